@@ -1,0 +1,2 @@
+//! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
+pub mod config;
