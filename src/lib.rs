@@ -1,2 +1,8 @@
 //! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
+pub mod block;
+pub mod collectors;
 pub mod config;
+pub mod host;
+pub mod naming;
+pub mod parse;
+pub mod total;
