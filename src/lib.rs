@@ -1,8 +1,10 @@
 //! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
 pub mod block;
+pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod host;
 pub mod naming;
 pub mod parse;
+pub mod settings;
 pub mod total;
