@@ -1,3 +1,4 @@
 //! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
 pub mod config;
 pub mod export;
+pub mod outbox;

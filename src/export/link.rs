@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::header::HeaderMap;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::http::HttpSender;
 use super::otlp::{self, Live};
-use super::sender::Sender;
+use super::sender::{Accepted, Sender};
+use super::tls::TlsMaterial;
+use super::verdict::Failure;
 use super::{ExportError, channel, headers, tls};
 use crate::config::{OtlpConfig, Protocol};
 
@@ -23,8 +27,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct Link {
     /// Straight from the reader.
     pub live: Live,
-    /// For stored bytes.
-    pub sender: Sender,
+    sender: Sender,
+    secrets: Vec<String>,
+}
+
+impl Link {
+    /// Sends one encoded request. The caller bounds the time.
+    ///
+    /// # Errors
+    /// What the network or the server answered, with what to do about it, and without any header's value: servers are
+    /// known to repeat the token they refuse.
+    pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
+        self.sender.send(body).await.map_err(|mut failure| {
+            for secret in &self.secrets {
+                failure.words = failure.words.replace(secret, "[redacted]");
+            }
+            failure
+        })
+    }
+}
+
+/// What the files said when they were last good.
+struct Parts {
+    headers: HeaderMap,
+    tls: TlsMaterial,
+}
+
+impl Parts {
+    fn load(config: &OtlpConfig) -> Result<Self, ExportError> {
+        Ok(Self {
+            headers: headers::load(config)?,
+            tls: tls::load(&config.tls)?,
+        })
+    }
 }
 
 /// The current [`Link`] and what it was built from.
@@ -33,6 +68,7 @@ pub struct Links {
     runtime: Handle,
     current: RwLock<Arc<Link>>,
     files: Mutex<Files>,
+    good: Mutex<Parts>,
 }
 
 struct Files {
@@ -50,10 +86,12 @@ impl Links {
     /// What is wrong with the endpoint, the headers or the certificates.
     pub fn new(config: OtlpConfig, runtime: Handle) -> Result<Self, ExportError> {
         let stamps = stamps(&config);
-        let link = build(&config, &runtime)?;
+        let parts = Parts::load(&config)?;
+        let link = build(&config, &parts, &runtime)?;
         Ok(Self {
             config,
             runtime,
+            good: Mutex::new(parts),
             current: RwLock::new(Arc::new(link)),
             files: Mutex::new(Files {
                 looked: Instant::now(),
@@ -110,36 +148,69 @@ impl Links {
         self.rebuild()
     }
 
+    /// Connects anew with what the files said last: for a connection that seems dead.
+    pub fn replace(&self) {
+        let good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        // What built once builds again; if the system's roots went missing meanwhile, the old connection has to do.
+        if let Ok(link) = build(&self.config, &good, &self.runtime) {
+            self.swap(link);
+        }
+    }
+
     fn rebuild(&self) -> Result<(), ExportError> {
-        let link = Arc::new(build(&self.config, &self.runtime)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = link;
+        let parts = Parts::load(&self.config)?;
+        let link = build(&self.config, &parts, &self.runtime)?;
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+        self.swap(link);
         Ok(())
+    }
+
+    fn swap(&self, link: Link) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(link);
     }
 }
 
-fn build(config: &OtlpConfig, runtime: &Handle) -> Result<Link, ExportError> {
+fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Link, ExportError> {
     // The channel spawns its worker where it is built.
     let _inside = runtime.enter();
-    let headers = headers::load(config)?;
-    let tls = tls::load(&config.tls)?;
+    let headers = parts.headers.clone();
+    let secrets = secrets(&headers);
     match config.protocol {
         Protocol::Grpc => {
-            let channel = channel::build(config, &tls)?;
+            let channel = channel::build(config, &parts.tls)?;
             let live = otlp::grpc(config, channel.clone(), &headers)?;
             Ok(Link {
                 live,
                 sender: Sender::grpc(channel, headers, config.gzip),
+                secrets,
             })
         }
         Protocol::HttpProtobuf => {
-            let sender = Arc::new(HttpSender::build(config, &tls, headers)?);
+            let sender = Arc::new(HttpSender::build(config, &parts.tls, headers)?);
             let live = otlp::http(config, sender.clone())?;
             Ok(Link {
                 live,
                 sender: Sender::Http(sender),
+                secrets,
             })
         }
     }
+}
+
+/// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.
+fn secrets(headers: &HeaderMap) -> Vec<String> {
+    /// Shorter values are words like `1` or `edge` that would tear holes into any message.
+    const SHORTEST: usize = 6;
+    let mut secrets: Vec<String> = headers
+        .values()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| [Some(value), value.rsplit(' ').next()])
+        .flatten()
+        .filter(|value| value.len() >= SHORTEST)
+        .map(Into::into)
+        .collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
 }
 
 fn stamps(config: &OtlpConfig) -> Vec<Stamp> {
