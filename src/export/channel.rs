@@ -1,0 +1,59 @@
+//! The gRPC connection: a lazy tonic channel over TCP, TLS or a unix socket.
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::headers::USER_AGENT;
+use super::tls::TlsMaterial;
+use super::{ExportError, chain};
+use crate::config::OtlpConfig;
+
+/// Longest wait for one TCP connection or one TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// TCP keep-alive finds a dead peer between exports. HTTP/2 pings would find it as well, but servers built on grpc-go
+/// end a connection that pings more often than every five minutes.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
+
+/// Builds the channel; it connects when it is first used. Must be called inside the runtime that will serve it.
+///
+/// # Errors
+/// An endpoint that is not a URL, or certificates that TLS refuses.
+pub fn build(config: &OtlpConfig, tls: &TlsMaterial) -> Result<Channel, ExportError> {
+    let shown = &config.endpoint;
+    let endpoint = Endpoint::from_shared(config.endpoint.clone())
+        .map_err(|e| ExportError::new(format!("--endpoint {shown}: {}", chain(&e))))?;
+    let unix = shown.starts_with("unix:");
+    let scheme = endpoint.uri().scheme_str();
+    if !unix
+        && (!matches!(scheme, Some("http" | "https"))
+            || endpoint.uri().host().is_none_or(str::is_empty))
+    {
+        return Err(ExportError::new(format!(
+            "--endpoint {shown}: not http://host:port, https://host:port or unix:/path"
+        )));
+    }
+    let secure = !unix && scheme == Some("https");
+    let patience = config.timeout.min(CONNECT_TIMEOUT);
+    let endpoint = endpoint
+        .user_agent(USER_AGENT)
+        .map_err(|e| ExportError::new(chain(&e)))?
+        .connect_timeout(patience)
+        // The library does not apply its own timeout to a channel it was given; without this a server that hangs holds
+        // a stream for ever.
+        .timeout(config.timeout)
+        .tcp_keepalive(Some(TCP_KEEPALIVE))
+        .tcp_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
+    let endpoint = if secure {
+        endpoint
+            .tls_config(tls.for_grpc().timeout(patience))
+            .map_err(|e| ExportError::new(format!("--endpoint {shown}: TLS: {}", chain(&e))))?
+    } else {
+        endpoint
+    };
+    Ok(endpoint.connect_lazy())
+}

@@ -1,0 +1,156 @@
+//! The headers of every request: those of the configuration, then those of the headers file, whose names win.
+
+use std::fs;
+use std::path::Path;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::ExportError;
+use crate::config::OtlpConfig;
+
+/// Names that belong to the protocol. A request that carried another value for them would not be OTLP any more.
+const RESERVED: [&str; 9] = [
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "te",
+    "grpc-encoding",
+    "grpc-timeout",
+];
+
+/// What the agent calls itself on the wire.
+pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_PKG_VERSION"));
+
+/// Reads the headers file and merges it over the configured headers.
+///
+/// # Errors
+/// A name or value that HTTP cannot carry, a reserved name, an unreadable file. Values are never part of the message.
+pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let (name, value) =
+            header(name, value).map_err(|why| ExportError::new(format!("--header: {why}")))?;
+        headers.append(name, value);
+    }
+    if let Some(path) = &config.headers_file {
+        let from_file = read_file(path)?;
+        // All of a name's old values go before the first new one comes: two lines of one name in the file are two values.
+        for name in from_file.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &from_file {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    Ok(headers)
+}
+
+fn read_file(path: &Path) -> Result<HeaderMap, ExportError> {
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|e| ExportError::new(format!("--headers-file {shown}: {e}")))?;
+    let mut headers = HeaderMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The first of either sign ends the name: neither may be part of one.
+        let (name, value) = line.split_once([':', '=']).ok_or_else(|| {
+            ExportError::new(format!(
+                "--headers-file {shown}: line {} is neither `name: value` nor `name=value`",
+                number + 1
+            ))
+        })?;
+        let (name, value) = header(name.trim(), value.trim()).map_err(|why| {
+            ExportError::new(format!(
+                "--headers-file {shown}: line {}: {why}",
+                number + 1
+            ))
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let lower = name.to_ascii_lowercase();
+    let parsed = HeaderName::from_bytes(lower.as_bytes())
+        .map_err(|_| format!("{name:?} is not a header name (letters, digits, `-`)"))?;
+    if RESERVED.contains(&lower.as_str()) {
+        return Err(format!(
+            "{name:?} belongs to the protocol and cannot be set"
+        ));
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| {
+        format!("the value of {name:?} holds a character that a header cannot carry")
+    })?;
+    value.set_sensitive(true);
+    Ok((parsed, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Protocol, Temporality, TlsFiles};
+    use std::time::Duration;
+
+    fn config(headers: &[(&str, &str)], file: Option<&Path>) -> OtlpConfig {
+        OtlpConfig {
+            protocol: Protocol::Grpc,
+            endpoint: "http://127.0.0.1:1".into(),
+            headers: headers
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+            headers_file: file.map(Into::into),
+            gzip: false,
+            timeout: Duration::from_secs(1),
+            tls: TlsFiles::default(),
+            temporality: Temporality::Cumulative,
+        }
+    }
+
+    #[test]
+    fn the_files_lines_replace_the_same_names_and_keep_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("headers");
+        fs::write(
+            &path,
+            "# secrets\n\nauthorization: Bearer a=b:c\nX-Team=edge\n",
+        )
+        .unwrap();
+        let headers = load(&config(&[("x-team", "old"), ("x-keep", "1")], Some(&path))).unwrap();
+        assert_eq!(headers["authorization"], "Bearer a=b:c");
+        assert_eq!(headers["x-team"], "edge");
+        assert_eq!(headers["x-keep"], "1");
+        assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_never_the_value() {
+        let error = load(&config(&[("x-key", "secret\u{7f}")], None))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--header") && error.contains("x-key"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+        let error = load(&config(&[("content-type", "text/plain")], None))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("content-type"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("headers");
+        fs::write(&path, "ok: 1\nsecret\n").unwrap();
+        let error = load(&config(&[], Some(&path))).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! Error chains in an operator's words: what is wrong and, where one flag mends it, which.
+
+use std::error::Error;
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use super::chain;
+
+/// Longest text of a server that goes into the log, in characters.
+const QUOTED: usize = 200;
+
+/// What went wrong on the way to the server.
+pub fn words(error: &(dyn Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(link) = next {
+        if let Some(words) = known(link) {
+            return words;
+        }
+        next = link.source();
+    }
+    let text = chain(error);
+    by_text(&text).unwrap_or(text)
+}
+
+/// Whether the chain says that no answer came in time.
+pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(link) = next {
+        if link.is::<tokio::time::error::Elapsed>()
+            || link.is::<tonic::TimeoutExpired>()
+            || link
+                .downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
+        {
+            return true;
+        }
+        next = link.source();
+    }
+    false
+}
+
+/// A server's text, fit for one log line.
+pub fn quote(text: &str) -> String {
+    let mut line: String = text
+        .trim()
+        .chars()
+        .take(QUOTED)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.trim().chars().count() > QUOTED {
+        line.push('…');
+    }
+    line
+}
+
+fn known(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_words(tls));
+    }
+    if error.is::<tokio::time::error::Elapsed>() || error.is::<tonic::TimeoutExpired>() {
+        return Some("timed out waiting for an answer".into());
+    }
+    let io = error.downcast_ref::<io::Error>()?;
+    // An io::Error's source() skips the error it wraps, and rustls's errors arrive wrapped.
+    if let Some(words) = io.get_ref().and_then(|inner| known(inner)) {
+        return Some(words);
+    }
+    Some(match io.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".into(),
+        io::ErrorKind::ConnectionReset => "connection reset by the other side".into(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            "the other side closed the connection".into()
+        }
+        io::ErrorKind::TimedOut => "timed out connecting".into(),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+            format!("no route: {io}")
+        }
+        io::ErrorKind::NotFound => "the socket does not exist".into(),
+        io::ErrorKind::PermissionDenied => "no permission to open the socket".into(),
+        _ => return None,
+    })
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => {
+                "TLS: the server's certificate is from an authority that is not trusted (wrong or missing --ca-file)".into()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                format!("TLS: the server's certificate has expired ({certificate})")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                format!("TLS: the server's certificate is not valid yet; is this host's clock right? ({certificate})")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("TLS: the server's certificate is for another host name ({certificate})")
+            }
+            other => format!("TLS: the server's certificate is not acceptable: {other}"),
+        },
+        rustls::Error::AlertReceived(alert) => alert_words(*alert),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "TLS: the server does not speak TLS at this port (http:// instead of https://?)".into()
+        }
+        other => format!("TLS: {other}"),
+    }
+}
+
+fn alert_words(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "TLS: the server requires a client certificate (--cert-file and --key-file)".into()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied
+        | AlertDescription::DecryptError => {
+            format!("TLS: the server refused the client certificate ({alert:?})")
+        }
+        other => format!("TLS: the server ended the handshake ({other:?})"),
+    }
+}
+
+/// h2 keeps no source: what happened below it is only in its text.
+fn by_text(text: &str) -> Option<String> {
+    const ALERTS: [(&str, AlertDescription); 9] = [
+        ("CertificateRequired", AlertDescription::CertificateRequired),
+        ("BadCertificate", AlertDescription::BadCertificate),
+        (
+            "UnsupportedCertificate",
+            AlertDescription::UnsupportedCertificate,
+        ),
+        ("CertificateRevoked", AlertDescription::CertificateRevoked),
+        ("CertificateExpired", AlertDescription::CertificateExpired),
+        ("CertificateUnknown", AlertDescription::CertificateUnknown),
+        ("UnknownCA", AlertDescription::UnknownCA),
+        ("AccessDenied", AlertDescription::AccessDenied),
+        ("DecryptError", AlertDescription::DecryptError),
+    ];
+    if let Some((_, alert)) = text.split_once("received fatal alert: ") {
+        let found = ALERTS.iter().find(|(name, _)| alert.starts_with(name));
+        return Some(found.map_or_else(
+            || format!("TLS: the server ended the handshake ({alert})"),
+            |(_, a)| alert_words(*a),
+        ));
+    }
+    if let Some((_, why)) = text.split_once("dns error: ") {
+        return Some(format!("the host name cannot be resolved: {why}"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rustls_error_inside_an_io_error_is_found() {
+        let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = io::Error::new(io::ErrorKind::InvalidData, inner);
+        assert!(words(&error).contains("authority"), "{}", words(&error));
+    }
+
+    #[test]
+    fn an_alert_that_survives_only_as_text_is_found() {
+        let error = io::Error::other("connection error: received fatal alert: UnknownCA");
+        assert!(
+            words(&error).contains("refused the client certificate"),
+            "{}",
+            words(&error)
+        );
+    }
+
+    #[test]
+    fn a_servers_text_is_one_bounded_line() {
+        let line = quote(&format!("a\nb{}", "x".repeat(500)));
+        assert!(
+            line.starts_with("a b") && line.chars().count() == QUOTED + 1,
+            "{line}"
+        );
+    }
+}

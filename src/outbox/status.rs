@@ -1,0 +1,296 @@
+//! What the log says about delivery, and how rarely.
+//!
+//! WARN: something is wrong, nothing is lost yet. ERROR: something is lost, and how much. INFO: it is over. One line when
+//! an outage begins, a reminder after a minute and then every ten, one line when it ends.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::{DropCounts, DropReason, Tally};
+
+const FIRST_REMINDER: Duration = Duration::from_secs(60);
+const NEXT_REMINDER: Duration = Duration::from_secs(600);
+
+pub(crate) struct Status {
+    endpoint: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    outage: Option<Outage>,
+    /// Sent from the outbox since it was last empty.
+    replayed: Tally,
+    refused: Rarely,
+    partial: Rarely,
+    lost: Rarely,
+    /// Losses (without refusals) that were told.
+    told: Tally,
+    rejected: u64,
+}
+
+struct Outage {
+    began: Instant,
+    spoke: Instant,
+    pause: Duration,
+    words: String,
+    lost_before: Tally,
+}
+
+/// A line that may be repeated after a while.
+#[derive(Default)]
+struct Rarely(Option<(Instant, Duration)>);
+
+impl Rarely {
+    fn may(&mut self, now: Instant) -> bool {
+        match self.0 {
+            Some((spoke, pause)) if now.duration_since(spoke) < pause => false,
+            before => {
+                self.0 = Some((
+                    now,
+                    if before.is_some() {
+                        NEXT_REMINDER
+                    } else {
+                        FIRST_REMINDER
+                    },
+                ));
+                true
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// What waits while delivery fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    pub batches: usize,
+    pub bytes: u64,
+    pub oldest: Duration,
+    pub dropped: DropCounts,
+}
+
+impl Status {
+    pub fn new(endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Batches of an earlier run were found.
+    pub fn resumed(&self, waiting: Waiting) {
+        info!(
+            "{} from an earlier run wait in the outbox, the oldest for {}: sending them first",
+            batches(waiting.batches as u64),
+            span(waiting.oldest)
+        );
+    }
+
+    /// A send failed and its batches are kept.
+    pub fn failed(&self, words: &str, waiting: Waiting, now: Instant) {
+        let mut state = self.lock();
+        let lost_now = losses(&waiting.dropped);
+        let Some(outage) = &mut state.outage else {
+            warn!(
+                "cannot deliver to {}: {words}; batches wait in the outbox and are sent later",
+                self.endpoint
+            );
+            state.outage = Some(Outage {
+                began: now,
+                spoke: now,
+                pause: FIRST_REMINDER,
+                words: words.into(),
+                lost_before: lost_now,
+            });
+            return;
+        };
+        let quiet = now.duration_since(outage.spoke);
+        // A new reason is news: the operator may just have mended the old one.
+        let news = outage.words != words && quiet >= FIRST_REMINDER;
+        if quiet < outage.pause && !news {
+            return;
+        }
+        outage.spoke = now;
+        outage.pause = NEXT_REMINDER;
+        outage.words = words.into();
+        let lost = minus(lost_now, outage.lost_before);
+        let since = span(now.duration_since(outage.began));
+        let held = format!(
+            "{} ({} bytes) wait, the oldest for {}",
+            batches(waiting.batches as u64),
+            waiting.bytes,
+            span(waiting.oldest)
+        );
+        if lost.batches == 0 {
+            warn!(
+                "still cannot deliver to {} after {since}: {words}; {held}, nothing is lost",
+                self.endpoint
+            );
+        } else {
+            error!(
+                "still cannot deliver to {} after {since}: {words}; {held}, {} lost",
+                self.endpoint,
+                told(lost)
+            );
+        }
+    }
+
+    /// Stored batches were delivered; `left` more wait.
+    pub fn replayed(&self, sent: Tally, left: usize, dropped: &DropCounts, now: Instant) {
+        let mut state = self.lock();
+        state.replayed = Tally {
+            batches: state.replayed.batches + sent.batches,
+            points: state.replayed.points + sent.points,
+        };
+        if left == 0 {
+            self.end(&mut state, dropped, now);
+        }
+    }
+
+    /// The outbox is empty: the outage, if there was one, is over.
+    pub fn emptied(&self, dropped: &DropCounts, now: Instant) {
+        self.end(&mut self.lock(), dropped, now);
+    }
+
+    fn end(&self, state: &mut State, dropped: &DropCounts, now: Instant) {
+        let replayed = std::mem::take(&mut state.replayed);
+        let Some(outage) = state.outage.take() else {
+            return;
+        };
+        let lost = minus(losses(dropped), outage.lost_before);
+        state.lost.reset();
+        state.told = losses(dropped);
+        let after = span(now.duration_since(outage.began));
+        let lost = if lost.batches == 0 {
+            "none".into()
+        } else {
+            told(lost)
+        };
+        if replayed.batches > 0 {
+            info!(
+                "delivering to {} again after {after}: {} replayed, {lost} lost",
+                self.endpoint,
+                told(replayed)
+            );
+        } else {
+            // All of it was refused or grew too old; each has its own line.
+            info!(
+                "nothing waits for {} any more after {after}: none replayed, {lost} lost",
+                self.endpoint
+            );
+        }
+    }
+
+    /// The store dropped batches, perhaps: says so where the counts grew.
+    pub fn lost(&self, dropped: &DropCounts, now: Instant) {
+        let mut state = self.lock();
+        let lost = minus(losses(dropped), state.told);
+        if lost.batches == 0 || !state.lost.may(now) {
+            return;
+        }
+        state.told = losses(dropped);
+        let mut reasons = Vec::new();
+        for (reason, words) in [
+            (DropReason::Size, "the outbox was full"),
+            (DropReason::Age, "too old"),
+            (DropReason::Corrupt, "damaged on disk"),
+            (DropReason::Io, "the disk refused them"),
+        ] {
+            let tally = dropped.get(reason);
+            if tally.batches > 0 {
+                reasons.push(format!("{} {words}", tally.batches));
+            }
+        }
+        error!(
+            "{} lost from the outbox; since the start: {}",
+            told(lost),
+            reasons.join(", ")
+        );
+    }
+
+    /// The server refused batches for good.
+    pub fn refused(&self, words: &str, dropped: &DropCounts, now: Instant) {
+        if self.lock().refused.may(now) {
+            let total = dropped.get(DropReason::Refused);
+            error!(
+                "{} refuses data for good, it is dropped: {words}; {} since the start",
+                self.endpoint,
+                told(total)
+            );
+        }
+    }
+
+    /// The server took a request and turned part of it down, or has a warning.
+    pub fn partial(&self, rejected: u64, words: &str, now: Instant) {
+        let mut state = self.lock();
+        state.rejected += rejected;
+        if !state.partial.may(now) {
+            return;
+        }
+        if state.rejected > 0 {
+            error!(
+                "{} turned down {} data points of accepted requests since the start: {words}",
+                self.endpoint, state.rejected
+            );
+        } else {
+            warn!("{} says: {words}", self.endpoint);
+        }
+    }
+
+    /// The agent ends.
+    pub fn closed(&self, lost: Tally, waiting: usize) {
+        if lost.batches > 0 {
+            error!(
+                "{} could not be delivered to {} and are lost: the outbox is in memory (--outbox-dir keeps them)",
+                told(lost),
+                self.endpoint
+            );
+        }
+        let kept = (waiting as u64).saturating_sub(lost.batches);
+        if kept > 0 {
+            info!(
+                "{} stay in the outbox on disk and are sent after the next start",
+                batches(kept)
+            );
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything lost but refusals, which have their own line.
+fn losses(dropped: &DropCounts) -> Tally {
+    minus(dropped.total(), dropped.get(DropReason::Refused))
+}
+
+fn minus(a: Tally, b: Tally) -> Tally {
+    Tally {
+        batches: a.batches.saturating_sub(b.batches),
+        points: a.points.saturating_sub(b.points),
+    }
+}
+
+fn batches(n: u64) -> String {
+    if n == 1 {
+        "1 batch".into()
+    } else {
+        format!("{n} batches")
+    }
+}
+
+fn told(tally: Tally) -> String {
+    format!("{} ({} data points)", batches(tally.batches), tally.points)
+}
+
+/// A duration in whole seconds, as people write it.
+fn span(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
