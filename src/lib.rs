@@ -11,6 +11,7 @@ pub mod log;
 pub mod naming;
 pub mod outbox;
 pub mod parse;
+pub mod program;
 pub mod resource;
 pub mod settings;
 pub mod signals;

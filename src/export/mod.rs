@@ -9,9 +9,11 @@
 //! | [`http`], [`proxy`] | http/protobuf: the hyper client, and the way through a proxy |
 //! | [`tls`], [`headers`] | certificates and headers from files, checked before they are used |
 //! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
+//! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
 pub mod channel;
+pub mod console;
 pub mod headers;
 pub mod http;
 pub mod link;
