@@ -1,2 +1,3 @@
 //! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
 pub mod config;
+pub mod outbox;
