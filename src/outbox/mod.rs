@@ -58,6 +58,9 @@ pub mod recovery;
 mod saving;
 pub mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::Batch;
 pub use disk::{DISK_MAX_BYTES, DiskStore};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
