@@ -21,13 +21,14 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Tempo
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::{self, Context};
 use crate::config::{Command, Config, Exporter};
 use crate::export::console::{ConsoleExporter, Format};
 use crate::host::Host;
-use crate::outbox::{self, DeliveryHandle, MemoryStore, Store, Tuning};
+use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 use crate::resource::{Identity, SCHEMA_URL, resource};
 use crate::signals;
 
@@ -92,7 +93,8 @@ pub fn run(
     match config.exporter {
         Exporter::Otlp => {
             let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
-            let store = store(config);
+            let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
+            let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now());
             let started =
                 outbox::start(config.otlp.clone(), store, io.handle.clone(), deadline, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
@@ -240,11 +242,6 @@ impl<E: PushMetricExporter> PushMetricExporter for Gate<E> {
     fn temporality(&self) -> Temporality {
         self.exporter.temporality()
     }
-}
-
-/// Where batches wait that could not be sent.
-fn store(config: &Config) -> Box<dyn Store> {
-    Box::new(MemoryStore::new((&config.outbox).into()))
 }
 
 fn reload_on_hangup(io: &Handle, delivery: DeliveryHandle) {
