@@ -23,7 +23,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
-//! | [`log`], [`signals`] | the program's own words, and what steers it |
+//! | [`log`], [`signals`], [`systemd`] | the program's own words, what steers it, and word to the service manager |
 //! | [`host_metrics`] | the collectors for other programs |
 //!
 //! To add a collector, write one file in `collectors` and one line in its list. To add a metric, one row in its
@@ -48,6 +48,7 @@ pub mod program;
 pub mod resource;
 pub mod settings;
 pub mod signals;
+pub mod systemd;
 pub mod total;
 
 pub use host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};
