@@ -19,13 +19,25 @@ use crate::total::Since;
 pub mod cpu;
 pub mod disk;
 pub mod filter;
+pub mod load;
 pub mod memory;
 pub mod paging;
+pub mod system;
+#[cfg(test)]
+mod testing;
 
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY];
+#[rustfmt::skip] // one line each
+pub static FAMILIES: &[Family] = &[
+    cpu::FAMILY,
+    memory::FAMILY,
+    paging::FAMILY,
+    disk::FAMILY,
+    load::FAMILY,
+    system::FAMILY,
+];
 
 /// A family of metrics.
 #[derive(Debug)]
