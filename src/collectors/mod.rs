@@ -22,6 +22,7 @@ pub mod filter;
 pub mod load;
 pub mod memory;
 pub mod paging;
+pub mod pressure;
 pub mod system;
 #[cfg(test)]
 mod testing;
@@ -37,6 +38,7 @@ pub static FAMILIES: &[Family] = &[
     disk::FAMILY,
     load::FAMILY,
     system::FAMILY,
+    pressure::FAMILY,
 ];
 
 /// A family of metrics.
