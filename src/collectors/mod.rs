@@ -23,6 +23,7 @@ pub mod load;
 pub mod memory;
 pub mod paging;
 pub mod pressure;
+pub mod processes;
 pub mod system;
 #[cfg(test)]
 mod testing;
@@ -37,6 +38,7 @@ pub static FAMILIES: &[Family] = &[
     paging::FAMILY,
     disk::FAMILY,
     load::FAMILY,
+    processes::FAMILY,
     system::FAMILY,
     pressure::FAMILY,
 ];
