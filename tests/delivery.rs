@@ -416,6 +416,7 @@ fn a_full_outbox_drops_the_oldest_and_says_how_many() {
         errors.len() == 1 && errors[0].contains("the outbox was full"),
         "{lines:#?}"
     );
+    eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("cannot deliver")));
     let server = GrpcServer::on(TcpListener::bind(addr).unwrap(), None);
     assert_eq!(
         server.scene.wait_value(30),
