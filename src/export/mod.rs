@@ -11,9 +11,11 @@
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
 //! | [`probe`] | one empty export, to check a configuration |
+//! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
 pub mod channel;
+pub mod console;
 pub mod headers;
 pub mod http;
 pub mod link;

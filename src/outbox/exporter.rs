@@ -103,12 +103,7 @@ pub fn start(
         drained: (Mutex::new(false), Condvar::new()),
     });
     runtime.spawn(drain::run(shared.clone()));
-    Ok((
-        OutboxExporter {
-            shared: shared.clone(),
-        },
-        DeliveryHandle { shared },
-    ))
+    Ok((OutboxExporter { shared: shared.clone() }, DeliveryHandle { shared }))
 }
 
 /// The exporter to give to a `PeriodicReader`. Clones share one outbox and one connection.
@@ -237,12 +232,7 @@ impl PushMetricExporter for OutboxExporter {
         let points = count_points(metrics);
         let queue = shared.through_store.load(Ordering::Relaxed) || !shared.stats.store_is_empty();
         if !queue {
-            match (InRuntime {
-                runtime: shared.runtime.clone(),
-                inner: Box::pin(self.live(metrics, stopping)),
-            })
-            .await
-            {
+            match (InRuntime { runtime: shared.runtime.clone(), inner: Box::pin(self.live(metrics, stopping)) }).await {
                 Ok(rejected) => {
                     shared.stats.delivered(1, points.into(), rejected, false);
                     return Ok(());
@@ -284,19 +274,13 @@ impl OutboxExporter {
         let link = shared.links.current();
         let sending = async {
             match &link.live {
-                Live::Library(exporter) => exporter
-                    .export(metrics)
-                    .await
-                    .map(|()| 0)
-                    .map_err(|e| Miss::Failed(e.to_string())),
+                Live::Library(exporter) => {
+                    exporter.export(metrics).await.map(|()| 0).map_err(|e| Miss::Failed(e.to_string()))
+                }
                 Live::Own => match link.send(encode(metrics).into()).await {
                     Ok(accepted) => {
                         if accepted.rejected > 0 || !accepted.message.is_empty() {
-                            shared.status.partial(
-                                accepted.rejected,
-                                &accepted.message,
-                                Instant::now(),
-                            );
+                            shared.status.partial(accepted.rejected, &accepted.message, Instant::now());
                         }
                         Ok(accepted.rejected)
                     }
@@ -304,11 +288,7 @@ impl OutboxExporter {
                 },
             }
         };
-        let limit = if stopping {
-            shared.tuning.stop_live.min(shared.budget_left())
-        } else {
-            shared.live_deadline
-        };
+        let limit = if stopping { shared.tuning.stop_live.min(shared.budget_left()) } else { shared.live_deadline };
         let interrupted = async {
             if stopping {
                 std::future::pending::<()>().await;
@@ -332,9 +312,7 @@ impl OutboxExporter {
             Miss::Stopped => return,
             Miss::Deadline(limit) => {
                 let words = format!("no answer within {limit:?}");
-                shared
-                    .status
-                    .failed(&words, Shared::waiting(&**shared.store()), Instant::now());
+                shared.status.failed(&words, Shared::waiting(&**shared.store()), Instant::now());
             }
             Miss::Failed(words) => tracing::debug!("live export failed: {words}"),
         }

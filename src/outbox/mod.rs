@@ -7,21 +7,96 @@
 //! | [`backoff`] | how long to wait after a failure |
 //! | [`status`] | what the log says, and how rarely |
 //! | [`stats`] | what the self-metrics say |
-//! | [`store`], [`memory`], … | where batches wait |
+//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`) |
+//! | [`moment`] | a point in time on two clocks |
+//!
+//! # Constraints
+//!
+//! - **Order.** Batches leave in the order in which they came; nothing overtakes.
+//! - **Bounds.** Bytes and age are bounded. What is over a bound is dropped oldest first, and every drop is counted under
+//!   one of five reasons ([`DropReason`]).
+//! - **Durability.** A push that says [`Kept::OnDisk`] survives a kill, a crash and a power cut.
+//! - **Containment.** A damaged record costs that record, never a neighbour, and is never given out altered.
+//! - **No failure for the caller.** A disk that is full or refuses costs the oldest batches or durability for a while,
+//!   not the agent and not the new batch.
+//! - **Size.** At rest nothing is resident; on disk a waiting batch costs 24 bytes of memory. Memory comes back after a
+//!   peak.
+//! - **At least once.** A crash between the server's answer and the removal sends a batch again; so may a power cut
+//!   within the seconds that the file system takes to write a removal.
+//!
+//! # Layout on disk
+//!
+//! One directory (mode 0700) belongs to one agent:
+//!
+//! | name | what |
+//! |---|---|
+//! | `outbox.lock` | empty; its lock (`flock`) says that an agent runs here, and ends with the process however it ends |
+//! | `00000000000000000042.batch` | one batch: a header with two checksums, then the request's bytes; mode 0600 |
+//! | `00000000000000000042.tmp` | a batch that was being written |
+//!
+//! The 20 digits are the sequence number, so `ls` shows the order of sending. A batch is written under its temporary
+//! name, synced, renamed, and the directory is synced: at every instant it is there entirely or not at all. The header
+//! is in `record.rs`, the reasons against one big queue file in `docs/adr/0003-outbox-storage.md`.
+//!
+//! # Recovery
+//!
+//! Opening takes the lock, deletes temporary files, reads each record's header and leaves its payload for the moment of
+//! sending. A record whose length, checksum, version or number is wrong is deleted and counted; one whose payload is
+//! wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found.
+//!
+//! While the disk refuses new batches (full, read-only, failing) they are held in memory, at most 4 MiB, and written in
+//! order when it works again; it is asked after 1 s, then less often, up to every 30 s. A full disk first loses the oldest
+//! batches, as many as one new one needs.
+//!
+//! # Age
+//!
+//! The wall clock may step, so it never measures age where something better is known. For a batch of this process, and
+//! for one that an earlier process left in this boot, it is the kernel's clock since boot. Only a batch from before a
+//! reboot has its age from the wall clock, read once at opening and counted on by the clock since boot: a step afterwards
+//! changes nothing. A stamp from the future, or from a clock that was never set, counts as fresh at opening: keeping a
+//! batch a day too long costs less than losing it.
 
 pub mod backoff;
 pub mod batch;
+pub mod disk;
 pub mod drain;
 pub mod exporter;
+pub mod fs;
+mod health;
 pub mod memory;
 pub mod moment;
+mod names;
+mod record;
+pub mod recovery;
+mod saving;
 pub mod stats;
 pub mod status;
 pub mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::Batch;
+pub use disk::{DISK_MAX_BYTES, DiskStore};
 pub use exporter::{DeliveryHandle, OutboxExporter, Tuning, start};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
+pub use recovery::{OpenError, OpenFault};
 pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
+
+use crate::config::OutboxConfig;
+
+/// The store that the configuration asks for. A directory that cannot be used gives one warning and a store in memory:
+/// sending metrics is worth more than keeping them.
+pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment) -> Box<dyn Store> {
+    let mut limits = Limits::from(config);
+    if let Some(dir) = &config.dir {
+        match DiskStore::open(dir, limits, boot_id, now) {
+            Ok(store) => return Box::new(store),
+            Err(error) => tracing::warn!("{error}. Until then batches wait in memory and a restart loses them"),
+        }
+        limits.max_bytes = limits.max_bytes.min(MEMORY_MAX_BYTES);
+    }
+    Box::new(MemoryStore::new(limits))
+}

@@ -1,0 +1,160 @@
+//! When to collect: at a fixed cadence, without drift, at this host's own phase of the interval.
+//!
+//! The ticks are `first + n × interval` on the monotonic clock. The SDK's reader counts each wait from the end of the one
+//! before and so drifts by the time of a wake-up each cycle; here each tick is counted from the first.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::resource::Identity;
+
+/// A part of the interval that is the same at each start of this boot and spread evenly over a fleet.
+#[must_use]
+pub fn phase(identity: &Identity, interval: Duration) -> Duration {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let name = format!("{}\n{}\n{}", part(&identity.id), part(&identity.name), part(&identity.boot_id));
+    let (hash, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
+    let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(hash % nanos)
+}
+
+/// How long from `now` until the wall clock is at `phase` of an interval: less than one interval.
+#[must_use]
+pub fn wait_for_phase(now: SystemTime, phase: Duration, interval: Duration) -> Duration {
+    let nanos = interval.as_nanos().max(1);
+    let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() % nanos;
+    let wait = (phase.as_nanos() % nanos + nanos - at) % nanos;
+    Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
+}
+
+/// The ticks of a cadence.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Ticks {
+    /// The first tick is at `first`.
+    #[must_use]
+    pub fn new(first: Instant, interval: Duration) -> Self {
+        Self { next: first, interval }
+    }
+
+    /// The tick that comes next.
+    #[must_use]
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Goes on to the first tick after `now`: ticks that passed meanwhile are skipped, never made up for in a bunch.
+    /// Returns how many were skipped.
+    pub fn advance(&mut self, now: Instant) -> u64 {
+        self.next += self.interval;
+        if self.next > now {
+            return 0;
+        }
+        let late = (now - self.next).as_nanos() / self.interval.as_nanos().max(1);
+        let skipped = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
+        self.next += self.interval.saturating_mul(skipped);
+        u64::from(skipped)
+    }
+}
+
+/// Watches the wall clock against the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct StepWatch {
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+/// A wall clock that moved more than this against the monotonic one was set: time synchronisation after a boot without
+/// a clock, a resume.
+const STEP: Duration = Duration::from_secs(5);
+
+impl StepWatch {
+    /// Starts with both clocks as they are.
+    #[must_use]
+    pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
+        Self { wall, monotonic }
+    }
+
+    /// How far the wall clock stepped since the last look, in seconds, forward or back; `None` where it did not.
+    pub fn look(&mut self, wall: SystemTime, monotonic: Instant) -> Option<f64> {
+        let expected = self.wall + monotonic.saturating_duration_since(self.monotonic);
+        *self = Self { wall, monotonic };
+        match wall.duration_since(expected) {
+            Ok(forward) => (forward > STEP).then_some(forward.as_secs_f64()),
+            Err(back) => (back.duration() > STEP).then_some(-back.duration().as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn host(id: usize) -> Identity {
+        Identity { id: Some(format!("{id:032x}")), name: Some(format!("host{id}")), boot_id: None }
+    }
+
+    #[test]
+    fn the_phase_is_the_hosts_own_and_a_fleet_is_spread() {
+        let interval = 10 * SECOND;
+        assert_eq!(phase(&host(1), interval), phase(&host(1), interval));
+        let mut seconds = [0; 10];
+        for id in 0..1_000 {
+            seconds[usize::try_from(phase(&host(id), interval).as_secs()).unwrap()] += 1;
+        }
+        assert!(seconds.iter().all(|hosts| (60..140).contains(hosts)), "{seconds:?}");
+    }
+
+    #[test]
+    fn the_first_tick_comes_at_the_phase_and_within_one_interval() {
+        let now = UNIX_EPOCH + Duration::from_millis(1_000_000_400);
+        assert_eq!(wait_for_phase(now, Duration::from_millis(700), SECOND), Duration::from_millis(300));
+        assert_eq!(wait_for_phase(now, Duration::from_millis(400), SECOND), Duration::ZERO);
+        assert_eq!(wait_for_phase(now, Duration::from_millis(399), SECOND), Duration::from_millis(999));
+    }
+
+    #[test]
+    fn a_late_collection_does_not_move_the_ticks_and_missed_ones_are_skipped() {
+        let start = Instant::now();
+        let mut ticks = Ticks::new(start, SECOND);
+        assert_eq!(ticks.advance(start + Duration::from_millis(300)), 0);
+        assert_eq!(ticks.next(), start + SECOND);
+        assert_eq!(ticks.advance(start + Duration::from_millis(4_500)), 3);
+        assert_eq!(ticks.next(), start + 5 * SECOND);
+        assert_eq!(ticks.advance(start + 6 * SECOND), 1, "a tick that is due just now counts as missed");
+        assert_eq!(ticks.next(), start + 7 * SECOND);
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_is_seen_and_one_that_is_slewed_is_not() {
+        let (wall, start) = (UNIX_EPOCH + Duration::from_secs(1_000_000), Instant::now());
+        let mut watch = StepWatch::new(wall, start);
+        assert_eq!(watch.look(wall + 11 * SECOND, start + 10 * SECOND), None);
+        assert_eq!(watch.look(wall + 81 * SECOND, start + 20 * SECOND), Some(60.0));
+        assert_eq!(watch.look(wall + 91 * SECOND, start + 30 * SECOND), None);
+        assert_eq!(watch.look(wall + SECOND, start + 40 * SECOND), Some(-100.0));
+    }
+
+    proptest! {
+        #[test]
+        fn ticks_are_always_ahead_and_on_the_grid(millis in proptest::collection::vec(0u64..20_000, 1..50)) {
+            let start = Instant::now();
+            let mut ticks = Ticks::new(start, SECOND);
+            let mut now = start;
+            for step in millis {
+                now = now.max(ticks.next()) + Duration::from_millis(step);
+                ticks.advance(now);
+                prop_assert!(ticks.next() > now && ticks.next() <= now + SECOND);
+                prop_assert_eq!((ticks.next() - start).as_nanos() % SECOND.as_nanos(), 0);
+            }
+        }
+    }
+}

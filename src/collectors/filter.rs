@@ -1,0 +1,37 @@
+//! Which of the host's things (disks, interfaces, mounts) a family reports.
+
+use regex_lite::Regex;
+
+/// A choice by name. An include replaces the family's own default choice, an exclude takes away from what is left.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Report what matches any of these, whatever the default choice says.
+    pub include: Vec<Regex>,
+    /// Never report what matches any of these.
+    pub exclude: Vec<Regex>,
+}
+
+impl Filter {
+    /// Whether the thing is reported; `default` is the family's own choice for it.
+    #[must_use]
+    pub fn admits(&self, name: &str, default: bool) -> bool {
+        let included =
+            if self.include.is_empty() { default } else { self.include.iter().any(|regex| regex.is_match(name)) };
+        included && !self.exclude.iter().any(|regex| regex.is_match(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_include_replaces_the_default_choice_and_an_exclude_takes_away() {
+        let regexes = |patterns: &[&str]| patterns.iter().map(|p| Regex::new(p).unwrap()).collect::<Vec<_>>();
+        let default = Filter::default();
+        assert!(default.admits("sda", true) && !default.admits("dm-0", false));
+        let filter = Filter { include: regexes(&["^dm-", "^sd"]), exclude: regexes(&["^sdb$"]) };
+        assert!(filter.admits("dm-0", false) && filter.admits("sda", true));
+        assert!(!filter.admits("sdb", true) && !filter.admits("nvme0n1", true));
+    }
+}

@@ -1,0 +1,298 @@
+//! Memory, from `/proc/meminfo` (Documentation/filesystems/proc.rst), whose kB are 1024 bytes.
+//!
+//! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
+//! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
+
+use super::{Collector, Context, Family, Observer};
+use crate::host::{Reader, Source};
+use crate::naming::Detail::{Basic, Detailed};
+use crate::naming::Kind::{Gauge, UpDownCounter};
+use crate::naming::Number::{Double, Int};
+use crate::naming::{Attribute, Attributes, Metric, Names, Naming, word};
+use crate::parse::{lines, next_number};
+
+/// The family's entry in the list.
+pub const FAMILY: Family = Family { name: "memory", metrics: METRICS, new: |context| Box::new(Memory::new(context)) };
+
+const STATE: Attribute = Attribute {
+    key: Names("system.memory.state", "state"),
+    values: &[USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE],
+};
+const SLAB_STATE: Attribute =
+    Attribute { key: Names::both("system.memory.linux.slab.state"), values: &[RECLAIMABLE, UNRECLAIMABLE] };
+const HUGEPAGES_STATE: Attribute =
+    Attribute { key: Names::both("system.memory.linux.hugepages.state"), values: &[USED, FREE] };
+
+const USED: Names = Names::both("used");
+const FREE: Names = Names::both("free");
+const CACHED: Names = Names::both("cached");
+const BUFFERS: Names = Names("buffers", "buffered");
+const RECLAIMABLE: Names = Names::both("reclaimable");
+const UNRECLAIMABLE: Names = Names::both("unreclaimable");
+/// States of hostmetrics alone; the conventions have a metric of their own for the slab.
+const SLAB_RECLAIMABLE: Names = Names("", "slab_reclaimable");
+const SLAB_UNRECLAIMABLE: Names = Names("", "slab_unreclaimable");
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("usage", UpDownCounter, Int,
+        "Memory in each state; used is MemTotal - MemAvailable and overlaps cached and buffers",
+        "/proc/meminfo, MemTotal, MemAvailable, MemFree, Cached, Buffers")
+        .semconv("system.memory.usage", "By", Basic, &[&STATE])
+        .hostmetrics("system.memory.usage", "By", Basic, &[&STATE]),
+    Metric::new("limit", UpDownCounter, Int,
+        "Memory the kernel manages",
+        "/proc/meminfo, MemTotal")
+        .semconv("system.memory.limit", "By", Basic, &[])
+        .hostmetrics("system.memory.limit", "By", Detailed, &[]),
+    Metric::new("utilization", Gauge, Double,
+        "Each state's share of the limit",
+        "/proc/meminfo")
+        .semconv("system.memory.utilization", "1", Basic, &[&STATE])
+        .hostmetrics("system.memory.utilization", "1", Detailed, &[&STATE]),
+    Metric::new("available", UpDownCounter, Int,
+        "Memory that new programs could get without swapping, as the kernel estimates it",
+        "/proc/meminfo, MemAvailable")
+        .since("3.14")
+        .semconv("system.memory.linux.available", "By", Basic, &[])
+        .hostmetrics("system.linux.memory.available", "By", Detailed, &[]),
+    Metric::new("shared", UpDownCounter, Int,
+        "Shared memory, tmpfs included",
+        "/proc/meminfo, Shmem")
+        .since("2.6.32")
+        .semconv("system.memory.linux.shared", "By", Detailed, &[])
+        .hostmetrics("system.memory.linux.shared", "By", Detailed, &[]),
+    Metric::new("slab", UpDownCounter, Int,
+        "The kernel's own caches",
+        "/proc/meminfo, SReclaimable, SUnreclaim")
+        .since("2.6.19")
+        .semconv("system.memory.linux.slab.usage", "By", Detailed, &[&SLAB_STATE]),
+    Metric::new("dirty", UpDownCounter, Int,
+        "Memory that waits to be written to disk",
+        "/proc/meminfo, Dirty")
+        .hostmetrics("system.linux.memory.dirty", "By", Detailed, &[]),
+    Metric::new("page_size", Gauge, Int,
+        "Bytes a page",
+        "sysconf(_SC_PAGESIZE)").hostmetrics("system.memory.page_size", "By", Detailed, &[]),
+    Metric::new("hugepages.limit", UpDownCounter, Int,
+        "Huge pages in the pool",
+        "/proc/meminfo, HugePages_Total")
+        .semconv("system.memory.linux.hugepages.limit", "{page}", Detailed, &[])
+        .hostmetrics("system.memory.linux.hugepages.limit", "{page}", Detailed, &[]),
+    Metric::new("hugepages.page_size", UpDownCounter, Int,
+        "Bytes a huge page",
+        "/proc/meminfo, Hugepagesize")
+        .semconv("system.memory.linux.hugepages.page_size", "By", Detailed, &[])
+        .hostmetrics("system.memory.linux.hugepages.page_size", "By", Detailed, &[]),
+    Metric::new("hugepages.reserved", UpDownCounter, Int,
+        "Huge pages promised and not yet used; they are free ones",
+        "/proc/meminfo, HugePages_Rsvd")
+        .semconv("system.memory.linux.hugepages.reserved", "{page}", Detailed, &[])
+        .hostmetrics("system.memory.linux.hugepages.reserved", "{page}", Detailed, &[]),
+    Metric::new("hugepages.surplus", UpDownCounter, Int,
+        "Huge pages beyond the pool",
+        "/proc/meminfo, HugePages_Surp")
+        .since("2.6.24")
+        .semconv("system.memory.linux.hugepages.surplus", "{page}", Detailed, &[])
+        .hostmetrics("system.memory.linux.hugepages.surplus", "{page}", Detailed, &[]),
+    Metric::new("hugepages.usage", UpDownCounter, Int,
+        "Huge pages in each state",
+        "/proc/meminfo, HugePages_Total, HugePages_Free")
+        .semconv("system.memory.linux.hugepages.usage", "{page}", Detailed, &[&HUGEPAGES_STATE])
+        .hostmetrics("system.memory.linux.hugepages.usage", "{page}", Detailed, &[&HUGEPAGES_STATE]),
+    Metric::new("hugepages.utilization", Gauge, Double,
+        "Each state's share of the huge pages",
+        "/proc/meminfo, HugePages_Total, HugePages_Free")
+        .semconv("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE])
+        .hostmetrics("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE]),
+];
+
+/// Bytes of a `kB` in `/proc/meminfo`.
+const KB_BYTES: u64 = 1024;
+
+/// What one reading says, sizes in bytes, huge pages in pages; `None` is a line that the kernel lacks.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Meminfo {
+    total: Option<u64>,
+    free: Option<u64>,
+    available: Option<u64>,
+    buffers: Option<u64>,
+    cached: Option<u64>,
+    shared: Option<u64>,
+    dirty: Option<u64>,
+    slab_reclaimable: Option<u64>,
+    slab_unreclaimable: Option<u64>,
+    huge_total: Option<u64>,
+    huge_free: Option<u64>,
+    huge_reserved: Option<u64>,
+    huge_surplus: Option<u64>,
+    huge_page: Option<u64>,
+}
+
+impl Meminfo {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut info = Self::default();
+        for line in lines(bytes) {
+            let mut fields = crate::parse::fields(line);
+            let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
+            let (slot, unit) = match name {
+                b"MemTotal" => (&mut info.total, KB_BYTES),
+                b"MemFree" => (&mut info.free, KB_BYTES),
+                b"MemAvailable" => (&mut info.available, KB_BYTES),
+                b"Buffers" => (&mut info.buffers, KB_BYTES),
+                b"Cached" => (&mut info.cached, KB_BYTES),
+                b"Shmem" => (&mut info.shared, KB_BYTES),
+                b"Dirty" => (&mut info.dirty, KB_BYTES),
+                b"SReclaimable" => (&mut info.slab_reclaimable, KB_BYTES),
+                b"SUnreclaim" => (&mut info.slab_unreclaimable, KB_BYTES),
+                b"Hugepagesize" => (&mut info.huge_page, KB_BYTES),
+                b"HugePages_Total" => (&mut info.huge_total, 1),
+                b"HugePages_Free" => (&mut info.huge_free, 1),
+                b"HugePages_Rsvd" => (&mut info.huge_reserved, 1),
+                b"HugePages_Surp" => (&mut info.huge_surplus, 1),
+                _ => continue,
+            };
+            // The first line of a name counts; a second one can only be damage.
+            if slot.is_none() {
+                *slot = next_number(&mut fields).and_then(|n| n.checked_mul(unit));
+            }
+        }
+        info
+    }
+
+    fn used(&self) -> Option<u64> {
+        let total = self.total?;
+        match self.available {
+            Some(available) => Some(total.saturating_sub(available)),
+            None => Some([self.free?, self.buffers?, self.cached?].into_iter().fold(total, u64::saturating_sub)),
+        }
+    }
+
+    fn huge_used(&self) -> Option<u64> {
+        Some(self.huge_total?.saturating_sub(self.huge_free?))
+    }
+}
+
+struct Memory {
+    naming: Naming,
+    page_bytes: u64,
+    source: Source,
+    info: Meminfo,
+    states: [Attributes; 6],
+    slab: [Attributes; 2],
+    hugepages: [Attributes; 2],
+}
+
+impl Memory {
+    fn new(context: &Context) -> Self {
+        let naming = context.options.naming;
+        Self {
+            naming,
+            page_bytes: context.host.page_bytes,
+            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?"),
+            info: Meminfo::default(),
+            states: [USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE]
+                .map(|state| word(naming, &STATE, state)),
+            slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
+            hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
+        }
+    }
+
+    /// Bytes in each state, in the order of `states`. hostmetrics has the reclaimable slab inside `cached` too.
+    fn states(&self) -> [Option<u64>; 6] {
+        let info = &self.info;
+        match self.naming {
+            Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
+            Naming::Hostmetrics => {
+                let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
+                [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
+            }
+        }
+    }
+
+    fn huge_states(&self) -> [Option<u64>; 2] {
+        [self.info.huge_used(), self.info.huge_free]
+    }
+}
+
+impl Collector for Memory {
+    fn read(&mut self, reader: &mut Reader) {
+        self.info = reader.read(&mut self.source).map(Meminfo::parse).unwrap_or_default();
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let info = &self.info;
+        match metric.id {
+            "usage" => each(out, &self.states, &self.states()),
+            "utilization" => each_share(out, &self.states, &self.states(), info.total),
+            "limit" => one(out, info.total),
+            "available" => one(out, info.available),
+            "shared" => one(out, info.shared),
+            "slab" => each(out, &self.slab, &[info.slab_reclaimable, info.slab_unreclaimable]),
+            "dirty" => one(out, info.dirty),
+            "page_size" => one(out, Some(self.page_bytes)),
+            "hugepages.limit" => one(out, info.huge_total),
+            "hugepages.page_size" => one(out, info.huge_page),
+            "hugepages.reserved" => one(out, info.huge_reserved),
+            "hugepages.surplus" => one(out, info.huge_surplus),
+            "hugepages.usage" => each(out, &self.hugepages, &self.huge_states()),
+            "hugepages.utilization" => each_share(out, &self.hugepages, &self.huge_states(), info.huge_total),
+            _ => {}
+        }
+    }
+}
+
+fn one(out: &mut Observer<'_>, value: Option<u64>) {
+    if let Some(value) = value {
+        out.int(value, &[]);
+    }
+}
+
+fn each(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>]) {
+    for (attributes, value) in series.iter().zip(values) {
+        if let Some(value) = value {
+            out.int(*value, attributes);
+        }
+    }
+}
+
+/// A share of nothing is not a number, and is not sent.
+fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>], whole: Option<u64>) {
+    for (attributes, value) in series.iter().zip(values) {
+        if let (Some(value), Some(whole)) = (value, whole) {
+            #[allow(clippy::cast_precision_loss)] // a ratio
+            out.float(*value as f64 / whole as f64, attributes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_is_total_less_available() {
+        let info = Meminfo::parse(
+            b"MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 700 kB\nBuffers: 50 kB\nCached: 500 kB\n",
+        );
+        assert_eq!(info.used(), Some(300 * 1024));
+    }
+
+    #[test]
+    fn without_memavailable_used_is_what_is_not_free_buffers_or_cached() {
+        let info = Meminfo::parse(b"MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 500 kB\n");
+        assert_eq!(info.used(), Some(350 * 1024));
+        assert_eq!(info.available, None);
+    }
+
+    #[test]
+    fn used_is_never_below_zero() {
+        assert_eq!(Meminfo::parse(b"MemTotal: 10 kB\nMemAvailable: 700 kB\n").used(), Some(0));
+    }
+
+    #[test]
+    fn an_odd_line_costs_that_line() {
+        let info = Meminfo::parse(b"MemTotal: x kB\nMemFree 5 kB\n\xff\xfe: 1 kB\nMemAvailable: 18446744073709551615 kB\nCached: 7 kB\nCached: 9 kB\nHugePages_Total:       4");
+        assert_eq!(info, Meminfo { cached: Some(7 * 1024), huge_total: Some(4), ..Meminfo::default() });
+    }
+}

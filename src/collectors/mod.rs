@@ -1,0 +1,372 @@
+//! The collectors: what a family of metrics is, the list of families, and how they become instruments.
+//!
+//! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
+//! A family that fails or panics costs its own metrics of that cycle and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
+use tracing::{error, warn};
+
+use crate::host::{Host, Reader};
+use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
+use crate::total::Since;
+
+pub mod cpu;
+pub mod disk;
+pub mod filter;
+pub mod memory;
+pub mod paging;
+
+use filter::Filter;
+
+/// Every family, in the order in which they are read. A new collector is one file and one line here.
+pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY];
+
+/// A family of metrics.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name for `--collectors`.
+    pub name: &'static str,
+    /// Its metrics.
+    pub metrics: &'static [Metric],
+    /// Makes its collector.
+    pub new: fn(&Context) -> Box<dyn Collector>,
+}
+
+/// What reads a family's files and reports its metrics.
+pub trait Collector: Send {
+    /// Takes the family's one reading of this cycle. The first call, at cycle 0, is the counters' baseline.
+    ///
+    /// A source that fails leaves the last totals as they are, so that counters are reported again and no series is
+    /// missed; gauges and states of that source are cleared, since what they would say is not true any more.
+    fn read(&mut self, reader: &mut Reader);
+
+    /// Reports one metric of the family from the last reading.
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>);
+}
+
+/// Which disks are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskScope {
+    /// One series per device.
+    Device,
+    /// One series over the physical devices.
+    Total,
+    /// Both. Only for an exporter that keeps them apart: in one stream, sums would double.
+    Both,
+}
+
+/// What to collect, and how to name it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The names of the families, or `None` for all.
+    pub families: Option<Vec<String>>,
+    /// Basic or detailed metrics.
+    pub detail: Detail,
+    /// One series per CPU as well as per mode.
+    pub per_cpu: bool,
+    /// The naming profile.
+    pub naming: Naming,
+    /// What counters count from.
+    pub since: Since,
+    /// Whether the reader exports differences, so that a series must not return with a total it had before.
+    pub delta: bool,
+    /// Per device or in total.
+    pub disk_scope: DiskScope,
+    /// Which disks.
+    pub disks: Filter,
+    /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
+    pub max_series: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            families: None,
+            detail: Detail::Basic,
+            per_cpu: false,
+            naming: Naming::Semconv,
+            since: Since::Start,
+            delta: false,
+            disk_scope: DiskScope::Device,
+            disks: Filter::default(),
+            max_series: DEFAULT_MAX_SERIES,
+        }
+    }
+}
+
+/// The default of [`Options::max_series`]: what the SDK itself allows an instrument.
+pub const DEFAULT_MAX_SERIES: usize = 2_000;
+
+/// What a collector is made from.
+#[derive(Debug)]
+pub struct Context {
+    /// The host to read.
+    pub host: Host,
+    /// What was asked for.
+    pub options: Options,
+}
+
+/// How a family fares, for the agent's own metrics.
+#[derive(Debug)]
+pub struct FamilyStats {
+    /// The family's name.
+    pub name: &'static str,
+    /// Nanoseconds of the last reading.
+    pub read_nanos: AtomicU64,
+    /// Readings that failed, and panics.
+    pub errors: AtomicU64,
+    /// Series that the last collection reported.
+    pub series: AtomicU64,
+    /// Series that the last collection had to leave out, see [`Options::max_series`].
+    pub cut: AtomicU64,
+}
+
+/// The collectors at work: made by [`register`].
+#[derive(Debug)]
+pub struct Registered {
+    /// One entry per family.
+    pub families: Vec<Arc<FamilyStats>>,
+}
+
+/// Takes every counter's baseline and creates the instruments of all selected families on `meter`.
+pub fn register(meter: &Meter, context: &Context) -> Registered {
+    let options = &context.options;
+    let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
+    let mut families = Vec::new();
+    let selected =
+        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|n| n == family.name));
+    for family in FAMILIES.iter().filter(selected) {
+        let stats = Arc::new(FamilyStats {
+            name: family.name,
+            read_nanos: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        });
+        let slot = Arc::new(Slot {
+            first: families.is_empty(),
+            reader: Arc::clone(&reader),
+            collector: Mutex::new((family.new)(context)),
+            stats: Arc::clone(&stats),
+            max_series: max_series(context),
+            cut_reported: Mutex::new(false),
+        });
+        families.push(stats);
+        slot.read();
+        let mut anchor = true;
+        for metric in family.metrics {
+            let Some(shape) = metric.shape(options.naming).filter(|shape| shape.detail <= options.detail) else {
+                continue;
+            };
+            instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, anchor });
+            anchor = false;
+        }
+    }
+    Registered { families }
+}
+
+/// The most series a metric may have on this host.
+#[must_use]
+pub fn max_series(context: &Context) -> usize {
+    context.options.max_series
+}
+
+fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
+    let about = metric.description;
+    match (metric.kind, metric.number) {
+        (Kind::Counter, Number::Int) => {
+            meter
+                .u64_observable_counter(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::U64(out)))
+                .build();
+        }
+        (Kind::Counter, Number::Double) => {
+            meter
+                .f64_observable_counter(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .build();
+        }
+        (Kind::UpDownCounter, Number::Int) => {
+            meter
+                .i64_observable_up_down_counter(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .build();
+        }
+        (Kind::UpDownCounter, Number::Double) => {
+            meter
+                .f64_observable_up_down_counter(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .build();
+        }
+        (Kind::Gauge, Number::Int) => {
+            meter
+                .i64_observable_gauge(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .build();
+        }
+        (Kind::Gauge, Number::Double) => {
+            meter
+                .f64_observable_gauge(name)
+                .with_unit(unit)
+                .with_description(about)
+                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .build();
+        }
+    }
+}
+
+/// A family at work.
+struct Slot {
+    /// Whether its reading begins a new cycle.
+    first: bool,
+    reader: Arc<Mutex<Reader>>,
+    collector: Mutex<Box<dyn Collector>>,
+    stats: Arc<FamilyStats>,
+    max_series: usize,
+    cut_reported: Mutex<bool>,
+}
+
+impl Slot {
+    fn read(&self) {
+        let begun = Instant::now();
+        let mut reader = lock(&self.reader);
+        let failures = reader.failures();
+        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.collector).read(&mut reader)));
+        let failed = reader.failures() - failures;
+        drop(reader);
+        if failed > 0 {
+            self.stats.errors.fetch_add(failed, Ordering::Relaxed);
+        }
+        if outcome.is_err() {
+            self.panicked();
+        }
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stats.read_nanos.store(nanos, Ordering::Relaxed);
+        self.stats.series.store(0, Ordering::Relaxed);
+        self.stats.cut.store(0, Ordering::Relaxed);
+    }
+
+    fn panicked(&self) {
+        if self.stats.errors.fetch_add(1, Ordering::Relaxed) == 0 {
+            error!("the collector {} has a fault and lost metrics of this cycle; please report it", self.stats.name);
+        }
+    }
+
+    fn report_cut(&self, metric: &Metric, cut: usize) {
+        self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
+        let mut reported = lock(&self.cut_reported);
+        if !*reported {
+            *reported = true;
+            warn!(
+                "{} has {cut} series more than --max-series allows ({}); they are left out, here and from now on",
+                metric.id, self.max_series
+            );
+        }
+    }
+}
+
+/// One instrument's callback.
+struct Callback {
+    slot: Arc<Slot>,
+    metric: &'static Metric,
+    /// Whether it is its family's first, which takes the reading that the others report from.
+    anchor: bool,
+}
+
+impl Callback {
+    fn run(&self, sink: Sink<'_>) {
+        if self.anchor {
+            if self.slot.first {
+                lock(&self.slot.reader).next_cycle();
+            }
+            self.slot.read();
+        }
+        let mut out = Observer { sink, left: self.slot.max_series, seen: 0 };
+        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.slot.collector).observe(self.metric, &mut out)));
+        let (seen, left) = (out.seen, out.left);
+        let reported = self.slot.max_series - left;
+        self.slot.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
+        if seen > reported {
+            self.slot.report_cut(self.metric, seen - reported);
+        }
+        if outcome.is_err() {
+            self.slot.panicked();
+        }
+    }
+}
+
+/// A lock that a caught panic does not spoil.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Sink<'a> {
+    U64(&'a dyn AsyncInstrument<u64>),
+    I64(&'a dyn AsyncInstrument<i64>),
+    F64(&'a dyn AsyncInstrument<f64>),
+}
+
+/// Where a collector puts the values of one metric.
+pub struct Observer<'a> {
+    sink: Sink<'a>,
+    left: usize,
+    seen: usize,
+}
+
+impl Observer<'_> {
+    /// One series' whole number. What does not fit OTLP's signed 64 bits is held at its limit.
+    pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
+        if !self.admit() {
+            return;
+        }
+        let signed = i64::try_from(value).unwrap_or(i64::MAX);
+        match &self.sink {
+            Sink::U64(out) => out.observe(signed.unsigned_abs(), attributes),
+            Sink::I64(out) => out.observe(signed, attributes),
+            #[allow(clippy::cast_precision_loss)] // a double is what the metric is declared as
+            Sink::F64(out) => out.observe(value as f64, attributes),
+        }
+    }
+
+    /// One series' floating-point number. A value that is not finite is left out.
+    pub fn float(&mut self, value: f64, attributes: &[KeyValue]) {
+        if !value.is_finite() || !self.admit() {
+            return;
+        }
+        if let Sink::F64(out) = &self.sink {
+            out.observe(value, attributes);
+        }
+    }
+
+    fn admit(&mut self) -> bool {
+        self.seen += 1;
+        let room = self.left > 0;
+        self.left -= usize::from(room);
+        room
+    }
+}
+
+/// A value and the attributes of its series.
+#[derive(Debug)]
+pub struct Point<T> {
+    /// The series.
+    pub attributes: Attributes,
+    /// Its value.
+    pub value: T,
+}

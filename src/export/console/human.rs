@@ -1,0 +1,79 @@
+//! Numbers for people.
+
+use super::series::Value;
+use crate::naming::Kind;
+
+/// A value with its unit: bytes in binary units, shares in percent, times in the largest fitting unit.
+#[must_use]
+pub fn value(value: Value, unit: &str, kind: Kind) -> String {
+    let number = value.as_f64();
+    match unit {
+        "By" => bytes(number),
+        "1" => format!("{:.1} %", number * 100.0),
+        "s" => time(number, kind),
+        "Hz" => format!("{:.2} GHz", number / 1e9),
+        _ => match value {
+            Value::Int(whole) => whole.to_string(),
+            Value::Double(number) => format!("{number:.2}"),
+        },
+    }
+}
+
+/// A change a second, with its unit. Seconds a second are a share of the time.
+#[must_use]
+pub fn rate(rate: f64, unit: &str) -> String {
+    match unit {
+        "By" => format!("{}/s", bytes(rate)),
+        "s" => format!("{:.1} %", rate * 100.0),
+        _ if rate >= 100.0 || rate == 0.0 => format!("{rate:.0}/s"),
+        _ => format!("{rate:.1}/s"),
+    }
+}
+
+fn bytes(number: f64) -> String {
+    let mut number = number;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if number < 1024.0 {
+            break;
+        }
+        number /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{number:.0} B") } else { format!("{number:.1} {unit}") }
+}
+
+fn time(seconds: f64, kind: Kind) -> String {
+    match seconds {
+        s if s < 600.0 && kind == Kind::Counter => format!("{s:.2} s"),
+        s if s < 600.0 => format!("{s:.1} s"),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_made_human() {
+        let cases = [
+            (Value::Int(1023), "By", "1023 B"),
+            (Value::Int(1536), "By", "1.5 KiB"),
+            (Value::Int(65_683_412 << 10), "By", "62.6 GiB"),
+            (Value::Double(0.1234), "1", "12.3 %"),
+            (Value::Double(12.345), "s", "12.35 s"),
+            (Value::Double(7200.0), "s", "2.0 h"),
+            (Value::Int(2_400_000_000), "Hz", "2.40 GHz"),
+            (Value::Int(1_234_567), "{operation}", "1234567"),
+            (Value::Double(0.5), "{thread}", "0.50"),
+        ];
+        for (given, unit, expected) in cases {
+            assert_eq!(value(given, unit, Kind::Counter), expected);
+        }
+        assert_eq!(rate(2048.0, "By"), "2.0 KiB/s");
+        assert_eq!(rate(0.25, "s"), "25.0 %");
+        assert_eq!(rate(4.26, "{operation}"), "4.3/s");
+    }
+}

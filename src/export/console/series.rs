@@ -1,0 +1,173 @@
+//! A collection as plain values: families in the order of the list, metrics in the order of their tables, series sorted.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
+
+use crate::collectors::FAMILIES;
+use crate::naming::{Kind, Metric, Naming};
+
+/// One cycle.
+#[derive(Debug)]
+pub struct Collection {
+    /// When it was collected.
+    pub time: SystemTime,
+    /// Seconds since the one before; `None` at the first.
+    pub elapsed: Option<f64>,
+    /// The host's name, as the resource has it.
+    pub host: Option<String>,
+    /// Its metrics.
+    pub metrics: Vec<Values>,
+}
+
+/// One metric's values.
+#[derive(Debug)]
+pub struct Values {
+    /// The family it belongs to.
+    pub family: &'static str,
+    /// Its row in the family's table.
+    pub metric: &'static Metric,
+    /// The name it is sent under.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+    /// Its series.
+    pub series: Vec<Series>,
+}
+
+/// One series' value.
+#[derive(Debug)]
+pub struct Series {
+    /// Attributes whose values are the host's own names: a device, a CPU. Empty for the host as a whole.
+    pub labels: Vec<(String, String)>,
+    /// Attributes whose values are a fixed set of words.
+    pub words: Vec<(String, String)>,
+    /// Where its words stand in their sets.
+    pub order: Vec<usize>,
+    /// The value, whole numbers as they are.
+    pub value: Value,
+    /// A counter's change a second, from the second cycle on.
+    pub rate: Option<f64>,
+}
+
+/// A value as it was observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Int(i64),
+    /// A floating-point number.
+    Double(f64),
+}
+
+impl Value {
+    /// As a floating-point number.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)] // for people to read
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(value) => value as f64,
+            Self::Double(value) => value,
+        }
+    }
+}
+
+/// What the cycle before had, for the rates.
+#[derive(Debug, Default)]
+pub struct History {
+    time: Option<SystemTime>,
+    values: HashMap<String, f64>,
+}
+
+impl History {
+    /// Makes plain values of a collection and remembers its counters.
+    pub fn take(&mut self, metrics: &ResourceMetrics) -> Collection {
+        let time = SystemTime::now();
+        let elapsed = self.time.and_then(|before| time.duration_since(before).ok()).map(|passed| passed.as_secs_f64());
+        let mut found: Vec<(usize, usize, Values)> = Vec::new();
+        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let Some(row) = row(metric) else { continue };
+            let mut series = points(metric, &row);
+            series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
+            found.push((row.family_place, row.metric_place, Values { family: row.family, metric: row.metric, name: row.name, unit: row.unit, series }));
+        }
+        found.sort_by_key(|(family, metric, _)| (*family, *metric));
+        let mut metrics_found: Vec<Values> = found.into_iter().map(|(_, _, values)| values).collect();
+        self.rates(&mut metrics_found, elapsed.filter(|elapsed| *elapsed > 0.0));
+        self.time = Some(time);
+        let host = metrics.resource().get(&opentelemetry::Key::from_static_str("host.name")).map(|name| name.to_string());
+        Collection { time, elapsed, host, metrics: metrics_found }
+    }
+
+    fn rates(&mut self, metrics: &mut [Values], elapsed: Option<f64>) {
+        let before = std::mem::take(&mut self.values);
+        for values in metrics.iter_mut().filter(|values| values.metric.kind == Kind::Counter) {
+            for series in &mut values.series {
+                let key = format!("{} {:?} {:?}", values.name, series.labels, series.words);
+                let value = series.value.as_f64();
+                series.rate = before.get(&key).zip(elapsed).map(|(before, elapsed)| (value - before).max(0.0) / elapsed);
+                self.values.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Where a metric stands in the tables.
+struct Row {
+    family: &'static str,
+    family_place: usize,
+    metric: &'static Metric,
+    metric_place: usize,
+    name: &'static str,
+    unit: &'static str,
+    naming: Naming,
+}
+
+/// A metric that no table has (the agent's own) is not for the console.
+fn row(metric: &SdkMetric) -> Option<Row> {
+    for (family_place, family) in FAMILIES.iter().enumerate() {
+        for (metric_place, row) in family.metrics.iter().enumerate() {
+            for naming in [Naming::Semconv, Naming::Hostmetrics] {
+                if let Some(shape) = row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit()) {
+                    let (name, unit) = (shape.name, shape.unit);
+                    return Some(Row { family: family.name, family_place, metric: row, metric_place, name, unit, naming });
+                }
+            }
+        }
+    }
+    None
+}
+
+fn points(metric: &SdkMetric, row: &Row) -> Vec<Series> {
+    fn of<T: Copy>(data: &MetricData<T>, row: &Row, value: impl Fn(T) -> Value) -> Vec<Series> {
+        let one = |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>, value| series(attributes, row, value);
+        match data {
+            MetricData::Gauge(gauge) => gauge.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect(),
+            MetricData::Sum(sum) => sum.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect(),
+            MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => Vec::new(),
+        }
+    }
+    match metric.data() {
+        AggregatedMetrics::F64(data) => of(data, row, Value::Double),
+        AggregatedMetrics::I64(data) => of(data, row, Value::Int),
+        AggregatedMetrics::U64(data) => of(data, row, |value| Value::Int(i64::try_from(value).unwrap_or(i64::MAX))),
+    }
+}
+
+fn series(attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>, row: &Row, value: Value) -> Series {
+    let shape = row.metric.shape(row.naming);
+    let mut series = Series { labels: Vec::new(), words: Vec::new(), order: Vec::new(), value, rate: None };
+    for attribute in attributes {
+        let (key, word) = (attribute.key.as_str().to_owned(), attribute.value.to_string());
+        let known = shape.into_iter().flat_map(|shape| shape.attributes).find(|known| known.key.of(row.naming) == key);
+        let place = known.and_then(|known| known.values.iter().position(|names| names.of(row.naming) == word));
+        match place {
+            Some(place) => {
+                series.words.push((key, word));
+                series.order.push(place);
+            }
+            None => series.labels.push((key, word)),
+        }
+    }
+    series
+}

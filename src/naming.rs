@@ -1,0 +1,207 @@
+//! Metrics as data. Each collector's file opens with its table of [`Metric`] rows: name, unit, kind, attributes,
+//! description and source, once per naming profile. Instruments, `docs/metrics.md` and the tests are made from them.
+//!
+//! Two profiles: [`Naming::Semconv`] is OpenTelemetry semantic conventions v1.44; [`Naming::Hostmetrics`] gives the
+//! names, attribute keys, attribute values and units of the Collector's hostmetrics receiver v0.160, for the
+//! dashboards that are built on them.
+
+use std::sync::Arc;
+
+use opentelemetry::{Key, KeyValue, StringValue, Value};
+
+/// A naming profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// OpenTelemetry semantic conventions.
+    Semconv,
+    /// The Collector's hostmetrics receiver.
+    Hostmetrics,
+}
+
+/// What a metric's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A total that only grows.
+    Counter,
+    /// A sum that goes up and down, meaningful when added over its attributes.
+    UpDownCounter,
+    /// A value of its own, which no sum makes sense of.
+    Gauge,
+}
+
+/// How a metric's values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// A whole number.
+    Int,
+    /// A floating-point number.
+    Double,
+}
+
+/// From which `--detail` on a metric is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// By default.
+    Basic,
+    /// With `--detail detailed`.
+    Detailed,
+}
+
+/// A word in both profiles: semantic conventions first, hostmetrics second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names(pub &'static str, pub &'static str);
+
+impl Names {
+    /// A word that both profiles share.
+    #[must_use]
+    pub const fn both(word: &'static str) -> Self {
+        Self(word, word)
+    }
+
+    /// The word in one profile.
+    #[must_use]
+    pub const fn of(self, naming: Naming) -> &'static str {
+        match naming {
+            Naming::Semconv => self.0,
+            Naming::Hostmetrics => self.1,
+        }
+    }
+}
+
+/// An attribute: its key, and its values where they are a fixed set.
+#[derive(Debug)]
+pub struct Attribute {
+    /// The key.
+    pub key: Names,
+    /// The values it can have; empty where the host decides (a device's name).
+    pub values: &'static [Names],
+}
+
+/// The value of an attribute in one series.
+#[derive(Clone, Debug)]
+pub enum AttributeValue {
+    /// One of the fixed set.
+    Word(Names),
+    /// A name that the host gave.
+    Text(Arc<str>),
+    /// A number.
+    Int(i64),
+}
+
+/// How a metric stands in one profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The metric's name.
+    pub name: &'static str,
+    /// Its unit, as UCUM writes it.
+    pub unit: &'static str,
+    /// From which detail on it is sent.
+    pub detail: Detail,
+    /// Its attributes.
+    pub attributes: &'static [&'static Attribute],
+}
+
+/// One metric: a row of its family's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// What its collector knows it by.
+    pub id: &'static str,
+    /// Counter, up-down counter or gauge.
+    pub kind: Kind,
+    /// Whole or floating.
+    pub number: Number,
+    /// What it says, one sentence.
+    pub description: &'static str,
+    /// The file and the field it is read from.
+    pub source: &'static str,
+    /// The first kernel that has it.
+    pub since: &'static str,
+    /// Its shape under the semantic conventions, where it has one.
+    pub semconv: Option<Shape>,
+    /// Its shape in hostmetrics, where it has one.
+    pub hostmetrics: Option<Shape>,
+}
+
+impl Metric {
+    /// A row, to be completed with [`Metric::semconv`] and [`Metric::hostmetrics`].
+    #[must_use]
+    pub const fn new(
+        id: &'static str,
+        kind: Kind,
+        number: Number,
+        description: &'static str,
+        source: &'static str,
+    ) -> Self {
+        Self { id, kind, number, description, source, since: "2.6", semconv: None, hostmetrics: None }
+    }
+
+    /// The first kernel that has the metric's source.
+    #[must_use]
+    pub const fn since(mut self, kernel: &'static str) -> Self {
+        self.since = kernel;
+        self
+    }
+
+    /// The metric under the semantic conventions.
+    #[must_use]
+    pub const fn semconv(
+        mut self,
+        name: &'static str,
+        unit: &'static str,
+        detail: Detail,
+        attributes: &'static [&'static Attribute],
+    ) -> Self {
+        self.semconv = Some(Shape { name, unit, detail, attributes });
+        self
+    }
+
+    /// The metric in hostmetrics. `Basic` is what the receiver sends by default.
+    #[must_use]
+    pub const fn hostmetrics(
+        mut self,
+        name: &'static str,
+        unit: &'static str,
+        detail: Detail,
+        attributes: &'static [&'static Attribute],
+    ) -> Self {
+        self.hostmetrics = Some(Shape { name, unit, detail, attributes });
+        self
+    }
+
+    /// The metric's shape in a profile.
+    #[must_use]
+    pub const fn shape(&self, naming: Naming) -> Option<&Shape> {
+        match naming {
+            Naming::Semconv => self.semconv.as_ref(),
+            Naming::Hostmetrics => self.hostmetrics.as_ref(),
+        }
+    }
+}
+
+/// The attributes of one series, built once and reused every cycle.
+pub type Attributes = Box<[KeyValue]>;
+
+/// Builds a series' attributes, sorted by key: the SDK keeps a second map entry for an unsorted set, at 20 % of the
+/// CPU of a collection.
+#[must_use]
+pub fn attributes(naming: Naming, pairs: &[(&Attribute, AttributeValue)]) -> Attributes {
+    let mut set: Vec<KeyValue> = pairs
+        .iter()
+        .map(|(attribute, value)| {
+            let value = match value {
+                AttributeValue::Word(names) => Value::from(names.of(naming)),
+                AttributeValue::Text(text) => Value::String(StringValue::from(Arc::clone(text))),
+                AttributeValue::Int(number) => Value::I64(*number),
+            };
+            KeyValue::new(Key::from_static_str(attribute.key.of(naming)), value)
+        })
+        .collect();
+    set.sort_by(|a, b| a.key.cmp(&b.key));
+    set.into_boxed_slice()
+}
+
+/// The attributes of one series whose value is from the attribute's fixed set.
+#[must_use]
+pub fn word(naming: Naming, attribute: &Attribute, names: Names) -> Attributes {
+    attributes(naming, &[(attribute, AttributeValue::Word(names))])
+}

@@ -1,0 +1,88 @@
+//! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
+//! device name need not be UTF-8, and skip what they do not understand: one odd line costs that line.
+
+/// The lines of a file, without their line ends; empty lines are left out.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+}
+
+/// The fields of a line, separated by any run of blanks.
+pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|b| b.is_ascii_whitespace()).filter(|field| !field.is_empty())
+}
+
+/// A decimal number without sign; `None` for anything else, and for what does not fit 64 bits.
+#[must_use]
+pub fn number(field: &[u8]) -> Option<u64> {
+    if field.is_empty() {
+        return None;
+    }
+    field.iter().try_fold(0u64, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// The number in the next field of a line.
+pub fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<u64> {
+    number(fields.next()?)
+}
+
+/// Text for an attribute: bytes that are not UTF-8 become the replacement character.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Undoes the octal escapes (`\040` for a blank) with which the kernel writes paths into its tables.
+#[must_use]
+pub fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) = (first, tail) {
+            out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+            rest = after;
+        } else {
+            out.push(first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_number_is_digits_that_fit() {
+        assert_eq!(number(b"0"), Some(0));
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
+        for bad in [&b""[..], b"18446744073709551616", b"-1", b"+1", b"1x", b"0x10", b" 1"] {
+            assert_eq!(number(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn octal_escapes_are_undone_and_odd_ones_kept() {
+        assert_eq!(unescape(br"/mnt/a\040b\134c"), br"/mnt/a b\c");
+        assert_eq!(unescape(br"/bad\9\04\777"), br"/bad\9\04\777");
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_parses_as_the_standard_library_does(field in "[0-9]{0,22}") {
+            prop_assert_eq!(number(field.as_bytes()), field.parse::<u64>().ok());
+        }
+
+        #[test]
+        fn unescape_takes_any_bytes(bytes: Vec<u8>) {
+            prop_assert!(unescape(&bytes).len() <= bytes.len());
+        }
+    }
+}
