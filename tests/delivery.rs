@@ -81,10 +81,11 @@ fn several_stored_batches_travel_in_one_request() {
 #[test]
 fn a_server_that_is_busy_for_a_moment_costs_a_retry_and_no_line() {
     let server = GrpcServer::start();
-    server.scene.script([unavailable(), unavailable()]);
     let agent = Agent::start(config(server.endpoint()));
     agent.tick();
-    assert_eq!(server.scene.wait_value(1), [1]);
+    server.scene.script([unavailable(), unavailable()]);
+    agent.tick();
+    assert_eq!(server.scene.wait_value(2), [1, 2]);
     assert_eq!(agent.handle.stats().replayed_batches, 0, "the library's own retry covers it");
     assert!(log::lines(&server.addr.to_string()).is_empty());
 }
@@ -229,18 +230,47 @@ fn three_unanswered_requests_replace_the_connection() {
 #[test]
 fn a_server_slower_than_the_live_deadline_gets_a_batch_twice_only_the_first_time() {
     let server = GrpcServer::start();
-    let mut config = config(server.endpoint());
-    config.timeout = Duration::from_millis(200);
-    // Only an answer within this would bring live exports back: none is.
-    let agent = Agent::with(config, Setup { live_deadline: Duration::from_nanos(1), ..Setup::default() }).unwrap();
+    server.scene.script((0..100).map(|_| Answer::Slow(Duration::from_millis(150))));
+    let setup = Setup { live_deadline: Duration::from_millis(50), ..Setup::default() };
+    let agent = Agent::with(config(server.endpoint()), setup).unwrap();
     for _ in 0..5 {
-        let (value, _) = agent.tick();
-        server.scene.wait_value(value);
+        agent.tick();
         eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
     }
-    let seen = taken(&server.scene.seen());
-    assert!(seen.len() <= 6, "{seen:?}");
+    assert_eq!(taken(&server.scene.seen()), [1, 1, 2, 3, 4, 5]);
     assert_eq!(agent.handle.stats().replayed_batches, 5);
+    server.scene.clear();
+    // One quick answer brings live exports back.
+    agent.tick();
+    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    agent.tick();
+    assert_eq!(agent.handle.stats().replayed_batches, 6);
+}
+
+#[test]
+fn a_partial_success_of_live_exports_is_counted_and_told_once() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..3).map(|_| Answer::Partial(1, "no such metric")));
+    let agent = Agent::start(config(&endpoint));
+    agent.ticks(5);
+    let stats = agent.handle.stats();
+    assert_eq!((stats.rejected_points, stats.exported_points, stats.exported_batches), (3, 2, 5));
+    let lines = log::lines(&endpoint);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
+}
+
+#[test]
+fn a_shutdown_without_a_stop_signal_delivers_what_waits_too() {
+    let server = GrpcServer::start();
+    let tuning = Tuning { backoff_base: Duration::from_secs(60), backoff_cap: Duration::from_secs(60), ..quick() };
+    let agent = Agent::with(config(server.endpoint()), Setup { tuning, ..Setup::default() }).unwrap();
+    let (addr, scene) = server.down();
+    agent.ticks(2);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let last = agent.shut_down();
+    assert_eq!(taken(&scene.seen()), (1..=last).collect::<Vec<_>>());
 }
 
 #[test]

@@ -198,9 +198,7 @@ impl<'a> Drain<'a> {
         let (left, dropped) = (store.len(), store.dropped());
         drop(store);
         let now = Instant::now();
-        if accepted.rejected > 0 || !accepted.message.is_empty() {
-            shared.status.partial(accepted.rejected, &crate::export::reason::quote(&accepted.message), now);
-        }
+        shared.status.partial(accepted, now);
         shared.status.replayed(sent, left, &dropped, now);
     }
 

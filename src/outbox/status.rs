@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::{DropCounts, DropReason, Tally};
+use crate::export::reason::quote;
+use crate::export::sender::Accepted;
 
 const FIRST_REMINDER: Duration = Duration::from_secs(60);
 const NEXT_REMINDER: Duration = Duration::from_secs(600);
@@ -180,13 +182,17 @@ impl Status {
         }
     }
 
-    /// The server took a request and turned part of it down, or has a warning.
-    pub fn partial(&self, rejected: u64, words: &str, now: Instant) {
+    /// The server took a request; says so where it turned part of it down, or has a warning.
+    pub fn partial(&self, accepted: &Accepted, now: Instant) {
+        if accepted.rejected == 0 && accepted.message.is_empty() {
+            return;
+        }
         let mut state = self.lock();
-        state.rejected += rejected;
+        state.rejected += accepted.rejected;
         if !state.partial.may(now) {
             return;
         }
+        let words = quote(&accepted.message);
         if state.rejected > 0 {
             error!(
                 "{} turned down {} data points of accepted requests since the start: {words}",

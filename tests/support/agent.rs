@@ -122,6 +122,14 @@ impl Agent {
         (value, took)
     }
 
+    /// A shutdown that no stop signal announced.
+    pub fn shut_down(mut self) -> u64 {
+        let value = self.value.fetch_add(1, Ordering::SeqCst) + 1;
+        self.provider.shutdown().unwrap();
+        self.end();
+        value
+    }
+
     fn end(&mut self) {
         drop(self.end.take());
         if let Some(runtime) = self.runtime.take() {

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -24,6 +25,8 @@ pub enum Answer {
     Status(Status),
     /// Takes all but this many points.
     Partial(i64, &'static str),
+    /// Takes it, and says so only after this long.
+    Slow(Duration),
     /// Never answers.
     Hang,
     /// Takes the request and never says so.
@@ -40,10 +43,14 @@ impl MetricsService for Service {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let answer = self.0.next_answer().unwrap_or(Answer::Take);
-        let taken = matches!(answer, Answer::Take | Answer::Partial(..) | Answer::TakeAndHang);
+        let taken = matches!(answer, Answer::Take | Answer::Slow(_) | Answer::Partial(..) | Answer::TakeAndHang);
         self.0.note(Seen { headers: metadata.into_headers(), target: String::new(), request, taken });
         let partial_success = match answer {
             Answer::Take => None,
+            Answer::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                None
+            }
             Answer::Status(status) => return Err(status),
             Answer::Partial(rejected, why) => {
                 Some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message: why.into() })
