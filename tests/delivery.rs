@@ -7,7 +7,8 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use heka_insights_agent::outbox::{DropReason, Tuning};
+use heka_insights_agent::config::OutboxConfig;
+use heka_insights_agent::outbox::{self, DropReason, Moment, Tuning};
 use support::agent::{Agent, Setup, config, memory, quick};
 use support::grpc::{Answer, GrpcServer};
 use support::{eventually, log, taken, values};
@@ -330,6 +331,36 @@ fn stopping_while_the_server_hangs_is_quick_and_says_what_is_lost_with_the_memor
             .any(|l| l.starts_with("ERROR") && l.contains("2 batches (2 data points)") && l.contains("are lost")),
         "{lines:#?}"
     );
+}
+
+#[test]
+fn what_waits_on_disk_survives_a_stop_and_is_sent_first_by_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = || {
+        let (max_bytes, max_age) = (1 << 20, Duration::from_secs(86_400));
+        let config = OutboxConfig { dir: Some(dir.path().into()), max_bytes, max_age };
+        Setup { store: outbox::open(&config, 1, Moment::now()), ..Setup::default() }
+    };
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..100).map(|_| Answer::Hang));
+    let agent = Agent::with(config(&endpoint), Setup { live_deadline: Duration::from_millis(50), ..disk() }).unwrap();
+    agent.ticks(3);
+    let (last, took) = agent.stop();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(!log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR")));
+    server.scene.clear();
+    let agent = Agent::with(config(&endpoint), disk()).unwrap();
+    // The next run counts from one again.
+    agent.tick();
+    server.scene.wait("all of them", |seen| taken(seen).len() == 5);
+    assert_eq!(taken(&server.scene.seen()), [1, 2, 3, last, 1]);
+    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    drop(agent);
+    let left = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "batch"));
+    assert_eq!(left.count(), 0);
 }
 
 #[test]
