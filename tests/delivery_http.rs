@@ -59,11 +59,9 @@ fn retryable_answers_are_retried_and_retry_after_is_the_floor() {
         Answer::Status(500, None, "bug"),
     ]);
     agent.tick();
-    server.scene.wait("the 429", |seen| seen.len() == 2);
-    let asked = std::time::Instant::now();
-    server.scene.wait("the next try", |seen| seen.len() == 3);
-    assert!(asked.elapsed() >= Duration::from_millis(950), "{:?}", asked.elapsed());
     assert_eq!(server.scene.wait_value(1), [1]);
+    let seen = server.scene.seen();
+    assert!(seen[2].at - seen[1].at >= Duration::from_secs(1), "the 429's Retry-After");
     assert_eq!(agent.handle.stats().dropped.total().batches, 0);
 }
 
@@ -99,7 +97,7 @@ fn a_partial_success_is_counted() {
 #[test]
 fn a_server_that_hangs_delays_no_collection_and_loses_nothing() {
     let server = HttpServer::start();
-    let deadline = Duration::from_millis(100);
+    let deadline = Duration::from_millis(300);
     let mut config = config(server.endpoint());
     config.timeout = Duration::from_millis(200);
     let agent = Agent::with(config, Setup { live_deadline: deadline, ..Setup::default() }).unwrap();

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -44,7 +44,13 @@ impl MetricsService for Service {
         let (metadata, _, request) = request.into_parts();
         let answer = self.0.next_answer().unwrap_or(Answer::Take);
         let taken = matches!(answer, Answer::Take | Answer::Slow(_) | Answer::Partial(..) | Answer::TakeAndHang);
-        self.0.note(Seen { headers: metadata.into_headers(), target: String::new(), request, taken });
+        self.0.note(Seen {
+            at: Instant::now(),
+            headers: metadata.into_headers(),
+            target: String::new(),
+            request,
+            taken,
+        });
         let partial_success = match answer {
             Answer::Take => None,
             Answer::Slow(delay) => {

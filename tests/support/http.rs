@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -94,7 +95,7 @@ async fn answer(
     let next = scene.next_answer();
     let taken = matches!(next, None | Some(Answer::Take | Answer::Partial(..)));
     let request = ExportMetricsServiceRequest::decode(&*body).unwrap();
-    scene.note(Seen { headers: parts.headers, target: parts.uri.to_string(), request, taken });
+    scene.note(Seen { at: Instant::now(), headers: parts.headers, target: parts.uri.to_string(), request, taken });
     let response = match next {
         None | Some(Answer::Take) => Response::new(Full::default()),
         Some(Answer::Partial(rejected, why)) => {

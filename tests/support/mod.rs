@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One request as a server saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub at: Instant,
     pub headers: http_types::HeaderMap,
     /// Path, or the full URL where the request line had it.
     pub target: String,
