@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Collector, Context, Family, Observer, Point};
-use crate::host::{Reader, Source, read_small};
+use crate::host::{Host, Reader, Source, read_small};
 use crate::naming::Detail::{Basic, Detailed};
 use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::naming::Number::{Double, Int};
@@ -73,6 +73,23 @@ type Columns = [u64; COLUMNS];
 
 /// The most modes a profile has.
 const MODES: usize = 8;
+
+/// The most series that a metric of this host's CPUs can have: CPUs that are offline now may come online.
+#[must_use]
+pub fn most_series(host: &Host) -> usize {
+    let online = std::fs::read(host.proc("stat")).unwrap_or_default();
+    let online = lines(&online).filter_map(parse_line).filter(|(cpu, _)| cpu.is_some()).count();
+    // "0-511", in the odd case with gaps: the last number is the most there can be.
+    let possible = read_small(&host.sys("devices/system/cpu/possible"))
+        .and_then(|text| number(text.rsplit(|byte| !byte.is_ascii_digit()).next()?))
+        .and_then(|last| usize::try_from(last).ok())
+        .filter(|last| *last < MOST_CPUS)
+        .map_or(0, |last| last + 1);
+    online.max(possible).saturating_mul(MODES)
+}
+
+/// NR_CPUS at its largest, on x86.
+const MOST_CPUS: usize = 8192;
 
 /// The modes of a profile, in the order in which [`modes`] gives their ticks.
 fn mode_names(naming: Naming) -> &'static [Names] {

@@ -80,8 +80,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
-    /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
-    pub max_series: usize,
+    /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
+    pub max_series: Option<usize>,
 }
 
 impl Default for Options {
@@ -95,12 +95,12 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
-            max_series: DEFAULT_MAX_SERIES,
+            max_series: None,
         }
     }
 }
 
-/// The default of [`Options::max_series`]: what the SDK itself allows an instrument.
+/// What a metric may have in any case: what the SDK itself allows an instrument.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// What a collector is made from.
@@ -132,16 +132,31 @@ pub struct FamilyStats {
 pub struct Registered {
     /// One entry per family.
     pub families: Vec<Arc<FamilyStats>>,
+    reader: Arc<Mutex<Reader>>,
+}
+
+impl Registered {
+    /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
+    #[must_use]
+    pub fn file_reads(&self) -> u64 {
+        lock(&self.reader).reads()
+    }
 }
 
 /// Takes every counter's baseline and creates the instruments of all selected families on `meter`.
 pub fn register(meter: &Meter, context: &Context) -> Registered {
+    register_families(meter, context, FAMILIES)
+}
+
+/// As [`register`], with a list of families of the caller's own.
+pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> Registered {
     let options = &context.options;
+    let max_series = max_series(context);
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
     let mut families = Vec::new();
     let selected =
         |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|n| n == family.name));
-    for family in FAMILIES.iter().filter(selected) {
+    for family in list.iter().filter(selected) {
         let stats = Arc::new(FamilyStats {
             name: family.name,
             read_nanos: AtomicU64::new(0),
@@ -154,7 +169,7 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             reader: Arc::clone(&reader),
             collector: Mutex::new((family.new)(context)),
             stats: Arc::clone(&stats),
-            max_series: max_series(context),
+            max_series,
             cut_reported: Mutex::new(false),
         });
         families.push(stats);
@@ -168,13 +183,17 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             anchor = false;
         }
     }
-    Registered { families }
+    Registered { families, reader }
 }
 
-/// The most series a metric may have on this host.
+/// The most series a metric may have on this host: what was asked for, else [`DEFAULT_MAX_SERIES`] or what the host's
+/// CPUs and disks need, whichever is more.
 #[must_use]
 pub fn max_series(context: &Context) -> usize {
-    context.options.max_series
+    context.options.max_series.unwrap_or_else(|| {
+        let cpus = if context.options.per_cpu { cpu::most_series(&context.host) } else { 0 };
+        DEFAULT_MAX_SERIES.max(cpus).max(disk::most_series(&context.host))
+    })
 }
 
 fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
