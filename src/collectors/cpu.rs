@@ -212,6 +212,7 @@ impl Cpu {
             line.seen = false;
         }
         self.logical = 0;
+        let mut highest = None;
         let (naming, since) = (self.naming, self.since);
         // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
         for text in lines(stat).take_while(|line| !line.starts_with(b"intr")) {
@@ -220,7 +221,11 @@ impl Cpu {
             let entry = match cpu {
                 None => &mut self.whole,
                 Some(number) => {
-                    self.logical += 1;
+                    // The kernel writes them in order: a number that comes again can only be damage.
+                    if highest.is_none_or(|highest| number > highest) {
+                        highest = Some(number);
+                        self.logical += 1;
+                    }
                     if !self.per_cpu {
                         continue;
                     }
@@ -348,7 +353,9 @@ impl SlowFacts {
                 siblings.unwrap_or_else(|| cpu.core.clone().unwrap_or_else(|| number.to_string().into_bytes())),
             );
             let khz = read_small(&dir.join("cpufreq/scaling_cur_freq")).and_then(|text| crate::parse::number(&text));
-            if let Some(hertz) = khz.map(|khz| khz.saturating_mul(1_000)).or(cpu.hertz) {
+            // Drivers that cannot tell write 0.
+            let hertz = khz.filter(|khz| *khz > 0).map(|khz| khz.saturating_mul(1_000));
+            if let Some(hertz) = hertz.or(cpu.hertz) {
                 let attributes = attributes(self.naming, &[logical_number(self.naming, *number)]);
                 self.frequencies.push(Point { attributes, value: hertz });
             }
