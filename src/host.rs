@@ -121,6 +121,15 @@ impl Source {
         &self.health
     }
 
+    fn problem(&self) -> Option<Problem> {
+        let (failed, words) = match &self.health {
+            Health::Unread | Health::Good => return None,
+            Health::Unsupported => (false, self.missing.to_owned()),
+            Health::Failed(why) => (true, why.clone()),
+        };
+        Some(Problem { path: self.path.clone(), failed, words })
+    }
+
     /// Whether the last reading failed; a file that this kernel lacks has not failed.
     #[must_use]
     pub fn failed(&self) -> bool {
@@ -206,6 +215,18 @@ pub struct Reader {
     cycle: u64,
     failures: u64,
     reads: u64,
+    problems: Option<Vec<Problem>>,
+}
+
+/// A file that a reading could not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it failed, or is only not there.
+    pub failed: bool,
+    /// Why, or what to do.
+    pub words: String,
 }
 
 impl Reader {
@@ -221,7 +242,20 @@ impl Reader {
             cycle: 0,
             failures: 0,
             reads: 0,
+            problems: None,
         }
+    }
+
+    /// Keeps what could not be read, for [`Reader::problems`].
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.problems = Some(Vec::new());
+        self
+    }
+
+    /// What could not be read since the last call.
+    pub fn problems(&mut self) -> Vec<Problem> {
+        self.problems.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Begins the next collection: each file may be read once more.
@@ -239,8 +273,9 @@ impl Reader {
     pub fn read(&mut self, source: &mut Source) -> Option<&[u8]> {
         self.reads += 1;
         let content = source.read(&mut self.buffer);
-        if content.is_none() && source.failed() {
-            self.failures += 1;
+        if content.is_none() {
+            self.failures += u64::from(source.failed());
+            self.problems.iter_mut().for_each(|problems| problems.extend(source.problem()));
         }
         content
     }
@@ -251,9 +286,8 @@ impl Reader {
             self.stat_cycle = Some(self.cycle);
             self.reads += 1;
             self.stat_bytes = self.stat.read(&mut self.stat_buffer).map(<[u8]>::len);
-            if self.stat.failed() {
-                self.failures += 1;
-            }
+            self.failures += u64::from(self.stat.failed());
+            self.problems.iter_mut().for_each(|problems| problems.extend(self.stat.problem()));
         }
         self.stat_buffer.get(..self.stat_bytes?)
     }
@@ -267,6 +301,13 @@ impl Reader {
     /// Counts a failure that no [`Source`] saw.
     pub fn fail(&mut self) {
         self.failures += 1;
+    }
+
+    /// Says what is missing, or failed, where no [`Source`] saw it; for `check` alone.
+    pub fn note(&mut self, path: impl Into<PathBuf>, failed: bool, words: impl Into<String>) {
+        if let Some(problems) = &mut self.problems {
+            problems.push(Problem { path: path.into(), failed, words: words.into() });
+        }
     }
 
     /// Readings that failed so far. Absent files are no failures.

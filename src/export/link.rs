@@ -17,6 +17,7 @@ use super::otlp::{self, Live};
 use super::sender::{Accepted, Sender};
 use super::tls::TlsMaterial;
 use super::verdict::Failure;
+use super::watched::LastTlsError;
 use super::{ExportError, channel, headers, tls};
 use crate::config::{OtlpConfig, Protocol};
 
@@ -29,6 +30,7 @@ pub struct Link {
     pub live: Live,
     sender: Sender,
     secrets: Vec<String>,
+    last_tls_error: LastTlsError,
 }
 
 impl Link {
@@ -39,6 +41,11 @@ impl Link {
     /// known to repeat the token they refuse.
     pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
         self.sender.send(body).await.map_err(|mut failure| {
+            if failure.local
+                && let Some(words) = self.last_tls_error.take()
+            {
+                failure.words = words;
+            }
             for secret in &self.secrets {
                 failure.words = failure.words.replace(secret, "[redacted]");
             }
@@ -130,8 +137,16 @@ impl Links {
             files.stamps = stamps;
         }
         match self.rebuild() {
-            Ok(()) => info!("certificates or headers changed: connecting anew"),
-            Err(e) => warn!("certificates or headers changed, but {e}; the old ones stay in use"),
+            Ok(()) => info!(
+                "certificates or headers for {} changed: connecting anew",
+                self.config.endpoint
+            ),
+            Err(e) => {
+                warn!(
+                    "certificates or headers for {} changed, but {e}; the old ones stay in use",
+                    self.config.endpoint
+                );
+            }
         }
     }
 
@@ -170,31 +185,43 @@ impl Links {
     }
 }
 
+/// Builds one link that nothing watches.
+///
+/// # Errors
+/// What is wrong with the endpoint, the headers or the certificates.
+pub(crate) fn once(config: &OtlpConfig, runtime: &Handle) -> Result<Link, ExportError> {
+    build(config, &Parts::load(config)?, runtime)
+}
+
 fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Link, ExportError> {
     // The channel spawns its worker where it is built.
     let _inside = runtime.enter();
     let headers = parts.headers.clone();
     let secrets = secrets(&headers);
-    match config.protocol {
+    let secure = config.endpoint.starts_with("https:");
+    let last_tls_error = LastTlsError::new(secure.then(|| parts.tls.has_identity()));
+    let (live, sender) = match config.protocol {
         Protocol::Grpc => {
-            let channel = channel::build(config, &parts.tls)?;
+            let channel = channel::build(config, &parts.tls, last_tls_error.clone())?;
             let live = otlp::grpc(config, channel.clone(), &headers)?;
-            Ok(Link {
-                live,
-                sender: Sender::grpc(channel, headers, config.gzip),
-                secrets,
-            })
+            (live, Sender::grpc(channel, headers, config.gzip))
         }
         Protocol::HttpProtobuf => {
-            let sender = Arc::new(HttpSender::build(config, &parts.tls, headers)?);
-            let live = otlp::http(config, sender.clone())?;
-            Ok(Link {
-                live,
-                sender: Sender::Http(sender),
-                secrets,
-            })
+            let sender = Arc::new(HttpSender::build(
+                config,
+                &parts.tls,
+                headers,
+                last_tls_error.clone(),
+            )?);
+            (otlp::http(config, sender.clone())?, Sender::Http(sender))
         }
-    }
+    };
+    Ok(Link {
+        live,
+        sender,
+        secrets,
+        last_tls_error,
+    })
 }
 
 /// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.

@@ -31,7 +31,7 @@ use crate::config::{self, OtlpConfig};
 /// What carries a batch straight from the reader to the wire.
 pub enum Live {
     /// The library's exporter, with its bounded retry for a blip.
-    Library(MetricExporter),
+    Library(Box<MetricExporter>),
     /// Our own sender, one attempt: what the outbox uses. See the module's table, last row.
     Own,
 }
@@ -81,7 +81,7 @@ pub fn grpc(
     };
     builder
         .build()
-        .map(Live::Library)
+        .map(|exporter| Live::Library(Box::new(exporter)))
         .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))
 }
 
@@ -108,7 +108,7 @@ pub fn http(config: &OtlpConfig, sender: Arc<HttpSender>) -> Result<Live, Export
     };
     builder
         .build()
-        .map(Live::Library)
+        .map(|exporter| Live::Library(Box::new(exporter)))
         .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))
 }
 

@@ -179,3 +179,56 @@ impl Write for MaybeProxied {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxied(target: &'static str) -> Option<String> {
+        let rules = Matcher::builder()
+            .all("http://proxy.test:3128")
+            .no("inside.test,10.0.0.0/8")
+            .build();
+        let connector = ProxyConnector {
+            tcp: HttpConnector::new(),
+            rules: Arc::new(rules),
+        };
+        connector
+            .proxy_for(&Uri::from_static(target))
+            .map(|proxy| proxy.uri().to_string())
+    }
+
+    #[test]
+    fn no_proxy_names_networks_and_the_local_host_go_straight() {
+        assert_eq!(
+            proxied("https://collector.test/v1/metrics").as_deref(),
+            Some("http://proxy.test:3128/")
+        );
+        assert_eq!(
+            proxied("http://collector.test/v1/metrics").as_deref(),
+            Some("http://proxy.test:3128/")
+        );
+        for straight in [
+            "https://inside.test/",
+            "https://a.inside.test/",
+            "http://10.1.2.3:4318/",
+            "http://localhost:4318/",
+            "http://127.0.0.1:4318/",
+            "http://[::1]:4318/",
+        ] {
+            assert_eq!(proxied(straight), None, "{straight}");
+        }
+    }
+
+    #[test]
+    fn the_proxys_password_is_in_no_debug_output() {
+        let rules = Matcher::builder()
+            .all("http://user:s3cr3t@proxy.test:3128")
+            .build();
+        let connector = ProxyConnector {
+            tcp: HttpConnector::new(),
+            rules: Arc::new(rules),
+        };
+        assert!(!format!("{connector:?}").contains("s3cr3t"));
+    }
+}

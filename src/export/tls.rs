@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{ExportError, chain};
 use crate::config::TlsFiles;
@@ -68,23 +67,16 @@ pub fn load(files: &TlsFiles) -> Result<TlsMaterial, ExportError> {
 }
 
 impl TlsMaterial {
-    /// tonic's form, for gRPC.
-    pub fn for_grpc(&self) -> ClientTlsConfig {
-        let config = match &self.ca {
-            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
-        match &self.identity {
-            Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
-            None => config,
-        }
+    /// Whether a client certificate is shown.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
     }
 
-    /// rustls's form, for HTTP.
+    /// The client's side of every handshake.
     ///
     /// # Errors
     /// The system has no roots, or one of the checks of [`load`] fails after all.
-    pub fn for_http(&self) -> Result<ClientConfig, ExportError> {
+    pub fn client_config(&self) -> Result<ClientConfig, ExportError> {
         let roots = match &self.ca {
             Some(pem) => {
                 roots_from(pem).map_err(|why| ExportError::new(format!("--ca-file: {why}")))?
@@ -105,6 +97,16 @@ impl TlsMaterial {
             }
         }
     }
+}
+
+/// A connector wants a configuration even where no TLS is used; reading the system's roots for it would be waste.
+///
+/// # Errors
+/// None in practice: the provider supports TLS.
+pub fn unused() -> Result<ClientConfig, ExportError> {
+    Ok(builder()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ExportError> {

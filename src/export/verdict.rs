@@ -39,6 +39,8 @@ pub enum Verdict {
 pub struct Failure {
     /// What to do with the batch.
     pub verdict: Verdict,
+    /// It arose on this side of the wire: no server answered.
+    pub local: bool,
     /// No answer came in time: after several of these the connection is replaced.
     pub timed_out: bool,
     /// The reason in an operator's words.
@@ -53,6 +55,7 @@ impl Failure {
     pub fn local(error: &(dyn Error + 'static)) -> Self {
         Self {
             verdict: Verdict::Keep(None),
+            local: true,
             timed_out: reason::is_timeout(error),
             words: reason::words(error),
         }
@@ -62,6 +65,7 @@ impl Failure {
     pub fn timeout(waited: Duration) -> Self {
         Self {
             verdict: Verdict::Keep(None),
+            local: true,
             timed_out: true,
             words: format!("no answer within {waited:?}"),
         }
@@ -75,6 +79,7 @@ impl Failure {
         if answered_by_a_middleman(status) {
             return Self {
                 verdict: Verdict::Keep(None),
+                local: false,
                 timed_out: false,
                 words: reason::quote(status.message()),
             };
@@ -111,6 +116,7 @@ impl Failure {
         };
         Self {
             verdict,
+            local: false,
             timed_out: false,
             words,
         }
@@ -137,6 +143,7 @@ impl Failure {
         };
         Self {
             verdict,
+            local: false,
             timed_out: false,
             words,
         }

@@ -28,6 +28,8 @@ struct State {
     lost: Rarely,
     /// Losses (without refusals) that were told.
     told: Tally,
+    /// Losses when the outbox was last empty: a full outbox may drop before the first failure of an outage is told.
+    lost_before: Tally,
     rejected: u64,
 }
 
@@ -36,7 +38,6 @@ struct Outage {
     spoke: Instant,
     pause: Duration,
     words: String,
-    lost_before: Tally,
 }
 
 /// A line that may be repeated after a while.
@@ -95,7 +96,7 @@ impl Status {
     /// A send failed and its batches are kept.
     pub fn failed(&self, words: &str, waiting: Waiting, now: Instant) {
         let mut state = self.lock();
-        let lost_now = losses(&waiting.dropped);
+        let lost = minus(losses(&waiting.dropped), state.lost_before);
         let Some(outage) = &mut state.outage else {
             warn!(
                 "cannot deliver to {}: {words}; batches wait in the outbox and are sent later",
@@ -106,7 +107,6 @@ impl Status {
                 spoke: now,
                 pause: FIRST_REMINDER,
                 words: words.into(),
-                lost_before: lost_now,
             });
             return;
         };
@@ -119,7 +119,6 @@ impl Status {
         outage.spoke = now;
         outage.pause = NEXT_REMINDER;
         outage.words = words.into();
-        let lost = minus(lost_now, outage.lost_before);
         let since = span(now.duration_since(outage.began));
         let held = format!(
             "{} ({} bytes) wait, the oldest for {}",
@@ -160,10 +159,11 @@ impl Status {
 
     fn end(&self, state: &mut State, dropped: &DropCounts, now: Instant) {
         let replayed = std::mem::take(&mut state.replayed);
+        let lost = minus(losses(dropped), state.lost_before);
+        state.lost_before = losses(dropped);
         let Some(outage) = state.outage.take() else {
             return;
         };
-        let lost = minus(losses(dropped), outage.lost_before);
         state.lost.reset();
         state.told = losses(dropped);
         let after = span(now.duration_since(outage.began));
@@ -208,8 +208,9 @@ impl Status {
             }
         }
         error!(
-            "{} lost from the outbox; since the start: {}",
+            "{} for {} lost from the outbox; since the start: {}",
             told(lost),
+            self.endpoint,
             reasons.join(", ")
         );
     }
