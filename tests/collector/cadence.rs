@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Agent, Collector, cycles};
-
-const SECOND: u64 = 1_000_000_000;
+use crate::harness::{Agent, Collector, SECOND, cycles};
 
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]

@@ -6,42 +6,16 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::harness::{
-    Agent, Collector, Host, MINOR_FAULTS, Point, SECTORS_READ, SECTORS_WRITTEN, SOON, USER_TICKS, cycles, series,
-    since_epoch, until,
+    Agent, Collector, Host, MINOR_FAULTS, Point, SECOND, SECTORS_READ, SECTORS_WRITTEN, SOON, USER_TICKS, cycles,
+    in_order_and_once, no_second_is_missing, series, since_epoch, until,
 };
 
-const SECOND: u64 = 1_000_000_000;
 const METRIC: &str = "system.memory.usage";
 
 /// Batches that wait in an outbox's directory.
 fn waiting(outbox: &Path) -> usize {
     let files = std::fs::read_dir(outbox).into_iter().flatten().flatten();
     files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch")).count()
-}
-
-/// Every series has each of its points once, or twice with the same value, and they came in the order of their times.
-fn in_order_and_once(points: &[Point]) {
-    let mut known: BTreeMap<(String, u64), &Point> = BTreeMap::new();
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-    for point in points {
-        if let Some(twin) = known.insert((point.series(), point.time), point) {
-            assert_eq!((twin.value, twin.start), (point.value, point.start), "sent again, but not as it was");
-            continue;
-        }
-        let last = newest.entry(point.series()).or_default();
-        assert!(point.time > *last, "{} at {} came after {last}", point.series(), point.time);
-        *last = point.time;
-    }
-}
-
-/// No second between the first and the last of these times lacks its cycle.
-fn no_second_is_missing<'a>(times: impl IntoIterator<Item = &'a u64>) {
-    let times: Vec<_> = times.into_iter().collect();
-    for pair in times.windows(2) {
-        let apart = pair[1] - pair[0];
-        // The last collection, at the end of the agent, comes between two ticks.
-        assert!(apart < SECOND * 3 / 2, "{apart} ns without a cycle after {}", pair[0]);
-    }
 }
 
 #[test]

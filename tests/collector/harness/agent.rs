@@ -1,6 +1,5 @@
 //! The agent's own binary.
 
-use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{SOON, until};
 /// A running agent. Its environment and working directory are empty, so only the arguments count.
 pub struct Agent {
     process: Process,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Agent {
@@ -32,7 +31,7 @@ impl Agent {
         }
         command.args(arguments.split_whitespace());
         let process = Process::start("the agent", &mut command, &dir.path().join("agent.log"));
-        Self { process, dir }
+        Self { process, _dir: dir }
     }
 
     /// What it has logged.
@@ -76,10 +75,5 @@ impl Agent {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
-    }
-
-    /// A path in its working directory.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
     }
 }

@@ -2,20 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A recorded host.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-/// A copy of a recorded host that a test may change.
-pub fn copy_of(name: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    // cp keeps the symbolic links that sysfs is full of.
-    let status = Command::new("cp").arg("-a").arg(fixture(name).join(".")).arg(dir.path()).status().unwrap();
-    assert!(status.success());
-    dir
 }
 
 /// A host with one CPU and one disk, whose counters stand still until the test moves them. They began long before the
@@ -63,11 +53,6 @@ impl Host {
     pub fn advance(&mut self, steps: u64) {
         self.moved += steps;
         self.write();
-    }
-
-    /// How many steps it has moved.
-    pub fn moved(&self) -> u64 {
-        self.moved
     }
 
     fn write(&self) {
