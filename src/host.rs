@@ -67,6 +67,43 @@ impl Host {
         self.proc.join(name)
     }
 
+    /// Where the first process' view of `name` is (`net/dev`, `mountinfo`): the host's own, from any container that sees
+    /// the host's `/proc`. Where that cannot be read it is `own`, and one line says what that `means`.
+    ///
+    /// Decided once: numbers of two different views must not follow each other in one series.
+    #[must_use]
+    pub fn of_first_process(&self, name: &str, own: &str, means: &str) -> PathBuf {
+        let (first, own) = (self.proc("1").join(name), self.proc(own));
+        let readable = |path: &Path| File::open(path).and_then(|file| file.read_at(&mut [0], 0));
+        match readable(&first) {
+            Err(error) if readable(&own).is_ok() => {
+                info!("{} cannot be read ({error}); {} is read instead: {means}", first.display(), own.display());
+                own
+            }
+            _ => first,
+        }
+    }
+
+    /// Whether `/proc` is a running kernel's, and not a recorded host's: only then do system calls speak of this host.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        rustix::fs::statfs(&self.proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    }
+
+    /// Whether what this process sees of the network is what the host's first process sees. In a container with a
+    /// network of its own it is not; where it cannot be told it is taken to be so.
+    ///
+    /// Each network namespace has its own inode for the file, whatever the mount of `/proc` it is seen through, and
+    /// unlike `/proc/1/ns/net` it may be looked at without being root.
+    #[must_use]
+    pub fn shares_network(&self) -> bool {
+        let inode = |path: &Path| std::fs::metadata(path).map(|file| file.ino());
+        match (inode(&self.proc("1/net/dev")), inode(Path::new("/proc/self/net/dev"))) {
+            (Ok(first), Ok(own)) if self.is_live() => first == own,
+            _ => true,
+        }
+    }
+
     /// A path below `/sys`.
     #[must_use]
     pub fn sys(&self, name: &str) -> PathBuf {

@@ -20,12 +20,15 @@ pub mod cpu;
 pub mod disk;
 pub mod filter;
 pub mod memory;
+pub mod network;
 pub mod paging;
+#[cfg(test)]
+mod testing;
 
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY];
+pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY, network::FAMILY];
 
 /// A family of metrics.
 #[derive(Debug)]
@@ -80,6 +83,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which network interfaces.
+    pub interfaces: Filter,
     /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
     pub max_series: usize,
 }
@@ -95,6 +100,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            interfaces: Filter::default(),
             max_series: DEFAULT_MAX_SERIES,
         }
     }
