@@ -140,7 +140,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it.
+    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it; where it
+    /// is empty nothing is logged then, and the collector says it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
         Self { path, missing, file: None, health: Health::Unread }
@@ -206,6 +207,7 @@ impl Source {
         match (&self.health, &health) {
             (Health::Failed(_), Health::Good | Health::Unsupported) => info!("{path} can be read again"),
             (Health::Failed(_), Health::Failed(_)) | (Health::Unsupported, Health::Unsupported) => {}
+            (_, Health::Unsupported) if self.missing.is_empty() => {}
             (_, Health::Unsupported) => info!("{path} is not there: {}", self.missing),
             (_, Health::Failed(why)) => {
                 warn!("{path} cannot be read ({why}); its metrics hold their last totals until it can")

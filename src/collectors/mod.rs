@@ -19,16 +19,31 @@ use crate::total::Since;
 pub mod cpu;
 pub mod disk;
 pub mod filter;
+pub mod load;
 pub mod memory;
 pub mod network;
 pub mod paging;
+pub mod pressure;
+pub mod processes;
+pub mod system;
 #[cfg(test)]
 mod testing;
 
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY, network::FAMILY];
+#[rustfmt::skip] // one line each
+pub static FAMILIES: &[Family] = &[
+    cpu::FAMILY,
+    memory::FAMILY,
+    paging::FAMILY,
+    disk::FAMILY,
+    network::FAMILY,
+    load::FAMILY,
+    processes::FAMILY,
+    system::FAMILY,
+    pressure::FAMILY,
+];
 
 /// A family of metrics.
 #[derive(Debug)]
