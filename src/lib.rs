@@ -19,7 +19,7 @@
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
 //! | [`block`] | which disks are whole and physical |
 //! | [`parse`], [`total`] | bytes into numbers; a kernel counter made into a total that never goes back |
-//! | [`naming`] | metrics as data, in two naming profiles |
+//! | [`naming`], [`docs`] | metrics as data, in two naming profiles; the document made from them |
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
@@ -39,6 +39,7 @@ pub mod check;
 pub mod cli;
 pub mod collectors;
 pub mod config;
+pub mod docs;
 pub mod export;
 pub mod host;
 pub mod host_metrics;
