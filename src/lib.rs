@@ -23,7 +23,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
-//! | [`log`], [`signals`] | the program's own words, and what steers it |
+//! | [`log`], [`fault`], [`signals`] | the program's own words, panics among them, and what steers it |
 //! | [`host_metrics`] | the collectors for other programs |
 //!
 //! To add a collector, write one file in `collectors` and one line in its list. To add a metric, one row in its
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod export;
+pub mod fault;
 pub mod host;
 pub mod host_metrics;
 pub mod log;
