@@ -23,6 +23,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
+//! | [`check`] | what works on this host, what is missing and what to do |
 //! | [`log`], [`fault`], [`signals`] | the program's own words, panics among them, and what steers it |
 //! | [`host_metrics`] | the collectors for other programs |
 //!
@@ -34,6 +35,7 @@
 pub mod agent;
 pub mod block;
 pub mod cadence;
+pub mod check;
 pub mod cli;
 pub mod collectors;
 pub mod config;

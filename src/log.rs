@@ -17,7 +17,9 @@ pub fn start(config: &Config) {
     let filter: Targets = config.log_level.parse().unwrap_or_default();
     let layer = match config.log_format {
         LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false).boxed(),
-        LogFormat::Json => fmt::layer().with_writer(std::io::stderr).with_ansi(false).json().flatten_event(true).boxed(),
+        LogFormat::Json => {
+            fmt::layer().with_writer(std::io::stderr).with_ansi(false).json().flatten_event(true).boxed()
+        }
     };
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     // One line and never a backtrace: resolving one costs 31 MB of memory for good.

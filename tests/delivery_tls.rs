@@ -1,11 +1,6 @@
 //! TLS, over both protocols: what works, what each failure is called, and certificates that change under a running agent.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // A test may panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
 mod support;
 
@@ -22,15 +17,8 @@ use support::http::HttpServer;
 use support::{eventually, log, taken};
 
 /// What a probe says of a TLS server that has `server`'s certificate and asks for `clients`'.
-fn probe_both(
-    server: &Pair,
-    clients: Option<&Authority>,
-    change: impl Fn(&mut OtlpConfig),
-) -> [Result<(), String>; 2] {
-    let grpc = GrpcServer::on(
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        Some(server.for_grpc(clients)),
-    );
+fn probe_both(server: &Pair, clients: Option<&Authority>, change: impl Fn(&mut OtlpConfig)) -> [Result<(), String>; 2] {
+    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(server.for_grpc(clients)));
     let http = HttpServer::with(Some(server.for_http(clients)));
     let endpoints = [
         format!("https://localhost:{}", grpc.addr.port()),
@@ -40,10 +28,7 @@ fn probe_both(
         let mut config = config(endpoint);
         config.timeout = Duration::from_secs(5);
         change(&mut config);
-        runtime()
-            .block_on(probe(&config))
-            .map(drop)
-            .map_err(|e| e.to_string())
+        runtime().block_on(probe(&config)).map(drop).map_err(|e| e.to_string())
     })
 }
 
@@ -59,9 +44,7 @@ fn assert_words(results: &[Result<(), String>; 2], words: &str) {
 fn a_certificate_of_the_given_authority_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let results = probe_both(&ca.sign("localhost"), None, |c| {
-        c.tls.ca = Some(ca.file(dir.path()))
-    });
+    let results = probe_both(&ca.sign("localhost"), None, |c| c.tls.ca = Some(ca.file(dir.path())));
     assert_eq!(results, [Ok(()), Ok(())]);
 }
 
@@ -69,9 +52,7 @@ fn a_certificate_of_the_given_authority_is_accepted() {
 fn the_wrong_authority_is_named_so() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    let results = probe_both(&theirs.sign("localhost"), None, |c| {
-        c.tls.ca = Some(ours.file(dir.path()))
-    });
+    let results = probe_both(&theirs.sign("localhost"), None, |c| c.tls.ca = Some(ours.file(dir.path())));
     assert_words(&results, "authority that is not trusted");
 }
 
@@ -79,9 +60,7 @@ fn the_wrong_authority_is_named_so() {
 fn an_expired_certificate_is_named_so() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let results = probe_both(&ca.sign_expired("localhost"), None, |c| {
-        c.tls.ca = Some(ca.file(dir.path()))
-    });
+    let results = probe_both(&ca.sign_expired("localhost"), None, |c| c.tls.ca = Some(ca.file(dir.path())));
     assert_words(&results, "certificate has expired");
 }
 
@@ -89,9 +68,7 @@ fn an_expired_certificate_is_named_so() {
 fn a_certificate_for_another_host_is_named_so() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let results = probe_both(&ca.sign("other.test"), None, |c| {
-        c.tls.ca = Some(ca.file(dir.path()))
-    });
+    let results = probe_both(&ca.sign("other.test"), None, |c| c.tls.ca = Some(ca.file(dir.path())));
     assert_words(&results, "for another host name");
 }
 
@@ -110,10 +87,7 @@ fn a_client_certificate_is_shown_and_its_refusal_and_absence_are_named_so() {
         })
     };
     assert_eq!(with(Some(ca.sign("client"))), [Ok(()), Ok(())]);
-    assert_words(
-        &with(Some(strangers.sign("client"))),
-        "refused the client certificate",
-    );
+    assert_words(&with(Some(strangers.sign("client"))), "refused the client certificate");
     assert_words(&with(None), "requires a client certificate");
 }
 
@@ -153,26 +127,16 @@ fn files_that_cannot_be_used_are_refused_at_once_with_flag_and_file() {
         (said(None, Some(&cert), Some(&junk)), "--key-file"),
         (said(None, Some(&cert), Some(&other_key)), "--key-file"),
     ] {
-        assert!(
-            error.contains(flag) && error.lines().count() == 1,
-            "{error}"
-        );
+        assert!(error.contains(flag) && error.lines().count() == 1, "{error}");
     }
 }
 
 #[test]
 fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let (server_ca, old, new) = (
-        Authority::new("server"),
-        Authority::new("old"),
-        Authority::new("new"),
-    );
+    let (server_ca, old, new) = (Authority::new("server"), Authority::new("old"), Authority::new("new"));
     let server = server_ca.sign("localhost");
-    let grpc = GrpcServer::on(
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        Some(server.for_grpc(Some(&old))),
-    );
+    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(server.for_grpc(Some(&old))));
     let endpoint = format!("https://localhost:{}", grpc.addr.port());
     let mut config = config(&endpoint);
     config.tls.ca = Some(server_ca.file(dir.path()));
@@ -185,29 +149,14 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     let (addr, scene) = grpc.down();
     let _grpc = GrpcServer::restart(addr, scene.clone(), Some(server.for_grpc(Some(&new))));
     agent.ticks(2);
-    eventually("the refusal", || {
-        log::lines(&endpoint)
-            .iter()
-            .any(|l| l.contains("refused the client certificate"))
-    });
+    eventually("the refusal", || log::lines(&endpoint).iter().any(|l| l.contains("refused the client certificate")));
     // A rotation gone wrong keeps the old files in use and is told once.
     std::fs::write(&cert, "half a certifica").unwrap();
-    eventually("the warning", || {
-        log::lines(&endpoint)
-            .iter()
-            .any(|l| l.contains("the old ones stay in use"))
-    });
+    eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("the old ones stay in use")));
     new.sign("client").files(dir.path());
     assert_eq!(scene.wait_value(3), [1, 2, 3]);
     let lines = log::lines(&endpoint);
-    assert_eq!(
-        lines
-            .iter()
-            .filter(|l| l.contains("half") || l.contains("holds no PEM"))
-            .count(),
-        1,
-        "{lines:#?}"
-    );
+    assert_eq!(lines.iter().filter(|l| l.contains("half") || l.contains("holds no PEM")).count(), 1, "{lines:#?}");
     assert!(!lines.iter().any(|l| l.starts_with("ERROR")), "{lines:#?}");
 }
 
@@ -215,10 +164,7 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
 fn reload_reads_the_files_again_and_says_what_is_wrong_with_them() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let grpc = GrpcServer::on(
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        Some(ca.sign("localhost").for_grpc(None)),
-    );
+    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(ca.sign("localhost").for_grpc(None)));
     let mut config = config(format!("https://localhost:{}", grpc.addr.port()));
     let file = ca.file(dir.path());
     config.tls.ca = Some(file.clone());

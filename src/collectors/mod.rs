@@ -5,27 +5,45 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use tracing::{error, warn};
 
 use crate::fault::guarded;
-use crate::host::{Host, Reader};
+use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
 pub mod cpu;
 pub mod disk;
 pub mod filter;
+pub mod load;
 pub mod memory;
+pub mod network;
 pub mod paging;
+pub mod pressure;
+pub mod processes;
+pub mod system;
+#[cfg(test)]
+mod testing;
 
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY];
+#[rustfmt::skip] // one line each
+pub static FAMILIES: &[Family] = &[
+    cpu::FAMILY,
+    memory::FAMILY,
+    paging::FAMILY,
+    disk::FAMILY,
+    network::FAMILY,
+    load::FAMILY,
+    processes::FAMILY,
+    system::FAMILY,
+    pressure::FAMILY,
+];
 
 /// A family of metrics.
 #[derive(Debug)]
@@ -80,6 +98,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which network interfaces.
+    pub interfaces: Filter,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
     pub max_series: Option<usize>,
 }
@@ -95,6 +115,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            interfaces: Filter::default(),
             max_series: None,
         }
     }
@@ -154,9 +175,7 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
     let max_series = max_series(context);
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
     let mut families = Vec::new();
-    let selected =
-        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|n| n == family.name));
-    for family in list.iter().filter(selected) {
+    for family in selected(list, options) {
         let collector = match guarded(|| (family.new)(context)) {
             Ok(collector) => collector,
             Err(fault) => {
@@ -182,14 +201,24 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
         });
         families.push(stats);
         slot.read();
-        for (place, metric) in family.metrics.iter().enumerate() {
-            let Some(shape) = metric.shape(options.naming).filter(|shape| shape.detail <= options.detail) else {
-                continue;
-            };
+        for (place, metric) in metrics(family, options).enumerate() {
+            let Some(shape) = metric.shape(options.naming) else { continue };
             instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, place });
         }
     }
     Registered { families, reader }
+}
+
+fn selected<'a>(list: &'a [Family], options: &Options) -> impl Iterator<Item = &'a Family> {
+    let asked =
+        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name));
+    list.iter().filter(asked)
+}
+
+/// A family's metrics in the profile and detail that were asked for.
+fn metrics(family: &Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
+    let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
+    family.metrics.iter().filter(asked)
 }
 
 /// The most series a metric may have on this host: what was asked for, else [`DEFAULT_MAX_SERIES`] or what the host's
@@ -363,7 +392,55 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What one family has to report on this host.
+#[derive(Debug)]
+pub struct Survey {
+    /// Its name.
+    pub family: &'static str,
+    /// Series of its selected metrics.
+    pub series: usize,
+    /// Time its reading took.
+    pub took: Duration,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// Whether its collector has a fault.
+    pub panicked: bool,
+}
+
+/// Reads every selected family twice, as its first cycle would, and counts what it reports.
+#[must_use]
+pub fn survey(context: &Context) -> Vec<Survey> {
+    let mut reader = Reader::new(&context.host).recording();
+    let families: Vec<&Family> = selected(FAMILIES, &context.options).collect();
+    let mut collectors: Vec<_> = families.iter().map(|family| (family.new)(context)).collect();
+    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| guarded(|| collector.read(reader)).is_err();
+    let mut before = Vec::new();
+    for collector in &mut collectors {
+        read(collector, &mut reader);
+        before.push(reader.problems());
+    }
+    reader.next_cycle();
+    let mut surveys = Vec::new();
+    for ((family, collector), mut problems) in families.iter().zip(&mut collectors).zip(before) {
+        let begun = Instant::now();
+        let mut panicked = read(collector, &mut reader);
+        let took = begun.elapsed();
+        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        for metric in metrics(family, &context.options) {
+            panicked |= guarded(|| collector.observe(metric, &mut out)).is_err();
+        }
+        // What is missing is told once, at the first reading; what fails, at each.
+        problems.retain(|problem| !problem.failed);
+        problems.extend(reader.problems());
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
+        problems.dedup_by(|a, b| a.path == b.path);
+        surveys.push(Survey { family: family.name, series: out.seen, took, problems, panicked });
+    }
+    surveys
+}
+
 enum Sink<'a> {
+    Nowhere,
     U64(&'a dyn AsyncInstrument<u64>),
     I64(&'a dyn AsyncInstrument<i64>),
     F64(&'a dyn AsyncInstrument<f64>),
@@ -384,6 +461,7 @@ impl Observer<'_> {
         }
         let signed = i64::try_from(value).unwrap_or(i64::MAX);
         match &self.sink {
+            Sink::Nowhere => {}
             Sink::U64(out) => out.observe(signed.unsigned_abs(), attributes),
             Sink::I64(out) => out.observe(signed, attributes),
             #[allow(clippy::cast_precision_loss)] // a double is what the metric is declared as

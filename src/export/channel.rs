@@ -27,20 +27,13 @@ const TCP_KEEPALIVE_RETRIES: u32 = 3;
 ///
 /// # Errors
 /// An endpoint that is not a URL, or certificates that TLS refuses.
-pub fn build(
-    config: &OtlpConfig,
-    tls: &TlsMaterial,
-    last_tls_error: LastTlsError,
-) -> Result<Channel, ExportError> {
+pub fn build(config: &OtlpConfig, tls: &TlsMaterial, last_tls_error: LastTlsError) -> Result<Channel, ExportError> {
     let shown = &config.endpoint;
     let endpoint = Endpoint::from_shared(config.endpoint.clone())
         .map_err(|e| ExportError::new(format!("--endpoint {shown}: {}", chain(&e))))?;
     let unix = shown.starts_with("unix:");
     let scheme = endpoint.uri().scheme_str();
-    if !unix
-        && (!matches!(scheme, Some("http" | "https"))
-            || endpoint.uri().host().is_none_or(str::is_empty))
-    {
+    if !unix && (!matches!(scheme, Some("http" | "https")) || endpoint.uri().host().is_none_or(str::is_empty)) {
         return Err(ExportError::new(format!(
             "--endpoint {shown}: not http://host:port, https://host:port or unix:/path"
         )));
@@ -52,8 +45,7 @@ pub fn build(
         // The TLS is ours, see `watched`; tonic must not know, but the requests must say https.
         let mut parts = origin.clone().into_parts();
         parts.scheme = Some(Scheme::HTTP);
-        let plain = Uri::from_parts(parts)
-            .map_err(|e| ExportError::new(format!("--endpoint {shown}: {e}")))?;
+        let plain = Uri::from_parts(parts).map_err(|e| ExportError::new(format!("--endpoint {shown}: {e}")))?;
         Endpoint::from(plain).origin(origin)
     } else {
         endpoint

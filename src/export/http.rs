@@ -86,19 +86,10 @@ impl HttpSender {
         if config.gzip {
             headers.insert(header::CONTENT_ENCODING, GZIP);
         }
-        let tls = if secure {
-            tls.client_config()?
-        } else {
-            tls::unused()?
-        };
+        let tls = if secure { tls.client_config()? } else { tls::unused()? };
         let connector = HttpsConnector::from((proxy, tls));
         let connector = Watched::new(connector, false, last_tls_error);
-        Ok(Self {
-            client: HyperClient::new(connector, config.timeout, None),
-            target,
-            headers,
-            gzip: config.gzip,
-        })
+        Ok(Self { client: HyperClient::new(connector, config.timeout, None), target, headers, gzip: config.gzip })
     }
 
     /// Sends one encoded request, compressing it if that was asked for.
@@ -106,11 +97,7 @@ impl HttpSender {
     /// # Errors
     /// What the network or the server answered, with what to do about it.
     pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
-        let body = if self.gzip {
-            gzip(&body).map_err(|e| Failure::local(&e))?
-        } else {
-            body
-        };
+        let body = if self.gzip { gzip(&body).map_err(|e| Failure::local(&e))? } else { body };
         let response = self.post(body).await.map_err(|e| Failure::local(&*e))?;
         if response.status().is_success() {
             Ok(Accepted::from_protobuf(response.body().clone()))
@@ -149,14 +136,9 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 
 /// The message of an OTLP/HTTP error body: a `google.rpc.Status` in protobuf, or text.
 pub(crate) fn error_message(response: &Response<Bytes>) -> String {
-    let protobuf = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind == PROTOBUF);
+    let protobuf = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
     if protobuf {
-        return tonic_types::Status::decode(response.body().clone())
-            .map(|status| status.message)
-            .unwrap_or_default();
+        return tonic_types::Status::decode(response.body().clone()).map(|status| status.message).unwrap_or_default();
     }
     String::from_utf8_lossy(response.body()).into_owned()
 }

@@ -62,10 +62,7 @@ struct Parts {
 
 impl Parts {
     fn load(config: &OtlpConfig) -> Result<Self, ExportError> {
-        Ok(Self {
-            headers: headers::load(config)?,
-            tls: tls::load(&config.tls)?,
-        })
+        Ok(Self { headers: headers::load(config)?, tls: tls::load(&config.tls)? })
     }
 }
 
@@ -100,10 +97,7 @@ impl Links {
             runtime,
             good: Mutex::new(parts),
             current: RwLock::new(Arc::new(link)),
-            files: Mutex::new(Files {
-                looked: Instant::now(),
-                stamps,
-            }),
+            files: Mutex::new(Files { looked: Instant::now(), stamps }),
         })
     }
 
@@ -114,10 +108,7 @@ impl Links {
 
     /// The link to use now.
     pub fn current(&self) -> Arc<Link> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Builds a new link where a file changed. Looks every few seconds at most, or at once when `now` is set: after a
@@ -137,10 +128,7 @@ impl Links {
             files.stamps = stamps;
         }
         match self.rebuild() {
-            Ok(()) => info!(
-                "certificates or headers for {} changed: connecting anew",
-                self.config.endpoint
-            ),
+            Ok(()) => info!("certificates or headers for {} changed: connecting anew", self.config.endpoint),
             Err(e) => {
                 warn!(
                     "certificates or headers for {} changed, but {e}; the old ones stay in use",
@@ -156,10 +144,7 @@ impl Links {
     /// What is wrong with them; the old link stays in use.
     pub fn reload(&self) -> Result<(), ExportError> {
         let stamps = stamps(&self.config);
-        self.files
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stamps = stamps;
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).stamps = stamps;
         self.rebuild()
     }
 
@@ -207,21 +192,11 @@ fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Link, E
             (live, Sender::grpc(channel, headers, config.gzip))
         }
         Protocol::HttpProtobuf => {
-            let sender = Arc::new(HttpSender::build(
-                config,
-                &parts.tls,
-                headers,
-                last_tls_error.clone(),
-            )?);
+            let sender = Arc::new(HttpSender::build(config, &parts.tls, headers, last_tls_error.clone())?);
             (otlp::http(config, sender.clone())?, Sender::Http(sender))
         }
     };
-    Ok(Link {
-        live,
-        sender,
-        secrets,
-        last_tls_error,
-    })
+    Ok(Link { live, sender, secrets, last_tls_error })
 }
 
 /// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.
@@ -241,17 +216,8 @@ fn secrets(headers: &HeaderMap) -> Vec<String> {
 }
 
 fn stamps(config: &OtlpConfig) -> Vec<Stamp> {
-    let files: [&Option<PathBuf>; 4] = [
-        &config.tls.ca,
-        &config.tls.cert,
-        &config.tls.key,
-        &config.headers_file,
-    ];
-    files
-        .into_iter()
-        .flatten()
-        .map(|path| stamp(path))
-        .collect()
+    let files: [&Option<PathBuf>; 4] = [&config.tls.ca, &config.tls.cert, &config.tls.key, &config.headers_file];
+    files.into_iter().flatten().map(|path| stamp(path)).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -67,9 +67,6 @@ pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ProbeError> {
             took: began.elapsed(),
             message: accepted.message,
         }),
-        Err(failure) => Err(ProbeError::Server {
-            endpoint: config.endpoint.clone(),
-            words: failure.words,
-        }),
+        Err(failure) => Err(ProbeError::Server { endpoint: config.endpoint.clone(), words: failure.words }),
     }
 }

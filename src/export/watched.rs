@@ -38,42 +38,24 @@ const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after
 impl LastTlsError {
     /// For the connections of one link: `None` without TLS, else whether they show a client certificate.
     pub fn new(client_certificate: Option<bool>) -> Self {
-        let hung_up = client_certificate.map(|shown| {
-            if shown {
-                HUNG_UP_ON_CERTIFICATE
-            } else {
-                HUNG_UP_ON_NONE
-            }
-        });
-        Self {
-            words: Arc::default(),
-            hung_up,
-        }
+        let hung_up = client_certificate.map(|shown| if shown { HUNG_UP_ON_CERTIFICATE } else { HUNG_UP_ON_NONE });
+        Self { words: Arc::default(), hung_up }
     }
 
     /// The error's words, once.
     pub fn take(&self) -> Option<String> {
-        self.words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn note(&self, error: &io::Error) {
-        if error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>())
-        {
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
             *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason::words(error));
         }
     }
 
     fn note_hung_up(&self) {
         if let Some(words) = self.hung_up {
-            self.words
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert_with(|| words.into());
+            self.words.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| words.into());
         }
     }
 }
@@ -90,11 +72,7 @@ impl<C> Watched<C> {
     /// With `force_tls`, TLS is used although the target says `http`: tonic refuses `https` targets unless the TLS is its
     /// own.
     pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
-        Self {
-            inner,
-            force_tls,
-            last,
-        }
+        Self { inner, force_tls, last }
     }
 }
 
@@ -119,19 +97,9 @@ where
 
     fn call(&mut self, target: Uri) -> Self::Future {
         drop(self.last.take());
-        let target = if self.force_tls {
-            with_https(target)
-        } else {
-            target
-        };
+        let target = if self.force_tls { with_https(target) } else { target };
         let (connecting, last) = (self.inner.call(target), self.last.clone());
-        Box::pin(async move {
-            Ok(WatchedStream {
-                io: connecting.await?,
-                heard: false,
-                last,
-            })
-        })
+        Box::pin(async move { Ok(WatchedStream { io: connecting.await?, heard: false, last }) })
     }
 }
 
@@ -151,17 +119,12 @@ pub struct WatchedStream<S> {
 
 impl<S: Read + Unpin> WatchedStream<S> {
     /// A server that refuses a certificate sends its alert and hangs up; whoever writes first sees only the latter.
-    fn alert_behind<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    fn alert_behind<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled {
             self.last.note(error);
             let mut scratch = [0; 64];
             let mut buffer = ReadBuf::new(&mut scratch);
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled())
-            {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()) {
                 self.last.note(&error);
             }
             if !self.heard {
@@ -173,11 +136,7 @@ impl<S: Read + Unpin> WatchedStream<S> {
 }
 
 impl<S: Read + Unpin> Read for WatchedStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.heard {
             return Pin::new(&mut self.io).poll_read(cx, buf).map_err(|error| {
                 self.last.note(&error);
@@ -190,9 +149,7 @@ impl<S: Read + Unpin> Read for WatchedStream<S> {
         let mut buffer = ReadBuf::new(first.get_mut(..room).unwrap_or_default());
         let polled = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled());
         match &polled {
-            Poll::Ready(Ok(())) if room > 0 && buffer.filled().is_empty() => {
-                self.last.note_hung_up()
-            }
+            Poll::Ready(Ok(())) if room > 0 && buffer.filled().is_empty() => self.last.note_hung_up(),
             Poll::Ready(Ok(())) => {
                 self.heard = true;
                 buf.put_slice(buffer.filled());
@@ -208,11 +165,7 @@ impl<S: Read + Unpin> Read for WatchedStream<S> {
 }
 
 impl<S: Read + Write + Unpin> Write for WatchedStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.alert_behind(polled, cx)
     }

@@ -16,11 +16,7 @@ use tokio::sync::{oneshot, watch};
 pub fn config(endpoint: impl Into<String>) -> OtlpConfig {
     let endpoint = endpoint.into();
     OtlpConfig {
-        protocol: if endpoint.ends_with("/v1/metrics") {
-            Protocol::HttpProtobuf
-        } else {
-            Protocol::Grpc
-        },
+        protocol: if endpoint.ends_with("/v1/metrics") { Protocol::HttpProtobuf } else { Protocol::Grpc },
         endpoint,
         headers: Vec::new(),
         headers_file: None,
@@ -42,10 +38,7 @@ pub fn quick() -> Tuning {
 }
 
 pub fn memory(max_bytes: u64) -> Box<dyn Store> {
-    Box::new(MemoryStore::new(Limits {
-        max_bytes,
-        max_age: Duration::from_secs(86_400),
-    }))
+    Box::new(MemoryStore::new(Limits { max_bytes, max_age: Duration::from_secs(86_400) }))
 }
 
 pub struct Agent {
@@ -65,11 +58,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self {
-            store: memory(4 << 20),
-            live_deadline: Duration::from_secs(3),
-            tuning: quick(),
-        }
+        Self { store: memory(4 << 20), live_deadline: Duration::from_secs(3), tuning: quick() }
     }
 }
 
@@ -82,21 +71,13 @@ impl Agent {
         super::log::capture();
         let runtime = super::grpc::runtime();
         let (stop, stopped) = watch::channel(false);
-        let (exporter, handle) = outbox::start(
-            config,
-            setup.store,
-            runtime.handle().clone(),
-            setup.live_deadline,
-            stopped,
-            setup.tuning,
-        )?;
+        let (exporter, handle) =
+            outbox::start(config, setup.store, runtime.handle().clone(), setup.live_deadline, stopped, setup.tuning)?;
         let (end, ended) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let _ = runtime.block_on(ended);
         });
-        let reader = PeriodicReader::builder(exporter)
-            .with_interval(Duration::from_secs(3600))
-            .build();
+        let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(3600)).build();
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let value = Arc::new(AtomicU64::new(0));
         let observed = value.clone();
@@ -105,14 +86,7 @@ impl Agent {
             .u64_observable_counter("test.ticks")
             .with_callback(move |observer| observer.observe(observed.load(Ordering::SeqCst), &[]))
             .build();
-        Ok(Self {
-            handle,
-            provider,
-            value,
-            stop,
-            end: Some(end),
-            runtime: Some(thread),
-        })
+        Ok(Self { handle, provider, value, stop, end: Some(end), runtime: Some(thread) })
     }
 
     /// Collects once, with the counter one higher; returns its value and how long the collection took.
@@ -146,6 +120,14 @@ impl Agent {
         let took = began.elapsed();
         self.end();
         (value, took)
+    }
+
+    /// A shutdown that no stop signal announced.
+    pub fn shut_down(mut self) -> u64 {
+        let value = self.value.fetch_add(1, Ordering::SeqCst) + 1;
+        self.provider.shutdown().unwrap();
+        self.end();
+        value
     }
 
     fn end(&mut self) {

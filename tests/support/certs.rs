@@ -28,10 +28,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: Issuer::new(params, key),
-            pem,
-        }
+        Self { issuer: Issuer::new(params, key), pem }
     }
 
     pub fn sign(&self, name: &str) -> Pair {
@@ -50,10 +47,7 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        Pair {
-            cert: cert.pem(),
-            key: key.serialize_pem(),
-        }
+        Pair { cert: cert.pem(), key: key.serialize_pem() }
     }
 
     /// Written to a file.
@@ -93,15 +87,10 @@ impl Pair {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let mut roots = rustls::RootCertStore::empty();
-                roots
-                    .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap())
+                roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
                     .unwrap();
-                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    provider,
-                )
-                .build()
-                .unwrap();
                 builder.with_client_cert_verifier(verifier)
             }
         };

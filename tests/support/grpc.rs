@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -24,6 +25,8 @@ pub enum Answer {
     Status(Status),
     /// Takes all but this many points.
     Partial(i64, &'static str),
+    /// Takes it, and says so only after this long.
+    Slow(Duration),
     /// Never answers.
     Hang,
     /// Takes the request and never says so.
@@ -40,11 +43,9 @@ impl MetricsService for Service {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let answer = self.0.next_answer().unwrap_or(Answer::Take);
-        let taken = matches!(
-            answer,
-            Answer::Take | Answer::Partial(..) | Answer::TakeAndHang
-        );
+        let taken = matches!(answer, Answer::Take | Answer::Slow(_) | Answer::Partial(..) | Answer::TakeAndHang);
         self.0.note(Seen {
+            at: Instant::now(),
             headers: metadata.into_headers(),
             target: String::new(),
             request,
@@ -52,16 +53,17 @@ impl MetricsService for Service {
         });
         let partial_success = match answer {
             Answer::Take => None,
+            Answer::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                None
+            }
             Answer::Status(status) => return Err(status),
-            Answer::Partial(rejected, why) => Some(ExportMetricsPartialSuccess {
-                rejected_data_points: rejected,
-                error_message: why.into(),
-            }),
+            Answer::Partial(rejected, why) => {
+                Some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message: why.into() })
+            }
             Answer::Hang | Answer::TakeAndHang => std::future::pending().await,
         };
-        Ok(Response::new(ExportMetricsServiceResponse {
-            partial_success,
-        }))
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
     }
 }
 
@@ -79,11 +81,7 @@ impl GrpcServer {
     }
 
     /// Again where it was, with the same diary.
-    pub fn restart(
-        addr: SocketAddr,
-        scene: Arc<Scene<Answer>>,
-        tls: Option<ServerTlsConfig>,
-    ) -> Self {
+    pub fn restart(addr: SocketAddr, scene: Arc<Scene<Answer>>, tls: Option<ServerTlsConfig>) -> Self {
         Self::serve(TcpListener::bind(addr).unwrap(), tls, scene)
     }
 
@@ -91,11 +89,7 @@ impl GrpcServer {
         Self::serve(listener, tls, Arc::default())
     }
 
-    fn serve(
-        listener: TcpListener,
-        tls: Option<ServerTlsConfig>,
-        scene: Arc<Scene<Answer>>,
-    ) -> Self {
+    fn serve(listener: TcpListener, tls: Option<ServerTlsConfig>, scene: Arc<Scene<Answer>>) -> Self {
         let addr = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -104,29 +98,20 @@ impl GrpcServer {
             runtime().block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let count = diary.clone();
-                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener).map(
-                    move |connection| {
-                        count.connected();
-                        connection
-                    },
-                );
+                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener).map(move |connection| {
+                    count.connected();
+                    connection
+                });
                 let mut server = Server::builder();
                 if let Some(tls) = tls {
                     server = server.tls_config(tls).unwrap();
                 }
-                let serving = server
-                    .add_service(service(diary))
-                    .serve_with_incoming(incoming);
+                let serving = server.add_service(service(diary)).serve_with_incoming(incoming);
                 // Not gracefully: connections die with it.
                 tokio::select! { _ = serving => {}, _ = stopped => {} }
             });
         });
-        Self {
-            scene,
-            addr,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { scene, addr, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn unix(path: &Path) -> Self {
@@ -139,19 +124,12 @@ impl GrpcServer {
             runtime().block_on(async move {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
-                let serving = Server::builder()
-                    .add_service(service(diary))
-                    .serve_with_incoming(incoming);
+                let serving = Server::builder().add_service(service(diary)).serve_with_incoming(incoming);
                 tokio::select! { _ = serving => {}, _ = stopped => {} }
             });
         });
         let addr = "127.0.0.1:0".parse().unwrap();
-        Self {
-            scene,
-            addr,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { scene, addr, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn endpoint(&self) -> String {
@@ -183,8 +161,5 @@ fn service(scene: Arc<Scene<Answer>>) -> MetricsServiceServer<Service> {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -59,14 +60,10 @@ impl HttpServer {
                             let service = service_fn(move |request| answer(request, diary.clone()));
                             let http = hyper::server::conn::http1::Builder::new();
                             match tls {
-                                None => {
-                                    drop(http.serve_connection(TokioIo::new(tcp), service).await)
-                                }
+                                None => drop(http.serve_connection(TokioIo::new(tcp), service).await),
                                 Some(tls) => {
                                     if let Ok(tls) = TlsAcceptor::from(tls).accept(tcp).await {
-                                        drop(
-                                            http.serve_connection(TokioIo::new(tls), service).await,
-                                        );
+                                        drop(http.serve_connection(TokioIo::new(tls), service).await);
                                     }
                                 }
                             }
@@ -76,11 +73,7 @@ impl HttpServer {
                 tokio::select! { () = accept => {}, _ = stopped => {} }
             });
         });
-        Self {
-            scene,
-            addr,
-            stop: Some(stop),
-        }
+        Self { scene, addr, stop: Some(stop) }
     }
 
     pub fn endpoint(&self) -> String {
@@ -94,36 +87,21 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     let (parts, body) = request.into_parts();
     let mut body = body.collect().await.unwrap().to_bytes().to_vec();
-    if parts
-        .headers
-        .get("content-encoding")
-        .is_some_and(|v| v == "gzip")
-    {
+    if parts.headers.get("content-encoding").is_some_and(|v| v == "gzip") {
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&*body)
-            .read_to_end(&mut plain)
-            .unwrap();
+        flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
         body = plain;
     }
     let next = scene.next_answer();
     let taken = matches!(next, None | Some(Answer::Take | Answer::Partial(..)));
     let request = ExportMetricsServiceRequest::decode(&*body).unwrap();
-    scene.note(Seen {
-        headers: parts.headers,
-        target: parts.uri.to_string(),
-        request,
-        taken,
-    });
+    scene.note(Seen { at: Instant::now(), headers: parts.headers, target: parts.uri.to_string(), request, taken });
     let response = match next {
         None | Some(Answer::Take) => Response::new(Full::default()),
         Some(Answer::Partial(rejected, why)) => {
-            let partial_success = Some(ExportMetricsPartialSuccess {
-                rejected_data_points: rejected,
-                error_message: why.into(),
-            });
-            Response::new(Full::from(
-                ExportMetricsServiceResponse { partial_success }.encode_to_vec(),
-            ))
+            let partial_success =
+                Some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message: why.into() });
+            Response::new(Full::from(ExportMetricsServiceResponse { partial_success }.encode_to_vec()))
         }
         Some(Answer::Status(status, retry_after, text)) => {
             let mut response = Response::builder().status(status);
@@ -173,11 +151,7 @@ impl Proxy {
                             client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
                             drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
                         } else {
-                            drop(
-                                client
-                                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                                    .await,
-                            );
+                            drop(client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
                         }
                     });
                 }

@@ -10,10 +10,7 @@ struct Capture;
 
 impl io::Write for Capture {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        LINES
-            .lock()
-            .unwrap()
-            .push_str(&String::from_utf8_lossy(buf));
+        LINES.lock().unwrap().push_str(&String::from_utf8_lossy(buf));
         Ok(buf.len())
     }
 
@@ -24,23 +21,11 @@ impl io::Write for Capture {
 
 pub fn capture() {
     START.call_once(|| {
-        let format = tracing_subscriber::fmt()
-            .without_time()
-            .with_target(false)
-            .with_ansi(false);
-        format
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(|| Capture)
-            .init();
+        let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        format.with_max_level(tracing::Level::INFO).with_writer(|| Capture).init();
     });
 }
 
 pub fn lines(about: &str) -> Vec<String> {
-    LINES
-        .lock()
-        .unwrap()
-        .lines()
-        .filter(|line| line.contains(about))
-        .map(|line| line.trim().to_string())
-        .collect()
+    LINES.lock().unwrap().lines().filter(|line| line.contains(about)).map(|line| line.trim().to_string()).collect()
 }

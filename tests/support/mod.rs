@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One request as a server saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub at: Instant,
     pub headers: http_types::HeaderMap,
     /// Path, or the full URL where the request line had it.
     pub target: String,
@@ -46,11 +47,7 @@ struct State<A> {
 impl<A> Default for Scene<A> {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State {
-                script: VecDeque::new(),
-                seen: Vec::new(),
-                connections: 0,
-            }),
+            state: Mutex::new(State { script: VecDeque::new(), seen: Vec::new(), connections: 0 }),
             changed: Condvar::new(),
         }
     }
@@ -92,15 +89,8 @@ impl<A> Scene<A> {
     /// Waits for the diary to satisfy `enough`.
     pub fn wait(&self, what: &str, enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
         let state = self.state.lock().unwrap();
-        let (state, late) = self
-            .changed
-            .wait_timeout_while(state, PATIENCE, |s| !enough(&s.seen))
-            .unwrap();
-        assert!(
-            !late.timed_out(),
-            "waited in vain for {what}; seen: {:?}",
-            values(&state.seen)
-        );
+        let (state, late) = self.changed.wait_timeout_while(state, PATIENCE, |s| !enough(&s.seen)).unwrap();
+        assert!(!late.timed_out(), "waited in vain for {what}; seen: {:?}", values(&state.seen));
         state.seen.clone()
     }
 
@@ -113,10 +103,7 @@ impl<A> Scene<A> {
 
 /// The counter's values in the requests that were taken.
 pub fn taken(seen: &[Seen]) -> Vec<u64> {
-    seen.iter()
-        .filter(|s| s.taken)
-        .flat_map(|s| values_of(&s.request))
-        .collect()
+    seen.iter().filter(|s| s.taken).flat_map(|s| values_of(&s.request)).collect()
 }
 
 /// The counter's values in all requests.
@@ -125,11 +112,7 @@ pub fn values(seen: &[Seen]) -> Vec<u64> {
 }
 
 pub fn values_of(request: &ExportMetricsServiceRequest) -> Vec<u64> {
-    let metrics = request
-        .resource_metrics
-        .iter()
-        .flat_map(|r| &r.scope_metrics)
-        .flat_map(|s| &s.metrics);
+    let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
     metrics
         .filter_map(|m| match &m.data {
             Some(Data::Sum(sum)) => Some(sum),
