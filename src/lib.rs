@@ -24,7 +24,7 @@
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
 //! | [`check`] | what works on this host, what is missing and what to do |
-//! | [`log`], [`signals`] | the program's own words, and what steers it |
+//! | [`log`], [`fault`], [`signals`] | the program's own words, panics among them, and what steers it |
 //! | [`host_metrics`] | the collectors for other programs |
 //!
 //! To add a collector, write one file in `collectors` and one line in its list. To add a metric, one row in its
@@ -41,6 +41,7 @@ pub mod collectors;
 pub mod config;
 pub mod docs;
 pub mod export;
+pub mod fault;
 pub mod host;
 pub mod host_metrics;
 pub mod log;
