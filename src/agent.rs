@@ -20,7 +20,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
@@ -41,6 +41,9 @@ const LIVE_DEADLINE_SHARE: f64 = 0.6;
 
 /// The most that the last collection and flush may take; the process ends within 5 s of the signal.
 const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
+
+/// The most that all of a stop may take.
+const STOP_MOST: Duration = Duration::from_millis(4_800);
 
 /// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
 /// and makes up for missed ticks. See docs/adr/0001-cadence.md.
@@ -83,6 +86,10 @@ pub fn run(
         shutdown.await;
         stop.send_replace(true);
         let _ = told.send(Event::Stop);
+        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        tokio::time::sleep(STOP_MOST).await;
+        error!("a collection hangs; ending without it");
+        std::process::exit(1);
     });
     let first = if config.phase {
         wait_for_phase(wall(), phase(&identity, config.interval), config.interval)

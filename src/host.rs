@@ -162,6 +162,7 @@ impl Source {
     fn problem(&self) -> Option<Problem> {
         let (failed, words) = match &self.health {
             Health::Unread | Health::Good => return None,
+            Health::Unsupported if self.missing.is_empty() => return None,
             Health::Unsupported => (false, self.missing.to_owned()),
             Health::Failed(why) => (true, why.clone()),
         };

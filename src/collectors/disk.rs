@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Collector, Context, DiskScope, Family, Observer, Options};
 use crate::block::{BlockDevices, Class};
-use crate::host::{Reader, Source};
+use crate::host::{Host, Reader, Source};
 use crate::naming::Detail::{Basic, Detailed};
 use crate::naming::Kind::{Counter, UpDownCounter};
 use crate::naming::Number::{Double, Int};
@@ -142,6 +142,16 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], Row)> {
     };
     Some((name, row))
 }
+
+/// The most series that a metric of this host's disks can have, partitions counted as room for disks to come.
+#[must_use]
+pub fn most_series(host: &Host) -> usize {
+    let listing = std::fs::read(host.proc("diskstats")).unwrap_or_default();
+    lines(&listing).filter_map(parse_line).count().saturating_mul(DIRECTIONS)
+}
+
+/// Read and write.
+const DIRECTIONS: usize = 2;
 
 /// The totals of one disk.
 #[derive(Clone, Copy, Debug)]

@@ -100,8 +100,8 @@ pub struct Options {
     pub disks: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
-    /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
-    pub max_series: usize,
+    /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
+    pub max_series: Option<usize>,
 }
 
 impl Default for Options {
@@ -116,12 +116,12 @@ impl Default for Options {
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
             interfaces: Filter::default(),
-            max_series: DEFAULT_MAX_SERIES,
+            max_series: None,
         }
     }
 }
 
-/// The default of [`Options::max_series`]: what the SDK itself allows an instrument.
+/// What a metric may have in any case: what the SDK itself allows an instrument.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// What a collector is made from.
@@ -153,14 +153,29 @@ pub struct FamilyStats {
 pub struct Registered {
     /// One entry per family.
     pub families: Vec<Arc<FamilyStats>>,
+    reader: Arc<Mutex<Reader>>,
+}
+
+impl Registered {
+    /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
+    #[must_use]
+    pub fn file_reads(&self) -> u64 {
+        lock(&self.reader).reads()
+    }
 }
 
 /// Takes every counter's baseline and creates the instruments of all selected families on `meter`.
 pub fn register(meter: &Meter, context: &Context) -> Registered {
+    register_families(meter, context, FAMILIES)
+}
+
+/// As [`register`], with a list of families of the caller's own.
+pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> Registered {
     let options = &context.options;
+    let max_series = max_series(context);
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
     let mut families = Vec::new();
-    for family in selected(options) {
+    for family in selected(list, options) {
         let stats = Arc::new(FamilyStats {
             name: family.name,
             read_nanos: AtomicU64::new(0),
@@ -173,7 +188,7 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             reader: Arc::clone(&reader),
             collector: Mutex::new((family.new)(context)),
             stats: Arc::clone(&stats),
-            max_series: max_series(context),
+            max_series,
             cut_reported: Mutex::new(false),
         });
         families.push(stats);
@@ -185,23 +200,29 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             anchor = false;
         }
     }
-    Registered { families }
+    Registered { families, reader }
 }
 
-fn selected(options: &Options) -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().filter(|family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name)))
+fn selected<'a>(list: &'a [Family], options: &Options) -> impl Iterator<Item = &'a Family> {
+    let asked =
+        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name));
+    list.iter().filter(asked)
 }
 
 /// A family's metrics in the profile and detail that were asked for.
-fn metrics(family: &'static Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
+fn metrics(family: &Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
     let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
     family.metrics.iter().filter(asked)
 }
 
-/// The most series a metric may have on this host.
+/// The most series a metric may have on this host: what was asked for, else [`DEFAULT_MAX_SERIES`] or what the host's
+/// CPUs and disks need, whichever is more.
 #[must_use]
 pub fn max_series(context: &Context) -> usize {
-    context.options.max_series
+    context.options.max_series.unwrap_or_else(|| {
+        let cpus = if context.options.per_cpu { cpu::most_series(&context.host) } else { 0 };
+        DEFAULT_MAX_SERIES.max(cpus).max(disk::most_series(&context.host))
+    })
 }
 
 fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
@@ -362,18 +383,19 @@ pub struct Survey {
 #[must_use]
 pub fn survey(context: &Context) -> Vec<Survey> {
     let mut reader = Reader::new(&context.host).recording();
-    let families: Vec<&Family> = selected(&context.options).collect();
+    let families: Vec<&Family> = selected(FAMILIES, &context.options).collect();
     let mut collectors: Vec<_> = families.iter().map(|family| (family.new)(context)).collect();
     let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| {
         catch_unwind(AssertUnwindSafe(|| collector.read(reader))).is_err()
     };
+    let mut before = Vec::new();
     for collector in &mut collectors {
         read(collector, &mut reader);
-        reader.problems();
+        before.push(reader.problems());
     }
     reader.next_cycle();
     let mut surveys = Vec::new();
-    for (family, collector) in families.iter().zip(&mut collectors) {
+    for ((family, collector), mut problems) in families.iter().zip(&mut collectors).zip(before) {
         let begun = Instant::now();
         let panicked = read(collector, &mut reader);
         let took = begun.elapsed();
@@ -381,7 +403,12 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         for metric in metrics(family, &context.options) {
             collector.observe(metric, &mut out);
         }
-        surveys.push(Survey { family: family.name, series: out.seen, took, problems: reader.problems(), panicked });
+        // What is missing is told once, at the first reading; what fails, at each.
+        problems.retain(|problem| !problem.failed);
+        problems.extend(reader.problems());
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
+        problems.dedup_by(|a, b| a.path == b.path);
+        surveys.push(Survey { family: family.name, series: out.seen, took, problems, panicked });
     }
     surveys
 }
