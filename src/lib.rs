@@ -3,6 +3,8 @@ pub mod block;
 pub mod collectors;
 pub mod config;
 pub mod host;
+pub mod mounts;
 pub mod naming;
 pub mod parse;
+pub mod space;
 pub mod total;

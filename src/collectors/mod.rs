@@ -18,6 +18,7 @@ use crate::total::Since;
 
 pub mod cpu;
 pub mod disk;
+pub mod filesystem;
 pub mod filter;
 pub mod memory;
 pub mod network;
@@ -28,7 +29,8 @@ mod testing;
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY, network::FAMILY];
+pub static FAMILIES: &[Family] =
+    &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY, filesystem::FAMILY, network::FAMILY];
 
 /// A family of metrics.
 #[derive(Debug)]
@@ -83,6 +85,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which file systems, by mount point.
+    pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
     /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
@@ -100,6 +104,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            filesystems: Filter::default(),
             interfaces: Filter::default(),
             max_series: DEFAULT_MAX_SERIES,
         }
