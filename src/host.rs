@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
+use crate::space::{self, Reading};
+
 /// Where the host's files are, and the facts about the system that its numbers are counted in.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -23,6 +25,23 @@ pub struct Host {
     pub page_bytes: u64,
     /// Bits of the kernel's `unsigned long`, at which most of its counters wrap.
     pub word_bits: u32,
+    /// What asks the running kernel directly.
+    pub calls: Calls,
+}
+
+/// The system calls that collectors make of the kernel. A recorded host has no kernel to ask: there each answers that
+/// it is not supported, unless a test gives answers of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// How full the file system at a path is.
+    pub space: fn(&Path) -> io::Result<Reading>,
+}
+
+impl Calls {
+    /// Asks the running kernel.
+    pub const LIVE: Self = Self { space: space::of_path };
+    /// Asks nobody.
+    pub const NONE: Self = Self { space: |_| Err(io::ErrorKind::Unsupported.into()) };
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.
@@ -44,8 +63,10 @@ impl Host {
     pub fn new(roots: &Roots) -> Self {
         let root = roots.root.clone().unwrap_or_else(|| PathBuf::from("/"));
         let place = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| root.join(name));
+        let proc = place(&roots.proc, "proc");
         Self {
-            proc: place(&roots.proc, "proc"),
+            calls: if is_procfs(&proc) { Calls::LIVE } else { Calls::NONE },
+            proc,
             sys: place(&roots.sys, "sys"),
             etc: place(&roots.etc, "etc"),
             root,
@@ -84,12 +105,6 @@ impl Host {
         }
     }
 
-    /// Whether `/proc` is a running kernel's, and not a recorded host's: only then do system calls speak of this host.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        rustix::fs::statfs(&self.proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
-    }
-
     /// Whether what this process sees of the network is what the host's first process sees. In a container with a
     /// network of its own it is not; where it cannot be told it is taken to be so.
     ///
@@ -99,7 +114,7 @@ impl Host {
     pub fn shares_network(&self) -> bool {
         let inode = |path: &Path| std::fs::metadata(path).map(|file| file.ino());
         match (inode(&self.proc("1/net/dev")), inode(Path::new("/proc/self/net/dev"))) {
-            (Ok(first), Ok(own)) if self.is_live() => first == own,
+            (Ok(first), Ok(own)) if is_procfs(&self.proc) => first == own,
             _ => true,
         }
     }
@@ -115,6 +130,11 @@ impl Host {
     pub fn etc(&self, name: &str) -> PathBuf {
         self.etc.join(name)
     }
+}
+
+/// Whether the directory is a running kernel's `/proc`, and not a recorded host's.
+fn is_procfs(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// How the last reading of a file went.

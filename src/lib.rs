@@ -18,6 +18,7 @@
 //! | [`resource`] | who this host is |
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
 //! | [`block`] | which disks are whole and physical |
+//! | [`mounts`] | which mounts are disk-backed, one per device |
 //! | [`parse`], [`total`] | bytes into numbers; a kernel counter made into a total that never goes back |
 //! | [`naming`], [`docs`] | metrics as data, in two naming profiles; the document made from them |
 //! | [`collectors`] | the families: a file each, and the list |
@@ -45,6 +46,7 @@ pub mod fault;
 pub mod host;
 pub mod host_metrics;
 pub mod log;
+pub mod mounts;
 pub mod naming;
 pub mod outbox;
 pub mod parse;
