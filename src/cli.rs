@@ -3,11 +3,22 @@
 
 use clap::Parser;
 
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HEKA_COMMIT"), ")");
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit:   ",
+    env!("HEKA_COMMIT"),
+    "\ntarget:   ",
+    env!("HEKA_TARGET"),
+    "\nfeatures: grpc, http/protobuf, tls (ring), gzip"
+);
+
 /// What a person types.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(
     name = "heka-insights-agent",
-    version,
+    version = VERSION,
+    long_version = LONG_VERSION,
     about = "Reads this Linux host's metrics and sends them as OpenTelemetry (OTLP).",
     after_help = "Precedence: flag, OTEL variable of the metrics signal, general OTEL variable, default. An empty variable is unset.\n\
                   Exit status: 0 a clean stop, 1 it could not run, 2 wrong usage.",
