@@ -280,3 +280,107 @@ impl IoThread {
         let _ = self.thread.join();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collectors::Options;
+    use crate::host::Roots;
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU64;
+
+    /// Tells a channel when each collection's counters started and were taken.
+    #[derive(Clone)]
+    struct Told {
+        exports: mpsc::Sender<(SystemTime, SystemTime)>,
+        shutdowns: Arc<AtomicU64>,
+    }
+
+    impl PushMetricExporter for Told {
+        async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+            let sum =
+                metrics.scope_metrics().flat_map(|scope| scope.metrics()).find_map(|metric| match metric.data() {
+                    AggregatedMetrics::F64(MetricData::Sum(sum)) => Some((sum.start_time(), sum.time())),
+                    _ => None,
+                });
+            self.exports.send(sum.unwrap()).unwrap();
+            Ok(())
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+            self.shutdowns.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn temporality(&self) -> Temporality {
+            Temporality::Cumulative
+        }
+    }
+
+    fn server() -> Context {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
+        Context { host: Host::new(&Roots { root: Some(root), ..Roots::default() }), options: Options::default() }
+    }
+
+    struct Running {
+        exports: mpsc::Receiver<(SystemTime, SystemTime)>,
+        wall: Arc<Mutex<SystemTime>>,
+        events: mpsc::Sender<Event>,
+        shutdowns: Arc<AtomicU64>,
+        thread: thread::JoinHandle<()>,
+    }
+
+    fn run(interval: Duration, once: bool) -> Running {
+        let (told, exports) = mpsc::channel();
+        let (events, inbox) = mpsc::channel();
+        let shutdowns = Arc::new(AtomicU64::new(0));
+        let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
+        let wall = Arc::new(Mutex::new(SystemTime::now()));
+        let clock = Arc::clone(&wall);
+        let cadence =
+            Cadence { inbox, interval, first: Duration::ZERO, once, wall: Box::new(move || *clock.lock().unwrap()) };
+        let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
+        Running { exports, wall, events, shutdowns, thread }
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_starts_the_counters_anew() {
+        let running = run(Duration::from_millis(20), false);
+        let (first, _) = running.exports.recv().unwrap();
+        assert_eq!(running.exports.recv().unwrap().0, first, "the start time stays while the clock does");
+        *running.wall.lock().unwrap() += Duration::from_secs(3_600);
+        let (second, time) = running.exports.iter().find(|(start, _)| *start != first).unwrap();
+        assert!(second > first && time >= second);
+        assert_eq!(running.exports.recv().unwrap().0, second, "one step, one new start");
+        *running.wall.lock().unwrap() -= Duration::from_secs(7_200);
+        let (third, time) = running.exports.iter().find(|(start, _)| *start != second).unwrap();
+        assert!(third > second && time >= third, "and a step back likewise");
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
+        assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1, "the exporter outlives its generations");
+    }
+
+    #[test]
+    fn a_stop_collects_a_last_time_and_shuts_the_exporter_down() {
+        let running = run(Duration::from_secs(3_600), false);
+        running.exports.recv().unwrap();
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
+        assert_eq!(running.exports.iter().count(), 1);
+        assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn once_is_one_collection_and_no_more() {
+        let running = run(Duration::from_secs(3_600), true);
+        running.thread.join().unwrap();
+        assert_eq!(running.exports.iter().count(), 1);
+        assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1);
+    }
+}

@@ -101,6 +101,12 @@ pub struct Cli {
     /// Disks to leave out [env: HEKA_DISK_EXCLUDE]
     #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
     pub disk_exclude: Vec<String>,
+    /// Network interfaces to report instead of all but lo, veth* and cali*; by regular expression on the name [env: HEKA_NETWORK_INCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub network_include: Vec<String>,
+    /// Network interfaces to leave out [env: HEKA_NETWORK_EXCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub network_exclude: Vec<String>,
     /// Most series a metric may have, at least 1; what is cut is counted and said once [default: 2000, or what the host's CPUs and disks need] [env: HEKA_MAX_SERIES]
     #[arg(long, value_name = "NUMBER", help_heading = "What to collect")]
     pub max_series: Option<String>,

@@ -485,6 +485,11 @@ fn options<'a>(
             ("--disk-include", &cli.disk_include, "HEKA_DISK_INCLUDE"),
             ("--disk-exclude", &cli.disk_exclude, "HEKA_DISK_EXCLUDE"),
         )?,
+        interfaces: filter(
+            lookup,
+            ("--network-include", &cli.network_include, "HEKA_NETWORK_INCLUDE"),
+            ("--network-exclude", &cli.network_exclude, "HEKA_NETWORK_EXCLUDE"),
+        )?,
         max_series: max_series.unwrap_or(DEFAULT_MAX_SERIES),
     })
 }

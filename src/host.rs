@@ -67,6 +67,43 @@ impl Host {
         self.proc.join(name)
     }
 
+    /// Where the first process' view of `name` is (`net/dev`, `mountinfo`): the host's own, from any container that sees
+    /// the host's `/proc`. Where that cannot be read it is `own`, and one line says what that `means`.
+    ///
+    /// Decided once: numbers of two different views must not follow each other in one series.
+    #[must_use]
+    pub fn of_first_process(&self, name: &str, own: &str, means: &str) -> PathBuf {
+        let (first, own) = (self.proc("1").join(name), self.proc(own));
+        let readable = |path: &Path| File::open(path).and_then(|file| file.read_at(&mut [0], 0));
+        match readable(&first) {
+            Err(error) if readable(&own).is_ok() => {
+                info!("{} cannot be read ({error}); {} is read instead: {means}", first.display(), own.display());
+                own
+            }
+            _ => first,
+        }
+    }
+
+    /// Whether `/proc` is a running kernel's, and not a recorded host's: only then do system calls speak of this host.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        rustix::fs::statfs(&self.proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    }
+
+    /// Whether what this process sees of the network is what the host's first process sees. In a container with a
+    /// network of its own it is not; where it cannot be told it is taken to be so.
+    ///
+    /// Each network namespace has its own inode for the file, whatever the mount of `/proc` it is seen through, and
+    /// unlike `/proc/1/ns/net` it may be looked at without being root.
+    #[must_use]
+    pub fn shares_network(&self) -> bool {
+        let inode = |path: &Path| std::fs::metadata(path).map(|file| file.ino());
+        match (inode(&self.proc("1/net/dev")), inode(Path::new("/proc/self/net/dev"))) {
+            (Ok(first), Ok(own)) if self.is_live() => first == own,
+            _ => true,
+        }
+    }
+
     /// A path below `/sys`.
     #[must_use]
     pub fn sys(&self, name: &str) -> PathBuf {
@@ -103,7 +140,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it.
+    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it; where it
+    /// is empty nothing is logged then, and the collector says it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
         Self { path, missing, file: None, health: Health::Unread }
@@ -119,6 +157,15 @@ impl Source {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        let (failed, words) = match &self.health {
+            Health::Unread | Health::Good => return None,
+            Health::Unsupported => (false, self.missing.to_owned()),
+            Health::Failed(why) => (true, why.clone()),
+        };
+        Some(Problem { path: self.path.clone(), failed, words })
     }
 
     /// Whether the last reading failed; a file that this kernel lacks has not failed.
@@ -160,6 +207,7 @@ impl Source {
         match (&self.health, &health) {
             (Health::Failed(_), Health::Good | Health::Unsupported) => info!("{path} can be read again"),
             (Health::Failed(_), Health::Failed(_)) | (Health::Unsupported, Health::Unsupported) => {}
+            (_, Health::Unsupported) if self.missing.is_empty() => {}
             (_, Health::Unsupported) => info!("{path} is not there: {}", self.missing),
             (_, Health::Failed(why)) => {
                 warn!("{path} cannot be read ({why}); its metrics hold their last totals until it can")
@@ -206,6 +254,18 @@ pub struct Reader {
     cycle: u64,
     failures: u64,
     reads: u64,
+    problems: Option<Vec<Problem>>,
+}
+
+/// A file that a reading could not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it failed, or is only not there.
+    pub failed: bool,
+    /// Why, or what to do.
+    pub words: String,
 }
 
 impl Reader {
@@ -221,7 +281,20 @@ impl Reader {
             cycle: 0,
             failures: 0,
             reads: 0,
+            problems: None,
         }
+    }
+
+    /// Keeps what could not be read, for [`Reader::problems`].
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.problems = Some(Vec::new());
+        self
+    }
+
+    /// What could not be read since the last call.
+    pub fn problems(&mut self) -> Vec<Problem> {
+        self.problems.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Begins the next collection: each file may be read once more.
@@ -239,8 +312,9 @@ impl Reader {
     pub fn read(&mut self, source: &mut Source) -> Option<&[u8]> {
         self.reads += 1;
         let content = source.read(&mut self.buffer);
-        if content.is_none() && source.failed() {
-            self.failures += 1;
+        if content.is_none() {
+            self.failures += u64::from(source.failed());
+            self.problems.iter_mut().for_each(|problems| problems.extend(source.problem()));
         }
         content
     }
@@ -251,9 +325,8 @@ impl Reader {
             self.stat_cycle = Some(self.cycle);
             self.reads += 1;
             self.stat_bytes = self.stat.read(&mut self.stat_buffer).map(<[u8]>::len);
-            if self.stat.failed() {
-                self.failures += 1;
-            }
+            self.failures += u64::from(self.stat.failed());
+            self.problems.iter_mut().for_each(|problems| problems.extend(self.stat.problem()));
         }
         self.stat_buffer.get(..self.stat_bytes?)
     }
@@ -267,6 +340,13 @@ impl Reader {
     /// Counts a failure that no [`Source`] saw.
     pub fn fail(&mut self) {
         self.failures += 1;
+    }
+
+    /// Says what is missing, or failed, where no [`Source`] saw it; for `check` alone.
+    pub fn note(&mut self, path: impl Into<PathBuf>, failed: bool, words: impl Into<String>) {
+        if let Some(problems) = &mut self.problems {
+            problems.push(Problem { path: path.into(), failed, words: words.into() });
+        }
     }
 
     /// Readings that failed so far. Absent files are no failures.

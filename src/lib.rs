@@ -1,12 +1,47 @@
-//! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry.
+//! heka-insights-agent: a Linux host-metrics agent that speaks OpenTelemetry, and the same collectors for other programs.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! /proc, /sys → collectors → instruments → reader → outbox exporter ─→ OTLP
+//!     host      collectors    the SDK       agent        outbox   └→ store → drain ─→ OTLP
+//! ```
+//!
+//! A collector knows nothing of exporters; an exporter knows nothing of procfs.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`program`] | from the command line to the exit code |
+//! | [`cli`], [`settings`], [`config`] | flags as text; where a setting comes from; all of them validated |
+//! | [`agent`] | resource → meter provider → reader → exporter; runs until told to stop, then flushes |
+//! | [`cadence`] | when to collect, and whether the wall clock was set meanwhile |
+//! | [`resource`] | who this host is |
+//! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
+//! | [`block`] | which disks are whole and physical |
+//! | [`parse`], [`total`] | bytes into numbers; a kernel counter made into a total that never goes back |
+//! | [`naming`] | metrics as data, in two naming profiles |
+//! | [`collectors`] | the families: a file each, and the list |
+//! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
+//! | [`outbox`] | what an outage must not lose |
+//! | [`check`] | what works on this host, what is missing and what to do |
+//! | [`log`], [`signals`] | the program's own words, and what steers it |
+//! | [`host_metrics`] | the collectors for other programs |
+//!
+//! To add a collector, write one file in `collectors` and one line in its list. To add a metric, one row in its
+//! family's table and one arm in `observe`. CONTRIBUTING.md walks through an example.
+//!
+//! To embed the collectors, start at [`HostMetrics`].
+
 pub mod agent;
 pub mod block;
 pub mod cadence;
+pub mod check;
 pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod export;
 pub mod host;
+pub mod host_metrics;
 pub mod log;
 pub mod naming;
 pub mod outbox;
@@ -16,3 +51,5 @@ pub mod resource;
 pub mod settings;
 pub mod signals;
 pub mod total;
+
+pub use host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};

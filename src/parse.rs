@@ -26,6 +26,15 @@ pub fn number(field: &[u8]) -> Option<u64> {
     })
 }
 
+/// A decimal number with or without a fraction, as `/proc` writes load and uptime: no sign, no exponent, no infinity.
+#[must_use]
+pub fn decimal(field: &[u8]) -> Option<f64> {
+    if !field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+        return None;
+    }
+    std::str::from_utf8(field).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// The number in the next field of a line.
 pub fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<u64> {
     number(fields.next()?)
@@ -65,6 +74,15 @@ mod tests {
         assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
         for bad in [&b""[..], b"18446744073709551616", b"-1", b"+1", b"1x", b"0x10", b" 1"] {
             assert_eq!(number(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_is_digits_with_at_most_one_point() {
+        assert_eq!(decimal(b"864213.47"), Some(864_213.47));
+        assert_eq!(decimal(b"7"), Some(7.0));
+        for bad in [&b""[..], b".", b"1.2.3", b"-1.0", b"1e5", b"inf", b"nan", b"0x1", &[b'9'; 400]] {
+            assert_eq!(decimal(bad), None, "{:?}", String::from_utf8_lossy(bad));
         }
     }
 

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use crate::cli::Cli;
-use crate::config::Config;
+use crate::config::{Command, Config};
 use crate::settings::{Environment, UsageError};
-use crate::{agent, log, signals};
+use crate::{agent, check, log, signals};
 
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";
@@ -42,7 +42,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     note.into_iter().chain(config.notes.iter().cloned()).for_each(|line| info!("{line}"));
     config.warnings.iter().for_each(|line| warn!("{line}"));
     match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             error!("{error}");
             ExitCode::FAILURE
@@ -50,9 +51,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+/// Does what was asked for; false where a check found a failure.
+fn run(config: &Config) -> Result<bool, Box<dyn std::error::Error>> {
+    if config.command == Command::Check {
+        let report = check::check(config)?;
+        let _ = write!(std::io::stdout(), "{}", report.text);
+        return Ok(report.well);
+    }
     agent::run(config, signals::terminate(), Box::new(SystemTime::now))?;
-    Ok(())
+    Ok(true)
 }
 
 fn usage(error: &UsageError) -> ExitCode {

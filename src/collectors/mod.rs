@@ -6,26 +6,44 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use tracing::{error, warn};
 
-use crate::host::{Host, Reader};
+use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
 pub mod cpu;
 pub mod disk;
 pub mod filter;
+pub mod load;
 pub mod memory;
+pub mod network;
 pub mod paging;
+pub mod pressure;
+pub mod processes;
+pub mod system;
+#[cfg(test)]
+mod testing;
 
 use filter::Filter;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
-pub static FAMILIES: &[Family] = &[cpu::FAMILY, memory::FAMILY, paging::FAMILY, disk::FAMILY];
+#[rustfmt::skip] // one line each
+pub static FAMILIES: &[Family] = &[
+    cpu::FAMILY,
+    memory::FAMILY,
+    paging::FAMILY,
+    disk::FAMILY,
+    network::FAMILY,
+    load::FAMILY,
+    processes::FAMILY,
+    system::FAMILY,
+    pressure::FAMILY,
+];
 
 /// A family of metrics.
 #[derive(Debug)]
@@ -80,6 +98,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which network interfaces.
+    pub interfaces: Filter,
     /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
     pub max_series: usize,
 }
@@ -95,6 +115,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            interfaces: Filter::default(),
             max_series: DEFAULT_MAX_SERIES,
         }
     }
@@ -139,9 +160,7 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
     let options = &context.options;
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
     let mut families = Vec::new();
-    let selected =
-        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|n| n == family.name));
-    for family in FAMILIES.iter().filter(selected) {
+    for family in selected(options) {
         let stats = Arc::new(FamilyStats {
             name: family.name,
             read_nanos: AtomicU64::new(0),
@@ -160,15 +179,23 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
         families.push(stats);
         slot.read();
         let mut anchor = true;
-        for metric in family.metrics {
-            let Some(shape) = metric.shape(options.naming).filter(|shape| shape.detail <= options.detail) else {
-                continue;
-            };
+        for metric in metrics(family, options) {
+            let Some(shape) = metric.shape(options.naming) else { continue };
             instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, anchor });
             anchor = false;
         }
     }
     Registered { families }
+}
+
+fn selected(options: &Options) -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().filter(|family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name)))
+}
+
+/// A family's metrics in the profile and detail that were asked for.
+fn metrics(family: &'static Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
+    let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
+    family.metrics.iter().filter(asked)
 }
 
 /// The most series a metric may have on this host.
@@ -316,7 +343,51 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What one family has to report on this host.
+#[derive(Debug)]
+pub struct Survey {
+    /// Its name.
+    pub family: &'static str,
+    /// Series of its selected metrics.
+    pub series: usize,
+    /// Time its reading took.
+    pub took: Duration,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// Whether its collector has a fault.
+    pub panicked: bool,
+}
+
+/// Reads every selected family twice, as its first cycle would, and counts what it reports.
+#[must_use]
+pub fn survey(context: &Context) -> Vec<Survey> {
+    let mut reader = Reader::new(&context.host).recording();
+    let families: Vec<&Family> = selected(&context.options).collect();
+    let mut collectors: Vec<_> = families.iter().map(|family| (family.new)(context)).collect();
+    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| {
+        catch_unwind(AssertUnwindSafe(|| collector.read(reader))).is_err()
+    };
+    for collector in &mut collectors {
+        read(collector, &mut reader);
+        reader.problems();
+    }
+    reader.next_cycle();
+    let mut surveys = Vec::new();
+    for (family, collector) in families.iter().zip(&mut collectors) {
+        let begun = Instant::now();
+        let panicked = read(collector, &mut reader);
+        let took = begun.elapsed();
+        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        for metric in metrics(family, &context.options) {
+            collector.observe(metric, &mut out);
+        }
+        surveys.push(Survey { family: family.name, series: out.seen, took, problems: reader.problems(), panicked });
+    }
+    surveys
+}
+
 enum Sink<'a> {
+    Nowhere,
     U64(&'a dyn AsyncInstrument<u64>),
     I64(&'a dyn AsyncInstrument<i64>),
     F64(&'a dyn AsyncInstrument<f64>),
@@ -337,6 +408,7 @@ impl Observer<'_> {
         }
         let signed = i64::try_from(value).unwrap_or(i64::MAX);
         match &self.sink {
+            Sink::Nowhere => {}
             Sink::U64(out) => out.observe(signed.unsigned_abs(), attributes),
             Sink::I64(out) => out.observe(signed, attributes),
             #[allow(clippy::cast_precision_loss)] // a double is what the metric is declared as

@@ -31,8 +31,7 @@ pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_
 pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
-        let (name, value) =
-            header(name, value).map_err(|why| ExportError::new(format!("--header: {why}")))?;
+        let (name, value) = header(name, value).map_err(|why| ExportError::new(format!("--header: {why}")))?;
         headers.append(name, value);
     }
     if let Some(path) = &config.headers_file {
@@ -50,8 +49,7 @@ pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
 
 fn read_file(path: &Path) -> Result<HeaderMap, ExportError> {
     let shown = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|e| ExportError::new(format!("--headers-file {shown}: {e}")))?;
+    let text = fs::read_to_string(path).map_err(|e| ExportError::new(format!("--headers-file {shown}: {e}")))?;
     let mut headers = HeaderMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -65,12 +63,8 @@ fn read_file(path: &Path) -> Result<HeaderMap, ExportError> {
                 number + 1
             ))
         })?;
-        let (name, value) = header(name.trim(), value.trim()).map_err(|why| {
-            ExportError::new(format!(
-                "--headers-file {shown}: line {}: {why}",
-                number + 1
-            ))
-        })?;
+        let (name, value) = header(name.trim(), value.trim())
+            .map_err(|why| ExportError::new(format!("--headers-file {shown}: line {}: {why}", number + 1)))?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -81,13 +75,10 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     let parsed = HeaderName::from_bytes(lower.as_bytes())
         .map_err(|_| format!("{name:?} is not a header name (letters, digits, `-`)"))?;
     if RESERVED.contains(&lower.as_str()) {
-        return Err(format!(
-            "{name:?} belongs to the protocol and cannot be set"
-        ));
+        return Err(format!("{name:?} belongs to the protocol and cannot be set"));
     }
-    let mut value = HeaderValue::from_str(value).map_err(|_| {
-        format!("the value of {name:?} holds a character that a header cannot carry")
-    })?;
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| format!("the value of {name:?} holds a character that a header cannot carry"))?;
     value.set_sensitive(true);
     Ok((parsed, value))
 }
@@ -102,10 +93,7 @@ mod tests {
         OtlpConfig {
             protocol: Protocol::Grpc,
             endpoint: "http://127.0.0.1:1".into(),
-            headers: headers
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
+            headers: headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             headers_file: file.map(Into::into),
             gzip: false,
             timeout: Duration::from_secs(1),
@@ -118,11 +106,7 @@ mod tests {
     fn the_files_lines_replace_the_same_names_and_keep_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("headers");
-        fs::write(
-            &path,
-            "# secrets\n\nauthorization: Bearer a=b:c\nX-Team=edge\n",
-        )
-        .unwrap();
+        fs::write(&path, "# secrets\n\nauthorization: Bearer a=b:c\nX-Team=edge\n").unwrap();
         let headers = load(&config(&[("x-team", "old"), ("x-keep", "1")], Some(&path))).unwrap();
         assert_eq!(headers["authorization"], "Bearer a=b:c");
         assert_eq!(headers["x-team"], "edge");
@@ -132,25 +116,15 @@ mod tests {
 
     #[test]
     fn an_error_names_the_place_and_never_the_value() {
-        let error = load(&config(&[("x-key", "secret\u{7f}")], None))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("--header") && error.contains("x-key"),
-            "{error}"
-        );
+        let error = load(&config(&[("x-key", "secret\u{7f}")], None)).unwrap_err().to_string();
+        assert!(error.contains("--header") && error.contains("x-key"), "{error}");
         assert!(!error.contains("secret"), "{error}");
-        let error = load(&config(&[("content-type", "text/plain")], None))
-            .unwrap_err()
-            .to_string();
+        let error = load(&config(&[("content-type", "text/plain")], None)).unwrap_err().to_string();
         assert!(error.contains("content-type"), "{error}");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("headers");
         fs::write(&path, "ok: 1\nsecret\n").unwrap();
         let error = load(&config(&[], Some(&path))).unwrap_err().to_string();
-        assert!(
-            error.contains("line 2") && !error.contains("secret"),
-            "{error}"
-        );
+        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
     }
 }

@@ -10,19 +10,19 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 use prost::Message;
-use rustls::{ClientConfig, RootCertStore};
 
+use super::ExportError;
 use super::headers::USER_AGENT;
 use super::proxy::ProxyConnector;
 use super::sender::Accepted;
-use super::tls::TlsMaterial;
+use super::tls::{self, TlsMaterial};
 use super::verdict::Failure;
-use super::{ExportError, chain};
+use super::watched::{LastTlsError, Watched};
 use crate::config::OtlpConfig;
 
 /// Longest wait for a TCP connection to one address.
@@ -34,7 +34,7 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// POSTs encoded batches to one URL with one set of headers.
 pub struct HttpSender {
-    client: HyperClient<HttpsConnector<ProxyConnector>>,
+    client: HyperClient<Watched<ProxyConnector>>,
     target: Uri,
     headers: HeaderMap,
     gzip: bool,
@@ -55,20 +55,19 @@ impl HttpSender {
         config: &OtlpConfig,
         tls: &TlsMaterial,
         mut headers: HeaderMap,
+        last_tls_error: LastTlsError,
     ) -> Result<Self, ExportError> {
         let shown = &config.endpoint;
-        let target: Uri = shown
-            .parse()
-            .map_err(|e| ExportError::new(format!("--endpoint {shown}: {e}")))?;
-        let secure = match target.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => {
-                return Err(ExportError::new(format!(
-                    "--endpoint {shown}: http/protobuf needs http:// or https:// (unix: sockets need --protocol grpc)"
-                )));
-            }
+        let target: Option<Uri> = shown.parse().ok();
+        let scheme = target.as_ref().and_then(|uri| uri.scheme_str());
+        let secure = scheme == Some("https");
+        let (Some(target), true) = (&target, secure || scheme == Some("http")) else {
+            return Err(ExportError::new(format!(
+                "--endpoint {shown}: http/protobuf needs http://host:port/path or https://host:port/path \
+                 (unix: sockets need --protocol grpc)"
+            )));
         };
+        let target = target.clone();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -87,18 +86,10 @@ impl HttpSender {
         if config.gzip {
             headers.insert(header::CONTENT_ENCODING, GZIP);
         }
-        let tls = if secure { tls.for_http()? } else { no_tls()? };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(proxy);
-        Ok(Self {
-            client: HyperClient::new(connector, config.timeout, None),
-            target,
-            headers,
-            gzip: config.gzip,
-        })
+        let tls = if secure { tls.client_config()? } else { tls::unused()? };
+        let connector = HttpsConnector::from((proxy, tls));
+        let connector = Watched::new(connector, false, last_tls_error);
+        Ok(Self { client: HyperClient::new(connector, config.timeout, None), target, headers, gzip: config.gzip })
     }
 
     /// Sends one encoded request, compressing it if that was asked for.
@@ -106,11 +97,7 @@ impl HttpSender {
     /// # Errors
     /// What the network or the server answered, with what to do about it.
     pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
-        let body = if self.gzip {
-            gzip(&body).map_err(|e| Failure::local(&e))?
-        } else {
-            body
-        };
+        let body = if self.gzip { gzip(&body).map_err(|e| Failure::local(&e))? } else { body };
         let response = self.post(body).await.map_err(|e| Failure::local(&*e))?;
         if response.status().is_success() {
             Ok(Accepted::from_protobuf(response.body().clone()))
@@ -147,28 +134,11 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
     Ok(encoder.finish()?.into())
 }
 
-/// The connector wants a TLS configuration even where none is used; reading the system's roots for it would be waste.
-fn no_tls() -> Result<ClientConfig, ExportError> {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map(|builder| {
-            builder
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth()
-        })
-        .map_err(|e| ExportError::new(format!("TLS: {}", chain(&e))))
-}
-
 /// The message of an OTLP/HTTP error body: a `google.rpc.Status` in protobuf, or text.
 pub(crate) fn error_message(response: &Response<Bytes>) -> String {
-    let protobuf = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind == PROTOBUF);
+    let protobuf = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
     if protobuf {
-        return tonic_types::Status::decode(response.body().clone())
-            .map(|status| status.message)
-            .unwrap_or_default();
+        return tonic_types::Status::decode(response.body().clone()).map(|status| status.message).unwrap_or_default();
     }
     String::from_utf8_lossy(response.body()).into_owned()
 }

@@ -17,6 +17,7 @@ use super::otlp::{self, Live};
 use super::sender::{Accepted, Sender};
 use super::tls::TlsMaterial;
 use super::verdict::Failure;
+use super::watched::LastTlsError;
 use super::{ExportError, channel, headers, tls};
 use crate::config::{OtlpConfig, Protocol};
 
@@ -29,6 +30,7 @@ pub struct Link {
     pub live: Live,
     sender: Sender,
     secrets: Vec<String>,
+    last_tls_error: LastTlsError,
 }
 
 impl Link {
@@ -39,6 +41,11 @@ impl Link {
     /// known to repeat the token they refuse.
     pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
         self.sender.send(body).await.map_err(|mut failure| {
+            if failure.local
+                && let Some(words) = self.last_tls_error.take()
+            {
+                failure.words = words;
+            }
             for secret in &self.secrets {
                 failure.words = failure.words.replace(secret, "[redacted]");
             }
@@ -55,10 +62,7 @@ struct Parts {
 
 impl Parts {
     fn load(config: &OtlpConfig) -> Result<Self, ExportError> {
-        Ok(Self {
-            headers: headers::load(config)?,
-            tls: tls::load(&config.tls)?,
-        })
+        Ok(Self { headers: headers::load(config)?, tls: tls::load(&config.tls)? })
     }
 }
 
@@ -93,10 +97,7 @@ impl Links {
             runtime,
             good: Mutex::new(parts),
             current: RwLock::new(Arc::new(link)),
-            files: Mutex::new(Files {
-                looked: Instant::now(),
-                stamps,
-            }),
+            files: Mutex::new(Files { looked: Instant::now(), stamps }),
         })
     }
 
@@ -107,10 +108,7 @@ impl Links {
 
     /// The link to use now.
     pub fn current(&self) -> Arc<Link> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Builds a new link where a file changed. Looks every few seconds at most, or at once when `now` is set: after a
@@ -130,8 +128,13 @@ impl Links {
             files.stamps = stamps;
         }
         match self.rebuild() {
-            Ok(()) => info!("certificates or headers changed: connecting anew"),
-            Err(e) => warn!("certificates or headers changed, but {e}; the old ones stay in use"),
+            Ok(()) => info!("certificates or headers for {} changed: connecting anew", self.config.endpoint),
+            Err(e) => {
+                warn!(
+                    "certificates or headers for {} changed, but {e}; the old ones stay in use",
+                    self.config.endpoint
+                );
+            }
         }
     }
 
@@ -141,10 +144,7 @@ impl Links {
     /// What is wrong with them; the old link stays in use.
     pub fn reload(&self) -> Result<(), ExportError> {
         let stamps = stamps(&self.config);
-        self.files
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stamps = stamps;
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).stamps = stamps;
         self.rebuild()
     }
 
@@ -170,31 +170,33 @@ impl Links {
     }
 }
 
+/// Builds one link that nothing watches.
+///
+/// # Errors
+/// What is wrong with the endpoint, the headers or the certificates.
+pub(crate) fn once(config: &OtlpConfig, runtime: &Handle) -> Result<Link, ExportError> {
+    build(config, &Parts::load(config)?, runtime)
+}
+
 fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Link, ExportError> {
     // The channel spawns its worker where it is built.
     let _inside = runtime.enter();
     let headers = parts.headers.clone();
     let secrets = secrets(&headers);
-    match config.protocol {
+    let secure = config.endpoint.starts_with("https:");
+    let last_tls_error = LastTlsError::new(secure.then(|| parts.tls.has_identity()));
+    let (live, sender) = match config.protocol {
         Protocol::Grpc => {
-            let channel = channel::build(config, &parts.tls)?;
+            let channel = channel::build(config, &parts.tls, last_tls_error.clone())?;
             let live = otlp::grpc(config, channel.clone(), &headers)?;
-            Ok(Link {
-                live,
-                sender: Sender::grpc(channel, headers, config.gzip),
-                secrets,
-            })
+            (live, Sender::grpc(channel, headers, config.gzip))
         }
         Protocol::HttpProtobuf => {
-            let sender = Arc::new(HttpSender::build(config, &parts.tls, headers)?);
-            let live = otlp::http(config, sender.clone())?;
-            Ok(Link {
-                live,
-                sender: Sender::Http(sender),
-                secrets,
-            })
+            let sender = Arc::new(HttpSender::build(config, &parts.tls, headers, last_tls_error.clone())?);
+            (otlp::http(config, sender.clone())?, Sender::Http(sender))
         }
-    }
+    };
+    Ok(Link { live, sender, secrets, last_tls_error })
 }
 
 /// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.
@@ -214,17 +216,8 @@ fn secrets(headers: &HeaderMap) -> Vec<String> {
 }
 
 fn stamps(config: &OtlpConfig) -> Vec<Stamp> {
-    let files: [&Option<PathBuf>; 4] = [
-        &config.tls.ca,
-        &config.tls.cert,
-        &config.tls.key,
-        &config.headers_file,
-    ];
-    files
-        .into_iter()
-        .flatten()
-        .map(|path| stamp(path))
-        .collect()
+    let files: [&Option<PathBuf>; 4] = [&config.tls.ca, &config.tls.cert, &config.tls.key, &config.headers_file];
+    files.into_iter().flatten().map(|path| stamp(path)).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -8,7 +8,9 @@
 //! | [`channel`] | gRPC: the tonic channel |
 //! | [`http`], [`proxy`] | http/protobuf: the hyper client, and the way through a proxy |
 //! | [`tls`], [`headers`] | certificates and headers from files, checked before they are used |
+//! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
+//! | [`probe`] | one empty export, to check a configuration |
 //! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
@@ -18,11 +20,13 @@ pub mod headers;
 pub mod http;
 pub mod link;
 pub mod otlp;
+pub mod probe;
 pub mod proxy;
 pub mod reason;
 pub mod sender;
 pub mod tls;
 pub mod verdict;
+pub mod watched;
 
 use std::fmt;
 

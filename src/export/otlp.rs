@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use http::header::HeaderMap;
 use opentelemetry_otlp::{
-    Compression, MetricExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig,
-    WithTonicConfig,
+    Compression, MetricExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::metrics::Temporality;
 use tonic::Request;
@@ -31,16 +30,13 @@ use crate::config::{self, OtlpConfig};
 /// What carries a batch straight from the reader to the wire.
 pub enum Live {
     /// The library's exporter, with its bounded retry for a blip.
-    Library(MetricExporter),
+    Library(Box<MetricExporter>),
     /// Our own sender, one attempt: what the outbox uses. See the module's table, last row.
     Own,
 }
 
 /// The variables by which the library would compress although the configuration says no.
-const COMPRESSION_VARIABLES: [&str; 2] = [
-    "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
-    "OTEL_EXPORTER_OTLP_COMPRESSION",
-];
+const COMPRESSION_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
 
 /// The retry of the library covers a blip only: what lasts longer is the outbox's. Two tries more, within about half a
 /// second, all of it inside the live export's deadline.
@@ -55,11 +51,7 @@ fn blip() -> RetryPolicy {
 ///
 /// # Errors
 /// What the library's builder refuses.
-pub fn grpc(
-    config: &OtlpConfig,
-    channel: Channel,
-    headers: &HeaderMap,
-) -> Result<Live, ExportError> {
+pub fn grpc(config: &OtlpConfig, channel: Channel, headers: &HeaderMap) -> Result<Live, ExportError> {
     if environment_would_compress(config) {
         return Ok(Live::Own);
     }
@@ -74,14 +66,10 @@ pub fn grpc(
             *request.metadata_mut() = metadata.clone();
             Ok(request)
         });
-    let builder = if config.gzip {
-        builder.with_compression(Compression::Gzip)
-    } else {
-        builder
-    };
+    let builder = if config.gzip { builder.with_compression(Compression::Gzip) } else { builder };
     builder
         .build()
-        .map(Live::Library)
+        .map(|exporter| Live::Library(Box::new(exporter)))
         .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))
 }
 
@@ -101,14 +89,10 @@ pub fn http(config: &OtlpConfig, sender: Arc<HttpSender>) -> Result<Live, Export
         .with_timeout(config.timeout)
         .with_retry_policy(blip())
         .with_http_client(super::http::LibraryClient(sender));
-    let builder = if config.gzip {
-        builder.with_compression(Compression::Gzip)
-    } else {
-        builder
-    };
+    let builder = if config.gzip { builder.with_compression(Compression::Gzip) } else { builder };
     builder
         .build()
-        .map(Live::Library)
+        .map(|exporter| Live::Library(Box::new(exporter)))
         .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))
 }
 
@@ -124,7 +108,6 @@ pub fn temporality(config: &OtlpConfig) -> Temporality {
 fn environment_would_compress(config: &OtlpConfig) -> bool {
     !config.gzip
         && COMPRESSION_VARIABLES.iter().any(|name| {
-            std::env::var_os(name)
-                .is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("none"))
+            std::env::var_os(name).is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("none"))
         })
 }

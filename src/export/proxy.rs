@@ -46,17 +46,12 @@ impl ProxyConnector {
     /// # Errors
     /// A proxy that is not spoken to by plain HTTP.
     pub fn from_env(tcp: HttpConnector, target: &Uri) -> Result<Self, ExportError> {
-        let connector = Self {
-            tcp,
-            rules: Arc::new(Matcher::from_env()),
-        };
+        let connector = Self { tcp, rules: Arc::new(Matcher::from_env()) };
         match connector.proxy_for(target) {
-            Some(proxy) if proxy.uri().scheme_str() != Some("http") => {
-                Err(ExportError::new(format!(
-                    "HTTPS_PROXY / HTTP_PROXY: {} is not an http:// proxy; others are not supported (NO_PROXY excludes a host)",
-                    proxy.uri()
-                )))
-            }
+            Some(proxy) if proxy.uri().scheme_str() != Some("http") => Err(ExportError::new(format!(
+                "HTTPS_PROXY / HTTP_PROXY: {} is not an http:// proxy; others are not supported (NO_PROXY excludes a host)",
+                proxy.uri()
+            ))),
             _ => Ok(connector),
         }
     }
@@ -71,11 +66,7 @@ impl ProxyConnector {
     }
 
     fn proxy_for(&self, target: &Uri) -> Option<Intercept> {
-        if is_local(target) {
-            None
-        } else {
-            self.rules.intercept(target)
-        }
+        if is_local(target) { None } else { self.rules.intercept(target) }
     }
 }
 
@@ -84,8 +75,7 @@ fn is_local(target: &Uri) -> bool {
         return false;
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Service<Uri> for ProxyConnector {
@@ -100,31 +90,16 @@ impl Service<Uri> for ProxyConnector {
     fn call(&mut self, target: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
         let Some(proxy) = self.proxy_for(&target) else {
-            return Box::pin(async move {
-                Ok(MaybeProxied {
-                    io: tcp.call(target).await?,
-                    absolute_form: false,
-                })
-            });
+            return Box::pin(async move { Ok(MaybeProxied { io: tcp.call(target).await?, absolute_form: false }) });
         };
         if target.scheme_str() == Some("https") {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
             }
-            return Box::pin(async move {
-                Ok(MaybeProxied {
-                    io: tunnel.call(target).await?,
-                    absolute_form: false,
-                })
-            });
+            return Box::pin(async move { Ok(MaybeProxied { io: tunnel.call(target).await?, absolute_form: false }) });
         }
-        Box::pin(async move {
-            Ok(MaybeProxied {
-                io: tcp.call(proxy.uri().clone()).await?,
-                absolute_form: true,
-            })
-        })
+        Box::pin(async move { Ok(MaybeProxied { io: tcp.call(proxy.uri().clone()).await?, absolute_form: true }) })
     }
 }
 
@@ -141,21 +116,13 @@ impl Connection for MaybeProxied {
 }
 
 impl Read for MaybeProxied {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl Write for MaybeProxied {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -177,5 +144,39 @@ impl Write for MaybeProxied {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxied(target: &'static str) -> Option<String> {
+        let rules = Matcher::builder().all("http://proxy.test:3128").no("inside.test,10.0.0.0/8").build();
+        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        connector.proxy_for(&Uri::from_static(target)).map(|proxy| proxy.uri().to_string())
+    }
+
+    #[test]
+    fn no_proxy_names_networks_and_the_local_host_go_straight() {
+        assert_eq!(proxied("https://collector.test/v1/metrics").as_deref(), Some("http://proxy.test:3128/"));
+        assert_eq!(proxied("http://collector.test/v1/metrics").as_deref(), Some("http://proxy.test:3128/"));
+        for straight in [
+            "https://inside.test/",
+            "https://a.inside.test/",
+            "http://10.1.2.3:4318/",
+            "http://localhost:4318/",
+            "http://127.0.0.1:4318/",
+            "http://[::1]:4318/",
+        ] {
+            assert_eq!(proxied(straight), None, "{straight}");
+        }
+    }
+
+    #[test]
+    fn the_proxys_password_is_in_no_debug_output() {
+        let rules = Matcher::builder().all("http://user:s3cr3t@proxy.test:3128").build();
+        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        assert!(!format!("{connector:?}").contains("s3cr3t"));
     }
 }

@@ -29,9 +29,7 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     while let Some(link) = next {
         if link.is::<tokio::time::error::Elapsed>()
             || link.is::<tonic::TimeoutExpired>()
-            || link
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
+            || link.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
         {
             return true;
         }
@@ -42,12 +40,7 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
 
 /// A server's text, fit for one log line.
 pub fn quote(text: &str) -> String {
-    let mut line: String = text
-        .trim()
-        .chars()
-        .take(QUOTED)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String = text.trim().chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().count() > QUOTED {
         line.push('…');
     }
@@ -69,9 +62,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
     Some(match io.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".into(),
         io::ErrorKind::ConnectionReset => "connection reset by the other side".into(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            "the other side closed the connection".into()
-        }
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
         io::ErrorKind::TimedOut => "timed out connecting".into(),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             format!("no route: {io}")
@@ -86,7 +77,8 @@ fn tls_words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::UnknownIssuer => {
-                "TLS: the server's certificate is from an authority that is not trusted (wrong or missing --ca-file)".into()
+                "TLS: the server's certificate is from an authority that is not trusted (wrong or missing --ca-file)"
+                    .into()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("TLS: the server's certificate has expired ({certificate})")
@@ -131,10 +123,7 @@ fn by_text(text: &str) -> Option<String> {
     const ALERTS: [(&str, AlertDescription); 9] = [
         ("CertificateRequired", AlertDescription::CertificateRequired),
         ("BadCertificate", AlertDescription::BadCertificate),
-        (
-            "UnsupportedCertificate",
-            AlertDescription::UnsupportedCertificate,
-        ),
+        ("UnsupportedCertificate", AlertDescription::UnsupportedCertificate),
         ("CertificateRevoked", AlertDescription::CertificateRevoked),
         ("CertificateExpired", AlertDescription::CertificateExpired),
         ("CertificateUnknown", AlertDescription::CertificateUnknown),
@@ -144,10 +133,9 @@ fn by_text(text: &str) -> Option<String> {
     ];
     if let Some((_, alert)) = text.split_once("received fatal alert: ") {
         let found = ALERTS.iter().find(|(name, _)| alert.starts_with(name));
-        return Some(found.map_or_else(
-            || format!("TLS: the server ended the handshake ({alert})"),
-            |(_, a)| alert_words(*a),
-        ));
+        return Some(
+            found.map_or_else(|| format!("TLS: the server ended the handshake ({alert})"), |(_, a)| alert_words(*a)),
+        );
     }
     if let Some((_, why)) = text.split_once("dns error: ") {
         return Some(format!("the host name cannot be resolved: {why}"));
@@ -169,19 +157,12 @@ mod tests {
     #[test]
     fn an_alert_that_survives_only_as_text_is_found() {
         let error = io::Error::other("connection error: received fatal alert: UnknownCA");
-        assert!(
-            words(&error).contains("refused the client certificate"),
-            "{}",
-            words(&error)
-        );
+        assert!(words(&error).contains("refused the client certificate"), "{}", words(&error));
     }
 
     #[test]
     fn a_servers_text_is_one_bounded_line() {
         let line = quote(&format!("a\nb{}", "x".repeat(500)));
-        assert!(
-            line.starts_with("a b") && line.chars().count() == QUOTED + 1,
-            "{line}"
-        );
+        assert!(line.starts_with("a b") && line.chars().count() == QUOTED + 1, "{line}");
     }
 }

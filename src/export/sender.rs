@@ -5,9 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -48,11 +46,7 @@ pub struct Accepted {
 
 impl Sender {
     pub(crate) fn grpc(channel: Channel, headers: HeaderMap, gzip: bool) -> Self {
-        Self::Grpc {
-            channel,
-            metadata: MetadataMap::from_headers(headers),
-            gzip,
-        }
+        Self::Grpc { channel, metadata: MetadataMap::from_headers(headers), gzip }
     }
 
     /// Sends one request. The caller bounds the time.
@@ -61,11 +55,7 @@ impl Sender {
     /// What the network or the server answered, with what to do about it.
     pub async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
         match self {
-            Self::Grpc {
-                channel,
-                metadata,
-                gzip,
-            } => grpc(channel.clone(), metadata.clone(), *gzip, body)
+            Self::Grpc { channel, metadata, gzip } => grpc(channel.clone(), metadata.clone(), *gzip, body)
                 .await
                 .map_err(|status| Failure::from_status(&status)),
             Self::Http(sender) => sender.send(body).await,
@@ -73,46 +63,29 @@ impl Sender {
     }
 }
 
-async fn grpc(
-    channel: Channel,
-    metadata: MetadataMap,
-    gzip: bool,
-    body: Bytes,
-) -> Result<Accepted, Status> {
+async fn grpc(channel: Channel, metadata: MetadataMap, gzip: bool, body: Bytes) -> Result<Accepted, Status> {
     let mut client = Grpc::new(channel);
     if gzip {
-        client = client
-            .send_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Gzip);
+        client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
     }
-    client
-        .ready()
-        .await
-        .map_err(|e| Status::from_error(Box::new(e)))?;
+    client.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
     let mut request = Request::new(body);
     *request.metadata_mut() = metadata;
-    let answer = client
-        .unary(request, PathAndQuery::from_static(EXPORT), RawCodec)
-        .await?;
+    let answer = client.unary(request, PathAndQuery::from_static(EXPORT), RawCodec).await?;
     Ok(answer.into_inner().into())
 }
 
 impl From<ExportMetricsServiceResponse> for Accepted {
     fn from(response: ExportMetricsServiceResponse) -> Self {
         let partial: ExportMetricsPartialSuccess = response.partial_success.unwrap_or_default();
-        Self {
-            rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0),
-            message: partial.error_message,
-        }
+        Self { rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0), message: partial.error_message }
     }
 }
 
 impl Accepted {
     /// A success whose body cannot be read is still a success: some servers answer 200 with an empty or foreign body.
     pub(crate) fn from_protobuf(body: Bytes) -> Self {
-        ExportMetricsServiceResponse::decode(body)
-            .map(Into::into)
-            .unwrap_or_default()
+        ExportMetricsServiceResponse::decode(body).map(Into::into).unwrap_or_default()
     }
 }
 
@@ -153,8 +126,6 @@ impl Decoder for RawCodec {
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         let bytes = src.copy_to_bytes(src.remaining());
         // As over HTTP: an answer of status OK that does not parse is still OK.
-        Ok(Some(
-            ExportMetricsServiceResponse::decode(bytes).unwrap_or_default(),
-        ))
+        Ok(Some(ExportMetricsServiceResponse::decode(bytes).unwrap_or_default()))
     }
 }

@@ -39,6 +39,8 @@ pub enum Verdict {
 pub struct Failure {
     /// What to do with the batch.
     pub verdict: Verdict,
+    /// It arose on this side of the wire: no server answered.
+    pub local: bool,
     /// No answer came in time: after several of these the connection is replaced.
     pub timed_out: bool,
     /// The reason in an operator's words.
@@ -53,6 +55,7 @@ impl Failure {
     pub fn local(error: &(dyn Error + 'static)) -> Self {
         Self {
             verdict: Verdict::Keep(None),
+            local: true,
             timed_out: reason::is_timeout(error),
             words: reason::words(error),
         }
@@ -62,6 +65,7 @@ impl Failure {
     pub fn timeout(waited: Duration) -> Self {
         Self {
             verdict: Verdict::Keep(None),
+            local: true,
             timed_out: true,
             words: format!("no answer within {waited:?}"),
         }
@@ -75,13 +79,13 @@ impl Failure {
         if answered_by_a_middleman(status) {
             return Self {
                 verdict: Verdict::Keep(None),
+                local: false,
                 timed_out: false,
                 words: reason::quote(status.message()),
             };
         }
-        let retry_info = status
-            .get_details_retry_info()
-            .map(|info| info.retry_delay.unwrap_or_default().min(LONGEST_WAIT));
+        let retry_info =
+            status.get_details_retry_info().map(|info| info.retry_delay.unwrap_or_default().min(LONGEST_WAIT));
         let verdict = match status.code() {
             Code::Ok
             | Code::Cancelled
@@ -91,9 +95,7 @@ impl Failure {
             | Code::DataLoss
             | Code::Unauthenticated => Verdict::Keep(retry_info),
             Code::ResourceExhausted if retry_info.is_some() => Verdict::Keep(retry_info),
-            Code::ResourceExhausted | Code::OutOfRange | Code::Unknown | Code::Internal => {
-                Verdict::Doubt
-            }
+            Code::ResourceExhausted | Code::OutOfRange | Code::Unknown | Code::Internal => Verdict::Doubt,
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
@@ -103,17 +105,9 @@ impl Failure {
         };
         let words = match status.message() {
             "" => format!("the server answered {:?}", status.code()),
-            message => format!(
-                "the server answered {:?}: {}",
-                status.code(),
-                reason::quote(message)
-            ),
+            message => format!("the server answered {:?}: {}", status.code(), reason::quote(message)),
         };
-        Self {
-            verdict,
-            timed_out: false,
-            words,
-        }
+        Self { verdict, local: false, timed_out: false, words }
     }
 
     /// An HTTP answer that is not a success.
@@ -124,9 +118,9 @@ impl Failure {
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => Verdict::Keep(retry_after(response, now)),
-            StatusCode::UNAUTHORIZED
-            | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-            | StatusCode::REQUEST_TIMEOUT => Verdict::Keep(None),
+            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::REQUEST_TIMEOUT => {
+                Verdict::Keep(None)
+            }
             StatusCode::INTERNAL_SERVER_ERROR => Verdict::Doubt,
             _ if status.is_redirection() || status.is_informational() => Verdict::Keep(None),
             _ => Verdict::Drop,
@@ -135,34 +129,21 @@ impl Failure {
             "" => format!("the server answered {status}"),
             message => format!("the server answered {status}: {message}"),
         };
-        Self {
-            verdict,
-            timed_out: false,
-            words,
-        }
+        Self { verdict, local: false, timed_out: false, words }
     }
 }
 
 /// tonic's words for an answer without a gRPC status: it came from a proxy or load balancer, not from the OTLP server.
 fn answered_by_a_middleman(status: &Status) -> bool {
     let message = status.message();
-    message.starts_with("grpc-status header missing")
-        || message.starts_with("protocol error: missing grpc-status")
+    message.starts_with("grpc-status header missing") || message.starts_with("protocol error: missing grpc-status")
 }
 
 fn retry_after(response: &Response<Bytes>, now: SystemTime) -> Option<Duration> {
-    let value = response
-        .headers()
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim();
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(now)
-            .ok()?,
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?,
     };
     Some(wait.min(LONGEST_WAIT))
 }
@@ -195,11 +176,7 @@ mod tests {
             (Code::PermissionDenied, Verdict::Drop),
             (Code::Unimplemented, Verdict::Drop),
         ] {
-            assert_eq!(
-                Failure::from_status(&Status::new(code, "x")).verdict,
-                verdict,
-                "{code:?}"
-            );
+            assert_eq!(Failure::from_status(&Status::new(code, "x")).verdict, verdict, "{code:?}");
         }
     }
 
@@ -208,26 +185,20 @@ mod tests {
         for (asked, granted) in [(3, 3), (86_400, 600)] {
             let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(asked)));
             let status = Status::with_error_details(Code::ResourceExhausted, "later", details);
-            assert_eq!(
-                Failure::from_status(&status).verdict,
-                Verdict::Keep(Some(Duration::from_secs(granted)))
-            );
+            assert_eq!(Failure::from_status(&status).verdict, Verdict::Keep(Some(Duration::from_secs(granted))));
         }
     }
 
     #[test]
     fn a_middlemans_bare_http_status_never_drops_a_batch() {
-        let status =
-            Status::unimplemented("grpc-status header missing, mapped from HTTP status code 404");
+        let status = Status::unimplemented("grpc-status header missing, mapped from HTTP status code 404");
         assert_eq!(Failure::from_status(&status).verdict, Verdict::Keep(None));
     }
 
     #[test]
     fn a_local_error_is_kept_whatever_its_code() {
         let mut status = Status::invalid_argument("x");
-        status.set_source(std::sync::Arc::new(std::io::Error::from(
-            std::io::ErrorKind::ConnectionReset,
-        )));
+        status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
         let failure = Failure::from_status(&status);
         assert_eq!(failure.verdict, Verdict::Keep(None));
         assert!(failure.words.contains("reset"), "{}", failure.words);
@@ -235,14 +206,8 @@ mod tests {
 
     #[test]
     fn http_statuses() {
-        assert_eq!(
-            http(503, Some("7")),
-            Verdict::Keep(Some(Duration::from_secs(7)))
-        );
-        assert_eq!(
-            http(429, Some("Fri, 31 Dec 1999 23:59:59 GMT")),
-            Verdict::Keep(Some(Duration::from_secs(59)))
-        );
+        assert_eq!(http(503, Some("7")), Verdict::Keep(Some(Duration::from_secs(7))));
+        assert_eq!(http(429, Some("Fri, 31 Dec 1999 23:59:59 GMT")), Verdict::Keep(Some(Duration::from_secs(59))));
         assert_eq!(http(429, Some("nonsense")), Verdict::Keep(None));
         assert_eq!(http(401, None), Verdict::Keep(None));
         assert_eq!(http(302, None), Verdict::Keep(None));

@@ -14,19 +14,12 @@ pub struct Backoff {
 impl Backoff {
     /// The first wait is drawn from zero to `base`, each next one from a range twice as long, up to `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {
-        Self {
-            base,
-            cap,
-            failures: 0,
-        }
+        Self { base, cap, failures: 0 }
     }
 
     /// The wait after one more failure. Where the server asked for one, that is its floor, and the jitter comes on top.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let range = self
-            .base
-            .saturating_mul(2u32.saturating_pow(self.failures))
-            .min(self.cap);
+        let range = self.base.saturating_mul(2u32.saturating_pow(self.failures)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         asked.unwrap_or_default() + range.mul_f64(fastrand::f64())
     }

@@ -66,13 +66,7 @@ impl<'a> Drain<'a> {
     fn new(shared: &'a Shared) -> Self {
         let tuning = &shared.tuning;
         let backoff = Backoff::new(tuning.backoff_base, tuning.backoff_cap);
-        Self {
-            shared,
-            backoff,
-            timeouts: 0,
-            alone_until: None,
-            doubt: (0, 0),
-        }
+        Self { shared, backoff, timeouts: 0, alone_until: None, doubt: (0, 0) }
     }
 
     /// Returns only when the process ends and nothing is left to try.
@@ -81,8 +75,7 @@ impl<'a> Drain<'a> {
         let waiting = Shared::waiting(&**shared.store());
         if waiting.batches > 0 {
             shared.status.resumed(waiting);
-            self.pause(shared.tuning.resume_within.mul_f64(fastrand::f64()))
-                .await;
+            self.pause(shared.tuning.resume_within.mul_f64(fastrand::f64())).await;
         }
         loop {
             if shared.live_failed.swap(false, Ordering::Relaxed) {
@@ -200,20 +193,12 @@ impl<'a> Drain<'a> {
         }
         let mut store = shared.store();
         store.remove(&seqs(batches));
-        shared
-            .stats
-            .delivered(sent.batches, sent.points, accepted.rejected, true);
+        shared.stats.delivered(sent.batches, sent.points, accepted.rejected, true);
         shared.stats.store_changed(&**store);
         let (left, dropped) = (store.len(), store.dropped());
         drop(store);
         let now = Instant::now();
-        if accepted.rejected > 0 || !accepted.message.is_empty() {
-            shared.status.partial(
-                accepted.rejected,
-                &crate::export::reason::quote(&accepted.message),
-                now,
-            );
-        }
+        shared.status.partial(accepted, now);
         shared.status.replayed(sent, left, &dropped, now);
     }
 
@@ -224,9 +209,7 @@ impl<'a> Drain<'a> {
             self.timeouts += 1;
             if self.timeouts >= TIMEOUTS_UNTIL_RECONNECT {
                 self.timeouts = 0;
-                tracing::debug!(
-                    "{TIMEOUTS_UNTIL_RECONNECT} requests in a row without an answer: connecting anew"
-                );
+                tracing::debug!("{TIMEOUTS_UNTIL_RECONNECT} requests in a row without an answer: connecting anew");
                 shared.links.replace();
             }
         } else {
@@ -239,17 +222,9 @@ impl<'a> Drain<'a> {
         match failure.verdict {
             Verdict::Drop => self.refused(batches, failure),
             Verdict::Doubt => {
-                let tries = if self.doubt.0 == last {
-                    self.doubt.1 + 1
-                } else {
-                    1
-                };
+                let tries = if self.doubt.0 == last { self.doubt.1 + 1 } else { 1 };
                 self.doubt = (last, tries);
-                if tries >= DOUBTFUL_TRIES {
-                    self.refused(batches, failure)
-                } else {
-                    self.kept(failure, None)
-                }
+                if tries >= DOUBTFUL_TRIES { self.refused(batches, failure) } else { self.kept(failure, None) }
             }
             Verdict::Keep(asked) => self.kept(failure, asked),
         }
@@ -258,9 +233,7 @@ impl<'a> Drain<'a> {
     fn kept(&self, failure: &Failure, asked: Option<Duration>) -> Next {
         let shared = self.shared;
         let waiting = Shared::waiting(&**shared.store());
-        shared
-            .status
-            .failed(&failure.words, waiting, Instant::now());
+        shared.status.failed(&failure.words, waiting, Instant::now());
         // A certificate or a token that was replaced meanwhile may be the cure.
         shared.links.refresh(true);
         Next::Wait(asked)
@@ -274,9 +247,7 @@ impl<'a> Drain<'a> {
         shared.stats.store_changed(&**store);
         let dropped = store.dropped();
         drop(store);
-        shared
-            .status
-            .refused(&failure.words, &dropped, Instant::now());
+        shared.status.refused(&failure.words, &dropped, Instant::now());
         Next::Go
     }
 }

@@ -31,6 +31,7 @@ use crate::config::OtlpConfig;
 use crate::export::ExportError;
 use crate::export::link::Links;
 use crate::export::otlp::{self, Live};
+use crate::export::sender::Accepted;
 
 /// Times and sizes that only tests have a reason to change.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +71,9 @@ impl Default for Tuning {
 ///
 /// `runtime` must be driven by another thread than the one that exports, for as long as the exporter lives: a reader's
 /// thread waits for it. `live_deadline` bounds one `export` call and belongs well below the interval. `stop` turning true
-/// says that the process ends: set it before the meter provider is shut down. Without it a shutdown (say, to rebuild the
-/// provider) leaves the delivery running for the exporter's other clones.
+/// says that the process ends: set it before the meter provider is shut down, so that an export that hangs is cut short.
+/// The exporter's `shutdown` ends the delivery with or without it, for all clones: whoever rebuilds a meter provider around
+/// a clone must not pass the old one's shutdown on.
 ///
 /// # Errors
 /// What is wrong with the endpoint, the headers or the certificates, in one line that names the flag.
@@ -94,21 +96,18 @@ pub fn start(
         runtime: runtime.clone(),
         live_deadline,
         stop,
+        ended: watch::Sender::new(false),
         stop_seen: OnceLock::new(),
         tuning,
         pushed: Notify::new(),
         live_failed: AtomicBool::new(false),
+        looks: Mutex::default(),
         through_store: AtomicBool::new(false),
         closing: watch::Sender::new(false),
         drained: (Mutex::new(false), Condvar::new()),
     });
     runtime.spawn(drain::run(shared.clone()));
-    Ok((
-        OutboxExporter {
-            shared: shared.clone(),
-        },
-        DeliveryHandle { shared },
-    ))
+    Ok((OutboxExporter { shared: shared.clone() }, DeliveryHandle { shared }))
 }
 
 /// The exporter to give to a `PeriodicReader`. Clones share one outbox and one connection.
@@ -143,7 +142,9 @@ pub(crate) struct Shared {
     pub links: Links,
     pub status: Status,
     pub stats: Stats,
-    pub stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+    /// Turns true with `shutdown`, which ends the delivery even if nobody gave a stop signal.
+    ended: watch::Sender<bool>,
     pub stop_seen: OnceLock<Instant>,
     pub live_deadline: Duration,
     pub tuning: Tuning,
@@ -151,6 +152,8 @@ pub(crate) struct Shared {
     pub pushed: Notify,
     /// A live export failed just now: the drain waits once before it tries the same server.
     pub live_failed: AtomicBool,
+    /// When live exports look for partial success next, and whether the last look found one; see [`Looks`].
+    looks: Mutex<Looks>,
     /// Live exports are off until the drain has delivered quickly.
     pub through_store: AtomicBool,
     /// Turns true when no further batch will come.
@@ -167,6 +170,10 @@ impl Shared {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn waiting(store: &dyn Store) -> Waiting {
         Waiting {
             batches: store.len(),
@@ -178,18 +185,25 @@ impl Shared {
 
     /// Whether the process ends; the first to see it starts the clock.
     pub fn stopping(&self) -> bool {
-        let stopping = *self.stop.borrow();
+        let stopping = *self.stop.borrow() || *self.ended.borrow();
         if stopping {
             self.stop_seen.get_or_init(Instant::now);
         }
         stopping
     }
 
-    /// Ready once the process ends; never without a stop signal.
+    /// Ready once the process ends or the exporter is shut down.
     pub async fn stopped(&self) {
-        let mut stop = self.stop.clone();
-        if stop.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
+        let (mut stop, mut ended) = (self.stop.clone(), self.ended.subscribe());
+        let told = async {
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                // Nobody is left who could tell.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            _ = ended.wait_for(|ended| *ended) => {}
         }
         self.stop_seen.get_or_init(Instant::now);
     }
@@ -219,6 +233,28 @@ impl Shared {
     }
 }
 
+/// The library keeps a partial success to itself, and rejections are a server's standing opinion rather than chance. So
+/// the first live export and one every few minutes go through our own sender, which sees the answer; while the server
+/// turns points down, all of them do, and the count is exact.
+#[derive(Default)]
+struct Looks {
+    next: Option<Instant>,
+    rejecting: bool,
+}
+
+impl Looks {
+    const EVERY: Duration = Duration::from_secs(300);
+
+    fn due(&self) -> bool {
+        self.rejecting || self.next.is_none_or(|next| next <= Instant::now())
+    }
+
+    fn looked(&mut self, accepted: &Accepted) {
+        self.rejecting = accepted.rejected > 0;
+        self.next = Some(Instant::now() + Self::EVERY);
+    }
+}
+
 /// Why a live export did not deliver.
 enum Miss {
     /// It did not finish within this time.
@@ -237,12 +273,7 @@ impl PushMetricExporter for OutboxExporter {
         let points = count_points(metrics);
         let queue = shared.through_store.load(Ordering::Relaxed) || !shared.stats.store_is_empty();
         if !queue {
-            match (InRuntime {
-                runtime: shared.runtime.clone(),
-                inner: Box::pin(self.live(metrics, stopping)),
-            })
-            .await
-            {
+            match (InRuntime { runtime: shared.runtime.clone(), inner: Box::pin(self.live(metrics, stopping)) }).await {
                 Ok(rejected) => {
                     shared.stats.delivered(1, points.into(), rejected, false);
                     return Ok(());
@@ -260,9 +291,8 @@ impl PushMetricExporter for OutboxExporter {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let shared = &*self.shared;
-        if !shared.stopping() {
-            return Ok(());
-        }
+        shared.ended.send_replace(true);
+        shared.stopping();
         if !shared.stats.store_is_empty() {
             shared.close(timeout.min(shared.budget_left()));
         }
@@ -284,31 +314,20 @@ impl OutboxExporter {
         let link = shared.links.current();
         let sending = async {
             match &link.live {
-                Live::Library(exporter) => exporter
-                    .export(metrics)
-                    .await
-                    .map(|()| 0)
-                    .map_err(|e| Miss::Failed(e.to_string())),
-                Live::Own => match link.send(encode(metrics).into()).await {
+                Live::Library(exporter) if !shared.looks().due() => {
+                    exporter.export(metrics).await.map(|()| 0).map_err(|e| Miss::Failed(e.to_string()))
+                }
+                _ => match link.send(encode(metrics).into()).await {
                     Ok(accepted) => {
-                        if accepted.rejected > 0 || !accepted.message.is_empty() {
-                            shared.status.partial(
-                                accepted.rejected,
-                                &accepted.message,
-                                Instant::now(),
-                            );
-                        }
+                        shared.looks().looked(&accepted);
+                        shared.status.partial(&accepted, Instant::now());
                         Ok(accepted.rejected)
                     }
                     Err(failure) => Err(Miss::Failed(failure.words)),
                 },
             }
         };
-        let limit = if stopping {
-            shared.tuning.stop_live.min(shared.budget_left())
-        } else {
-            shared.live_deadline
-        };
+        let limit = if stopping { shared.tuning.stop_live.min(shared.budget_left()) } else { shared.live_deadline };
         let interrupted = async {
             if stopping {
                 std::future::pending::<()>().await;
@@ -332,9 +351,7 @@ impl OutboxExporter {
             Miss::Stopped => return,
             Miss::Deadline(limit) => {
                 let words = format!("no answer within {limit:?}");
-                shared
-                    .status
-                    .failed(&words, Shared::waiting(&**shared.store()), Instant::now());
+                shared.status.failed(&words, Shared::waiting(&**shared.store()), Instant::now());
             }
             Miss::Failed(words) => tracing::debug!("live export failed: {words}"),
         }

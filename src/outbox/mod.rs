@@ -77,12 +77,12 @@ pub mod store;
 mod tests;
 
 pub use batch::Batch;
-pub use exporter::{DeliveryHandle, OutboxExporter, Tuning, start};
-pub use stats::Snapshot;
 pub use disk::{DISK_MAX_BYTES, DiskStore};
+pub use exporter::{DeliveryHandle, OutboxExporter, Tuning, start};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
 pub use recovery::{OpenError, OpenFault};
+pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
 
 use crate::config::OutboxConfig;
@@ -94,9 +94,7 @@ pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment) -> Box<dyn Store>
     if let Some(dir) = &config.dir {
         match DiskStore::open(dir, limits, boot_id, now) {
             Ok(store) => return Box::new(store),
-            Err(error) => tracing::warn!(
-                "{error}. Until then batches wait in memory and a restart loses them"
-            ),
+            Err(error) => tracing::warn!("{error}. Until then batches wait in memory and a restart loses them"),
         }
         limits.max_bytes = limits.max_bytes.min(MEMORY_MAX_BYTES);
     }

@@ -56,19 +56,13 @@ struct Mirror {
 impl Stats {
     pub fn delivered(&self, batches: u64, points: u64, rejected: u64, replayed: bool) {
         self.exported_batches.fetch_add(batches, Ordering::Relaxed);
-        self.exported_points
-            .fetch_add(points.saturating_sub(rejected), Ordering::Relaxed);
+        self.exported_points.fetch_add(points.saturating_sub(rejected), Ordering::Relaxed);
         self.rejected_points.fetch_add(rejected, Ordering::Relaxed);
         if replayed {
             self.replayed_batches.fetch_add(batches, Ordering::Relaxed);
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.last_success.store(
-            u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_success.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub fn failed(&self) {
@@ -89,11 +83,7 @@ impl Stats {
     /// Whether the store was empty after its last change. Only the exporter adds to it, so for the exporter "empty" is
     /// never out of date.
     pub fn store_is_empty(&self) -> bool {
-        self.store
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .batches
-            == 0
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).batches == 0
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -107,9 +97,7 @@ impl Stats {
             failed_sends: self.failed_sends.load(Ordering::Relaxed),
             outbox_batches: mirror.batches,
             outbox_bytes: mirror.bytes,
-            outbox_oldest: mirror
-                .oldest_born
-                .map(|born| Moment::now().up.saturating_sub(born)),
+            outbox_oldest: mirror.oldest_born.map(|born| Moment::now().up.saturating_sub(born)),
             dropped: mirror.dropped,
             last_success: (last > 0).then(|| UNIX_EPOCH + Duration::from_millis(last)),
         }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::{DropCounts, DropReason, Tally};
+use crate::export::reason::quote;
+use crate::export::sender::Accepted;
 
 const FIRST_REMINDER: Duration = Duration::from_secs(60);
 const NEXT_REMINDER: Duration = Duration::from_secs(600);
@@ -28,6 +30,8 @@ struct State {
     lost: Rarely,
     /// Losses (without refusals) that were told.
     told: Tally,
+    /// Losses when the outbox was last empty: a full outbox may drop before the first failure of an outage is told.
+    lost_before: Tally,
     rejected: u64,
 }
 
@@ -36,7 +40,6 @@ struct Outage {
     spoke: Instant,
     pause: Duration,
     words: String,
-    lost_before: Tally,
 }
 
 /// A line that may be repeated after a while.
@@ -48,14 +51,7 @@ impl Rarely {
         match self.0 {
             Some((spoke, pause)) if now.duration_since(spoke) < pause => false,
             before => {
-                self.0 = Some((
-                    now,
-                    if before.is_some() {
-                        NEXT_REMINDER
-                    } else {
-                        FIRST_REMINDER
-                    },
-                ));
+                self.0 = Some((now, if before.is_some() { NEXT_REMINDER } else { FIRST_REMINDER }));
                 true
             }
         }
@@ -77,10 +73,7 @@ pub(crate) struct Waiting {
 
 impl Status {
     pub fn new(endpoint: &str) -> Self {
-        Self {
-            endpoint: endpoint.into(),
-            state: Mutex::default(),
-        }
+        Self { endpoint: endpoint.into(), state: Mutex::default() }
     }
 
     /// Batches of an earlier run were found.
@@ -95,19 +88,10 @@ impl Status {
     /// A send failed and its batches are kept.
     pub fn failed(&self, words: &str, waiting: Waiting, now: Instant) {
         let mut state = self.lock();
-        let lost_now = losses(&waiting.dropped);
+        let lost = minus(losses(&waiting.dropped), state.lost_before);
         let Some(outage) = &mut state.outage else {
-            warn!(
-                "cannot deliver to {}: {words}; batches wait in the outbox and are sent later",
-                self.endpoint
-            );
-            state.outage = Some(Outage {
-                began: now,
-                spoke: now,
-                pause: FIRST_REMINDER,
-                words: words.into(),
-                lost_before: lost_now,
-            });
+            warn!("cannot deliver to {}: {words}; batches wait in the outbox and are sent later", self.endpoint);
+            state.outage = Some(Outage { began: now, spoke: now, pause: FIRST_REMINDER, words: words.into() });
             return;
         };
         let quiet = now.duration_since(outage.spoke);
@@ -119,7 +103,6 @@ impl Status {
         outage.spoke = now;
         outage.pause = NEXT_REMINDER;
         outage.words = words.into();
-        let lost = minus(lost_now, outage.lost_before);
         let since = span(now.duration_since(outage.began));
         let held = format!(
             "{} ({} bytes) wait, the oldest for {}",
@@ -128,26 +111,17 @@ impl Status {
             span(waiting.oldest)
         );
         if lost.batches == 0 {
-            warn!(
-                "still cannot deliver to {} after {since}: {words}; {held}, nothing is lost",
-                self.endpoint
-            );
+            warn!("still cannot deliver to {} after {since}: {words}; {held}, nothing is lost", self.endpoint);
         } else {
-            error!(
-                "still cannot deliver to {} after {since}: {words}; {held}, {} lost",
-                self.endpoint,
-                told(lost)
-            );
+            error!("still cannot deliver to {} after {since}: {words}; {held}, {} lost", self.endpoint, told(lost));
         }
     }
 
     /// Stored batches were delivered; `left` more wait.
     pub fn replayed(&self, sent: Tally, left: usize, dropped: &DropCounts, now: Instant) {
         let mut state = self.lock();
-        state.replayed = Tally {
-            batches: state.replayed.batches + sent.batches,
-            points: state.replayed.points + sent.points,
-        };
+        state.replayed =
+            Tally { batches: state.replayed.batches + sent.batches, points: state.replayed.points + sent.points };
         if left == 0 {
             self.end(&mut state, dropped, now);
         }
@@ -160,30 +134,20 @@ impl Status {
 
     fn end(&self, state: &mut State, dropped: &DropCounts, now: Instant) {
         let replayed = std::mem::take(&mut state.replayed);
+        let lost = minus(losses(dropped), state.lost_before);
+        state.lost_before = losses(dropped);
         let Some(outage) = state.outage.take() else {
             return;
         };
-        let lost = minus(losses(dropped), outage.lost_before);
         state.lost.reset();
         state.told = losses(dropped);
         let after = span(now.duration_since(outage.began));
-        let lost = if lost.batches == 0 {
-            "none".into()
-        } else {
-            told(lost)
-        };
+        let lost = if lost.batches == 0 { "none".into() } else { told(lost) };
         if replayed.batches > 0 {
-            info!(
-                "delivering to {} again after {after}: {} replayed, {lost} lost",
-                self.endpoint,
-                told(replayed)
-            );
+            info!("delivering to {} again after {after}: {} replayed, {lost} lost", self.endpoint, told(replayed));
         } else {
             // All of it was refused or grew too old; each has its own line.
-            info!(
-                "nothing waits for {} any more after {after}: none replayed, {lost} lost",
-                self.endpoint
-            );
+            info!("nothing waits for {} any more after {after}: none replayed, {lost} lost", self.endpoint);
         }
     }
 
@@ -207,32 +171,28 @@ impl Status {
                 reasons.push(format!("{} {words}", tally.batches));
             }
         }
-        error!(
-            "{} lost from the outbox; since the start: {}",
-            told(lost),
-            reasons.join(", ")
-        );
+        error!("{} for {} lost from the outbox; since the start: {}", told(lost), self.endpoint, reasons.join(", "));
     }
 
     /// The server refused batches for good.
     pub fn refused(&self, words: &str, dropped: &DropCounts, now: Instant) {
         if self.lock().refused.may(now) {
             let total = dropped.get(DropReason::Refused);
-            error!(
-                "{} refuses data for good, it is dropped: {words}; {} since the start",
-                self.endpoint,
-                told(total)
-            );
+            error!("{} refuses data for good, it is dropped: {words}; {} since the start", self.endpoint, told(total));
         }
     }
 
-    /// The server took a request and turned part of it down, or has a warning.
-    pub fn partial(&self, rejected: u64, words: &str, now: Instant) {
+    /// The server took a request; says so where it turned part of it down, or has a warning.
+    pub fn partial(&self, accepted: &Accepted, now: Instant) {
+        if accepted.rejected == 0 && accepted.message.is_empty() {
+            return;
+        }
         let mut state = self.lock();
-        state.rejected += rejected;
+        state.rejected += accepted.rejected;
         if !state.partial.may(now) {
             return;
         }
+        let words = quote(&accepted.message);
         if state.rejected > 0 {
             error!(
                 "{} turned down {} data points of accepted requests since the start: {words}",
@@ -254,10 +214,7 @@ impl Status {
         }
         let kept = (waiting as u64).saturating_sub(lost.batches);
         if kept > 0 {
-            info!(
-                "{} stay in the outbox on disk and are sent after the next start",
-                batches(kept)
-            );
+            info!("{} stay in the outbox on disk and are sent after the next start", batches(kept));
         }
     }
 
@@ -272,18 +229,11 @@ fn losses(dropped: &DropCounts) -> Tally {
 }
 
 fn minus(a: Tally, b: Tally) -> Tally {
-    Tally {
-        batches: a.batches.saturating_sub(b.batches),
-        points: a.points.saturating_sub(b.points),
-    }
+    Tally { batches: a.batches.saturating_sub(b.batches), points: a.points.saturating_sub(b.points) }
 }
 
 fn batches(n: u64) -> String {
-    if n == 1 {
-        "1 batch".into()
-    } else {
-        format!("{n} batches")
-    }
+    if n == 1 { "1 batch".into() } else { format!("{n} batches") }
 }
 
 fn told(tally: Tally) -> String {

@@ -1,0 +1,112 @@
+//! `heka-insights-agent check`: reads every selected source once, tries the endpoint, and says in one table what works,
+//! what is missing and what to do.
+
+use std::fmt::Write;
+
+use crate::collectors::{Context, Survey, survey};
+use crate::config::{Config, Exporter, Protocol};
+use crate::export::probe::{ProbeError, ProbeOk, probe};
+use crate::host::Host;
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Report {
+    /// The table.
+    pub text: String,
+    /// Whether nothing failed. What this kernel only lacks is no failure.
+    pub well: bool,
+}
+
+/// Reads and tries everything once.
+///
+/// # Errors
+/// When no runtime can be started.
+pub fn check(config: &Config) -> std::io::Result<Report> {
+    let context = Context { host: Host::new(&config.roots), options: config.options.clone() };
+    let surveys = survey(&context);
+    let endpoint = match config.exporter {
+        Exporter::Otlp => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Some(runtime.block_on(probe(&config.otlp)))
+        }
+        _ => None,
+    };
+    Ok(report(&surveys, endpoint.as_ref()))
+}
+
+fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) -> Report {
+    let mut text = String::new();
+    let mut well = true;
+    let _ = writeln!(text, "{:<12} {:<12} {:>7} {:>10}  NOTES", "COLLECTOR", "STATE", "SERIES", "TIME");
+    for survey in surveys {
+        let failed = survey.panicked || survey.problems.iter().any(|problem| problem.failed);
+        well &= !failed;
+        let state = match (failed, survey.series, survey.problems.is_empty()) {
+            (true, ..) => "failed",
+            (false, 0, _) => "nothing here",
+            (false, _, true) => "ok",
+            (false, _, false) => "ok, partly",
+        };
+        let mut notes = survey.problems.iter().map(|problem| {
+            let what = if problem.failed { "cannot be read" } else { "is not there" };
+            format!("{} {what}: {}", problem.path.display(), problem.words)
+        });
+        let fault = survey.panicked.then(|| "its collector has a fault; please report it".to_owned());
+        let first = fault.or_else(|| notes.next()).unwrap_or_default();
+        let time = format!("{:.2} ms", survey.took.as_secs_f64() * 1e3);
+        let line = format!("{:<12} {state:<12} {:>7} {time:>10}  {first}", survey.family, survey.series);
+        let _ = writeln!(text, "{}", line.trim_end());
+        for note in notes {
+            let _ = writeln!(text, "{:45}{note}", "");
+        }
+    }
+    let series: usize = surveys.iter().map(|survey| survey.series).sum();
+    let _ = writeln!(text, "{:<12} {:<12} {series:>7}", "all", "");
+    match endpoint {
+        None => text.push_str("\nENDPOINT     not used by this exporter\n"),
+        Some(Ok(answer)) => {
+            let over = match answer.protocol {
+                Protocol::Grpc => "gRPC",
+                Protocol::HttpProtobuf => "HTTP",
+            };
+            let took = answer.took.as_secs_f64() * 1e3;
+            let _ = writeln!(text, "\nENDPOINT     ok           {} over {over}: an empty export was taken in {took:.0} ms {}", answer.endpoint, answer.message);
+        }
+        Some(Err(error)) => {
+            well = false;
+            let _ = writeln!(text, "\nENDPOINT     failed       {error}");
+        }
+    }
+    Report { text, well }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Problem;
+    use std::time::Duration;
+
+    fn found(series: usize, problems: Vec<Problem>) -> Survey {
+        Survey { family: "cpu", series, took: Duration::from_micros(250), problems, panicked: false }
+    }
+
+    fn problem(failed: bool) -> Problem {
+        Problem { path: "/proc/stat".into(), failed, words: "permission denied".to_owned() }
+    }
+
+    #[test]
+    fn a_missing_file_is_told_and_is_no_failure() {
+        let report = report(&[found(3, vec![problem(false)])], None);
+        assert!(report.well);
+        assert!(report.text.contains("ok, partly") && report.text.contains("/proc/stat is not there: permission denied"), "{}", report.text);
+    }
+
+    #[test]
+    fn a_file_that_fails_and_an_endpoint_that_fails_are_failures() {
+        assert!(!report(&[found(3, vec![problem(true)])], None).well);
+        let error = ProbeError::Server { endpoint: "http://localhost:4317".to_owned(), words: "connection refused".to_owned() };
+        let report = report(&[found(3, Vec::new())], Some(&Err(error)));
+        assert!(!report.well);
+        assert!(report.text.contains("http://localhost:4317: connection refused"));
+    }
+}

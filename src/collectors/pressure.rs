@@ -1,0 +1,244 @@
+//! Pressure stall information, from `/proc/pressure` (Documentation/accounting/psi.rst): how long tasks waited for a
+//! resource. `some`: at least one task waited; `full`: all tasks that were not idle waited at once, so it is inside
+//! `some` and the two do not add up.
+//!
+//! No semantic convention has it yet, and hostmetrics has none of it: the family reports nothing in that profile, whose
+//! set of metrics is the receiver's. Each file and each line may be missing: `irq` came with Linux 6.1 and needs
+//! CONFIG_IRQ_TIME_ACCOUNTING, and has no `some`; `cpu` has no `full` before 5.13, and from then on one that the kernel
+//! calls undefined for a whole host and mostly writes as 0.
+
+use tracing::info;
+
+use super::{Collector, Context, Family, Observer};
+use crate::host::{Health, Reader, Source};
+use crate::naming::Detail::Basic;
+use crate::naming::Kind::Counter;
+use crate::naming::Number::Double;
+use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::parse::{fields, lines, number};
+use crate::total::{Since, Total};
+
+/// The family's entry in the list.
+pub const FAMILY: Family =
+    Family { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
+
+const RESOURCE: Attribute = Attribute { key: Names::both("system.pressure.resource"), values: &[CPU, MEMORY, IO, IRQ] };
+const TYPE: Attribute = Attribute { key: Names::both("system.pressure.type"), values: &[SOME, FULL] };
+
+const CPU: Names = Names::both("cpu");
+const MEMORY: Names = Names::both("memory");
+const IO: Names = Names::both("io");
+const IRQ: Names = Names::both("irq");
+const SOME: Names = Names::both("some");
+const FULL: Names = Names::both("full");
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("time", Counter, Double,
+        "Time in which some, or all, tasks waited for a resource",
+        "/proc/pressure/{cpu,memory,io,irq}, total")
+        .since("4.20; cpu full 5.13, irq 6.1")
+        .semconv("system.pressure.time", "s", Basic, &[&RESOURCE, &TYPE]),
+];
+
+/// The kernel counts in microseconds.
+const MICROSECONDS_PER_SECOND: f64 = 1e6;
+
+/// One file.
+struct Resource {
+    source: Source,
+    /// `some` and `full`.
+    series: [Attributes; 2],
+    totals: [Option<Total>; 2],
+}
+
+struct Pressure {
+    since: Since,
+    resources: [Resource; 4],
+    told: bool,
+}
+
+impl Pressure {
+    fn new(context: &Context) -> Self {
+        let options = &context.options;
+        // All of them are missing together where the kernel does not count pressure: one line says so, not four.
+        let resource = |name: Names| Resource {
+            source: Source::new(context.host.proc("pressure").join(name.of(Naming::Semconv)), ""),
+            series: [SOME, FULL].map(|kind| {
+                let pairs = [(&RESOURCE, AttributeValue::Word(name)), (&TYPE, AttributeValue::Word(kind))];
+                attributes(options.naming, &pairs)
+            }),
+            totals: [None; 2],
+        };
+        Self { since: options.since, resources: [CPU, MEMORY, IO, IRQ].map(resource), told: false }
+    }
+
+    /// Says once what this kernel lacks.
+    fn tell(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let [cpu, memory, io, irq] = self.resources.each_ref().map(|resource| &resource.source);
+        let lacks = |source: &Source| *source.health() == Health::Unsupported;
+        if [cpu, memory, io].into_iter().all(lacks) {
+            let dir = cpu.path().parent().unwrap_or(cpu.path()).display();
+            info!(
+                "this kernel has no pressure stall information in {dir}: \
+                 system.pressure.time needs CONFIG_PSI=y and, where it is off by default, psi=1 on the kernel's command line"
+            );
+            return;
+        }
+        for source in [cpu, memory, io].into_iter().filter(|source| lacks(source)) {
+            info!("{} is not there: this kernel does not count that pressure", source.path().display());
+        }
+        if lacks(irq) {
+            let path = irq.path().display();
+            info!("{path} is not there: it needs Linux 6.1 and CONFIG_IRQ_TIME_ACCOUNTING=y");
+        }
+    }
+}
+
+/// The totals of the lines `some` and `full` in microseconds. The first good line of a kind counts.
+fn parse(bytes: &[u8]) -> [Option<u64>; 2] {
+    let [mut some, mut full] = [None; 2];
+    for line in lines(bytes) {
+        let mut fields = fields(line);
+        let slot = match fields.next() {
+            Some(b"some") => &mut some,
+            Some(b"full") => &mut full,
+            _ => continue,
+        };
+        if slot.is_none() {
+            *slot = fields.find_map(|field| number(field.strip_prefix(b"total=")?));
+        }
+    }
+    [some, full]
+}
+
+impl Collector for Pressure {
+    fn read(&mut self, reader: &mut Reader) {
+        for resource in &mut self.resources {
+            let Some(bytes) = reader.read(&mut resource.source) else { continue };
+            for (total, reading) in resource.totals.iter_mut().zip(parse(bytes)) {
+                match (total.as_mut(), reading) {
+                    (Some(total), Some(reading)) => total.advance(reading),
+                    (None, Some(reading)) => *total = Some(Total::baseline(reading, self.since)),
+                    (_, None) => {}
+                }
+            }
+        }
+        self.tell();
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        if metric.id != "time" {
+            return;
+        }
+        for resource in &self.resources {
+            for (attributes, total) in resource.series.iter().zip(&resource.totals) {
+                if let Some(total) = total {
+                    #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
+                    out.float(total.value() as f64 / MICROSECONDS_PER_SECOND, attributes);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Options;
+    use super::super::testing::{Bench, context, fixture};
+    use super::*;
+
+    fn since_boot() -> Options {
+        Options { since: Since::Boot, ..Options::default() }
+    }
+
+    fn points(host: &str) -> Vec<String> {
+        let prefix = "system.pressure.time{system.pressure.resource=";
+        let points = Bench::new(FAMILY, fixture(host, since_boot())).next();
+        points.iter().map(|point| point.strip_prefix(prefix).unwrap().replace("system.pressure.type=", "")).collect()
+    }
+
+    #[test]
+    fn every_total_of_every_resource_is_reported_in_seconds() {
+        assert_eq!(
+            points("server"),
+            [
+                "cpu,some} 4100.000111",
+                "cpu,full} 0",
+                "memory,some} 5200.000222",
+                "memory,full} 1300.000333",
+                "io,some} 61000.000444",
+                "io,full} 47000.000555",
+                "irq,full} 870.000666",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_kernel_without_full_for_cpu_and_without_irq_reports_the_rest() {
+        assert_eq!(
+            points("container"),
+            [
+                "cpu,some} 330.000033",
+                "memory,some} 4.400044",
+                "memory,full} 1.100011",
+                "io,some} 550.000055",
+                "io,full} 220.000022",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_kernel_without_pressure_reports_nothing_and_fails_nothing() {
+        let mut pressure = Bench::new(FAMILY, fixture("old-kernel", since_boot()));
+        assert!(pressure.next().is_empty());
+        assert_eq!(pressure.reader.failures(), 0);
+    }
+
+    #[test]
+    fn an_odd_line_costs_that_line() {
+        assert_eq!(points("hostile"), ["memory,some} 123.456789", "io,full} 0.424242", "irq,full} 0.031337"]);
+        assert_eq!(
+            parse(b"some avg10=0.00 total=x\nsome total=5 total=6\nfull\nfull total=-1\nhalf total=9\nfull total=7"),
+            [Some(5), Some(7)]
+        );
+    }
+
+    #[test]
+    fn time_counts_from_the_agents_start_and_holds_while_a_file_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proc/pressure/io");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "some total=5000000\n").unwrap();
+        let mut pressure = Bench::new(FAMILY, context(dir.path(), Options::default()));
+        std::fs::write(&file, "some total=6500000\nfull total=900000\n").unwrap();
+        let series = "system.pressure.time{system.pressure.resource=io,system.pressure.type=";
+        assert_eq!(pressure.next(), [format!("{series}some}} 1.5"), format!("{series}full}} 0")]);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(pressure.next(), [format!("{series}some}} 1.5"), format!("{series}full}} 0")]);
+    }
+
+    #[test]
+    fn hostmetrics_has_no_pressure() {
+        let options = Options { naming: Naming::Hostmetrics, ..since_boot() };
+        assert!(Bench::new(FAMILY, fixture("server", options)).next().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            parse(&bytes);
+        }
+
+        #[test]
+        fn a_total_is_found_wherever_it_stands(before in "( avg[0-9]+=[0-9.]+){0,4}", total: u64) {
+            let file = format!("some{before} total={total}\n");
+            prop_assert_eq!(parse(file.as_bytes()), [Some(total), None]);
+        }
+    }
+}

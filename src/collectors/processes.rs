@@ -1,0 +1,173 @@
+//! Processes created and processes in each state, from `/proc/stat` and `/proc/[pid]/stat`.
+//!
+//! `created` is the kernel's count of forks, which holds threads as well (clone is a fork to it).
+//!
+//! A process is in the state of its main thread, and in one state only: the states add up to the processes. hostmetrics
+//! overwrites `running` and `blocked` with procs_running and procs_blocked of `/proc/stat`, which count threads, so its
+//! states do not add up; here both profiles count processes. The conventions know running, sleeping, stopped and defunct;
+//! `blocked` (D, uninterruptible: waits for a disk) and `idle` (I, a kernel thread with nothing to do, since Linux 4.14)
+//! are told apart from sleeping, as hostmetrics does. A letter that is none of these is `unknown`, from its first sight on.
+//!
+//! The count is of the pid namespace whose `/proc` is read: in a container without the host's pid namespace, the
+//! container's. Where the mount option hidepid hides processes of others, a count would be low, so there is none.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+use super::{Collector, Context, Family, Observer};
+use crate::host::Reader;
+use crate::naming::Detail::Basic;
+use crate::naming::Kind::{Counter, UpDownCounter};
+use crate::naming::Number::Int;
+use crate::naming::{Attribute, Attributes, Metric, Names, word};
+use crate::parse::{fields, next_number};
+use crate::total::{Since, Total};
+
+mod hidden;
+mod walk;
+
+use walk::{Counts, STATES, UNKNOWN_AT};
+
+/// The family's entry in the list.
+pub const FAMILY: Family =
+    Family { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
+
+const STATE: Attribute = Attribute {
+    key: Names("process.state", "status"),
+    values: &[RUNNING, SLEEPING, BLOCKED, IDLE, STOPPED, DEFUNCT, UNKNOWN],
+};
+
+const RUNNING: Names = Names::both("running");
+const SLEEPING: Names = Names::both("sleeping");
+const BLOCKED: Names = Names::both("blocked");
+const IDLE: Names = Names::both("idle");
+const STOPPED: Names = Names::both("stopped");
+const DEFUNCT: Names = Names("defunct", "zombies");
+const UNKNOWN: Names = Names::both("unknown");
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("created", Counter, Int,
+        "Processes and threads created",
+        "/proc/stat, processes")
+        .semconv("system.process.created", "{process}", Basic, &[])
+        .hostmetrics("system.processes.created", "{processes}", Basic, &[]),
+    Metric::new("count", UpDownCounter, Int,
+        "Processes whose main thread is in each state",
+        "/proc/[pid]/stat, field 3")
+        .semconv("system.process.count", "{process}", Basic, &[&STATE])
+        .hostmetrics("system.processes.count", "{processes}", Basic, &[&STATE]),
+];
+
+struct Processes {
+    since: Since,
+    created: Option<Total>,
+    proc: PathBuf,
+    /// Whether the mount options, as they were at the start, hide processes. A later remount shows in the walk.
+    hidden: bool,
+    series: [Attributes; STATES],
+    counts: Option<Counts>,
+    seen_unknown: bool,
+    /// How the last count went.
+    health: Health,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Uncounted,
+    Good,
+    Hidden,
+    Failed,
+}
+
+impl Processes {
+    fn new(context: &Context) -> Self {
+        let naming = context.options.naming;
+        let proc = context.host.proc("");
+        Self {
+            since: context.options.since,
+            created: None,
+            hidden: hidden::by_mount_options(&proc),
+            proc,
+            series: [RUNNING, SLEEPING, BLOCKED, IDLE, STOPPED, DEFUNCT, UNKNOWN]
+                .map(|state| word(naming, &STATE, state)),
+            counts: None,
+            seen_unknown: false,
+            health: Health::Uncounted,
+        }
+    }
+
+    fn count(&self) -> Result<Counts, Errno> {
+        if self.hidden { Err(Errno::ACCESS) } else { walk::count(&self.proc) }
+    }
+
+    fn note(&mut self, outcome: Result<Counts, Errno>) {
+        let proc = self.proc.display();
+        let health = match outcome {
+            Ok(_) => Health::Good,
+            Err(Errno::ACCESS | Errno::PERM) => Health::Hidden,
+            Err(_) => Health::Failed,
+        };
+        match (self.health, health, outcome) {
+            (before, now, _) if before == now => {}
+            (_, Health::Hidden, _) => info!(
+                "{proc} hides processes of other users: their count is left out, it would be too low. Give the agent \
+                 CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)"
+            ),
+            (_, Health::Failed, Err(error)) => {
+                warn!("the processes in {proc} cannot be counted ({error}); their count is left out until they can");
+            }
+            (Health::Hidden | Health::Failed, Health::Good, _) => info!("the processes in {proc} can be counted again"),
+            _ => {}
+        }
+        self.health = health;
+    }
+}
+
+/// The count of forks. It stands near the end, after lines that are long on large hosts.
+fn created(stat: &[u8]) -> Option<u64> {
+    stat.rsplit(|&b| b == b'\n').find_map(|line| {
+        let mut fields = fields(line.strip_prefix(b"processes")?);
+        line.get(b"processes".len())?.is_ascii_whitespace().then(|| next_number(&mut fields))?
+    })
+}
+
+impl Collector for Processes {
+    fn read(&mut self, reader: &mut Reader) {
+        if let Some(reading) = reader.stat().and_then(created) {
+            match &mut self.created {
+                Some(total) => total.advance(reading),
+                none => *none = Some(Total::baseline(reading, self.since)),
+            }
+        }
+        let outcome = self.count();
+        self.note(outcome);
+        if self.health == Health::Failed {
+            reader.fail();
+        }
+        self.counts = outcome.ok();
+        self.seen_unknown |= self.counts.is_some_and(|counts| counts.get(UNKNOWN_AT).is_some_and(|&n| n > 0));
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        match metric.id {
+            "created" => {
+                if let Some(total) = self.created {
+                    out.int(total.value(), &[]);
+                }
+            }
+            "count" => {
+                let states = if self.seen_unknown { STATES } else { UNKNOWN_AT };
+                for (attributes, count) in self.series.iter().zip(self.counts.iter().flatten()).take(states) {
+                    out.int(*count, attributes);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

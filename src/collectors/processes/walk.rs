@@ -1,0 +1,90 @@
+//! One pass over the processes of `/proc` that allocates nothing.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use rustix::io::{Errno, read, retry_on_intr};
+
+/// How many states are told apart.
+pub const STATES: usize = 7;
+/// Where [`Counts`] has what is in none of the others.
+pub const UNKNOWN_AT: usize = STATES - 1;
+
+/// Processes running, sleeping, blocked, idle, stopped, defunct, and in a state that has no name here.
+pub type Counts = [u64; STATES];
+
+/// Room for the beginning of `/proc/[pid]/stat`: a pid, a name of at most 64 bytes and their escapes, the state.
+const STAT_BYTES: usize = 256;
+/// Room for a few hundred entries of the directory.
+const ENTRIES_BYTES: usize = 16 * 1024;
+
+/// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where processes are hidden:
+/// one cannot be read, or there is no first one, which every pid namespace has.
+pub fn count(proc: &Path) -> Result<Counts, Errno> {
+    let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(dir.as_fd(), &mut room);
+    let mut counts = Counts::default();
+    let mut first_seen = false;
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
+        let name = entry.file_name().to_bytes();
+        if !is_pid(name) {
+            continue;
+        }
+        match state_of(&dir, name) {
+            Ok(state) => {
+                first_seen |= name == b"1";
+                if let Some(count) = counts.get_mut(state) {
+                    *count += 1;
+                }
+            }
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if first_seen { Ok(counts) } else { Err(Errno::ACCESS) }
+}
+
+/// Digits that begin with no zero and are a pid: the kernel's are below 2^22.
+fn is_pid(name: &[u8]) -> bool {
+    const MOST_DIGITS: usize = 10;
+    name.len() <= MOST_DIGITS && name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit)
+}
+
+/// The state of one process, as an index into [`Counts`].
+fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
+    const FILE: &[u8] = b"/stat\0";
+    let mut path = [0u8; 32];
+    for (to, from) in path.iter_mut().zip(pid.iter().chain(FILE)) {
+        *to = *from;
+    }
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
+    let file = retry_on_intr(|| openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
+    let mut buffer = [0u8; STAT_BYTES];
+    let length = retry_on_intr(|| read(&file, &mut buffer))?;
+    Ok(state(buffer.get(..length).unwrap_or_default()))
+}
+
+/// The state in the content of `/proc/[pid]/stat`: the letter after the last `)`, since a name may hold any byte.
+pub(super) fn state(stat: &[u8]) -> usize {
+    let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| match stat.get(at + 1..) {
+        Some([b' ', letter] | [b' ', letter, b' ' | b'\n', ..]) => Some(*letter),
+        _ => None,
+    });
+    match letter {
+        Some(b'R') => 0,
+        Some(b'S') => 1,
+        Some(b'D') => 2,
+        Some(b'I') => 3,
+        Some(b'T' | b't') => 4,
+        Some(b'Z') => 5,
+        _ => UNKNOWN_AT,
+    }
+}

@@ -1,0 +1,140 @@
+//! What the collectors' unit tests share: a host to read, and a metric's series as lines of text.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::AsyncInstrument;
+
+use super::{Collector, Context, Family, Kind, Number, Observer, Options, Sink};
+use crate::host::{Reader, Roots};
+use crate::naming::Metric;
+
+/// A fixture host, or an empty directory in which a test makes its own.
+pub struct Host {
+    root: PathBuf,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Host {
+    pub fn fixture(name: &str) -> Self {
+        Self { root: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), _dir: None }
+    }
+
+    pub fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { root: dir.path().to_owned(), _dir: Some(dir) }
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.root.join(path)).unwrap();
+    }
+
+    pub fn context(&self, options: Options) -> Context {
+        let roots = Roots { root: Some(self.root.clone()), ..Roots::default() };
+        Context { host: crate::host::Host::new(&roots), options }
+    }
+
+    /// Has the collector take one reading; returns the failures it counted.
+    pub fn read(&self, collector: &mut dyn Collector) -> u64 {
+        let mut reader = Reader::new(&self.context(Options::default()).host);
+        collector.read(&mut reader);
+        reader.failures()
+    }
+}
+
+struct Lines(Mutex<Vec<String>>);
+
+impl<T: std::fmt::Display> AsyncInstrument<T> for Lines {
+    fn observe(&self, value: T, attributes: &[KeyValue]) {
+        let attributes: String = attributes.iter().map(|pair| format!("{}={} ", pair.key, pair.value)).collect();
+        self.0.lock().unwrap().push(format!("{attributes}{value}"));
+    }
+}
+
+/// What the collector reports of the metric with this id: `key=value key=value number`, in its order.
+pub fn series(collector: &dyn Collector, metrics: &[Metric], id: &str) -> Vec<String> {
+    let metric = metrics.iter().find(|metric| metric.id == id).unwrap();
+    let lines = Lines(Mutex::new(Vec::new()));
+    let sink = match (metric.kind, metric.number) {
+        (_, Number::Double) => Sink::F64(&lines),
+        (Kind::Counter, Number::Int) => Sink::U64(&lines),
+        (_, Number::Int) => Sink::I64(&lines),
+    };
+    collector.observe(metric, &mut Observer { sink, left: usize::MAX, seen: 0 });
+    lines.0.into_inner().unwrap()
+}
+
+/// A host whose root is `root`.
+pub fn context(root: &Path, options: Options) -> Context {
+    let mut host = crate::host::Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
+    (host.ticks_per_second, host.page_bytes) = (100, 4096);
+    Context { host, options }
+}
+
+/// One of the hosts of `tests/fixtures`.
+pub fn fixture(name: &str, options: Options) -> Context {
+    context(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), options)
+}
+
+/// A family at work on one host.
+pub struct Bench {
+    family: Family,
+    context: Context,
+    pub reader: Reader,
+    pub collector: Box<dyn Collector>,
+}
+
+impl Bench {
+    /// After the baseline reading.
+    pub fn new(family: Family, context: Context) -> Self {
+        let mut reader = Reader::new(&context.host);
+        let mut collector = (family.new)(&context);
+        collector.read(&mut reader);
+        Self { family, context, reader, collector }
+    }
+
+    /// Takes the next reading.
+    pub fn next(&mut self) -> Vec<String> {
+        self.reader.next_cycle();
+        self.collector.read(&mut self.reader);
+        self.points()
+    }
+
+    /// The last reading's points, `name{key=value,…} number`, in the order of the table and the observation.
+    pub fn points(&self) -> Vec<String> {
+        let options = &self.context.options;
+        let mut lines = Vec::new();
+        for metric in self.family.metrics {
+            let Some(shape) = metric.shape(options.naming).filter(|shape| shape.detail <= options.detail) else {
+                continue;
+            };
+            let recorder = Recorder::default();
+            let sink = match (metric.kind, metric.number) {
+                (_, Number::Double) => Sink::F64(&recorder),
+                (Kind::Counter, Number::Int) => Sink::U64(&recorder),
+                (_, Number::Int) => Sink::I64(&recorder),
+            };
+            self.collector.observe(metric, &mut Observer { sink, left: usize::MAX, seen: 0 });
+            lines.extend(recorder.0.into_inner().unwrap().into_iter().map(|point| format!("{}{point}", shape.name)));
+        }
+        lines
+    }
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl<T: std::fmt::Display> AsyncInstrument<T> for Recorder {
+    fn observe(&self, value: T, attributes: &[KeyValue]) {
+        let pairs: Vec<String> = attributes.iter().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+        let series = if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
+        self.0.lock().unwrap().push(format!("{series} {value}"));
+    }
+}

@@ -1,0 +1,204 @@
+//! A connector that remembers why TLS ended a connection.
+//!
+//! In TLS 1.3 the client has finished its handshake before the server judges the client's certificate. The refusal then
+//! arrives on a connection in use, where hyper and h2 make "connection closed" of it. The operator needs the alert, so it
+//! is noted here, where it passes by.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tower_service::Service;
+
+use super::reason;
+
+/// What a link's connections leave behind when TLS ends them.
+#[derive(Clone, Default)]
+pub struct LastTlsError {
+    words: Arc<Mutex<Option<String>>>,
+    /// What it means when the server hangs up before its first byte; `None` without TLS.
+    hung_up: Option<&'static str>,
+}
+
+/// A server that refuses a certificate and closes at once may reset the connection, and the alert is lost on the way.
+const HUNG_UP_ON_CERTIFICATE: &str = "TLS: the server closed the connection right after the handshake: it probably \
+    refused the client certificate";
+const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after the handshake: it probably requires a \
+    client certificate (--cert-file and --key-file)";
+
+impl LastTlsError {
+    /// For the connections of one link: `None` without TLS, else whether they show a client certificate.
+    pub fn new(client_certificate: Option<bool>) -> Self {
+        let hung_up = client_certificate.map(|shown| if shown { HUNG_UP_ON_CERTIFICATE } else { HUNG_UP_ON_NONE });
+        Self { words: Arc::default(), hung_up }
+    }
+
+    /// The error's words, once.
+    pub fn take(&self) -> Option<String> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: &io::Error) {
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason::words(error));
+        }
+    }
+
+    fn note_hung_up(&self) {
+        if let Some(words) = self.hung_up {
+            self.words.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| words.into());
+        }
+    }
+}
+
+/// Connects through `C`, does TLS where the target asks for it, and watches the stream.
+#[derive(Clone)]
+pub struct Watched<C> {
+    inner: HttpsConnector<C>,
+    force_tls: bool,
+    last: LastTlsError,
+}
+
+impl<C> Watched<C> {
+    /// With `force_tls`, TLS is used although the target says `http`: tonic refuses `https` targets unless the TLS is its
+    /// own.
+    pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
+        Self { inner, force_tls, last }
+    }
+}
+
+impl<C> fmt::Debug for Watched<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl<C> Service<Uri> for Watched<C>
+where
+    HttpsConnector<C>: Service<Uri, Error = Box<dyn Error + Send + Sync>>,
+    <HttpsConnector<C> as Service<Uri>>::Future: Send + 'static,
+{
+    type Response = WatchedStream<<HttpsConnector<C> as Service<Uri>>::Response>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        drop(self.last.take());
+        let target = if self.force_tls { with_https(target) } else { target };
+        let (connecting, last) = (self.inner.call(target), self.last.clone());
+        Box::pin(async move { Ok(WatchedStream { io: connecting.await?, heard: false, last }) })
+    }
+}
+
+fn with_https(target: Uri) -> Uri {
+    let mut parts = target.clone().into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    Uri::from_parts(parts).unwrap_or(target)
+}
+
+/// A stream whose TLS errors are noted.
+pub struct WatchedStream<S> {
+    io: S,
+    /// Whether the server has sent anything: afterwards a closed connection is just that.
+    heard: bool,
+    last: LastTlsError,
+}
+
+impl<S: Read + Unpin> WatchedStream<S> {
+    /// A server that refuses a certificate sends its alert and hangs up; whoever writes first sees only the latter.
+    fn alert_behind<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &polled {
+            self.last.note(error);
+            let mut scratch = [0; 64];
+            let mut buffer = ReadBuf::new(&mut scratch);
+            if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()) {
+                self.last.note(&error);
+            }
+            if !self.heard {
+                self.last.note_hung_up();
+            }
+        }
+        polled
+    }
+}
+
+impl<S: Read + Unpin> Read for WatchedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.heard {
+            return Pin::new(&mut self.io).poll_read(cx, buf).map_err(|error| {
+                self.last.note(&error);
+                error
+            });
+        }
+        // The cursor does not tell how much was read into it, so the first bytes take a detour.
+        let mut first = [0; 256];
+        let room = buf.remaining().min(first.len());
+        let mut buffer = ReadBuf::new(first.get_mut(..room).unwrap_or_default());
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled());
+        match &polled {
+            Poll::Ready(Ok(())) if room > 0 && buffer.filled().is_empty() => self.last.note_hung_up(),
+            Poll::Ready(Ok(())) => {
+                self.heard = true;
+                buf.put_slice(buffer.filled());
+            }
+            Poll::Ready(Err(error)) => {
+                self.last.note(error);
+                self.last.note_hung_up();
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl<S: Read + Write + Unpin> Write for WatchedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.alert_behind(polled, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.alert_behind(polled, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.alert_behind(polled, cx)
+    }
+}
+
+impl<T> Connection for WatchedStream<MaybeHttpsStream<T>>
+where
+    T: Read + Write + Connection + Unpin,
+    MaybeHttpsStream<T>: Connection,
+{
+    fn connected(&self) -> Connected {
+        self.io.connected()
+    }
+}

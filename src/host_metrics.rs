@@ -1,0 +1,140 @@
+//! The collectors for other programs: any Rust program that has a `Meter` can register them in its own pipeline.
+
+use std::path::PathBuf;
+
+use opentelemetry::metrics::Meter;
+
+use crate::collectors::{Context, DiskScope, FAMILIES, Options, Registered, register};
+use crate::host::{Host, Roots};
+use crate::naming::{Detail, Naming};
+use crate::total::Since;
+
+/// Host metrics as instruments of your own meter.
+///
+/// ```
+/// use heka_insights_agent::HostMetrics;
+/// use opentelemetry::metrics::MeterProvider;
+/// use opentelemetry_sdk::metrics::SdkMeterProvider;
+///
+/// let provider = SdkMeterProvider::builder().build(); // with your own reader and exporter
+/// let registered = HostMetrics::builder().collectors(["cpu", "memory"])?.per_cpu(true).register(&provider.meter("host"));
+/// assert_eq!(registered.families.len(), 2);
+/// # Ok::<(), heka_insights_agent::UnknownCollector>(())
+/// ```
+///
+/// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
+/// them. The SDK folds what is over 2,000 series an instrument into one: on a host with more, add a view with
+/// [`HostMetricsBuilder::max_series`] as its cardinality limit.
+#[derive(Debug)]
+pub struct HostMetrics;
+
+impl HostMetrics {
+    /// All families, basic metrics, this host, names of the semantic conventions.
+    #[must_use]
+    pub fn builder() -> HostMetricsBuilder {
+        HostMetricsBuilder::default()
+    }
+}
+
+/// A name that is no collector's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCollector(pub String);
+
+impl std::fmt::Display for UnknownCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+        write!(f, "'{}' is no collector; allowed: {}", self.0, known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownCollector {}
+
+/// What to collect; see [`HostMetrics`].
+#[derive(Clone, Debug, Default)]
+pub struct HostMetricsBuilder {
+    options: Options,
+    roots: Roots,
+}
+
+impl HostMetricsBuilder {
+    /// Only these families.
+    ///
+    /// # Errors
+    /// The first name that is no family's.
+    pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
+        let mut families = Vec::new();
+        for name in names {
+            if !FAMILIES.iter().any(|family| family.name == name) {
+                return Err(UnknownCollector(name.to_owned()));
+            }
+            families.push(name.to_owned());
+        }
+        self.options.families = Some(families);
+        Ok(self)
+    }
+
+    /// Basic or detailed metrics.
+    #[must_use]
+    pub fn detail(mut self, detail: Detail) -> Self {
+        self.options.detail = detail;
+        self
+    }
+
+    /// CPU series per logical CPU instead of for the whole host.
+    #[must_use]
+    pub fn per_cpu(mut self, per_cpu: bool) -> Self {
+        self.options.per_cpu = per_cpu;
+        self
+    }
+
+    /// The naming profile.
+    #[must_use]
+    pub fn naming(mut self, naming: Naming) -> Self {
+        self.options.naming = naming;
+        self
+    }
+
+    /// What counters count from. [`Since::Boot`] contradicts the start time that the SDK gives them.
+    #[must_use]
+    pub fn counters_since(mut self, since: Since) -> Self {
+        self.options.since = since;
+        self
+    }
+
+    /// One series per disk, or one over the physical disks.
+    #[must_use]
+    pub fn disk_scope(mut self, scope: DiskScope) -> Self {
+        self.options.disk_scope = scope;
+        self
+    }
+
+    /// Say true when your reader's temporality is delta: a series that comes back after an absence must then not bring its
+    /// old total along.
+    #[must_use]
+    pub fn delta(mut self, delta: bool) -> Self {
+        self.options.delta = delta;
+        self
+    }
+
+    /// The host's root directory, for a program in a container.
+    #[must_use]
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.roots.root = Some(root.into());
+        self
+    }
+
+    /// The most series that a metric has on this host.
+    #[must_use]
+    pub fn max_series(&self) -> usize {
+        crate::collectors::max_series(&self.context())
+    }
+
+    /// Takes every counter's baseline and creates the instruments on `meter`.
+    pub fn register(&self, meter: &Meter) -> Registered {
+        register(meter, &self.context())
+    }
+
+    fn context(&self) -> Context {
+        Context { host: Host::new(&self.roots), options: self.options.clone() }
+    }
+}

@@ -1,0 +1,404 @@
+//! Delivery over gRPC: what arrives, in which order, how often, and what the log says, while the server misbehaves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use heka_insights_agent::outbox::{DiskStore, DropReason, Limits, Moment, Tuning};
+use support::agent::{Agent, Setup, config, memory, quick};
+use support::grpc::{Answer, GrpcServer};
+use support::{eventually, log, taken, values};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+fn unavailable() -> Answer {
+    Answer::Status(Status::unavailable("busy"))
+}
+
+/// An address where nothing listens.
+fn nowhere() -> std::net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_healthy_server_gets_every_collection_once_and_in_order() {
+    let server = GrpcServer::start();
+    let agent = Agent::start(config(server.endpoint()));
+    agent.ticks(3);
+    assert_eq!(taken(&server.scene.seen()), [1, 2, 3]);
+    let stats = agent.handle.stats();
+    assert_eq!((stats.exported_batches, stats.exported_points, stats.replayed_batches), (3, 3, 0));
+    assert_eq!(stats.outbox_batches, 0);
+    assert!(stats.last_success.is_some());
+    assert_eq!(server.scene.connections(), 1);
+    let (last, _) = agent.stop();
+    assert_eq!(taken(&server.scene.seen()), [1, 2, 3, last]);
+    assert!(log::lines(&server.addr.to_string()).is_empty());
+}
+
+#[test]
+fn an_outage_is_replayed_once_in_order_and_told_once() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let agent = Agent::start(config(&endpoint));
+    agent.ticks(2);
+    let (addr, scene) = server.down();
+    agent.ticks(5);
+    eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("cannot deliver")));
+    agent.ticks(3);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    assert_eq!(scene.wait_value(10), (1..=10).collect::<Vec<_>>());
+    eventually("the recovery", || log::lines(&endpoint).iter().any(|l| l.contains("again after")));
+    let last = agent.ticks(2);
+    assert_eq!(scene.wait_value(last), (1..=12).collect::<Vec<_>>());
+    let lines = log::lines(&endpoint);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("connection refused"), "{lines:#?}");
+    assert!(
+        lines[1].starts_with("INFO") && lines[1].contains("8 batches (8 data points) replayed, none lost"),
+        "{lines:#?}"
+    );
+    let stats = agent.handle.stats();
+    assert_eq!((stats.exported_points, stats.replayed_batches, stats.outbox_batches), (12, 8, 0));
+}
+
+#[test]
+fn several_stored_batches_travel_in_one_request() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let tuning = Tuning { backoff_base: Duration::from_millis(200), ..quick() };
+    let agent = Agent::with(config(&endpoint), Setup { tuning, ..Setup::default() }).unwrap();
+    let (addr, scene) = server.down();
+    agent.ticks(40);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    assert_eq!(scene.wait_value(40), (1..=40).collect::<Vec<_>>());
+    assert!(scene.seen().len() < 5, "{} requests", scene.seen().len());
+}
+
+#[test]
+fn a_server_that_is_busy_for_a_moment_costs_a_retry_and_no_line() {
+    let server = GrpcServer::start();
+    let agent = Agent::start(config(server.endpoint()));
+    agent.tick();
+    server.scene.script([unavailable(), unavailable()]);
+    agent.tick();
+    assert_eq!(server.scene.wait_value(2), [1, 2]);
+    assert_eq!(agent.handle.stats().replayed_batches, 0, "the library's own retry covers it");
+    assert!(log::lines(&server.addr.to_string()).is_empty());
+}
+
+#[test]
+fn statuses_that_may_pass_are_retried_until_they_do() {
+    let server = GrpcServer::start();
+    let agent = Agent::start(config(server.endpoint()));
+    let soon = ErrorDetails::with_retry_info(Some(Duration::from_millis(30)));
+    server.scene.script([
+        Answer::Status(Status::with_error_details(Code::Unavailable, "later", soon.clone())),
+        Answer::Status(Status::with_error_details(Code::ResourceExhausted, "quota", soon)),
+        Answer::Status(Status::aborted("x")),
+        Answer::Status(Status::unauthenticated("token expired")),
+        Answer::Status(Status::unknown("bug")),
+        Answer::Status(Status::data_loss("x")),
+    ]);
+    let last = agent.ticks(3);
+    assert_eq!(server.scene.wait_value(last), [1, 2, 3]);
+    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    assert_eq!(agent.handle.stats().dropped.total().batches, 0);
+}
+
+#[test]
+fn the_servers_retry_info_is_the_floor_of_the_wait() {
+    let server = GrpcServer::start();
+    let agent = Agent::start(config(server.endpoint()));
+    let wait = Duration::from_millis(600);
+    let status = || {
+        let details = ErrorDetails::with_retry_info(Some(wait));
+        Answer::Status(Status::with_error_details(Code::ResourceExhausted, "quota", details))
+    };
+    // The live try and its retries, then one from the outbox.
+    server.scene.script([Answer::Status(Status::invalid_argument("to the outbox"))]);
+    server.scene.script([status()]);
+    agent.tick();
+    let seen = server.scene.wait("the third try", |seen| seen.len() == 3);
+    assert_eq!(taken(&seen), [1]);
+    let waited = seen[2].at - seen[1].at;
+    assert!(waited >= wait, "{waited:?}");
+}
+
+#[test]
+fn what_the_server_refuses_for_good_is_dropped_counted_and_told_once() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let agent = Agent::start(config(&endpoint));
+    for _ in 0..4 {
+        // Live, then from the outbox.
+        server.scene.script([
+            Answer::Status(Status::invalid_argument("too old")),
+            Answer::Status(Status::invalid_argument("too old")),
+        ]);
+        agent.tick();
+        eventually("the refusal", || agent.handle.stats().outbox_batches == 0);
+        server.scene.clear();
+    }
+    let refused = agent.handle.stats().dropped.get(DropReason::Refused);
+    assert_eq!((refused.batches, refused.points), (4, 4));
+    eventually("the line", || !log::lines(&endpoint).is_empty());
+    let lines = log::lines(&endpoint);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("too old"), "{lines:#?}");
+    let (value, _) = agent.tick();
+    server.scene.wait_value(value);
+}
+
+#[test]
+fn one_bad_batch_among_many_costs_only_itself() {
+    let server = GrpcServer::start();
+    let tuning = Tuning { backoff_base: Duration::from_millis(300), ..quick() };
+    let agent = Agent::with(config(server.endpoint()), Setup { tuning, ..Setup::default() }).unwrap();
+    let (addr, scene) = server.down();
+    agent.ticks(5);
+    let bad = || Answer::Status(Status::invalid_argument("bad"));
+    // The five together; 1 and 2 alone; 3 is the bad one; the rest.
+    scene.script([bad(), Answer::Take, Answer::Take, bad()]);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    assert_eq!(scene.wait_value(5), [1, 2, 4, 5]);
+    assert_eq!(agent.handle.stats().dropped.get(DropReason::Refused).batches, 1);
+}
+
+#[test]
+fn a_batch_that_the_server_stumbles_over_is_dropped_after_some_tries_and_blocks_nothing() {
+    let server = GrpcServer::start();
+    let agent = Agent::start(config(server.endpoint()));
+    let stumble = || Answer::Status(Status::out_of_range("message too large"));
+    server.scene.script((0..64).map(|_| stumble()));
+    agent.tick();
+    eventually("the drop", || agent.handle.stats().dropped.get(DropReason::Refused).batches == 1);
+    server.scene.clear();
+    let (value, _) = agent.tick();
+    assert_eq!(server.scene.wait_value(value), [2]);
+}
+
+#[test]
+fn a_partial_success_is_counted_and_told_once() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let agent = Agent::start(config(&endpoint));
+    server.scene.script([Answer::Status(Status::invalid_argument("to the outbox"))]);
+    server.scene.script([Answer::Partial(1, "no such metric")]);
+    agent.tick();
+    eventually("the answer", || agent.handle.stats().rejected_points == 1);
+    eventually("the line", || !log::lines(&endpoint).is_empty());
+    let lines = log::lines(&endpoint);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
+}
+
+#[test]
+fn a_server_that_hangs_delays_no_collection_beyond_the_live_deadline() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let deadline = Duration::from_millis(300);
+    let mut config = config(&endpoint);
+    config.timeout = Duration::from_millis(300);
+    let agent = Agent::with(config, Setup { live_deadline: deadline, ..Setup::default() }).unwrap();
+    server.scene.script((0..1000).map(|_| Answer::Hang));
+    let (_, first) = agent.tick();
+    assert!(first >= deadline && first < deadline * 5, "{first:?}");
+    for _ in 0..20 {
+        let (_, took) = agent.tick();
+        assert!(took < deadline, "queueing took {took:?}");
+    }
+    let lines = log::lines(&endpoint);
+    assert!(lines.iter().any(|l| l.starts_with("WARN") && l.contains("no answer within 300ms")), "{lines:#?}");
+    server.scene.clear();
+    assert_eq!(server.scene.wait_value(21), (1..=21).collect::<Vec<_>>());
+}
+
+#[test]
+fn three_unanswered_requests_replace_the_connection() {
+    let server = GrpcServer::start();
+    let mut config = config(server.endpoint());
+    config.timeout = Duration::from_millis(50);
+    let agent = Agent::with(config, Setup { live_deadline: Duration::from_millis(30), ..Setup::default() }).unwrap();
+    server.scene.script((0..4).map(|_| Answer::Hang));
+    agent.tick();
+    assert_eq!(server.scene.wait_value(1), [1]);
+    assert_eq!(server.scene.connections(), 2);
+}
+
+#[test]
+fn a_server_slower_than_the_live_deadline_gets_a_batch_twice_only_the_first_time() {
+    let server = GrpcServer::start();
+    server.scene.script((0..100).map(|_| Answer::Slow(Duration::from_millis(150))));
+    let setup = Setup { live_deadline: Duration::from_millis(50), ..Setup::default() };
+    let agent = Agent::with(config(server.endpoint()), setup).unwrap();
+    for _ in 0..5 {
+        agent.tick();
+        eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    }
+    assert_eq!(taken(&server.scene.seen()), [1, 1, 2, 3, 4, 5]);
+    assert_eq!(agent.handle.stats().replayed_batches, 5);
+    server.scene.clear();
+    // One quick answer brings live exports back.
+    agent.tick();
+    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    agent.tick();
+    assert_eq!(agent.handle.stats().replayed_batches, 6);
+}
+
+#[test]
+fn a_partial_success_of_live_exports_is_counted_and_told_once() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..3).map(|_| Answer::Partial(1, "no such metric")));
+    let agent = Agent::start(config(&endpoint));
+    agent.ticks(5);
+    let stats = agent.handle.stats();
+    assert_eq!((stats.rejected_points, stats.exported_points, stats.exported_batches), (3, 2, 5));
+    let lines = log::lines(&endpoint);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
+}
+
+#[test]
+fn a_shutdown_without_a_stop_signal_delivers_what_waits_too() {
+    let server = GrpcServer::start();
+    let tuning = Tuning { backoff_base: Duration::from_secs(60), backoff_cap: Duration::from_secs(60), ..quick() };
+    let agent = Agent::with(config(server.endpoint()), Setup { tuning, ..Setup::default() }).unwrap();
+    let (addr, scene) = server.down();
+    agent.ticks(2);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let last = agent.shut_down();
+    assert_eq!(taken(&scene.seen()), (1..=last).collect::<Vec<_>>());
+}
+
+#[test]
+fn connections_that_are_cut_at_once_lose_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let agent = Agent::start(config(format!("http://{addr}")));
+    let cutter = std::thread::spawn(move || {
+        for _ in 0..6 {
+            drop(listener.accept().unwrap());
+        }
+    });
+    agent.ticks(3);
+    cutter.join().unwrap();
+    let server = GrpcServer::on(TcpListener::bind(addr).unwrap(), None);
+    assert_eq!(server.scene.wait_value(3), [1, 2, 3]);
+    assert_eq!(agent.handle.stats().dropped.total().batches, 0);
+}
+
+#[test]
+fn a_full_outbox_drops_the_oldest_and_says_how_many() {
+    let addr = nowhere();
+    let endpoint = format!("http://{addr}");
+    let agent = Agent::with(config(&endpoint), Setup { store: memory(2000), ..Setup::default() }).unwrap();
+    agent.ticks(30);
+    let stats = agent.handle.stats();
+    let lost = stats.dropped.get(DropReason::Size).batches;
+    assert!(lost > 0 && lost + stats.outbox_batches == 30, "{stats:?}");
+    assert!(stats.outbox_bytes <= 2000 && stats.outbox_oldest.is_some(), "{stats:?}");
+    let lines = log::lines(&endpoint);
+    let errors: Vec<_> = lines.iter().filter(|l| l.starts_with("ERROR")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("the outbox was full"), "{lines:#?}");
+    eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("cannot deliver")));
+    let server = GrpcServer::on(TcpListener::bind(addr).unwrap(), None);
+    assert_eq!(server.scene.wait_value(30), (lost + 1..=30).collect::<Vec<_>>());
+    eventually("the recovery", || {
+        log::lines(&endpoint).iter().any(|l| l.contains("again after") && l.contains(&format!("{lost} batches")))
+    });
+}
+
+#[test]
+fn stopping_while_the_server_hangs_is_quick_and_says_what_is_lost_with_the_memory() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..100).map(|_| Answer::Hang));
+    let agent =
+        Agent::with(config(&endpoint), Setup { live_deadline: Duration::from_secs(30), ..Setup::default() }).unwrap();
+    let running = agent.tick_in_background();
+    server.scene.wait("the hanging export", |seen| !seen.is_empty());
+    let (_, took) = agent.stop();
+    running.join().unwrap();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let lines = log::lines(&endpoint);
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.starts_with("ERROR") && l.contains("2 batches (2 data points)") && l.contains("are lost")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn what_waits_on_disk_survives_a_stop_and_is_sent_first_by_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = || {
+        let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
+        // The run before lets go of the directory when its reader's thread has ended.
+        eventually("the directory", || DiskStore::open(dir.path(), limits, 1, Moment::now()).is_ok());
+        let store = DiskStore::open(dir.path(), limits, 1, Moment::now()).unwrap();
+        Setup { store: Box::new(store), ..Setup::default() }
+    };
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..100).map(|_| Answer::Hang));
+    let agent = Agent::with(config(&endpoint), Setup { live_deadline: Duration::from_millis(50), ..disk() }).unwrap();
+    agent.ticks(3);
+    let (last, took) = agent.stop();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(!log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR")));
+    server.scene.clear();
+    let agent = Agent::with(config(&endpoint), disk()).unwrap();
+    // The next run counts from one again.
+    agent.tick();
+    server.scene.wait("all of them", |seen| taken(seen).len() == 5);
+    assert_eq!(taken(&server.scene.seen()), [1, 2, 3, last, 1]);
+    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    drop(agent);
+    let left = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "batch"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn stopping_with_a_healthy_server_delivers_what_waits() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    let tuning = Tuning { backoff_base: Duration::from_secs(60), backoff_cap: Duration::from_secs(60), ..quick() };
+    let agent = Agent::with(config(&endpoint), Setup { tuning, ..Setup::default() }).unwrap();
+    let (addr, scene) = server.down();
+    agent.ticks(3);
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let (last, took) = agent.stop();
+    assert_eq!(taken(&scene.seen()), (1..=last).collect::<Vec<_>>(), "all seen: {:?}", values(&scene.seen()));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn stopping_with_nothing_listening_is_quick() {
+    let endpoint = format!("http://{}", nowhere());
+    let agent = Agent::start(config(&endpoint));
+    agent.ticks(2);
+    let (_, took) = agent.stop();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let lines = log::lines(&endpoint);
+    assert!(lines.iter().any(|l| l.starts_with("ERROR") && l.contains("3 batches")), "{lines:#?}");
+}
+
+#[test]
+fn an_answer_that_came_too_late_is_sent_again_with_the_same_value() {
+    let server = GrpcServer::start();
+    let agent =
+        Agent::with(config(server.endpoint()), Setup { live_deadline: Duration::from_millis(200), ..Setup::default() })
+            .unwrap();
+    server.scene.script([Answer::TakeAndHang]);
+    agent.tick();
+    let seen = server.scene.wait("the second sending", |seen| seen.len() == 2);
+    assert_eq!(seen[0].request, seen[1].request, "same times, same values");
+}

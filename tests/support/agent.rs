@@ -1,0 +1,147 @@
+//! An agent in the small: a real meter provider with one observable counter, a real reader, the delivery under test. The
+//! reader's interval is an hour; a test collects when it says so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use heka_insights_agent::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use heka_insights_agent::export::ExportError;
+use heka_insights_agent::outbox::{self, DeliveryHandle, Limits, MemoryStore, Store, Tuning};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use tokio::sync::{oneshot, watch};
+
+pub fn config(endpoint: impl Into<String>) -> OtlpConfig {
+    let endpoint = endpoint.into();
+    OtlpConfig {
+        protocol: if endpoint.ends_with("/v1/metrics") { Protocol::HttpProtobuf } else { Protocol::Grpc },
+        endpoint,
+        headers: Vec::new(),
+        headers_file: None,
+        gzip: false,
+        timeout: Duration::from_secs(10),
+        tls: TlsFiles::default(),
+        temporality: Temporality::Cumulative,
+    }
+}
+
+/// Waits short enough that a test does not feel them.
+pub fn quick() -> Tuning {
+    Tuning {
+        backoff_base: Duration::from_millis(5),
+        backoff_cap: Duration::from_millis(20),
+        resume_within: Duration::from_millis(5),
+        ..Tuning::default()
+    }
+}
+
+pub fn memory(max_bytes: u64) -> Box<dyn Store> {
+    Box::new(MemoryStore::new(Limits { max_bytes, max_age: Duration::from_secs(86_400) }))
+}
+
+pub struct Agent {
+    pub handle: DeliveryHandle,
+    provider: SdkMeterProvider,
+    value: Arc<AtomicU64>,
+    stop: watch::Sender<bool>,
+    end: Option<oneshot::Sender<()>>,
+    runtime: Option<JoinHandle<()>>,
+}
+
+pub struct Setup {
+    pub store: Box<dyn Store>,
+    pub live_deadline: Duration,
+    pub tuning: Tuning,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { store: memory(4 << 20), live_deadline: Duration::from_secs(3), tuning: quick() }
+    }
+}
+
+impl Agent {
+    pub fn start(config: OtlpConfig) -> Self {
+        Self::with(config, Setup::default()).unwrap()
+    }
+
+    pub fn with(config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+        super::log::capture();
+        let runtime = super::grpc::runtime();
+        let (stop, stopped) = watch::channel(false);
+        let (exporter, handle) =
+            outbox::start(config, setup.store, runtime.handle().clone(), setup.live_deadline, stopped, setup.tuning)?;
+        let (end, ended) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _ = runtime.block_on(ended);
+        });
+        let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(3600)).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let value = Arc::new(AtomicU64::new(0));
+        let observed = value.clone();
+        provider
+            .meter("test")
+            .u64_observable_counter("test.ticks")
+            .with_callback(move |observer| observer.observe(observed.load(Ordering::SeqCst), &[]))
+            .build();
+        Ok(Self { handle, provider, value, stop, end: Some(end), runtime: Some(thread) })
+    }
+
+    /// Collects once, with the counter one higher; returns its value and how long the collection took.
+    pub fn tick(&self) -> (u64, Duration) {
+        let value = self.value.fetch_add(1, Ordering::SeqCst) + 1;
+        let began = Instant::now();
+        // Ok even when nothing was delivered: the batch is kept.
+        self.provider.force_flush().unwrap();
+        (value, began.elapsed())
+    }
+
+    pub fn ticks(&self, n: usize) -> u64 {
+        (0..n).fold(0, |_, _| self.tick().0)
+    }
+
+    /// Collects on another thread.
+    pub fn tick_in_background(&self) -> JoinHandle<()> {
+        let (provider, value) = (self.provider.clone(), self.value.clone());
+        std::thread::spawn(move || {
+            value.fetch_add(1, Ordering::SeqCst);
+            provider.force_flush().unwrap();
+        })
+    }
+
+    /// As the agent does on SIGTERM; the last collection has one more value.
+    pub fn stop(mut self) -> (u64, Duration) {
+        let value = self.value.fetch_add(1, Ordering::SeqCst) + 1;
+        let began = Instant::now();
+        self.stop.send_replace(true);
+        self.provider.shutdown().unwrap();
+        let took = began.elapsed();
+        self.end();
+        (value, took)
+    }
+
+    /// A shutdown that no stop signal announced.
+    pub fn shut_down(mut self) -> u64 {
+        let value = self.value.fetch_add(1, Ordering::SeqCst) + 1;
+        self.provider.shutdown().unwrap();
+        self.end();
+        value
+    }
+
+    fn end(&mut self) {
+        drop(self.end.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        let _ = self.provider.shutdown();
+        self.end();
+    }
+}

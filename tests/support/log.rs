@@ -1,0 +1,31 @@
+//! Captured log lines. Tests of one file run side by side, so a test asks for the lines that name its endpoint.
+
+use std::io;
+use std::sync::{Mutex, Once};
+
+static LINES: Mutex<String> = Mutex::new(String::new());
+static START: Once = Once::new();
+
+struct Capture;
+
+impl io::Write for Capture {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        LINES.lock().unwrap().push_str(&String::from_utf8_lossy(buf));
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub fn capture() {
+    START.call_once(|| {
+        let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        format.with_max_level(tracing::Level::INFO).with_writer(|| Capture).init();
+    });
+}
+
+pub fn lines(about: &str) -> Vec<String> {
+    LINES.lock().unwrap().lines().filter(|line| line.contains(about)).map(|line| line.trim().to_string()).collect()
+}
