@@ -6,5 +6,6 @@ pub mod host;
 pub mod mounts;
 pub mod naming;
 pub mod parse;
+pub mod sockets;
 pub mod space;
 pub mod total;
