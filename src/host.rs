@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
+use crate::sockets::{self, Census, Transport};
 use crate::space::{self, Reading};
 
 /// Where the host's files are, and the facts about the system that its numbers are counted in.
@@ -35,13 +36,16 @@ pub struct Host {
 pub struct Calls {
     /// How full the file system at a path is.
     pub space: fn(&Path) -> io::Result<Reading>,
+    /// How many sockets this process' network has in each state.
+    pub sockets: fn(Transport) -> io::Result<Census>,
 }
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: space::of_path };
+    pub const LIVE: Self = Self { space: space::of_path, sockets: sockets::count };
     /// Asks nobody.
-    pub const NONE: Self = Self { space: |_| Err(io::ErrorKind::Unsupported.into()) };
+    pub const NONE: Self =
+        Self { space: |_| Err(io::ErrorKind::Unsupported.into()), sockets: |_| Err(io::ErrorKind::Unsupported.into()) };
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.
@@ -431,6 +435,31 @@ mod tests {
         assert_eq!(*source.health(), Health::Unsupported);
         std::fs::write(dir.path().join("file"), "two").unwrap();
         assert_eq!(source.read(&mut buffer), Some(&b"two"[..]));
+    }
+
+    fn host_at(dir: &tempfile::TempDir) -> Host {
+        Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() })
+    }
+
+    #[test]
+    fn the_first_process_tells_of_the_host_and_ones_own_view_is_second_best() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host_at(&dir);
+        let file = || host.of_first_process("mountinfo", "self/mountinfo", "a test");
+        assert_eq!(file(), host.proc("1/mountinfo"), "with neither, the better one is waited for");
+        for process in ["self", "1"] {
+            std::fs::create_dir_all(host.proc(process)).unwrap();
+            std::fs::write(host.proc(process).join("mountinfo"), "x").unwrap();
+            assert_eq!(file(), host.proc(process).join("mountinfo"));
+        }
+    }
+
+    #[test]
+    fn a_recorded_host_has_no_kernel_to_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host_at(&dir);
+        assert_eq!((host.calls.space)(dir.path()).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert!((host.calls.sockets)(Transport::Tcp).is_err() && host.shares_network());
     }
 
     #[test]

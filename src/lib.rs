@@ -19,6 +19,7 @@
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
 //! | [`block`] | which disks are whole and physical |
 //! | [`mounts`], [`space`] | which mounts are disk-backed, one per device; how full they are, without waiting for one that hangs |
+//! | [`sockets`] | how many sockets are in each state |
 //! | [`parse`], [`total`] | bytes into numbers; a kernel counter made into a total that never goes back |
 //! | [`naming`], [`docs`] | metrics as data, in two naming profiles; the document made from them |
 //! | [`collectors`] | the families: a file each, and the list |
@@ -54,6 +55,7 @@ pub mod program;
 pub mod resource;
 pub mod settings;
 pub mod signals;
+pub mod sockets;
 pub mod space;
 pub mod systemd;
 pub mod total;

@@ -16,6 +16,7 @@ use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
+mod connections;
 pub mod cpu;
 pub mod disk;
 pub mod filesystem;
