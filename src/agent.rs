@@ -20,7 +20,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
@@ -42,6 +42,9 @@ const LIVE_DEADLINE_SHARE: f64 = 0.6;
 
 /// The most that the last collection and flush may take; the process ends within 5 s of the signal.
 const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
+
+/// The most that all of a stop may take.
+const STOP_MOST: Duration = Duration::from_millis(4_800);
 
 /// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
 /// and makes up for missed ticks. See docs/adr/0001-cadence.md.
@@ -84,6 +87,10 @@ pub fn run(
         shutdown.await;
         stop.send_replace(true);
         let _ = told.send(Event::Stop);
+        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        tokio::time::sleep(STOP_MOST).await;
+        error!("a collection hangs; ending without it");
+        std::process::exit(1);
     });
     let first = if config.phase {
         wait_for_phase(wall(), phase(&identity, config.interval), config.interval)
@@ -163,11 +170,8 @@ impl Cadence {
         let mut ticks = Ticks::new(start + self.first, self.interval);
         let mut watch = StepWatch::new((self.wall)(), start);
         self.manager.ready();
-        loop {
-            match self.wait(ticks.next()) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        // A stop, or nobody left who could tell one, ends the loop.
+        while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             if let Some(seconds) = watch.look((self.wall)(), Instant::now()) {
                 info!(
                     "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
@@ -363,15 +367,14 @@ mod tests {
         let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let clock = Arc::clone(&wall);
-        let cadence =
-            Cadence {
-                inbox,
-                interval,
-                first: Duration::ZERO,
-                once,
-                wall: Box::new(move || *clock.lock().unwrap()),
-                manager: ServiceManager::default(),
-            };
+        let cadence = Cadence {
+            inbox,
+            interval,
+            first: Duration::ZERO,
+            once,
+            wall: Box::new(move || *clock.lock().unwrap()),
+            manager: ServiceManager::default(),
+        };
         let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }

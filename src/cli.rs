@@ -112,6 +112,12 @@ pub struct Cli {
     /// Disks to leave out [env: HEKA_DISK_EXCLUDE]
     #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
     pub disk_exclude: Vec<String>,
+    /// File systems to report instead of the disk-backed ones, one mount per device; by regular expression on the mount point [env: HEKA_FILESYSTEM_INCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub filesystem_include: Vec<String>,
+    /// File systems to leave out [env: HEKA_FILESYSTEM_EXCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub filesystem_exclude: Vec<String>,
     /// Network interfaces to report instead of all but lo, veth* and cali*; by regular expression on the name [env: HEKA_NETWORK_INCLUDE]
     #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
     pub network_include: Vec<String>,

@@ -10,7 +10,7 @@ use regex_lite::Regex;
 
 use crate::cli::Cli;
 use crate::collectors::filter::Filter;
-use crate::collectors::{DEFAULT_MAX_SERIES, DiskScope, FAMILIES, Options};
+use crate::collectors::{DiskScope, FAMILIES, Options};
 use crate::host::Roots;
 use crate::naming::{Detail, Naming};
 use crate::settings::{Environment, Found, Lookup, UsageError, boolean, duration, millis, pair, pairs, seconds, size};
@@ -485,12 +485,17 @@ fn options<'a>(
             ("--disk-include", &cli.disk_include, "HEKA_DISK_INCLUDE"),
             ("--disk-exclude", &cli.disk_exclude, "HEKA_DISK_EXCLUDE"),
         )?,
+        filesystems: filter(
+            lookup,
+            ("--filesystem-include", &cli.filesystem_include, "HEKA_FILESYSTEM_INCLUDE"),
+            ("--filesystem-exclude", &cli.filesystem_exclude, "HEKA_FILESYSTEM_EXCLUDE"),
+        )?,
         interfaces: filter(
             lookup,
             ("--network-include", &cli.network_include, "HEKA_NETWORK_INCLUDE"),
             ("--network-exclude", &cli.network_exclude, "HEKA_NETWORK_EXCLUDE"),
         )?,
-        max_series: max_series.unwrap_or(DEFAULT_MAX_SERIES),
+        max_series,
     })
 }
 

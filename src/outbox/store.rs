@@ -62,10 +62,7 @@ pub struct Limits {
 
 impl From<&OutboxConfig> for Limits {
     fn from(config: &OutboxConfig) -> Self {
-        Self {
-            max_bytes: config.max_bytes,
-            max_age: config.max_age,
-        }
+        Self { max_bytes: config.max_bytes, max_age: config.max_age }
     }
 }
 
@@ -108,13 +105,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
-        Self::Size,
-        Self::Age,
-        Self::Corrupt,
-        Self::Refused,
-        Self::Io,
-    ];
+    pub const ALL: [Self; 5] = [Self::Size, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
 
     /// The reason as a metric attribute has it.
     pub const fn as_str(self) -> &'static str {
@@ -169,13 +160,10 @@ impl DropCounts {
 
     /// Everything that was lost.
     pub fn total(&self) -> Tally {
-        DropReason::ALL.iter().map(|reason| self.get(*reason)).fold(
-            Tally::default(),
-            |sum, tally| Tally {
-                batches: sum.batches + tally.batches,
-                points: sum.points + tally.points,
-            },
-        )
+        DropReason::ALL.iter().map(|reason| self.get(*reason)).fold(Tally::default(), |sum, tally| Tally {
+            batches: sum.batches + tally.batches,
+            points: sum.points + tally.points,
+        })
     }
 
     /// Counts one lost batch.
