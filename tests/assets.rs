@@ -56,11 +56,11 @@ fn configuration(command: &Command) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
          <!-- Generated from src/cli.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
-         Each setting is taken from its flag, else from the first of its variables that is set, else it has its default. \
-         An empty variable is unset. In a terminal, `.env` in the working directory is read as well, for variables that are \
-         not set otherwise. A wrong flag or `HEKA_*` variable ends the program with status 2 and one line that says what is \
-         allowed; for the shared `OTEL_*` numbers and names it is one warning and the default, as their specification \
-         wants. A switch's variable takes `true` or `false`.\n",
+         Each setting is taken from its flag, else from the first of its variables that is set, else it has its default.\n\
+         An empty variable is unset. `.env` in the working directory is read as well, for variables that are not set\n\
+         otherwise, but not under systemd. A wrong flag or `HEKA_*` variable ends the program with status 2 and one line\n\
+         that says what is allowed; for the shared `OTEL_*` numbers and names it is one warning and the default, as their\n\
+         specification wants. A switch's variable takes `true` or `false`.\n",
     );
     let mut headings: Vec<&str> = Vec::new();
     let flags: Vec<&Arg> = command.get_arguments().filter(|flag| flag.get_help_heading().is_some()).collect();
