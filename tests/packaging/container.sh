@@ -1,123 +1,134 @@
 #!/bin/sh
-# The image at work: built around a static binary, run without root, rights or a writable file of its own, on the
-# network of a container engine, feeding a real Collector by name. Then what arrived must be the host's numbers and not
-# the container's.
+# docker-compose.yml at work: the agent's image, around a static binary, with no root, no rights and no file of its own to
+# write, feeds a real Collector by name, and that a real Prometheus, with the configuration files of this repository. What
+# Prometheus then has must be the host's numbers and not the container's.
 #
-# Needs docker, dockerd (started if none runs) and a Collector's binary: OTELCOL=/path/to/otelcol. Fails without an engine,
-# unless HEKA_NO_ENGINE=1 says that its absence is known.
+# Nothing is pulled: the images of the Collector and of Prometheus are made here around binaries given by OTELCOL and
+# PROMETHEUS, under the names that the compose file has. So all of it runs in an engine of its own, in its own network and
+# mount namespace; one that runs already is not touched. Grafana stays out.
+#
+# Needs root, docker, dockerd and docker-compose (Debian: docker.io docker-compose). Fails without them, unless
+# HEKA_NO_ENGINE=1 says that their absence is known. HEKA_BINARY: as for packaging/container/build.
 set -eu
 cd "$(dirname "$0")/../.."
 
 work=$(mktemp -d)
 daemon=
 clean_up() {
-    docker rm -f heka-test-agent heka-test-collector > /dev/null 2>&1 || true
-    docker network rm heka-test > /dev/null 2>&1 || true
-    docker image rm -f heka-test-agent heka-test-collector > /dev/null 2>&1 || true
-    if [ -n "$daemon" ]; then kill "$daemon" && wait "$daemon" || true; fi
+    compose down --timeout 5 > /dev/null 2>&1 || true
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2> /dev/null || true
+        wait "$daemon" || true
+    fi
     rm -rf "$work"
 }
-trap clean_up EXIT
 fail() {
     echo "container: $*" >&2
-    docker logs heka-test-agent >&2 || true
+    compose logs --no-color --tail 10 >&2 || true
     exit 1
 }
+compose() {
+    if docker compose version > /dev/null 2>&1; then set -- docker compose "$@"; else set -- docker-compose "$@"; fi
+    COMPOSE_PROJECT_NAME=heka-test "$@"
+}
 
-if ! docker info > /dev/null 2>&1; then
-    if ! command -v dockerd > /dev/null; then
+for tool in docker dockerd docker-compose; do
+    if ! command -v "$tool" > /dev/null; then
         if [ "${HEKA_NO_ENGINE:-}" = 1 ]; then
             echo "container: skipped, no engine here"
             exit 0
         fi
-        fail "no container engine (docker.io on Debian); HEKA_NO_ENGINE=1 if that is known"
+        echo "container: no $tool here (Debian: docker.io docker-compose); HEKA_NO_ENGINE=1 if that is known" >&2
+        exit 1
     fi
-    # As systemd has it: with a root that is not shared, docker refuses rslave.
-    unshare --mount --propagation shared dockerd --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" > "$work/dockerd.log" 2>&1 &
-    daemon=$!
-    for _ in $(seq 100); do
-        docker info > /dev/null 2>&1 && break
-        sleep 0.3
-    done
-    docker info > /dev/null 2>&1 || { tail -5 "$work/dockerd.log" >&2; fail "dockerd does not start"; }
-fi
-collector=${OTELCOL:?the path of a Collector binary}
+done
+: "${OTELCOL:?the path of a Collector binary}" "${PROMETHEUS:?the path of a Prometheus 3 binary}"
+trap clean_up EXIT
 
 # The two files that make the image must not part.
-tail_of() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#chown=65534:65534 /#chown=65534:65534 #; s#COPY /#COPY #'; }
-[ "$(tail_of Dockerfile)" = "$(tail_of packaging/container/Dockerfile)" ] || fail "the two Dockerfiles differ from FROM scratch on"
+last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY /#COPY #; s#65534 /#65534 #'; }
+[ "$(last_stage Dockerfile)" = "$(last_stage packaging/container/Dockerfile)" ] || {
+    echo "container: the two Dockerfiles differ from FROM scratch on" >&2
+    exit 1
+}
+compose config --quiet
 
-packaging/container/build heka-test-agent > /dev/null
-mkdir -p "$work/collector/root"
-cp "$collector" "$work/collector/root/otelcol"
-# A Collector that was built with cgo needs its libraries.
-for library in $(ldd "$collector" 2> /dev/null | grep -o '/[^ ]*' || true); do
-    install -D "$library" "$work/collector/root$library"
-done
-cat > "$work/collector/root/config.yaml" << 'YAML'
-receivers: {otlp: {protocols: {grpc: {endpoint: 0.0.0.0:4317}}}}
-exporters: {file: {path: /out/metrics.json, flush_interval: 200ms}}
-service:
-  pipelines: {metrics: {receivers: [otlp], exporters: [file]}}
-  telemetry: {metrics: {level: none}}
-YAML
-printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/otelcol", "--config=/config.yaml"]\n' > "$work/collector/Dockerfile"
-docker build --quiet --tag heka-test-collector "$work/collector" > /dev/null
-
-mkdir "$work/out"
-docker network create heka-test > /dev/null
-docker run --detach --name heka-test-collector --network heka-test --network-alias otel-collector \
-    --volume "$work/out:/out" heka-test-collector > /dev/null
-# As in docker-compose.yml: another place to keep in step, so the flags are checked below.
-docker run --detach --name heka-test-agent --network heka-test --read-only --cap-drop=ALL --user 65534:65534 \
-    --security-opt no-new-privileges:true \
-    --volume /:/host:ro,rslave --volume /proc:/host/proc:ro --volume /sys:/host/sys:ro --volume /var/lib/heka-insights-agent \
-    --env OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector:4317 \
-    --env HEKA_OUTBOX_DIR=/var/lib/heka-insights-agent \
-    heka-test-agent --root-path /host --interval 500ms > /dev/null
-
+# Shared mounts, as systemd has it: docker refuses rslave otherwise.
+export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
+unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
+    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
+    > "$work/dockerd.log" 2>&1 &
+daemon=$!
 for _ in $(seq 100); do
-    [ "$(grep -c system.network.io "$work/out/metrics.json" 2> /dev/null || true)" -ge 2 ] 2> /dev/null && break
+    docker info > /dev/null 2>&1 && break
     sleep 0.3
 done
-docker stop --time 10 heka-test-agent > /dev/null
-code=$(docker inspect --format '{{.State.ExitCode}}' heka-test-agent)
-[ "$code" = 0 ] || fail "the agent ended with $code"
-docker logs heka-test-agent 2>&1 | grep -E 'WARN|ERROR' && { docker logs heka-test-collector 2>&1 | tail -5 >&2; fail "the agent complained"; }
-docker stop --time 10 heka-test-collector > /dev/null
+docker info > /dev/null 2>&1 || {
+    tail -5 "$work/dockerd.log" >&2
+    echo "container: dockerd does not start" >&2
+    exit 1
+}
 
-# shellcheck disable=SC2016
-python3 - "$work/out/metrics.json" << 'PYTHON' || fail "what arrived is not this host"
-import json, os, sys
+packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; exit 1; }
+# An image of nothing but a program and the libraries it needs.
+image_of() {
+    mkdir -p "$work/$1/root/tmp"
+    install -D "$2" "$work/$1/root/bin/$1"
+    for library in $(ldd "$2" 2> /dev/null | grep -o '/[^ ]*'); do
+        install -D "$library" "$work/$1/root$library"
+    done
+    printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/%s"]\n' "$1" > "$work/$1/Dockerfile"
+    docker build --quiet --tag "$3" "$work/$1" > /dev/null 2>&1
+}
+image_of otelcol "$OTELCOL" "$(sed -n 's/^ *image: \(otel.*\)/\1/p' docker-compose.yml)"
+image_of prometheus "$PROMETHEUS" "$(sed -n 's/^ *image: \(prom.*\)/\1/p' docker-compose.yml)"
 
-metrics, resource = {}, {}
-for line in open(sys.argv[1]):
-    for block in json.loads(line)["resourceMetrics"]:
-        resource = {a["key"]: list(a["value"].values())[0] for a in block["resource"]["attributes"]}
-        for scope in block["scopeMetrics"]:
-            metrics.update({metric["name"]: metric for metric in scope["metrics"]})
+compose up --detach --no-build prometheus otel-collector agent > "$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "up"; }
+nsenter --target "$daemon" --net python3 - << 'PYTHON' || fail "what arrived is not this host"
+import json, os, sys, time, urllib.parse, urllib.request
 
-def points(name):
-    metric = metrics[name]
-    data = metric.get("sum") or metric.get("gauge")
-    for point in data["dataPoints"]:
-        labels = {a["key"]: list(a["value"].values())[0] for a in point.get("attributes", [])}
-        yield labels, float(point.get("asInt", point.get("asDouble")))
+def query(promql):
+    address = "http://127.0.0.1:9090/api/v1/query?" + urllib.parse.urlencode({"query": promql})
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+    except OSError:
+        return []
 
-def field(path, name):
-    return next(line.split() for line in open(path) if line.split()[0].rstrip(":") == name)
+deadline = time.monotonic() + 60
+while not query("system_cpu_utilization_ratio"):  # from the second collection on
+    if time.monotonic() > deadline:
+        sys.exit("nothing arrived in Prometheus within a minute")
+    time.sleep(0.5)
 
+def value(promql):
+    found = query(promql)
+    return float(found[0]["value"][1]) if found else None
+
+memory = next(int(line.split()[1]) * 1024 for line in open("/proc/meminfo") if line.startswith("MemTotal:"))
+processes = sum(name.isdigit() for name in os.listdir("/proc"))
+# Of the process with the number 1, as the agent reads it: this script is in another network.
+interfaces = {line.split(":")[0].strip() for line in open("/proc/1/net/dev") if ":" in line}
+seen = {found["metric"]["network_interface_name"] for found in query("system_network_io_bytes_total")}
+mounts = {found["metric"]["system_filesystem_mountpoint"] for found in query("system_filesystem_usage_bytes")}
 checks = {
-    "host.name is the host's": resource["host.name"] == open("/etc/hostname").read().strip(),
-    "all of the host's memory": next(points("system.memory.limit"))[1] == float(field("/proc/meminfo", "MemTotal")[1]) * 1024,
-    "the host's interfaces, not the container's": {l["network.interface.name"] for l, _ in points("system.network.io")}
-        >= {name for name in os.listdir("/sys/class/net") if name.startswith(("en", "eth"))},
-    "the host's processes": sum(v for _, v in points("system.process.count"))
-        > 0.5 * sum(name.isdigit() for name in os.listdir("/proc")),
+    "the host's name": {f["metric"]["host_name"] for f in query("system_uptime_seconds")} == {open("/etc/hostname").read().strip()},
+    "all of the host's memory": value("system_memory_limit_bytes") == memory,
+    "the host's processes": (value("sum(system_process_count)") or 0) > 0.5 * processes,
+    "the host's interfaces": bool(seen) and seen <= interfaces,
+    "the host's root file system": "/" in mounts and not any(mount.startswith("/host") for mount in mounts),
+    "a share of the CPU time for each mode": abs((value("sum(system_cpu_utilization_ratio)") or 0) - 1) < 0.01,
 }
 for what, good in checks.items():
     print("container:", "ok" if good else "WRONG", what)
 sys.exit(not all(checks.values()))
 PYTHON
-size=$(docker image inspect --format '{{.Size}}' heka-test-agent)
-echo "container: ok, image of $size bytes"
+
+compose stop --timeout 10 agent > /dev/null 2>&1
+agent=$(compose ps -q agent)
+code=$(docker inspect --format '{{.State.ExitCode}}' "$agent")
+[ "$code" = 0 ] || fail "the agent ended with $code"
+docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}' "$agent" |
+    grep -qx '65534:65534 true \[ALL\]' || fail "the agent has more rights than it needs"
+if docker logs "$agent" 2>&1 | grep ERROR; then fail "the agent lost something"; fi
+echo "container: ok, an image of $(docker image inspect --format '{{.Size}}' heka-insights-agent) bytes"
