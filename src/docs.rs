@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::collectors::FAMILIES;
 use crate::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
+use crate::self_metrics;
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -58,7 +59,55 @@ pub fn metrics_markdown() -> String {
         }
         attribute_table(&mut out, family.metrics);
     }
+    own(&mut out);
     out
+}
+
+/// The agent's own metrics, which are the same in both profiles.
+fn own(out: &mut String) {
+    let _ = write!(
+        out,
+        "\n## The agent itself\n\n\
+         With `--self-metrics`, in the scope `{}`, whatever `--naming` says.\n\n\
+         | metric | what it says | kind, unit | attributes | source |\n\
+         |---|---|---|---|---|\n\
+         | `{}`<br><sub>`{}`</sub> | Time that collections take; without boundaries: count, sum, least, most | \
+         histogram, double, `s` | `otel.component.name`, `otel.component.type` | the agent's clock |\n",
+        self_metrics::SCOPE,
+        self_metrics::COLLECTION_DURATION,
+        prometheus_name(self_metrics::COLLECTION_DURATION, "s", Kind::Gauge),
+    );
+    for (metric, shape) in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref().map(|shape| (metric, shape)))
+    {
+        let prometheus = prometheus_name(shape.name, shape.unit, metric.kind);
+        let keys = join(shape.attributes.iter().map(|attribute| attribute.key.of(Naming::Semconv)));
+        let _ = writeln!(
+            out,
+            "| `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            shape.name,
+            metric.description,
+            kind(metric),
+            shape.unit,
+            metric.source
+        );
+    }
+    out.push_str("\n| attribute | its values |\n|---|---|\n");
+    let mut said: Vec<&str> = Vec::new();
+    for attribute in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref())
+        .flat_map(|shape| shape.attributes)
+    {
+        let key = attribute.key.of(Naming::Semconv);
+        if !said.contains(&key) {
+            said.push(key);
+            let _ = writeln!(out, "| `{key}` | {} |", values(attribute, Naming::Semconv));
+        }
+    }
 }
 
 fn row(out: &mut String, metric: &Metric) {
@@ -147,7 +196,7 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
 
 fn values(attribute: &Attribute, naming: Naming) -> String {
     if attribute.values.is_empty() {
-        return "the host's own".to_owned();
+        return "as the host or the agent names it".to_owned();
     }
     let mut words: Vec<&str> = Vec::new();
     for word in attribute.values.iter().map(|names| names.of(naming)).filter(|word| !word.is_empty()) {

@@ -23,6 +23,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
+//! | [`self_metrics`] | what the agent says about itself: is it working, what does it cost, what has it lost |
 //! | [`check`] | what works on this host, what is missing and what to do |
 //! | [`log`], [`signals`] | the program's own words, and what steers it |
 //! | [`host_metrics`] | the collectors for other programs |
@@ -49,6 +50,7 @@ pub mod outbox;
 pub mod parse;
 pub mod program;
 pub mod resource;
+pub mod self_metrics;
 pub mod settings;
 pub mod signals;
 pub mod total;

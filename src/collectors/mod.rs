@@ -196,7 +196,8 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
         let mut anchor = true;
         for metric in metrics(family, options) {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, anchor });
+            let callback = Callback { slot: Arc::clone(&slot), metric, anchor };
+            instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
             anchor = false;
         }
     }
@@ -225,7 +226,29 @@ pub fn max_series(context: &Context) -> usize {
     })
 }
 
-fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
+/// Creates an instrument outside the families, under the name that the conventions have for it. A panic in its callback
+/// costs its points of that cycle.
+pub(crate) fn observable(
+    meter: &Meter,
+    metric: &'static Metric,
+    callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
+) {
+    let Some(shape) = &metric.semconv else { return };
+    instrument(meter, metric, shape.name, shape.unit, move |sink| {
+        let mut out = Observer { sink, left: usize::MAX, seen: 0 };
+        if catch_unwind(AssertUnwindSafe(|| callback(&mut out))).is_err() {
+            error!("{} has a fault and is missing from this cycle; please report it", metric.id);
+        }
+    });
+}
+
+fn instrument(
+    meter: &Meter,
+    metric: &Metric,
+    name: &'static str,
+    unit: &'static str,
+    callback: impl Fn(Sink<'_>) + Send + Sync + 'static,
+) {
     let about = metric.description;
     match (metric.kind, metric.number) {
         (Kind::Counter, Number::Int) => {
@@ -233,7 +256,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .u64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::U64(out)))
+                .with_callback(move |out| callback(Sink::U64(out)))
                 .build();
         }
         (Kind::Counter, Number::Double) => {
@@ -241,7 +264,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Int) => {
@@ -249,7 +272,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Double) => {
@@ -257,7 +280,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Int) => {
@@ -265,7 +288,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Double) => {
@@ -273,7 +296,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
     }
