@@ -31,6 +31,7 @@ use crate::host::Host;
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 use crate::resource::{Identity, SCHEMA_URL, resource};
 use crate::signals;
+use crate::systemd::ServiceManager;
 
 /// The scope that the host's metrics are sent in.
 pub const SCOPE: &str = env!("CARGO_PKG_NAME");
@@ -96,7 +97,9 @@ pub fn run(
     } else {
         Duration::ZERO
     };
-    let cadence = Cadence { inbox, interval: config.interval, first, once: config.command == Command::Once, wall };
+    let once = config.command == Command::Once;
+    let manager = ServiceManager::from_environment(&io.handle);
+    let cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager };
     match config.exporter {
         Exporter::Otlp => {
             let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
@@ -122,7 +125,8 @@ pub fn run(
         }
         Exporter::None => {
             info!("the exporter is none: nothing is collected or sent");
-            let _ = cadence.inbox.recv();
+            cadence.manager.ready();
+            while matches!(cadence.wait(Instant::now() + config.interval), Err(RecvTimeoutError::Timeout)) {}
         }
     }
     io.stop();
@@ -141,18 +145,33 @@ struct Cadence {
     first: Duration,
     once: bool,
     wall: WallClock,
+    manager: ServiceManager,
 }
 
 impl Cadence {
+    /// Waits for an event until the next tick, with a sign of life to the service manager now and then.
+    fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
+        loop {
+            let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
+            match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => self.manager.alive(Instant::now()),
+                event => return event,
+            }
+            if wake == tick {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
     /// Collects at each tick until told to stop.
     fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) {
         let mut generation = Generation::new(context, resource, exporter);
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
         let mut watch = StepWatch::new((self.wall)(), start);
+        self.manager.ready();
         loop {
-            let wait = ticks.next().saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(wait) {
+            match self.wait(ticks.next()) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -174,6 +193,7 @@ impl Cadence {
                 warn!("a collection took too long: {skipped} ticks were skipped");
             }
         }
+        self.manager.stopping();
         generation.shutdown(exporter);
     }
 }
@@ -351,7 +371,14 @@ mod tests {
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let clock = Arc::clone(&wall);
         let cadence =
-            Cadence { inbox, interval, first: Duration::ZERO, once, wall: Box::new(move || *clock.lock().unwrap()) };
+            Cadence {
+                inbox,
+                interval,
+                first: Duration::ZERO,
+                once,
+                wall: Box::new(move || *clock.lock().unwrap()),
+                manager: ServiceManager::default(),
+            };
         let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }

@@ -37,7 +37,10 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
   faults.
 - Process states are those of processes; the receiver puts the kernel's counts of running and blocked threads in the
   place of two of them.
-- Disks are whole physical devices, interfaces are without `lo` and containers' links, unless others are asked for.
+- Disks are whole physical devices, file systems are disk-backed ones, one mount a device, interfaces are without `lo`
+  and containers' links, unless others are asked for.
+- Sockets in FIN_WAIT count as `FIN_WAIT_1` and `FIN_WAIT_2`, which the receiver always sends as 0, beside `FIN_WAIT1` and
+  `FIN_WAIT2` with the true numbers; and each socket counts, where the receiver counts those of one address once.
 - Uptime has hundredths of a second.
 - Pressure is not there, since the receiver has none; `--naming semconv` has it.
 ";
@@ -105,7 +108,11 @@ fn own(out: &mut String) {
         let key = attribute.key.of(Naming::Semconv);
         if !said.contains(&key) {
             said.push(key);
-            let _ = writeln!(out, "| `{key}` | {} |", values(attribute, Naming::Semconv));
+            let _ = writeln!(
+                out,
+                "| `{key}` | {} |",
+                values(attribute, Naming::Semconv, "the name of the part of the agent")
+            );
         }
     }
 }
@@ -185,7 +192,7 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
     out.push_str("\n| attribute in semconv | its values | in hostmetrics | its values |\n|---|---|---|---|\n");
     for (semconv, hostmetrics) in rows.values() {
         let cells = |attribute: &Option<&Attribute>, naming| match attribute {
-            Some(attribute) => (format!("`{}`", attribute.key.of(naming)), values(attribute, naming)),
+            Some(attribute) => (format!("`{}`", attribute.key.of(naming)), values(attribute, naming, "the host's own")),
             None => ("–".to_owned(), "–".to_owned()),
         };
         let (key, its) = cells(semconv, Naming::Semconv);
@@ -194,9 +201,10 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
     }
 }
 
-fn values(attribute: &Attribute, naming: Naming) -> String {
+/// The values of an attribute, or `open` where they are no fixed set.
+fn values(attribute: &Attribute, naming: Naming, open: &str) -> String {
     if attribute.values.is_empty() {
-        return "as the host or the agent names it".to_owned();
+        return open.to_owned();
     }
     let mut words: Vec<&str> = Vec::new();
     for word in attribute.values.iter().map(|names| names.of(naming)).filter(|word| !word.is_empty()) {

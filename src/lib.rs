@@ -18,6 +18,8 @@
 //! | [`resource`] | who this host is |
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
 //! | [`block`] | which disks are whole and physical |
+//! | [`mounts`], [`space`] | which mounts are disk-backed, one per device; how full they are, without waiting for one that hangs |
+//! | [`sockets`] | how many sockets are in each state |
 //! | [`parse`], [`total`] | bytes into numbers; a kernel counter made into a total that never goes back |
 //! | [`naming`], [`docs`] | metrics as data, in two naming profiles; the document made from them |
 //! | [`collectors`] | the families: a file each, and the list |
@@ -25,7 +27,7 @@
 //! | [`outbox`] | what an outage must not lose |
 //! | [`self_metrics`] | what the agent says about itself: is it working, what does it cost, what has it lost |
 //! | [`check`] | what works on this host, what is missing and what to do |
-//! | [`log`], [`signals`] | the program's own words, and what steers it |
+//! | [`log`], [`fault`], [`signals`], [`systemd`] | the program's own words, panics among them; what steers it; word to the service manager |
 //! | [`host_metrics`] | the collectors for other programs |
 //!
 //! To add a collector, write one file in `collectors` and one line in its list. To add a metric, one row in its
@@ -42,9 +44,11 @@ pub mod collectors;
 pub mod config;
 pub mod docs;
 pub mod export;
+pub mod fault;
 pub mod host;
 pub mod host_metrics;
 pub mod log;
+pub mod mounts;
 pub mod naming;
 pub mod outbox;
 pub mod parse;
@@ -53,6 +57,9 @@ pub mod resource;
 pub mod self_metrics;
 pub mod settings;
 pub mod signals;
+pub mod sockets;
+pub mod space;
+pub mod systemd;
 pub mod total;
 
 pub use host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};

@@ -9,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{Config, LogFormat};
+use crate::fault;
 
 /// Starts logging as configured. A second call has no effect.
 pub fn start(config: &Config) {
@@ -23,12 +24,8 @@ pub fn start(config: &Config) {
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     // One line and never a backtrace: resolving one costs 31 MB of memory for good.
     panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let what = info
-            .payload()
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| info.payload().downcast_ref::<String>().map(String::as_str));
-        error!("a fault in this program at {place}: {}", what.unwrap_or("no text"));
+        if let Some(what) = fault::unguarded(info) {
+            error!("a fault in this program: {what}");
+        }
     }));
 }

@@ -248,8 +248,12 @@ impl Cpu {
                 None => *entry = Some(Line::new(naming, None, ticks, since)),
             }
         }
-        for line in self.whole.iter_mut().chain(self.cpus.values_mut()).filter(|line| !line.seen) {
+        if let Some(whole) = self.whole.as_mut().filter(|whole| !whole.seen) {
+            whole.forget_shares();
+        }
+        for line in self.cpus.values_mut().filter(|line| !line.seen) {
             line.forget_shares();
+            // Not so the whole: it is reported in any case, and a total of zero would be a difference below zero.
             if self.delta {
                 line.totals.iter_mut().for_each(Total::forget);
             }

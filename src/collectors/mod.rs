@@ -3,8 +3,7 @@
 //! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
 //! A family that fails or panics costs its own metrics of that cycle and nothing else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,15 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use tracing::{error, warn};
 
+use crate::fault::guarded;
 use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
+mod connections;
 pub mod cpu;
 pub mod disk;
+pub mod filesystem;
 pub mod filter;
 pub mod load;
 pub mod memory;
@@ -38,6 +40,7 @@ pub static FAMILIES: &[Family] = &[
     memory::FAMILY,
     paging::FAMILY,
     disk::FAMILY,
+    filesystem::FAMILY,
     network::FAMILY,
     load::FAMILY,
     processes::FAMILY,
@@ -98,6 +101,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which file systems, by mount point.
+    pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
@@ -115,6 +120,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            filesystems: Filter::default(),
             interfaces: Filter::default(),
             max_series: None,
         }
@@ -176,6 +182,13 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
     let mut families = Vec::new();
     for family in selected(list, options) {
+        let collector = match guarded(|| (family.new)(context)) {
+            Ok(collector) => collector,
+            Err(fault) => {
+                error!("the collector {} has a fault and does not run ({fault}); please report it", family.name);
+                continue;
+            }
+        };
         let stats = Arc::new(FamilyStats {
             name: family.name,
             read_nanos: AtomicU64::new(0),
@@ -184,21 +197,20 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
             cut: AtomicU64::new(0),
         });
         let slot = Arc::new(Slot {
-            first: families.is_empty(),
+            turn: Mutex::new(Turn::default()),
             reader: Arc::clone(&reader),
-            collector: Mutex::new((family.new)(context)),
+            collector: Mutex::new(collector),
             stats: Arc::clone(&stats),
             max_series,
-            cut_reported: Mutex::new(false),
+            cut_reported: AtomicBool::new(false),
+            fault_reported: AtomicBool::new(false),
         });
         families.push(stats);
         slot.read();
-        let mut anchor = true;
-        for metric in metrics(family, options) {
+        for (place, metric) in metrics(family, options).enumerate() {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            let callback = Callback { slot: Arc::clone(&slot), metric, anchor };
+            let callback = Callback { slot: Arc::clone(&slot), metric, place };
             instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
-            anchor = false;
         }
     }
     Registered { families, reader }
@@ -234,10 +246,13 @@ pub(crate) fn observable(
     callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
 ) {
     let Some(shape) = &metric.semconv else { return };
+    let fault_reported = AtomicBool::new(false);
     instrument(meter, metric, shape.name, shape.unit, move |sink| {
         let mut out = Observer { sink, left: usize::MAX, seen: 0 };
-        if catch_unwind(AssertUnwindSafe(|| callback(&mut out))).is_err() {
-            error!("{} has a fault and is missing from this cycle; please report it", metric.id);
+        if let Err(fault) = guarded(|| callback(&mut out))
+            && !fault_reported.swap(true, Ordering::Relaxed)
+        {
+            error!("the metric {} has a fault and is left out ({fault}); please report it", metric.id);
         }
     });
 }
@@ -304,28 +319,55 @@ fn instrument(
 
 /// A family at work.
 struct Slot {
-    /// Whether its reading begins a new cycle.
-    first: bool,
+    turn: Mutex<Turn>,
     reader: Arc<Mutex<Reader>>,
     collector: Mutex<Box<dyn Collector>>,
     stats: Arc<FamilyStats>,
     max_series: usize,
-    cut_reported: Mutex<bool>,
+    cut_reported: AtomicBool,
+    fault_reported: AtomicBool,
+}
+
+/// Which instruments reported from the family's last reading: when one of them comes again, another collection has begun.
+/// The SDK itself does not say so, and a user's view may drop any instrument, the first one too.
+#[derive(Default)]
+struct Turn {
+    cycle: u64,
+    reported: Vec<usize>,
 }
 
 impl Slot {
+    /// Takes the family's reading of this collection, if the instrument is its first one to report in it.
+    fn prepare(&self, place: usize) {
+        let mut turn = lock(&self.turn);
+        let baseline = turn.cycle == 0;
+        if !baseline && !turn.reported.contains(&place) {
+            turn.reported.push(place);
+            return;
+        }
+        let mut reader = lock(&self.reader);
+        if reader.cycle() == turn.cycle {
+            reader.next_cycle();
+        }
+        turn.cycle = reader.cycle();
+        turn.reported.clear();
+        turn.reported.push(place);
+        drop(reader);
+        self.read();
+    }
+
     fn read(&self) {
         let begun = Instant::now();
         let mut reader = lock(&self.reader);
         let failures = reader.failures();
-        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.collector).read(&mut reader)));
+        let outcome = guarded(|| lock(&self.collector).read(&mut reader));
         let failed = reader.failures() - failures;
         drop(reader);
         if failed > 0 {
             self.stats.errors.fetch_add(failed, Ordering::Relaxed);
         }
-        if outcome.is_err() {
-            self.panicked();
+        if let Err(fault) = outcome {
+            self.panicked(&fault);
         }
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stats.read_nanos.store(nanos, Ordering::Relaxed);
@@ -333,17 +375,17 @@ impl Slot {
         self.stats.cut.store(0, Ordering::Relaxed);
     }
 
-    fn panicked(&self) {
-        if self.stats.errors.fetch_add(1, Ordering::Relaxed) == 0 {
-            error!("the collector {} has a fault and lost metrics of this cycle; please report it", self.stats.name);
+    /// A fault is counted each time and said once: what is wrong in the code will be wrong in the next cycle too.
+    fn panicked(&self, fault: &str) {
+        self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.fault_reported.swap(true, Ordering::Relaxed) {
+            error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
         }
     }
 
     fn report_cut(&self, metric: &Metric, cut: usize) {
         self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
-        let mut reported = lock(&self.cut_reported);
-        if !*reported {
-            *reported = true;
+        if !self.cut_reported.swap(true, Ordering::Relaxed) {
             warn!(
                 "{} has {cut} series more than --max-series allows ({}); they are left out, here and from now on",
                 metric.id, self.max_series
@@ -356,28 +398,23 @@ impl Slot {
 struct Callback {
     slot: Arc<Slot>,
     metric: &'static Metric,
-    /// Whether it is its family's first, which takes the reading that the others report from.
-    anchor: bool,
+    /// Its place in the family's table.
+    place: usize,
 }
 
 impl Callback {
     fn run(&self, sink: Sink<'_>) {
-        if self.anchor {
-            if self.slot.first {
-                lock(&self.slot.reader).next_cycle();
-            }
-            self.slot.read();
-        }
+        self.slot.prepare(self.place);
         let mut out = Observer { sink, left: self.slot.max_series, seen: 0 };
-        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.slot.collector).observe(self.metric, &mut out)));
+        let outcome = guarded(|| lock(&self.slot.collector).observe(self.metric, &mut out));
         let (seen, left) = (out.seen, out.left);
         let reported = self.slot.max_series - left;
         self.slot.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if seen > reported {
             self.slot.report_cut(self.metric, seen - reported);
         }
-        if outcome.is_err() {
-            self.slot.panicked();
+        if let Err(fault) = outcome {
+            self.slot.panicked(&fault);
         }
     }
 }
@@ -408,9 +445,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     let mut reader = Reader::new(&context.host).recording();
     let families: Vec<&Family> = selected(FAMILIES, &context.options).collect();
     let mut collectors: Vec<_> = families.iter().map(|family| (family.new)(context)).collect();
-    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| {
-        catch_unwind(AssertUnwindSafe(|| collector.read(reader))).is_err()
-    };
+    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| guarded(|| collector.read(reader)).is_err();
     let mut before = Vec::new();
     for collector in &mut collectors {
         read(collector, &mut reader);
@@ -420,11 +455,11 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     let mut surveys = Vec::new();
     for ((family, collector), mut problems) in families.iter().zip(&mut collectors).zip(before) {
         let begun = Instant::now();
-        let panicked = read(collector, &mut reader);
+        let mut panicked = read(collector, &mut reader);
         let took = begun.elapsed();
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         for metric in metrics(family, &context.options) {
-            collector.observe(metric, &mut out);
+            panicked |= guarded(|| collector.observe(metric, &mut out)).is_err();
         }
         // What is missing is told once, at the first reading; what fails, at each.
         problems.retain(|problem| !problem.failed);

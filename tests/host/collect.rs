@@ -154,7 +154,7 @@ fn each<T: Copy>(
 /// The collectors on a meter provider as the agent builds it, with an exporter that keeps the last collection.
 pub struct Pipeline {
     provider: SdkMeterProvider,
-    last: Arc<Mutex<Option<Collected>>>,
+    last: Last,
     pub registered: Registered,
 }
 
@@ -164,12 +164,10 @@ impl Pipeline {
     }
 
     pub fn with_families(context: &Context, families: &[Family]) -> Self {
-        let last = Arc::new(Mutex::new(None));
-        let temporality = if context.options.delta { Temporality::Delta } else { Temporality::Cumulative };
-        let exporter = Keep { last: Arc::clone(&last), temporality };
+        let (reader, last) = keeping(context.options.delta);
         let limit = max_series(context);
         let provider = SdkMeterProvider::builder()
-            .with_reader(PeriodicReader::builder(exporter).with_interval(Duration::MAX).build())
+            .with_reader(reader)
             .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
             .build();
         let registered = register_families(&provider.meter("test"), context, families);
@@ -179,12 +177,24 @@ impl Pipeline {
     /// The next collection.
     pub fn collect(&mut self) -> Collected {
         self.provider.force_flush().unwrap();
-        self.last.lock().unwrap().take().expect("a collection was exported")
+        // The SDK exports nothing where there is nothing.
+        self.last.lock().unwrap().take().unwrap_or(Collected(Vec::new()))
     }
 }
 
+/// Where the last collection is kept.
+pub type Last = Arc<Mutex<Option<Collected>>>;
+
+/// A reader that collects when it is told to, and the place where it puts what it collected.
+pub fn keeping(delta: bool) -> (PeriodicReader<impl PushMetricExporter>, Last) {
+    let last = Last::default();
+    let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
+    let exporter = Keep { last: Arc::clone(&last), temporality };
+    (PeriodicReader::builder(exporter).with_interval(Duration::MAX).build(), last)
+}
+
 struct Keep {
-    last: Arc<Mutex<Option<Collected>>>,
+    last: Last,
     temporality: Temporality,
 }
 

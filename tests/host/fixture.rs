@@ -27,10 +27,14 @@ pub fn context(root: &Path, options: Options) -> Context {
 pub struct FixtureHost(TempDir);
 
 impl FixtureHost {
-    /// A copy of one of [`HOSTS`]; links stay links.
+    /// One of [`HOSTS`]: a copy of its `/proc`, which a test may change, and the rest as it is.
     pub fn copy(host: &str) -> Self {
         let copy = Self::empty();
-        copy_tree(&place(host), copy.root());
+        for dir in ["sys", "etc"] {
+            symlink(place(host).join(dir), copy.root().join(dir)).unwrap();
+        }
+        fs::create_dir(copy.root().join("proc")).unwrap();
+        copy_tree(&place(host).join("proc"), &copy.root().join("proc"));
         copy
     }
 
@@ -58,6 +62,7 @@ impl FixtureHost {
 
     /// Writes a file, and the directories it is in.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        assert!(path.starts_with("proc/") || !self.root().join("sys").is_symlink(), "{path} is the fixture's own");
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -68,14 +73,6 @@ impl FixtureHost {
         let text = String::from_utf8(self.read(path)).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{from:?} in {path}");
         self.write(path, text.replacen(from, to, 1));
-    }
-
-    /// Takes the file's lines that begin with `start` (leading blanks aside) away.
-    pub fn cut_lines(&self, path: &str, start: &str) {
-        let text = String::from_utf8(self.read(path)).unwrap();
-        let kept: Vec<&str> = text.split_inclusive('\n').filter(|line| !line.trim_start().starts_with(start)).collect();
-        assert!(kept.len() < text.split_inclusive('\n').count(), "no line of {path} starts with {start:?}");
-        self.write(path, kept.concat());
     }
 
     pub fn remove(&self, path: &str) {

@@ -64,8 +64,8 @@ fn a_second_passes(host: &FixtureHost) {
 }
 
 /// The columns of a CPU line with a second of time on top: for one CPU 50 ticks of user (10 of them a guest's), 5 nice,
-/// 15 system, 20 idle, 6 iowait, 1 irq, 2 softirq, 1 steal; on the line of the whole host eight times as much. Without
-/// the guest's own column these are 100.
+/// 15 system, 20 idle, 6 iowait, 1 irq, 2 softirq, 1 steal; on the line of the whole host eight times as much. With
+/// the guest's part inside user these are 100.
 fn add_ticks(line: &str) -> Option<String> {
     const PASSED: [u64; 10] = [50, 5, 15, 20, 6, 1, 2, 1, 10, 0];
     let mut fields = line.split_whitespace();
