@@ -20,7 +20,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
@@ -31,6 +31,7 @@ use crate::host::Host;
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 use crate::resource::{Identity, SCHEMA_URL, resource};
 use crate::signals;
+use crate::systemd::ServiceManager;
 
 /// The scope that the host's metrics are sent in.
 pub const SCOPE: &str = env!("CARGO_PKG_NAME");
@@ -41,6 +42,9 @@ const LIVE_DEADLINE_SHARE: f64 = 0.6;
 
 /// The most that the last collection and flush may take; the process ends within 5 s of the signal.
 const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
+
+/// The most that all of a stop may take.
+const STOP_MOST: Duration = Duration::from_millis(4_800);
 
 /// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
 /// and makes up for missed ticks. See docs/adr/0001-cadence.md.
@@ -83,13 +87,19 @@ pub fn run(
         shutdown.await;
         stop.send_replace(true);
         let _ = told.send(Event::Stop);
+        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        tokio::time::sleep(STOP_MOST).await;
+        error!("a collection hangs; ending without it");
+        std::process::exit(1);
     });
     let first = if config.phase {
         wait_for_phase(wall(), phase(&identity, config.interval), config.interval)
     } else {
         Duration::ZERO
     };
-    let cadence = Cadence { inbox, interval: config.interval, first, once: config.command == Command::Once, wall };
+    let once = config.command == Command::Once;
+    let manager = ServiceManager::from_environment(&io.handle);
+    let cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager };
     match config.exporter {
         Exporter::Otlp => {
             let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
@@ -115,7 +125,8 @@ pub fn run(
         }
         Exporter::None => {
             info!("the exporter is none: nothing is collected or sent");
-            let _ = cadence.inbox.recv();
+            cadence.manager.ready();
+            while matches!(cadence.wait(Instant::now() + config.interval), Err(RecvTimeoutError::Timeout)) {}
         }
     }
     io.stop();
@@ -134,18 +145,33 @@ struct Cadence {
     first: Duration,
     once: bool,
     wall: WallClock,
+    manager: ServiceManager,
 }
 
 impl Cadence {
+    /// Waits for an event until the next tick, with a sign of life to the service manager now and then.
+    fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
+        loop {
+            let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
+            match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => self.manager.alive(Instant::now()),
+                event => return event,
+            }
+            if wake == tick {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
     /// Collects at each tick until told to stop.
     fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) {
         let mut generation = Generation::new(context, resource, exporter);
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
         let mut watch = StepWatch::new((self.wall)(), start);
+        self.manager.ready();
         loop {
-            let wait = ticks.next().saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(wait) {
+            match self.wait(ticks.next()) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -167,6 +193,7 @@ impl Cadence {
                 warn!("a collection took too long: {skipped} ticks were skipped");
             }
         }
+        self.manager.stopping();
         generation.shutdown(exporter);
     }
 }
@@ -344,7 +371,14 @@ mod tests {
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let clock = Arc::clone(&wall);
         let cadence =
-            Cadence { inbox, interval, first: Duration::ZERO, once, wall: Box::new(move || *clock.lock().unwrap()) };
+            Cadence {
+                inbox,
+                interval,
+                first: Duration::ZERO,
+                once,
+                wall: Box::new(move || *clock.lock().unwrap()),
+                manager: ServiceManager::default(),
+            };
         let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }

@@ -494,6 +494,11 @@ fn options<'a>(
             ("--disk-include", &cli.disk_include, "HEKA_DISK_INCLUDE"),
             ("--disk-exclude", &cli.disk_exclude, "HEKA_DISK_EXCLUDE"),
         )?,
+        filesystems: filter(
+            lookup,
+            ("--filesystem-include", &cli.filesystem_include, "HEKA_FILESYSTEM_INCLUDE"),
+            ("--filesystem-exclude", &cli.filesystem_exclude, "HEKA_FILESYSTEM_EXCLUDE"),
+        )?,
         interfaces: filter(
             lookup,
             ("--network-include", &cli.network_include, "HEKA_NETWORK_INCLUDE"),

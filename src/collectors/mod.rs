@@ -16,8 +16,10 @@ use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
+mod connections;
 pub mod cpu;
 pub mod disk;
+pub mod filesystem;
 pub mod filter;
 pub mod load;
 pub mod memory;
@@ -38,6 +40,7 @@ pub static FAMILIES: &[Family] = &[
     memory::FAMILY,
     paging::FAMILY,
     disk::FAMILY,
+    filesystem::FAMILY,
     network::FAMILY,
     load::FAMILY,
     processes::FAMILY,
@@ -98,6 +101,8 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which file systems, by mount point.
+    pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
@@ -115,6 +120,7 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            filesystems: Filter::default(),
             interfaces: Filter::default(),
             max_series: None,
         }

@@ -12,6 +12,7 @@ mod harness;
 mod arrival;
 mod cadence;
 mod outages;
+mod parity;
 mod restarts;
 mod stopping;
 mod tls;

@@ -1,0 +1,80 @@
+"""What a process costs: CPU time from its threads' schedstat, memory and switches from their status."""
+
+import os
+import time
+from pathlib import Path
+
+
+def cpu_ns(pid):
+    """Nanoseconds on a CPU so far, of all threads."""
+    return sum(thread_times(pid).values())
+
+
+def thread_times(pid):
+    times = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            times[task.name] = int((task / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return times
+
+
+def process_clock_ns(pid):
+    """The same from the kernel's clock of the whole process, which keeps what threads used that have ended."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def status(pid):
+    """Resident and peak resident kB, threads, and the switches of all threads."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    kib = lambda name: int(fields[name].split()[0])
+    switches = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            for line in (task / "status").read_text().splitlines():
+                if line.startswith("voluntary_ctxt_switches"):
+                    switches += int(line.split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    return dict(rss=kib("VmRSS"), peak=kib("VmHWM"), threads=kib("Threads"), descriptors=descriptors, wakeups=switches)
+
+
+def wait_for_quiet(pid, interval):
+    """Returns halfway between two cycles, so that a window of whole intervals holds whole cycles."""
+    step = 0.01
+    times, end = [], time.monotonic() + interval
+    before = process_clock_ns(pid)
+    while time.monotonic() < end:
+        time.sleep(step)
+        now = process_clock_ns(pid)
+        times.append((now - before, time.monotonic()))
+        before = now
+    busiest = max(times)[1]
+    target = busiest + interval / 2
+    while target < time.monotonic():
+        target += interval
+    time.sleep(target - time.monotonic())
+
+
+def window(pid, interval, cycles, points):
+    """CPU per cycle over `cycles` whole intervals, and what the process holds afterwards. `points` counts data points."""
+    wait_for_quiet(pid, interval)
+    taken = points()
+    start, clock, threads, before = time.monotonic(), process_clock_ns(pid), thread_times(pid), status(pid)
+    time.sleep(interval * cycles)
+    clock_after, threads_after = process_clock_ns(pid), thread_times(pid)
+    took, after = time.monotonic() - start, status(pid)
+    passed = took / interval
+    by_schedstat = sum(ns - threads.get(name, 0) for name, ns in threads_after.items())
+    return dict(
+        cpu_us=(clock_after - clock) / passed / 1000,
+        schedstat_us=by_schedstat / passed / 1000,
+        wakeups=(after["wakeups"] - before["wakeups"]) / passed,
+        rss_kb=after["rss"],
+        peak_kb=after["peak"],
+        threads=after["threads"],
+        descriptors=after["descriptors"],
+        points=round((points() - taken) / passed),
+    )

@@ -1,0 +1,115 @@
+"""The measurements as tables: what each costs, ratios with their spread, and the targets."""
+
+import statistics
+
+
+def spread(values, form="{:.2f}"):
+    values = sorted(values)
+    return " / ".join(form.format(v) for v in (values[0], statistics.median(values), values[-1]))
+
+
+def series(entry, peer, field):
+    return [r[peer][field] for r in entry["rounds"] if field in r.get(peer, {})]
+
+
+def ratios(entry, ours, theirs, field="cpu_us"):
+    """One ratio a round, between two that ran in the same round."""
+    return [
+        r[ours][field] / r[theirs][field]
+        for r in entry["rounds"]
+        if field in r.get(ours, {}) and r.get(theirs, {}).get(field)
+    ]
+
+
+# Scenario, what, who, of whom (None: absolute), field, most, how it reads.
+TARGETS = [
+    ("live", "CPU per collection, live host", "agent", "collector", "cpu_us", 1 / 4),
+    ("c64-d32", "CPU per collection, 64 CPUs, 32 disks", "agent", "collector", "cpu_us", 1 / 4),
+    ("c512-d1000", "CPU per collection, 512 CPUs, 1,000 disks", "agent", "collector", "cpu_us", 1 / 20),
+    ("live", "CPU per collection, live host", "agent", "floor", "cpu_us", 2),
+    ("c64-d32", "CPU per collection, 64 CPUs, 32 disks", "agent", "floor", "cpu_us", 2),
+    ("c512-d1000", "CPU per collection, 512 CPUs, 1,000 disks", "agent", "floor", "cpu_us", 2),
+    ("live-all", "CPU, every family at 1 s", "agent", "collector", "cpu_us", 1 / 6),
+    ("live-all", "Resident, every family", "agent", "collector", "rss_kb", 1 / 8),
+    ("live-all", "Resident, every family, TLS built in", "agent", None, "rss_kb", 4.8 * 1024),
+    ("live-all", "Resident, every family, TLS built in", "agent-static", None, "rss_kb", 4.0 * 1024),
+    ("tls", "Resident with a TLS session open", "agent-static", None, "rss_kb", 4.6 * 1024),
+    ("c512-d1000", "Peak resident, 512 CPUs, 1,000 disks", "agent", None, "peak_kb", 10 * 1024),
+    ("c512-d1000", "Peak resident, 512 CPUs, 1,000 disks", "agent-static", None, "peak_kb", 10 * 1024),
+]
+BINARY_MOST = 6_000_000
+
+
+def ratio(value):
+    return f"1/{1 / value:.1f}" if value < 1 else f"{value:.2f}×"
+
+
+def targets(results):
+    yield "| what | who | target | reached: min / median / max | |"
+    yield "|---|---|---|---|---|"
+    for scenario, what, who, of, field, most in TARGETS:
+        entry = results["scenarios"].get(scenario)
+        if not entry:
+            continue
+        values = ratios(entry, who, of, field) if of else series(entry, who, field)
+        if not values:
+            continue
+        values.sort()
+        three = (values[0], statistics.median(values), values[-1])
+        form = ratio if of else (lambda kib: f"{kib / 1024:.1f} MB")
+        met = "met" if three[1] <= most else "**not met**"
+        against = f"{who} : {of}" if of else who
+        yield f"| {what} | {against} | ≤ {form(most)} | {' / '.join(form(v) for v in three)} | {met} |"
+    for who, size in results["binaries"].items():
+        if who.startswith("agent") and size:
+            met = "met" if size <= BINARY_MOST else "**not met**"
+            yield f"| Binary, stripped | {who} | ≤ 6.0 MB | {size / 1e6:.2f} MB | {met} |"
+
+
+def table(name, entry):
+    size = entry["size"]
+    host = "the live host" if not size else ", ".join(f"{n:,} {what}" for what, n in size.items())
+    yield f"## {name}"
+    yield ""
+    yield f"Families {', '.join(entry['families'])}; {host}." + (f" The floor writes {entry['bytes']:,} bytes a cycle." if "bytes" in entry else "")
+    yield ""
+    yield "| | CPU µs a cycle: min / median / max | agent : it | wake-ups | resident MB | peak MB | threads | points |"
+    yield "|---|---|---|---|---|---|---|---|"
+    names = list(dict.fromkeys(peer for r in entry["rounds"] for peer in r))
+    order = ["agent", "agent-static", "collector", "collector-nop", "node_exporter", "collectd", "telegraf", "floor"]
+    for peer in sorted(names, key=order.index):
+        cpu = series(entry, peer, "cpu_us")
+        if not cpu:
+            continue
+        median = lambda field: statistics.median(series(entry, peer, field))
+        against = spread(ratios(entry, "agent", peer), "{:.3f}") if peer != "agent" else ""
+        points = median("points")
+        yield (
+            f"| {peer} | {spread(cpu, '{:,.0f}')} | {against} | {median('wakeups'):.1f} | {median('rss_kb') / 1024:.2f} "
+            f"| {max(series(entry, peer, 'peak_kb')) / 1024:.2f} | {median('threads'):.0f} | {f'{points:,.0f}' if points else ''} |"
+        )
+    for peer, reason in entry["missing"].items():
+        yield f"| {peer} | not measured: {reason} | | | | | | |"
+    yield ""
+
+
+def markdown(results):
+    machine = results["machine"]
+    lines = [
+        f"# The agent beside its peers, {machine['time'][:10]}",
+        "",
+        f"Commit {machine['commit']}; {machine['compiler']}; {machine['cpus']} × {machine['cpu']}; Linux {machine['kernel']}; "
+        f"load average {results['load'][0]:.1f} before, {results['load'][-1]:.1f} after. {results['rounds']} rounds; in each, every "
+        f"program is started, warmed up and measured over {results['cycles']} cycles of {results['interval_s']:g} s, one at a time. A "
+        "ratio is taken within a round. How to repeat it: [benches/README.md](../../README.md).",
+        "",
+        "## Targets",
+        "",
+        *targets(results),
+        "",
+        "Memory targets use 1 MB = 1,024 kB.",
+        "",
+    ]
+    for name, entry in results["scenarios"].items():
+        lines += table(name, entry)
+    return "\n".join(lines)
