@@ -1,11 +1,13 @@
 //! The collectors on fixture hosts, through the SDK: every rule of truth by name, and the golden collections.
 
+mod any_bytes;
 mod collect;
 mod disks;
 mod failures;
 mod fixture;
 mod golden;
 mod isolation;
+mod kernel;
 mod log;
 mod scale;
 mod totals;
