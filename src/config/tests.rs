@@ -194,7 +194,8 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
     use Protocol::{Grpc, HttpProtobuf as Http};
     const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
     #[rustfmt::skip] // a table
-    let cases: &[(&[&str], &[(&str, &str)], Protocol, &str)] = &[
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], Protocol, &'a str);
+    let cases: &[Case<'_>] = &[
         (&[], &[], Grpc, "http://localhost:4317"),
         (&[], &[HTTP], Http, "http://localhost:4318/v1/metrics"),
         // The flag and the general variable are a base.
