@@ -170,11 +170,8 @@ impl Cadence {
         let mut ticks = Ticks::new(start + self.first, self.interval);
         let mut watch = StepWatch::new((self.wall)(), start);
         self.manager.ready();
-        loop {
-            match self.wait(ticks.next()) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        // A stop, or nobody left who could tell one, ends the loop.
+        while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             if let Some(seconds) = watch.look((self.wall)(), Instant::now()) {
                 info!(
                     "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
@@ -370,15 +367,14 @@ mod tests {
         let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let clock = Arc::clone(&wall);
-        let cadence =
-            Cadence {
-                inbox,
-                interval,
-                first: Duration::ZERO,
-                once,
-                wall: Box::new(move || *clock.lock().unwrap()),
-                manager: ServiceManager::default(),
-            };
+        let cadence = Cadence {
+            inbox,
+            interval,
+            first: Duration::ZERO,
+            once,
+            wall: Box::new(move || *clock.lock().unwrap()),
+            manager: ServiceManager::default(),
+        };
         let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }

@@ -1,5 +1,7 @@
 //! The program itself, as a person or a service manager runs it: exit codes, its words, the console.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
+
 #[path = "cli/run.rs"]
 mod run;
 

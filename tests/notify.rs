@@ -1,6 +1,6 @@
 //! What the service manager is told, by a socket in its place.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test may panic.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;

@@ -81,10 +81,10 @@ mod tests;
 pub use batch::Batch;
 pub use disk::{DISK_MAX_BYTES, DiskStore};
 pub use exporter::{DeliveryHandle, OutboxExporter, start};
-pub use shared::Tuning;
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
 pub use recovery::{OpenError, OpenFault};
+pub use shared::Tuning;
 pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
 
