@@ -141,6 +141,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// What to collect.
     pub options: Options,
+    /// Whether the agent reports on itself too.
+    pub self_metrics: bool,
     /// Where the host's files are.
     pub roots: Roots,
     /// Attributes that win over what the agent finds out, the later ones over the earlier.
@@ -206,6 +208,14 @@ impl Config {
             otlp,
             outbox: outbox(cli, &mut lookup)?,
             options,
+            self_metrics: lookup
+                .choice(
+                    "--self-metrics",
+                    cli.self_metrics.as_deref(),
+                    &["HEKA_SELF_METRICS"],
+                    &[("on", true), ("off", false)],
+                )?
+                .unwrap_or(true),
             roots: roots(cli, environment),
             resource: resource(cli, &mut lookup)?,
             log_level: log_level(cli, &mut lookup)?,

@@ -13,7 +13,8 @@
 //! |---|---|
 //! | [`program`] | from the command line to the exit code |
 //! | [`cli`], [`settings`], [`config`] | flags as text; where a setting comes from; all of them validated |
-//! | [`agent`] | resource → meter provider → reader → exporter; runs until told to stop, then flushes |
+//! | [`agent`] | keeps the cadence until told to stop, then flushes |
+//! | [`generation`] | one run of the SDK: resource → meter provider → reader → exporter |
 //! | [`cadence`] | when to collect, and whether the wall clock was set meanwhile |
 //! | [`resource`] | who this host is |
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
@@ -45,6 +46,7 @@ pub mod config;
 pub mod docs;
 pub mod export;
 pub mod fault;
+pub mod generation;
 pub mod host;
 pub mod host_metrics;
 pub mod log;

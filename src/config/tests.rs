@@ -70,6 +70,8 @@ const SETTINGS: &[Setting] = &[
         variables: &[("HEKA_NETWORK_EXCLUDE", "^docker", "[^docker]")] },
     Setting { flag: ("--max-series", "7", "Some(7)"), default: "None", read: |c| format!("{:?}", c.options.max_series),
         variables: &[("HEKA_MAX_SERIES", "8", "Some(8)")] },
+    Setting { flag: ("--self-metrics", "off", "false"), default: "true", read: |c| c.self_metrics.to_string(),
+        variables: &[("HEKA_SELF_METRICS", "OFF", "false")] },
     Setting { flag: ("--service-name", "a", r#"[("service.name", "a")]"#), default: "[]", read: |c| format!("{:?}", c.resource),
         variables: &[("OTEL_SERVICE_NAME", "b", r#"[("service.name", "b")]"#)] },
     Setting { flag: ("--root-path", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.roots.root),

@@ -29,6 +29,7 @@ const WRONG: &[Wrong] = &[
     ("--network-exclude", Some("HEKA_NETWORK_EXCLUDE"), &["a)"], "regular expression"),
     ("--filesystem-include", Some("HEKA_FILESYSTEM_INCLUDE"), &["("], "regular expression"),
     ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
+    ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, off"),
     ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many"], "at least 1"),
     ("--resource-attribute", None, &["novalue", "=v"], "K=V"),
     ("--log-level", None, &["loud"], "error, warn, info"),

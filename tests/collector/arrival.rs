@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heka_insights_agent::agent::SCOPE;
+use heka_insights_agent::generation::SCOPE;
 use heka_insights_agent::collectors::FAMILIES;
 use heka_insights_agent::naming::{self, Naming, Number};
 

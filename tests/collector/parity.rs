@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use heka_insights_agent::agent::SCOPE;
+use heka_insights_agent::generation::SCOPE;
 use heka_insights_agent::collectors::FAMILIES;
 use serde_json::{Value, json};
 
