@@ -25,6 +25,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
+//! | [`self_metrics`] | what the agent says about itself: is it working, what does it cost, what has it lost |
 //! | [`check`] | what works on this host, what is missing and what to do |
 //! | [`log`], [`fault`], [`signals`], [`systemd`] | the program's own words, panics among them; what steers it; word to the service manager |
 //! | [`host_metrics`] | the collectors for other programs |
@@ -53,6 +54,7 @@ pub mod outbox;
 pub mod parse;
 pub mod program;
 pub mod resource;
+pub mod self_metrics;
 pub mod settings;
 pub mod signals;
 pub mod sockets;
