@@ -12,7 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tracing::warn;
 
 use crate::collectors::{self, Context};
@@ -60,11 +60,13 @@ impl Generation {
         let muted = Arc::new(AtomicBool::new(false));
         let timer = Timer::default();
         let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted), timer: timer.clone() };
-        let limit = collectors::max_series(context);
+        let limit = collectors::limit::by_instrument(context);
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .with_view(move |instrument: &Instrument| {
+                Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
+            })
             .build();
         // The agent's own metrics surround the host's: the collection's time begins at the first callback.
         let own = itself.map(|_| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer));

@@ -21,6 +21,7 @@ pub mod cpu;
 pub mod disk;
 pub mod filesystem;
 pub mod filter;
+pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
