@@ -128,6 +128,10 @@ pub struct Cli {
     #[arg(long, value_name = "NUMBER", help_heading = "What to collect")]
     pub max_series: Option<String>,
 
+    /// on: the agent also sends its own cost, and what it sent and lost. off: only the host's metrics [default: on] [env: HEKA_SELF_METRICS]
+    #[arg(long, value_name = "on|off", help_heading = "What to collect")]
+    pub self_metrics: Option<String>,
+
     /// Service name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]
     #[arg(long, value_name = "NAME", help_heading = "This host")]
     pub service_name: Option<String>,

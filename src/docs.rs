@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::collectors::FAMILIES;
 use crate::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
+use crate::self_metrics;
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -36,7 +37,10 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
   faults.
 - Process states are those of processes; the receiver puts the kernel's counts of running and blocked threads in the
   place of two of them.
-- Disks are whole physical devices, interfaces are without `lo` and containers' links, unless others are asked for.
+- Disks are whole physical devices, file systems are disk-backed ones, one mount a device, interfaces are without `lo`
+  and containers' links, unless others are asked for.
+- Sockets in FIN_WAIT count as `FIN_WAIT_1` and `FIN_WAIT_2`, which the receiver always sends as 0, beside `FIN_WAIT1` and
+  `FIN_WAIT2` with the true numbers; and each socket counts, where the receiver counts those of one address once.
 - Uptime has hundredths of a second.
 - Pressure is not there, since the receiver has none; `--naming semconv` has it.
 ";
@@ -58,7 +62,59 @@ pub fn metrics_markdown() -> String {
         }
         attribute_table(&mut out, family.metrics);
     }
+    own(&mut out);
     out
+}
+
+/// The agent's own metrics, which are the same in both profiles.
+fn own(out: &mut String) {
+    let _ = write!(
+        out,
+        "\n## The agent itself\n\n\
+         With `--self-metrics`, in the scope `{}`, whatever `--naming` says.\n\n\
+         | metric | what it says | kind, unit | attributes | source |\n\
+         |---|---|---|---|---|\n\
+         | `{}`<br><sub>`{}`</sub> | Time that collections take; without boundaries: count, sum, least, most | \
+         histogram, double, `s` | `otel.component.name`, `otel.component.type` | the agent's clock |\n",
+        self_metrics::SCOPE,
+        self_metrics::COLLECTION_DURATION,
+        prometheus_name(self_metrics::COLLECTION_DURATION, "s", Kind::Gauge),
+    );
+    for (metric, shape) in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref().map(|shape| (metric, shape)))
+    {
+        let prometheus = prometheus_name(shape.name, shape.unit, metric.kind);
+        let keys = join(shape.attributes.iter().map(|attribute| attribute.key.of(Naming::Semconv)));
+        let _ = writeln!(
+            out,
+            "| `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            shape.name,
+            metric.description,
+            kind(metric),
+            shape.unit,
+            metric.source
+        );
+    }
+    out.push_str("\n| attribute | its values |\n|---|---|\n");
+    let mut said: Vec<&str> = Vec::new();
+    for attribute in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref())
+        .flat_map(|shape| shape.attributes)
+    {
+        let key = attribute.key.of(Naming::Semconv);
+        if !said.contains(&key) {
+            said.push(key);
+            let _ = writeln!(
+                out,
+                "| `{key}` | {} |",
+                values(attribute, Naming::Semconv, "the name of the part of the agent")
+            );
+        }
+    }
 }
 
 fn row(out: &mut String, metric: &Metric) {
@@ -136,7 +192,7 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
     out.push_str("\n| attribute in semconv | its values | in hostmetrics | its values |\n|---|---|---|---|\n");
     for (semconv, hostmetrics) in rows.values() {
         let cells = |attribute: &Option<&Attribute>, naming| match attribute {
-            Some(attribute) => (format!("`{}`", attribute.key.of(naming)), values(attribute, naming)),
+            Some(attribute) => (format!("`{}`", attribute.key.of(naming)), values(attribute, naming, "the host's own")),
             None => ("–".to_owned(), "–".to_owned()),
         };
         let (key, its) = cells(semconv, Naming::Semconv);
@@ -145,9 +201,10 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
     }
 }
 
-fn values(attribute: &Attribute, naming: Naming) -> String {
+/// The values of an attribute, or `open` where they are no fixed set.
+fn values(attribute: &Attribute, naming: Naming, open: &str) -> String {
     if attribute.values.is_empty() {
-        return "the host's own".to_owned();
+        return open.to_owned();
     }
     let mut words: Vec<&str> = Vec::new();
     for word in attribute.values.iter().map(|names| names.of(naming)).filter(|word| !word.is_empty()) {

@@ -13,7 +13,8 @@
 //! |---|---|
 //! | [`program`] | from the command line to the exit code |
 //! | [`cli`], [`settings`], [`config`] | flags as text; where a setting comes from; all of them validated |
-//! | [`agent`] | resource → meter provider → reader → exporter; runs until told to stop, then flushes |
+//! | [`agent`] | keeps the cadence until told to stop, then flushes |
+//! | [`generation`] | one run of the SDK: resource → meter provider → reader → exporter |
 //! | [`cadence`] | when to collect, and whether the wall clock was set meanwhile |
 //! | [`resource`] | who this host is |
 //! | [`host`] | the only place that knows where `/proc`, `/sys` and `/etc` are; one read per file per collection |
@@ -25,6 +26,7 @@
 //! | [`collectors`] | the families: a file each, and the list |
 //! | [`export`] | the ways out: OTLP over gRPC or HTTP, the console |
 //! | [`outbox`] | what an outage must not lose |
+//! | [`self_metrics`] | what the agent says about itself: is it working, what does it cost, what has it lost |
 //! | [`check`] | what works on this host, what is missing and what to do |
 //! | [`log`], [`fault`], [`signals`], [`systemd`] | the program's own words, panics among them; what steers it; word to the service manager |
 //! | [`host_metrics`] | the collectors for other programs |
@@ -44,6 +46,7 @@ pub mod config;
 pub mod docs;
 pub mod export;
 pub mod fault;
+pub mod generation;
 pub mod host;
 pub mod host_metrics;
 pub mod log;
@@ -53,6 +56,7 @@ pub mod outbox;
 pub mod parse;
 pub mod program;
 pub mod resource;
+pub mod self_metrics;
 pub mod settings;
 pub mod signals;
 pub mod sockets;

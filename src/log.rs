@@ -22,7 +22,12 @@ pub fn start(config: &Config) {
         }
     };
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
-    // One line and never a backtrace: resolving one costs 31 MB of memory for good.
+    hook_panics();
+}
+
+/// Makes every panic one line, and one that is caught none: who catches it says what it cost.
+pub fn hook_panics() {
+    // Never a backtrace: resolving one costs 31 MB of memory for good.
     panic::set_hook(Box::new(|info| {
         if let Some(what) = fault::unguarded(info) {
             error!("a fault in this program: {what}");

@@ -49,8 +49,13 @@ impl Identity {
     /// The same for as long as the host is: random only where it has no id.
     #[must_use]
     pub fn instance_id(&self) -> Uuid {
-        self.id.as_ref().map_or_else(Uuid::new_v4, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
+        self.id.as_ref().map_or_else(random_id, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
     }
+}
+
+/// For a host without an id: different at each start.
+fn random_id() -> Uuid {
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid()
 }
 
 /// The resource: what the agent found out, then `overrides`, of which the later ones win.

@@ -23,7 +23,7 @@ _heka__insights__agent() {
 
     case "${cmd}" in
         heka__insights__agent)
-            opts="-h -V --exporter --console-format --interval --once --no-phase --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --service-name --resource-attribute --root-path --log-level --log-format --help --version"
+            opts="-h -V --exporter --console-format --interval --once --no-phase --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -138,6 +138,10 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --max-series)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --self-metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

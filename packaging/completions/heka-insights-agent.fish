@@ -26,6 +26,7 @@ complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave 
 complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; by regular expression on the name [env: HEKA_NETWORK_INCLUDE]' -r
 complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out [env: HEKA_NETWORK_EXCLUDE]' -r
 complete -c heka-insights-agent -l max-series -d 'Most series a metric may have, at least 1; what is cut is counted and said once [default: 2000, or what the host\'s CPUs and disks need] [env: HEKA_MAX_SERIES]' -r
+complete -c heka-insights-agent -l self-metrics -d 'on: the agent also sends its own cost, and what it sent and lost. off: only the host\'s metrics [default: on] [env: HEKA_SELF_METRICS]' -r
 complete -c heka-insights-agent -l service-name -d 'Service name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]' -r
 complete -c heka-insights-agent -l resource-attribute -d 'A resource attribute; repeat for more. Wins over what the agent found out [env: OTEL_RESOURCE_ATTRIBUTES (K=V,K=V, percent-encoded)]' -r
 complete -c heka-insights-agent -l root-path -d 'The host\'s root directory, for an agent in a container [default: /] [env: HEKA_ROOT_PATH; HOST_PROC, HOST_SYS, HOST_ETC win for theirs]' -r

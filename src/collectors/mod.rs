@@ -21,6 +21,7 @@ pub mod cpu;
 pub mod disk;
 pub mod filesystem;
 pub mod filter;
+pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -209,7 +210,8 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
         slot.read();
         for (place, metric) in metrics(family, options).enumerate() {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, place });
+            let callback = Callback { slot: Arc::clone(&slot), metric, place };
+            instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
         }
     }
     Registered { families, reader }
@@ -237,7 +239,32 @@ pub fn max_series(context: &Context) -> usize {
     })
 }
 
-fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
+/// Creates an instrument outside the families, under the name that the conventions have for it. A panic in its callback
+/// costs its points of that cycle.
+pub(crate) fn observable(
+    meter: &Meter,
+    metric: &'static Metric,
+    callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
+) {
+    let Some(shape) = &metric.semconv else { return };
+    let fault_reported = AtomicBool::new(false);
+    instrument(meter, metric, shape.name, shape.unit, move |sink| {
+        let mut out = Observer { sink, left: usize::MAX, seen: 0 };
+        if let Err(fault) = guarded(|| callback(&mut out))
+            && !fault_reported.swap(true, Ordering::Relaxed)
+        {
+            error!("the metric {} has a fault and is left out ({fault}); please report it", metric.id);
+        }
+    });
+}
+
+fn instrument(
+    meter: &Meter,
+    metric: &Metric,
+    name: &'static str,
+    unit: &'static str,
+    callback: impl Fn(Sink<'_>) + Send + Sync + 'static,
+) {
     let about = metric.description;
     match (metric.kind, metric.number) {
         (Kind::Counter, Number::Int) => {
@@ -245,7 +272,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .u64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::U64(out)))
+                .with_callback(move |out| callback(Sink::U64(out)))
                 .build();
         }
         (Kind::Counter, Number::Double) => {
@@ -253,7 +280,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Int) => {
@@ -261,7 +288,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Double) => {
@@ -269,7 +296,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Int) => {
@@ -277,7 +304,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Double) => {
@@ -285,7 +312,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
     }

@@ -211,6 +211,10 @@ impl<F: Fs> Store for DiskStore<F> {
         self.index.len()
     }
 
+    fn points(&self) -> u64 {
+        self.index.iter().map(|entry| u64::from(entry.points)).sum()
+    }
+
     fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -139,6 +139,10 @@ impl Store for MemoryStore {
         self.items.len()
     }
 
+    fn points(&self) -> u64 {
+        self.items.iter().map(|item| u64::from(item.batch.points)).sum()
+    }
+
     fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -37,6 +37,9 @@ pub trait Store: Send {
         self.len() == 0
     }
 
+    /// Data points in the waiting batches.
+    fn points(&self) -> u64;
+
     /// Bytes that the waiting batches take, headers included.
     fn bytes(&self) -> u64;
 

@@ -8,6 +8,8 @@ use heka_insights_agent::collectors::{Context, Options};
 use heka_insights_agent::host::{Host, Roots};
 use tempfile::TempDir;
 
+use crate::kernel;
+
 /// The fixture hosts of `tests/fixtures`.
 pub const HOSTS: [&str; 4] = ["server", "old-kernel", "container", "hostile"];
 
@@ -20,6 +22,7 @@ pub fn place(host: &str) -> PathBuf {
 pub fn context(root: &Path, options: Options) -> Context {
     let mut host = Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
     (host.ticks_per_second, host.page_bytes, host.word_bits) = (100, 4096, 64);
+    host.calls = kernel::CALLS;
     Context { host, options }
 }
 

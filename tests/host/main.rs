@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
+mod any_bytes;
 mod collect;
 mod disks;
 mod failures;
 mod fixture;
 mod golden;
 mod isolation;
+mod kernel;
 mod log;
 mod scale;
 mod totals;

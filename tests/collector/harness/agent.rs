@@ -39,7 +39,7 @@ impl Agent {
         self.process.log()
     }
 
-    /// Its log's lines at WARN and ERROR, and those that hold `words`.
+    /// The lines of its log that hold `words`.
     pub fn lines(&self, words: &str) -> Vec<String> {
         let told = |line: &&str| line.contains(words);
         self.log().lines().filter(told).map(ToOwned::to_owned).collect()

@@ -126,7 +126,8 @@ fn parse(request: &Json, points: &mut Vec<Point>) {
         let resource = Arc::new(attributes(&resource_metrics["resource"]["attributes"]));
         for scope_metrics in list(&resource_metrics["scopeMetrics"]) {
             let scope: Arc<str> = text(&scope_metrics["scope"]["name"]).into();
-            for metric in list(&scope_metrics["metrics"]) {
+            // The one histogram there is, the time of the agent's own collections, has no single value to compare.
+            for metric in list(&scope_metrics["metrics"]).iter().filter(|metric| metric.get("histogram").is_none()) {
                 let (kind, data) = kind(metric);
                 let (name, unit): (Arc<str>, Arc<str>) = (text(&metric["name"]).into(), text(&metric["unit"]).into());
                 points.extend(list(&data["dataPoints"]).iter().map(|point| Point {
