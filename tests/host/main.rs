@@ -11,5 +11,6 @@ mod golden;
 mod isolation;
 mod kernel;
 mod log;
+mod reference;
 mod scale;
 mod totals;
