@@ -26,6 +26,7 @@ const LONG_VERSION: &str = concat!(
     next_line_help = false,
     max_term_width = 120
 )]
+#[allow(rustdoc::broken_intra_doc_links)] // the fields' documentation is the help text, where brackets are no links
 pub struct Cli {
     /// check: read every source once, try the endpoint, say what is missing, and exit
     #[arg(value_name = "COMMAND")]

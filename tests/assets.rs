@@ -14,7 +14,7 @@ const NAME: &str = "heka-insights-agent";
 
 /// The command as the documents show it: without the commit, which is new each time.
 fn command() -> Command {
-    Cli::command().version(env!("CARGO_PKG_VERSION"))
+    Cli::command().version(env!("CARGO_PKG_VERSION")).long_version(env!("CARGO_PKG_VERSION"))
 }
 
 fn check(path: &str, made: &[u8]) {
