@@ -17,7 +17,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
@@ -182,11 +182,13 @@ impl Generation {
     fn new<E: PushMetricExporter + Clone>(context: &Context, resource: &Resource, exporter: &E) -> Self {
         let muted = Arc::new(AtomicBool::new(false));
         let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted) };
-        let limit = collectors::max_series(context);
+        let limit = collectors::limit::by_instrument(context);
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .with_view(move |instrument: &Instrument| {
+                Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
+            })
             .build();
         let scope = InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))

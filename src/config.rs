@@ -10,7 +10,7 @@ use regex_lite::Regex;
 
 use crate::cli::Cli;
 use crate::collectors::filter::Filter;
-use crate::collectors::{DEFAULT_MAX_SERIES, DiskScope, FAMILIES, Options};
+use crate::collectors::{DiskScope, FAMILIES, Options};
 use crate::host::Roots;
 use crate::naming::{Detail, Naming};
 use crate::settings::{Environment, Found, Lookup, UsageError, boolean, duration, millis, pair, pairs, seconds, size};
@@ -490,7 +490,7 @@ fn options<'a>(
             ("--network-include", &cli.network_include, "HEKA_NETWORK_INCLUDE"),
             ("--network-exclude", &cli.network_exclude, "HEKA_NETWORK_EXCLUDE"),
         )?,
-        max_series: max_series.unwrap_or(DEFAULT_MAX_SERIES),
+        max_series,
     })
 }
 

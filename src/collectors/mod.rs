@@ -19,6 +19,7 @@ use crate::total::Since;
 pub mod cpu;
 pub mod disk;
 pub mod filter;
+pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -30,6 +31,7 @@ pub mod system;
 mod testing;
 
 use filter::Filter;
+use limit::max_series;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
 #[rustfmt::skip] // one line each
@@ -100,8 +102,8 @@ pub struct Options {
     pub disks: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
-    /// Most series a metric may have, before what the host itself needs for its CPUs and disks.
-    pub max_series: usize,
+    /// Most series a metric may have; `None` for what the host itself needs, at least [`DEFAULT_MAX_SERIES`].
+    pub max_series: Option<usize>,
 }
 
 impl Default for Options {
@@ -116,7 +118,7 @@ impl Default for Options {
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
             interfaces: Filter::default(),
-            max_series: DEFAULT_MAX_SERIES,
+            max_series: None,
         }
     }
 }
@@ -159,6 +161,7 @@ pub struct Registered {
 pub fn register(meter: &Meter, context: &Context) -> Registered {
     let options = &context.options;
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
+    let most = max_series(context);
     let mut families = Vec::new();
     for family in selected(options) {
         let stats = Arc::new(FamilyStats {
@@ -173,7 +176,7 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             reader: Arc::clone(&reader),
             collector: Mutex::new((family.new)(context)),
             stats: Arc::clone(&stats),
-            max_series: max_series(context),
+            max_series: most,
             cut_reported: Mutex::new(false),
         });
         families.push(stats);
@@ -196,12 +199,6 @@ fn selected(options: &Options) -> impl Iterator<Item = &'static Family> {
 fn metrics(family: &'static Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
     let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
     family.metrics.iter().filter(asked)
-}
-
-/// The most series a metric may have on this host.
-#[must_use]
-pub fn max_series(context: &Context) -> usize {
-    context.options.max_series
 }
 
 fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
