@@ -67,7 +67,7 @@ def scenarios(options, agent, place):
     heart = [family for family in HEART if family in every]
 
     def fixture(name, families, size):
-        return peers.Scenario(name, families, options.interval, root=place / size, size=hosts.SIZES[size])
+        return peers.Scenario(name, families, options.interval, root=place / size, size=hosts.SIZES[size], per_cpu=True)
 
     found = [
         peers.Scenario("live", heart, options.interval),
@@ -134,7 +134,7 @@ def main():
         peers.Collector("collector-nop", collector, "nop"),
         peers.NodeExporter(peers.go_binary("NODE_EXPORTER", "node_exporter", "github.com/prometheus/node_exporter@latest", 600)),
         peers.Collectd(),
-        peers.Telegraf(peers.go_binary("TELEGRAF", "telegraf", "github.com/influxdata/telegraf/cmd/telegraf@latest", 1200)),
+        peers.Telegraf(peers.telegraf(1200)),
         floor,
     ]
     chosen = [peer for peer in everyone if not options.peer or peer.name in options.peer or isinstance(peer, peers.Agent)]

@@ -68,9 +68,9 @@ def stop(child):
 class Scenario:
     """What is measured: families, interval and host."""
 
-    def __init__(self, name, families, interval, root=None, size=None, tls=False):
+    def __init__(self, name, families, interval, root=None, size=None, tls=False, per_cpu=False):
         self.name, self.families, self.interval = name, families, interval
-        self.root, self.size, self.tls = root, size, tls
+        self.root, self.size, self.tls, self.per_cpu = root, size, tls, per_cpu
 
     @property
     def proc(self):
@@ -86,9 +86,11 @@ class Agent:
 
     def start(self, scenario, sink, work, log, endpoint=None):
         command = [
-            self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase", "--per-cpu",
+            self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase",
             "--collectors", ",".join(scenario.families), "--log-level", "warn",
         ]
+        if scenario.per_cpu:
+            command.append("--per-cpu")
         if scenario.tls:
             command += ["--endpoint", f"https://localhost:{sink.tls_port}", "--ca-file", sink.certificate]
         else:
@@ -129,6 +131,9 @@ class Collector:
         for family in scenario.families:
             if family in SCRAPERS:
                 metrics = {name: {"enabled": True} for name in self.EXTRA.get(family, [])}
+                if family == "cpu" and scenario.per_cpu:
+                    for name in ("system.cpu.time", "system.cpu.utilization"):
+                        metrics[name] = {"enabled": True, "attributes": ["cpu", "state"]}
                 scrapers[SCRAPERS[family]] = {"metrics": metrics} if metrics else {}
         receiver = {"collection_interval": f"{scenario.interval}s", "initial_delay": "100ms", "scrapers": scrapers}
         if scenario.root:
@@ -204,6 +209,8 @@ class Collectd:
         plugins = [plugin for family in scenario.families for plugin in COLLECTD[family]]
         lines = [f'BaseDir "{work}"', f'PIDFile "{work}/collectd.pid"', f"Interval {scenario.interval}", 'TypesDB "/usr/share/collectd/types.db"', "Hostname compare", "FQDNLookup false"]
         lines += [f"LoadPlugin {plugin}" for plugin in [*plugins, "network"]]
+        if "cpu" in plugins:
+            lines.append(f"<Plugin cpu>\nReportByCpu {str(scenario.per_cpu).lower()}\n</Plugin>")
         lines += [f'<Plugin network>\nServer "127.0.0.1" "{port}"\n</Plugin>']
         path = work / "collectd.conf"
         path.write_text("\n".join(lines) + "\n")
@@ -229,7 +236,7 @@ class Telegraf:
         self.binary = binary
 
     def missing(self, _):
-        return None if self.binary else "not built (its Go module takes very long): give TELEGRAF=/path"
+        return None if self.binary else "not built: needs Go, or TELEGRAF=/path"
 
     def start(self, scenario, sink, work, log):
         inputs = [plugin for family in scenario.families for plugin in TELEGRAF[family]]
@@ -238,7 +245,7 @@ class Telegraf:
             'flush_jitter = "0s"\nquiet = true\nomit_hostname = true',
             f'[[outputs.opentelemetry]]\nservice_address = "127.0.0.1:{sink.port}"',
         ]
-        lines += [f"[[inputs.{name}]]" + ("\ntotalcpu = false" if name == "cpu" else "") for name in inputs]
+        lines += [f"[[inputs.{name}]]" + (f"\npercpu = {str(scenario.per_cpu).lower()}\ntotalcpu = {str(not scenario.per_cpu).lower()}" if name == "cpu" else "") for name in inputs]
         path = work / "telegraf.conf"
         path.write_text("\n".join(lines) + "\n")
         env = {}
@@ -367,6 +374,30 @@ def find_collector():
         found = sorted(cache.glob("otelcol*")) if cache.is_dir() else []
     found = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
     return found[-1] if found else None
+
+
+def telegraf(seconds):
+    """Telegraf with the plugins that are measured and no others: with all of them it takes very long to build and more
+    memory than it needs."""
+    path = REPOSITORY / "target/telegraf"
+    if given := os.environ.get("TELEGRAF") or shutil.which("telegraf"):
+        return given if os.access(given, os.X_OK) else None
+    if path.is_file() or not shutil.which("go"):
+        return path if path.is_file() else None
+    print(f"building telegraf, at most {seconds} s", file=sys.stderr)
+    inputs = sorted({name for names in TELEGRAF.values() for name in names})
+    tags = ",".join(["custom", *(f"inputs.{name}" for name in inputs), "outputs.opentelemetry"])
+    try:
+        module = subprocess.check_output(["go", "mod", "download", "-json", "github.com/influxdata/telegraf@v1.37.2"], cwd="/", text=True, timeout=seconds)
+        # In its own directory, where its go.sum pins what it needs.
+        subprocess.run(
+            ["go", "build", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o", path, "./cmd/telegraf"],
+            cwd=json.loads(module)["Dir"], check=True, timeout=seconds,
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"telegraf: {error}", file=sys.stderr)
+        return None
+    return path
 
 
 def go_binary(variable, name, module, seconds):
