@@ -1,50 +1,40 @@
-//! The agent at work: resource → meter provider → reader → exporter. Runs until told to stop, then flushes.
+//! The agent at work: keeps the cadence of a [`Generation`] until told to stop, then flushes.
 //!
 //! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
 //! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::InstrumentationScope;
-use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
-use crate::collectors::{self, Context};
-use crate::config::{Command, Config, Exporter};
+use crate::collectors::Context;
+use crate::config::{Command, Config, Exporter, Protocol};
+
 use crate::export::console::{ConsoleExporter, Format};
+use crate::generation::{Generation, Itself};
 use crate::host::Host;
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
-use crate::resource::{Identity, SCHEMA_URL, resource};
+use crate::resource::{Identity, resource};
+use crate::self_metrics;
 use crate::signals;
-
-/// The scope that the host's metrics are sent in.
-pub const SCOPE: &str = env!("CARGO_PKG_NAME");
+use crate::systemd::ServiceManager;
 
 /// The most that one live export may hold up the collection, and the part of the interval it may at most be.
 const LIVE_DEADLINE_MOST: Duration = Duration::from_secs(3);
 const LIVE_DEADLINE_SHARE: f64 = 0.6;
 
-/// The most that the last collection and flush may take; the process ends within 5 s of the signal.
-const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
-
-/// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
-/// and makes up for missed ticks. See docs/adr/0001-cadence.md.
-const READER_INTERVAL: Duration = Duration::MAX;
+/// The most that all of a stop may take.
+const STOP_MOST: Duration = Duration::from_millis(4_800);
 
 /// Why the agent could not run.
 #[derive(Debug)]
@@ -83,13 +73,19 @@ pub fn run(
         shutdown.await;
         stop.send_replace(true);
         let _ = told.send(Event::Stop);
+        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        tokio::time::sleep(STOP_MOST).await;
+        error!("a collection hangs; ending without it");
+        std::process::exit(1);
     });
     let first = if config.phase {
         wait_for_phase(wall(), phase(&identity, config.interval), config.interval)
     } else {
         Duration::ZERO
     };
-    let cadence = Cadence { inbox, interval: config.interval, first, once: config.command == Command::Once, wall };
+    let once = config.command == Command::Once;
+    let manager = ServiceManager::from_environment(&io.handle);
+    let mut cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None };
     match config.exporter {
         Exporter::Otlp => {
             let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
@@ -98,7 +94,12 @@ pub fn run(
             let started =
                 outbox::start(config.otlp.clone(), store, io.handle.clone(), deadline, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
-            reload_on_hangup(&io.handle, delivery);
+            reload_on_hangup(&io.handle, delivery.clone());
+            let kind = match config.otlp.protocol {
+                Protocol::Grpc => self_metrics::GRPC_EXPORTER,
+                Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
+            };
+            cadence.itself = config.self_metrics.then_some(Itself { delivery, exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             cadence.run(&context, &resource, &exporter);
         }
@@ -115,7 +116,8 @@ pub fn run(
         }
         Exporter::None => {
             info!("the exporter is none: nothing is collected or sent");
-            let _ = cadence.inbox.recv();
+            cadence.manager.ready();
+            while matches!(cadence.wait(Instant::now() + config.interval), Err(RecvTimeoutError::Timeout)) {}
         }
     }
     io.stop();
@@ -134,30 +136,42 @@ struct Cadence {
     first: Duration,
     once: bool,
     wall: WallClock,
+    manager: ServiceManager,
+    itself: Option<Itself>,
 }
 
 impl Cadence {
+    /// Waits for an event until the next tick, with a sign of life to the service manager now and then.
+    fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
+        loop {
+            let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
+            match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => self.manager.alive(Instant::now()),
+                event => return event,
+            }
+            if wake == tick {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
     /// Collects at each tick until told to stop.
     fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) {
-        let mut generation = Generation::new(context, resource, exporter);
+        let mut generation = Generation::new(context, resource, exporter, self.itself.as_ref());
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
         let mut watch = StepWatch::new((self.wall)(), start);
-        loop {
-            let wait = ticks.next().saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        self.manager.ready();
+        // A stop, or nobody left who could tell one, ends the loop.
+        while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             if let Some(seconds) = watch.look((self.wall)(), Instant::now()) {
                 info!(
                     "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
                 );
                 generation.mute();
-                generation = Generation::new(context, resource, exporter);
+                generation = Generation::new(context, resource, exporter, self.itself.as_ref());
             }
-            // The exporter has its own bound and keeps what it cannot send, so this returns before the next tick.
-            let _ = generation.provider.force_flush();
+            generation.collect();
             if self.once {
                 generation.mute();
                 break;
@@ -167,82 +181,8 @@ impl Cadence {
                 warn!("a collection took too long: {skipped} ticks were skipped");
             }
         }
+        self.manager.stopping();
         generation.shutdown(exporter);
-    }
-}
-
-/// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
-/// carry cannot be changed.
-struct Generation {
-    provider: SdkMeterProvider,
-    muted: Arc<AtomicBool>,
-}
-
-impl Generation {
-    fn new<E: PushMetricExporter + Clone>(context: &Context, resource: &Resource, exporter: &E) -> Self {
-        let muted = Arc::new(AtomicBool::new(false));
-        let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted) };
-        let limit = collectors::limit::by_instrument(context);
-        let provider = SdkMeterProvider::builder()
-            .with_resource(resource.clone())
-            .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(move |instrument: &Instrument| {
-                Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
-            })
-            .build();
-        let scope = InstrumentationScope::builder(SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(SCHEMA_URL)
-            .build();
-        collectors::register(&provider.meter_with_scope(scope), context);
-        Self { provider, muted }
-    }
-
-    /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.
-    fn mute(&self) {
-        self.muted.store(true, Ordering::Relaxed);
-    }
-
-    /// A last collection and flush, on a thread of its own so that it is bounded whatever happens in it.
-    fn shutdown<E: PushMetricExporter + Clone>(self, exporter: &E) {
-        let (done, finished) = mpsc::channel();
-        let exporter = exporter.clone();
-        let flush = move || {
-            let _ = self.provider.shutdown();
-            // A muted generation does not pass the shutdown on.
-            if self.muted.load(Ordering::Relaxed) {
-                let _ = exporter.shutdown();
-            }
-            let _ = done.send(());
-        };
-        match thread::Builder::new().name("shutdown".to_owned()).spawn(flush) {
-            Ok(_) if finished.recv_timeout(SHUTDOWN_MOST).is_ok() => {}
-            _ => warn!("the last flush did not end within {SHUTDOWN_MOST:?}"),
-        }
-    }
-}
-
-/// Between one generation and the exporter that all of them share.
-struct Gate<E> {
-    exporter: E,
-    muted: Arc<AtomicBool>,
-}
-
-impl<E: PushMetricExporter> PushMetricExporter for Gate<E> {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.exporter.export(metrics).await }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.exporter.shutdown_with_timeout(timeout) }
-    }
-
-    fn temporality(&self) -> Temporality {
-        self.exporter.temporality()
     }
 }
 
@@ -288,10 +228,13 @@ mod tests {
     use super::*;
     use crate::collectors::Options;
     use crate::host::Roots;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::metrics::Temporality;
+    use opentelemetry_sdk::metrics::data::ResourceMetrics;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use std::path::Path;
-    use std::sync::Mutex;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     /// Tells a channel when each collection's counters started and were taken.
     #[derive(Clone)]
@@ -345,8 +288,15 @@ mod tests {
         let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let clock = Arc::clone(&wall);
-        let cadence =
-            Cadence { inbox, interval, first: Duration::ZERO, once, wall: Box::new(move || *clock.lock().unwrap()) };
+        let cadence = Cadence {
+            inbox,
+            interval,
+            first: Duration::ZERO,
+            once,
+            wall: Box::new(move || *clock.lock().unwrap()),
+            manager: ServiceManager::default(),
+            itself: None,
+        };
         let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }

@@ -70,7 +70,11 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
                 Protocol::HttpProtobuf => "HTTP",
             };
             let took = answer.took.as_secs_f64() * 1e3;
-            let _ = writeln!(text, "\nENDPOINT     ok           {} over {over}: an empty export was taken in {took:.0} ms {}", answer.endpoint, answer.message);
+            let _ = writeln!(
+                text,
+                "\nENDPOINT     ok           {} over {over}: an empty export was taken in {took:.0} ms {}",
+                answer.endpoint, answer.message
+            );
         }
         Some(Err(error)) => {
             well = false;
@@ -98,13 +102,18 @@ mod tests {
     fn a_missing_file_is_told_and_is_no_failure() {
         let report = report(&[found(3, vec![problem(false)])], None);
         assert!(report.well);
-        assert!(report.text.contains("ok, partly") && report.text.contains("/proc/stat is not there: permission denied"), "{}", report.text);
+        assert!(
+            report.text.contains("ok, partly") && report.text.contains("/proc/stat is not there: permission denied"),
+            "{}",
+            report.text
+        );
     }
 
     #[test]
     fn a_file_that_fails_and_an_endpoint_that_fails_are_failures() {
         assert!(!report(&[found(3, vec![problem(true)])], None).well);
-        let error = ProbeError::Server { endpoint: "http://localhost:4317".to_owned(), words: "connection refused".to_owned() };
+        let error =
+            ProbeError::Server { endpoint: "http://localhost:4317".to_owned(), words: "connection refused".to_owned() };
         let report = report(&[found(3, Vec::new())], Some(&Err(error)));
         assert!(!report.well);
         assert!(report.text.contains("http://localhost:4317: connection refused"));

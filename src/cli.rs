@@ -3,11 +3,22 @@
 
 use clap::Parser;
 
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HEKA_COMMIT"), ")");
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit:   ",
+    env!("HEKA_COMMIT"),
+    "\ntarget:   ",
+    env!("HEKA_TARGET"),
+    "\nfeatures: grpc, http/protobuf, tls (ring), gzip"
+);
+
 /// What a person types.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(
     name = "heka-insights-agent",
-    version,
+    version = VERSION,
+    long_version = LONG_VERSION,
     about = "Reads this Linux host's metrics and sends them as OpenTelemetry (OTLP).",
     after_help = "Precedence: flag, OTEL variable of the metrics signal, general OTEL variable, default. An empty variable is unset.\n\
                   Exit status: 0 a clean stop, 1 it could not run, 2 wrong usage.",
@@ -101,6 +112,12 @@ pub struct Cli {
     /// Disks to leave out [env: HEKA_DISK_EXCLUDE]
     #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
     pub disk_exclude: Vec<String>,
+    /// File systems to report instead of the disk-backed ones, one mount per device; by regular expression on the mount point [env: HEKA_FILESYSTEM_INCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub filesystem_include: Vec<String>,
+    /// File systems to leave out [env: HEKA_FILESYSTEM_EXCLUDE]
+    #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
+    pub filesystem_exclude: Vec<String>,
     /// Network interfaces to report instead of all but lo, veth* and cali*; by regular expression on the name [env: HEKA_NETWORK_INCLUDE]
     #[arg(long, value_name = "REGEX", help_heading = "What to collect")]
     pub network_include: Vec<String>,
@@ -110,6 +127,10 @@ pub struct Cli {
     /// Most series a metric may have, at least 1; what is cut is counted and said once [default: 2000, or what the host's CPUs and disks need] [env: HEKA_MAX_SERIES]
     #[arg(long, value_name = "NUMBER", help_heading = "What to collect")]
     pub max_series: Option<String>,
+
+    /// on: the agent also sends its own cost, and what it sent and lost. off: only the host's metrics [default: on] [env: HEKA_SELF_METRICS]
+    #[arg(long, value_name = "on|off", help_heading = "What to collect")]
+    pub self_metrics: Option<String>,
 
     /// Service name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]
     #[arg(long, value_name = "NAME", help_heading = "This host")]

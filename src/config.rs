@@ -141,6 +141,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// What to collect.
     pub options: Options,
+    /// Whether the agent reports on itself too.
+    pub self_metrics: bool,
     /// Where the host's files are.
     pub roots: Roots,
     /// Attributes that win over what the agent finds out, the later ones over the earlier.
@@ -206,6 +208,14 @@ impl Config {
             otlp,
             outbox: outbox(cli, &mut lookup)?,
             options,
+            self_metrics: lookup
+                .choice(
+                    "--self-metrics",
+                    cli.self_metrics.as_deref(),
+                    &["HEKA_SELF_METRICS"],
+                    &[("on", true), ("off", false)],
+                )?
+                .unwrap_or(true),
             roots: roots(cli, environment),
             resource: resource(cli, &mut lookup)?,
             log_level: log_level(cli, &mut lookup)?,
@@ -333,10 +343,12 @@ fn endpoint<'a>(
         return Ok((protocol, endpoint));
     };
     // A wrong endpoint is never replaced by the default, whatever variable it came from: metrics would go elsewhere.
-    let wrong = || found.wrong(ALLOWED);
-    if found.value.starts_with("unix:") {
+    // Before an @ would be a password.
+    let wrong = || if found.value.contains('@') { found.wrong_secret(ALLOWED) } else { found.wrong(ALLOWED) };
+    if let Some(path) = found.value.strip_prefix("unix:") {
         return match protocol {
             Some(Protocol::HttpProtobuf) => Err(wrong()),
+            _ if !path.starts_with('/') => Err(wrong()),
             _ => Ok((Protocol::Grpc, found.value.to_owned())),
         };
     }
@@ -352,7 +364,7 @@ fn endpoint<'a>(
         text = format!("{scheme}://{text}");
     }
     let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || !uri.authority().is_some_and(is_host_and_port) {
         return Err(wrong());
     }
     let path = uri.path().trim_end_matches('/');
@@ -369,11 +381,18 @@ fn endpoint<'a>(
     };
     let whole = match protocol {
         Protocol::HttpProtobuf if found.place != METRICS_VARIABLE && !path.ends_with(METRICS_PATH) => {
-            format!("{}{METRICS_PATH}", text.trim_end_matches('/'))
+            let (base, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+            format!("{}{METRICS_PATH}{query}", base.trim_end_matches('/'))
         }
         _ => text,
     };
     Ok((protocol, whole))
+}
+
+/// `host` or `host:port` and nothing else: credentials belong into a header, where they are never printed.
+fn is_host_and_port(authority: &http::uri::Authority) -> bool {
+    let (host, whole) = (authority.host(), authority.as_str());
+    !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))
 }
 
 fn headers(cli: &Cli, lookup: &Lookup<'_>) -> Result<Vec<(String, String)>, UsageError> {
@@ -485,6 +504,11 @@ fn options<'a>(
             ("--disk-include", &cli.disk_include, "HEKA_DISK_INCLUDE"),
             ("--disk-exclude", &cli.disk_exclude, "HEKA_DISK_EXCLUDE"),
         )?,
+        filesystems: filter(
+            lookup,
+            ("--filesystem-include", &cli.filesystem_include, "HEKA_FILESYSTEM_INCLUDE"),
+            ("--filesystem-exclude", &cli.filesystem_exclude, "HEKA_FILESYSTEM_EXCLUDE"),
+        )?,
         interfaces: filter(
             lookup,
             ("--network-include", &cli.network_include, "HEKA_NETWORK_INCLUDE"),
@@ -540,7 +564,15 @@ fn log_level<'a>(cli: &'a Cli, lookup: &mut Lookup<'a>) -> Result<String, UsageE
     let found = lookup.find("--log-level", cli.log_level.as_deref(), &["RUST_LOG", "OTEL_LOG_LEVEL"]);
     let level =
         lookup.parse(found, "error, warn, info, debug, trace, off, or targets such as info,h2=debug", |found| {
-            found.value.parse::<tracing_subscriber::filter::Targets>().ok().map(|_| found.value.to_owned())
+            // A lone word that is no level would be a target, and everything else silent: in RUST_LOG that is known.
+            let known =
+                |part: &str| part.contains('=') || part.trim().parse::<tracing::metadata::LevelFilter>().is_ok();
+            let sound = found.place == "RUST_LOG" || found.value.split(',').all(known);
+            let targets = found.value.parse::<tracing_subscriber::filter::Targets>();
+            (sound && targets.is_ok()).then(|| found.value.to_owned())
         })?;
     Ok(level.unwrap_or_else(|| "info".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
+use crate::sockets::{self, Census, Transport};
+use crate::space::{self, Reading};
+
 /// Where the host's files are, and the facts about the system that its numbers are counted in.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -23,6 +26,26 @@ pub struct Host {
     pub page_bytes: u64,
     /// Bits of the kernel's `unsigned long`, at which most of its counters wrap.
     pub word_bits: u32,
+    /// What asks the running kernel directly.
+    pub calls: Calls,
+}
+
+/// The system calls that collectors make of the kernel. A recorded host has no kernel to ask: there each answers that
+/// it is not supported, unless a test gives answers of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// How full the file system at a path is.
+    pub space: fn(&Path) -> io::Result<Reading>,
+    /// How many sockets this process' network has in each state.
+    pub sockets: fn(Transport) -> io::Result<Census>,
+}
+
+impl Calls {
+    /// Asks the running kernel.
+    pub const LIVE: Self = Self { space: space::of_path, sockets: sockets::count };
+    /// Asks nobody.
+    pub const NONE: Self =
+        Self { space: |_| Err(io::ErrorKind::Unsupported.into()), sockets: |_| Err(io::ErrorKind::Unsupported.into()) };
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.
@@ -44,8 +67,10 @@ impl Host {
     pub fn new(roots: &Roots) -> Self {
         let root = roots.root.clone().unwrap_or_else(|| PathBuf::from("/"));
         let place = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| root.join(name));
+        let proc = place(&roots.proc, "proc");
         Self {
-            proc: place(&roots.proc, "proc"),
+            calls: if is_procfs(&proc) { Calls::LIVE } else { Calls::NONE },
+            proc,
             sys: place(&roots.sys, "sys"),
             etc: place(&roots.etc, "etc"),
             root,
@@ -84,12 +109,6 @@ impl Host {
         }
     }
 
-    /// Whether `/proc` is a running kernel's, and not a recorded host's: only then do system calls speak of this host.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        rustix::fs::statfs(&self.proc).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
-    }
-
     /// Whether what this process sees of the network is what the host's first process sees. In a container with a
     /// network of its own it is not; where it cannot be told it is taken to be so.
     ///
@@ -99,7 +118,7 @@ impl Host {
     pub fn shares_network(&self) -> bool {
         let inode = |path: &Path| std::fs::metadata(path).map(|file| file.ino());
         match (inode(&self.proc("1/net/dev")), inode(Path::new("/proc/self/net/dev"))) {
-            (Ok(first), Ok(own)) if self.is_live() => first == own,
+            (Ok(first), Ok(own)) if is_procfs(&self.proc) => first == own,
             _ => true,
         }
     }
@@ -115,6 +134,11 @@ impl Host {
     pub fn etc(&self, name: &str) -> PathBuf {
         self.etc.join(name)
     }
+}
+
+/// Whether the directory is a running kernel's `/proc`, and not a recorded host's.
+fn is_procfs(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// How the last reading of a file went.
@@ -162,6 +186,7 @@ impl Source {
     fn problem(&self) -> Option<Problem> {
         let (failed, words) = match &self.health {
             Health::Unread | Health::Good => return None,
+            Health::Unsupported if self.missing.is_empty() => return None,
             Health::Unsupported => (false, self.missing.to_owned()),
             Health::Failed(why) => (true, why.clone()),
         };
@@ -410,6 +435,31 @@ mod tests {
         assert_eq!(*source.health(), Health::Unsupported);
         std::fs::write(dir.path().join("file"), "two").unwrap();
         assert_eq!(source.read(&mut buffer), Some(&b"two"[..]));
+    }
+
+    fn host_at(dir: &tempfile::TempDir) -> Host {
+        Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() })
+    }
+
+    #[test]
+    fn the_first_process_tells_of_the_host_and_ones_own_view_is_second_best() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host_at(&dir);
+        let file = || host.of_first_process("mountinfo", "self/mountinfo", "a test");
+        assert_eq!(file(), host.proc("1/mountinfo"), "with neither, the better one is waited for");
+        for process in ["self", "1"] {
+            std::fs::create_dir_all(host.proc(process)).unwrap();
+            std::fs::write(host.proc(process).join("mountinfo"), "x").unwrap();
+            assert_eq!(file(), host.proc(process).join("mountinfo"));
+        }
+    }
+
+    #[test]
+    fn a_recorded_host_has_no_kernel_to_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host_at(&dir);
+        assert_eq!((host.calls.space)(dir.path()).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert!((host.calls.sockets)(Transport::Tcp).is_err() && host.shares_network());
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl HostMetricsBuilder {
     /// The most series that a metric has on this host.
     #[must_use]
     pub fn max_series(&self) -> usize {
-        crate::collectors::limit::max_series(&self.context())
+        crate::collectors::max_series(&self.context())
     }
 
     /// Takes every counter's baseline and creates the instruments on `meter`.

@@ -49,8 +49,13 @@ impl Identity {
     /// The same for as long as the host is: random only where it has no id.
     #[must_use]
     pub fn instance_id(&self) -> Uuid {
-        self.id.as_ref().map_or_else(Uuid::new_v4, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
+        self.id.as_ref().map_or_else(random_id, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
     }
+}
+
+/// For a host without an id: different at each start.
+fn random_id() -> Uuid {
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid()
 }
 
 /// The resource: what the agent found out, then `overrides`, of which the later ones win.
@@ -63,11 +68,13 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
         KeyValue::new("os.type", "linux"),
         KeyValue::new("host.arch", arch()),
     ];
-    let mut add = |key: &'static str, value: Option<String>| attributes.extend(value.map(|value| KeyValue::new(key, value)));
+    let mut add =
+        |key: &'static str, value: Option<String>| attributes.extend(value.map(|value| KeyValue::new(key, value)));
     add("host.id", identity.id.clone());
     add("host.name", identity.name.clone());
     let release = ["etc/os-release", "usr/lib/os-release"];
-    let release = read_small(&host.etc("os-release")).or_else(|| release.iter().find_map(|path| read_small(&host.root().join(path))));
+    let release = read_small(&host.etc("os-release"))
+        .or_else(|| release.iter().find_map(|path| read_small(&host.root().join(path))));
     let release = release.unwrap_or_default();
     let kernel = read_small(&host.proc("sys/kernel/osrelease")).map(|bytes| text(&bytes));
     add("os.name", release_field(&release, "NAME"));
@@ -83,7 +90,8 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
 
 /// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`.
 fn release_field(release: &[u8], name: &str) -> Option<String> {
-    let value = crate::parse::lines(release).find_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    let value = crate::parse::lines(release)
+        .find_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     let unquoted = [b'"', b'\''].iter().find_map(|quote| value.strip_prefix(&[*quote])?.strip_suffix(&[*quote]));
     let value = text(unquoted.unwrap_or(value).trim_ascii());
     (!value.is_empty()).then(|| value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
@@ -147,7 +155,8 @@ mod tests {
 
     #[test]
     fn os_release_fields_may_be_quoted() {
-        let release = b"NAME=\"Debian GNU/Linux\"\nVERSION_ID='13'\nID=debian\nEMPTY=\"\"\nPRETTY_NAME=\"A \\\"B\\\"\"\n";
+        let release =
+            b"NAME=\"Debian GNU/Linux\"\nVERSION_ID='13'\nID=debian\nEMPTY=\"\"\nPRETTY_NAME=\"A \\\"B\\\"\"\n";
         assert_eq!(release_field(release, "NAME").as_deref(), Some("Debian GNU/Linux"));
         assert_eq!(release_field(release, "VERSION_ID").as_deref(), Some("13"));
         assert_eq!(release_field(release, "ID").as_deref(), Some("debian"));

@@ -11,7 +11,9 @@ pub async fn terminate() {
     let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(term), Ok(int)) => (term, int),
         (Err(error), _) | (_, Err(error)) => {
-            warn!("SIGTERM and SIGINT cannot be handled ({error}): they will end the program without a last collection");
+            warn!(
+                "SIGTERM and SIGINT cannot be handled ({error}): they will end the program without a last collection"
+            );
             return std::future::pending().await;
         }
     };

@@ -202,7 +202,7 @@ fn a_server_that_hangs_delays_no_collection_beyond_the_live_deadline() {
     let endpoint = server.endpoint();
     let deadline = Duration::from_millis(300);
     let mut config = config(&endpoint);
-    config.timeout = Duration::from_millis(300);
+    config.timeout = Duration::from_millis(900);
     let agent = Agent::with(config, Setup { live_deadline: deadline, ..Setup::default() }).unwrap();
     server.scene.script((0..1000).map(|_| Answer::Hang));
     let (_, first) = agent.tick();

@@ -99,7 +99,7 @@ fn a_server_that_hangs_delays_no_collection_and_loses_nothing() {
     let server = HttpServer::start();
     let deadline = Duration::from_millis(300);
     let mut config = config(server.endpoint());
-    config.timeout = Duration::from_millis(200);
+    config.timeout = Duration::from_millis(900);
     let agent = Agent::with(config, Setup { live_deadline: deadline, ..Setup::default() }).unwrap();
     server.scene.script((0..3).map(|_| Answer::Hang));
     for n in 0..10 {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Collector, Context, Family, Observer, Point};
-use crate::host::{Reader, Source, read_small};
+use crate::host::{Host, Reader, Source, read_small};
 use crate::naming::Detail::{Basic, Detailed};
 use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::naming::Number::{Double, Int};
@@ -73,6 +73,23 @@ type Columns = [u64; COLUMNS];
 
 /// The most modes a profile has.
 const MODES: usize = 8;
+
+/// The most series that a metric of this host's CPUs can have: CPUs that are offline now may come online.
+#[must_use]
+pub fn most_series(host: &Host) -> usize {
+    let online = std::fs::read(host.proc("stat")).unwrap_or_default();
+    let online = lines(&online).filter_map(parse_line).filter(|(cpu, _)| cpu.is_some()).count();
+    // "0-511", in the odd case with gaps: the last number is the most there can be.
+    let possible = read_small(&host.sys("devices/system/cpu/possible"))
+        .and_then(|text| number(text.rsplit(|byte| !byte.is_ascii_digit()).next()?))
+        .and_then(|last| usize::try_from(last).ok())
+        .filter(|last| *last < MOST_CPUS)
+        .map_or(0, |last| last + 1);
+    online.max(possible).saturating_mul(MODES)
+}
+
+/// NR_CPUS at its largest, on x86.
+const MOST_CPUS: usize = 8192;
 
 /// The modes of a profile, in the order in which [`modes`] gives their ticks.
 fn mode_names(naming: Naming) -> &'static [Names] {
@@ -195,6 +212,7 @@ impl Cpu {
             line.seen = false;
         }
         self.logical = 0;
+        let mut highest = None;
         let (naming, since) = (self.naming, self.since);
         // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
         for text in lines(stat).take_while(|line| !line.starts_with(b"intr")) {
@@ -203,7 +221,11 @@ impl Cpu {
             let entry = match cpu {
                 None => &mut self.whole,
                 Some(number) => {
-                    self.logical += 1;
+                    // The kernel writes them in order: a number that comes again can only be damage.
+                    if highest.is_none_or(|highest| number > highest) {
+                        highest = Some(number);
+                        self.logical += 1;
+                    }
                     if !self.per_cpu {
                         continue;
                     }
@@ -226,8 +248,12 @@ impl Cpu {
                 None => *entry = Some(Line::new(naming, None, ticks, since)),
             }
         }
-        for line in self.whole.iter_mut().chain(self.cpus.values_mut()).filter(|line| !line.seen) {
+        if let Some(whole) = self.whole.as_mut().filter(|whole| !whole.seen) {
+            whole.forget_shares();
+        }
+        for line in self.cpus.values_mut().filter(|line| !line.seen) {
             line.forget_shares();
+            // Not so the whole: it is reported in any case, and a total of zero would be a difference below zero.
             if self.delta {
                 line.totals.iter_mut().for_each(Total::forget);
             }
@@ -331,7 +357,9 @@ impl SlowFacts {
                 siblings.unwrap_or_else(|| cpu.core.clone().unwrap_or_else(|| number.to_string().into_bytes())),
             );
             let khz = read_small(&dir.join("cpufreq/scaling_cur_freq")).and_then(|text| crate::parse::number(&text));
-            if let Some(hertz) = khz.map(|khz| khz.saturating_mul(1_000)).or(cpu.hertz) {
+            // Drivers that cannot tell write 0.
+            let hertz = khz.filter(|khz| *khz > 0).map(|khz| khz.saturating_mul(1_000));
+            if let Some(hertz) = hertz.or(cpu.hertz) {
                 let attributes = attributes(self.naming, &[logical_number(self.naming, *number)]);
                 self.frequencies.push(Point { attributes, value: hertz });
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Collector, Context, DiskScope, Family, Observer, Options};
 use crate::block::{BlockDevices, Class};
-use crate::host::{Reader, Source};
+use crate::host::{Host, Reader, Source};
 use crate::naming::Detail::{Basic, Detailed};
 use crate::naming::Kind::{Counter, UpDownCounter};
 use crate::naming::Number::{Double, Int};
@@ -143,6 +143,16 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], Row)> {
     Some((name, row))
 }
 
+/// The most series that a metric of this host's disks can have, partitions counted as room for disks to come.
+#[must_use]
+pub fn most_series(host: &Host) -> usize {
+    let listing = std::fs::read(host.proc("diskstats")).unwrap_or_default();
+    lines(&listing).filter_map(parse_line).count().saturating_mul(DIRECTIONS)
+}
+
+/// Read and write.
+const DIRECTIONS: usize = 2;
+
 /// The totals of one disk.
 #[derive(Clone, Copy, Debug)]
 struct Totals {
@@ -177,6 +187,26 @@ impl Totals {
         self.in_flight = Some(row.in_flight);
     }
 
+    /// All that was counted, as a reading that never steps back; without the state in flight.
+    fn lifetimes(&self) -> Row {
+        let [reads, writes, sectors_read, sectors_written, reads_merged, writes_merged] =
+            self.wide.map(|total| total.lifetime());
+        let [read_ms, write_ms, busy_ms, weighted_ms] = self.millis.map(|total| total.lifetime());
+        Row {
+            reads,
+            reads_merged,
+            sectors_read,
+            read_ms,
+            writes,
+            writes_merged,
+            sectors_written,
+            write_ms,
+            in_flight: 0,
+            busy_ms,
+            weighted_ms,
+        }
+    }
+
     fn get(&self, column: Column) -> Option<&Total> {
         match column {
             Column::Wide(at) => self.wide.get(at),
@@ -199,23 +229,55 @@ struct Device {
     physical: bool,
     /// In the last good listing.
     present: bool,
-    /// What its line said in the current reading, and its hidden paths' lines together.
+    /// What its line said in the current reading.
     row: Option<Row>,
-    paths: Option<Row>,
+    /// The hidden paths that lead to it.
+    paths: Vec<Path>,
     /// Whether this kernel counts a multipath disk's I/O on its paths and not on its head; known from the first
     /// reading in which either is not zero, and kept, since the two counts are not the same numbers.
     from_paths: Option<bool>,
 }
 
+/// A hidden path of an NVMe multipath disk. Each has totals of its own: a path that goes away takes its counts out of
+/// the kernel's listing, and the disk's sum must not step back by them.
+struct Path {
+    name: Vec<u8>,
+    row: Option<Row>,
+    totals: Option<Totals>,
+}
+
 impl Device {
-    fn reading(&mut self) -> Option<Row> {
-        let (row, paths) = (self.row.take(), self.paths.take());
-        let Some(paths) = paths else { return row };
+    fn reading(&mut self, word_bits: u32) -> Option<Row> {
+        let row = self.row.take();
+        if self.paths.is_empty() {
+            return row;
+        }
+        let mut sum = Row::default();
+        let mut listed = false;
+        for path in &mut self.paths {
+            if let Some(row) = path.row.take() {
+                listed = true;
+                sum.in_flight = sum.in_flight.saturating_add(row.in_flight);
+                match &mut path.totals {
+                    Some(totals) => totals.advance(&row, word_bits),
+                    none => *none = Some(Totals::new(&row, Total::from_zero)),
+                }
+            }
+            sum = path.totals.as_ref().map_or(sum, |totals| sum.add(totals.lifetimes()));
+        }
         let head = row.unwrap_or_default();
-        if self.from_paths.is_none() && !(head.is_zero() && paths.is_zero()) {
+        if self.from_paths.is_none() && !(head.is_zero() && sum.is_zero()) {
             self.from_paths = Some(head.is_zero());
         }
-        if self.from_paths == Some(true) { Some(paths) } else { row }
+        if self.from_paths == Some(true) { (listed || row.is_some()).then_some(sum) } else { row }
+    }
+
+    /// The place of the path of that name, made when there is none.
+    fn path(&mut self, name: &[u8]) -> usize {
+        self.paths.iter().position(|path| path.name == name).unwrap_or_else(|| {
+            self.paths.push(Path { name: name.to_vec(), row: None, totals: None });
+            self.paths.len() - 1
+        })
     }
 }
 
@@ -242,8 +304,8 @@ impl Series {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Report(usize),
-    /// A hidden path of an NVMe disk, whose head it is added to.
-    Path(usize),
+    /// A hidden path of an NVMe disk: the head's place, and the path's own among the head's.
+    Path(usize, usize),
     Skip,
 }
 
@@ -321,7 +383,8 @@ impl Disk {
         match class {
             Class::HiddenPath { head } if self.options.disks.admits(&text(head), true) => {
                 let head = head.clone();
-                Use::Path(self.place(&head))
+                let place = self.place(&head);
+                self.devices.get_mut(place).map_or(Use::Skip, |device| Use::Path(place, device.path(name)))
             }
             _ => Use::Skip,
         }
@@ -342,7 +405,7 @@ impl Disk {
             physical: false,
             present: false,
             row: None,
-            paths: None,
+            paths: Vec::new(),
             from_paths: None,
         });
         place
@@ -370,9 +433,10 @@ impl Disk {
                         device.row = Some(*row);
                     }
                 }
-                Use::Path(place) => {
-                    if let Some(device) = self.devices.get_mut(*place) {
-                        device.paths = Some(device.paths.unwrap_or_default().add(*row));
+                Use::Path(place, path) => {
+                    let path = self.devices.get_mut(*place).and_then(|device| device.paths.get_mut(*path));
+                    if let Some(path) = path.filter(|path| path.row.is_none()) {
+                        path.row = Some(*row);
                     }
                 }
                 Use::Skip => {}
@@ -380,7 +444,7 @@ impl Disk {
         }
         let (since, delta, word_bits) = (self.options.since, self.options.delta, self.word_bits);
         for device in &mut self.devices {
-            match (device.reading(), &mut device.totals) {
+            match (device.reading(word_bits), &mut device.totals) {
                 (Some(row), Some(totals)) => {
                     totals.advance(&row, word_bits);
                     device.present = true;

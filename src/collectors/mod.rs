@@ -3,8 +3,7 @@
 //! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
 //! A family that fails or panics costs its own metrics of that cycle and nothing else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,15 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use tracing::{error, warn};
 
+use crate::fault::guarded;
 use crate::host::{Host, Problem, Reader};
 use crate::naming::{Attributes, Detail, Kind, Metric, Naming, Number};
 use crate::total::Since;
 
+mod connections;
 pub mod cpu;
 pub mod disk;
+pub mod filesystem;
 pub mod filter;
 pub mod limit;
 pub mod load;
@@ -31,7 +33,6 @@ pub mod system;
 mod testing;
 
 use filter::Filter;
-use limit::max_series;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
 #[rustfmt::skip] // one line each
@@ -40,6 +41,7 @@ pub static FAMILIES: &[Family] = &[
     memory::FAMILY,
     paging::FAMILY,
     disk::FAMILY,
+    filesystem::FAMILY,
     network::FAMILY,
     load::FAMILY,
     processes::FAMILY,
@@ -100,9 +102,11 @@ pub struct Options {
     pub disk_scope: DiskScope,
     /// Which disks.
     pub disks: Filter,
+    /// Which file systems, by mount point.
+    pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
-    /// Most series a metric may have; `None` for what the host itself needs, at least [`DEFAULT_MAX_SERIES`].
+    /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
     pub max_series: Option<usize>,
 }
 
@@ -117,13 +121,14 @@ impl Default for Options {
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),
+            filesystems: Filter::default(),
             interfaces: Filter::default(),
             max_series: None,
         }
     }
 }
 
-/// The default of [`Options::max_series`]: what the SDK itself allows an instrument.
+/// What a metric may have in any case: what the SDK itself allows an instrument.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// What a collector is made from.
@@ -155,15 +160,36 @@ pub struct FamilyStats {
 pub struct Registered {
     /// One entry per family.
     pub families: Vec<Arc<FamilyStats>>,
+    reader: Arc<Mutex<Reader>>,
+}
+
+impl Registered {
+    /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
+    #[must_use]
+    pub fn file_reads(&self) -> u64 {
+        lock(&self.reader).reads()
+    }
 }
 
 /// Takes every counter's baseline and creates the instruments of all selected families on `meter`.
 pub fn register(meter: &Meter, context: &Context) -> Registered {
+    register_families(meter, context, FAMILIES)
+}
+
+/// As [`register`], with a list of families of the caller's own.
+pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> Registered {
     let options = &context.options;
+    let max_series = max_series(context);
     let reader = Arc::new(Mutex::new(Reader::new(&context.host)));
-    let most = max_series(context);
     let mut families = Vec::new();
-    for family in selected(options) {
+    for family in selected(list, options) {
+        let collector = match guarded(|| (family.new)(context)) {
+            Ok(collector) => collector,
+            Err(fault) => {
+                error!("the collector {} has a fault and does not run ({fault}); please report it", family.name);
+                continue;
+            }
+        };
         let stats = Arc::new(FamilyStats {
             name: family.name,
             read_nanos: AtomicU64::new(0),
@@ -172,36 +198,73 @@ pub fn register(meter: &Meter, context: &Context) -> Registered {
             cut: AtomicU64::new(0),
         });
         let slot = Arc::new(Slot {
-            first: families.is_empty(),
+            turn: Mutex::new(Turn::default()),
             reader: Arc::clone(&reader),
-            collector: Mutex::new((family.new)(context)),
+            collector: Mutex::new(collector),
             stats: Arc::clone(&stats),
-            max_series: most,
-            cut_reported: Mutex::new(false),
+            max_series,
+            cut_reported: AtomicBool::new(false),
+            fault_reported: AtomicBool::new(false),
         });
         families.push(stats);
         slot.read();
-        let mut anchor = true;
-        for metric in metrics(family, options) {
+        for (place, metric) in metrics(family, options).enumerate() {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            instrument(meter, metric, shape.name, shape.unit, Callback { slot: Arc::clone(&slot), metric, anchor });
-            anchor = false;
+            let callback = Callback { slot: Arc::clone(&slot), metric, place };
+            instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
         }
     }
-    Registered { families }
+    Registered { families, reader }
 }
 
-fn selected(options: &Options) -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().filter(|family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name)))
+fn selected<'a>(list: &'a [Family], options: &Options) -> impl Iterator<Item = &'a Family> {
+    let asked =
+        |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name));
+    list.iter().filter(asked)
 }
 
 /// A family's metrics in the profile and detail that were asked for.
-fn metrics(family: &'static Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
+fn metrics(family: &Family, options: &Options) -> impl Iterator<Item = &'static Metric> {
     let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
     family.metrics.iter().filter(asked)
 }
 
-fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static str, callback: Callback) {
+/// The most series a metric may have on this host: what was asked for, else [`DEFAULT_MAX_SERIES`] or what the host's
+/// CPUs and disks need, whichever is more.
+#[must_use]
+pub fn max_series(context: &Context) -> usize {
+    context.options.max_series.unwrap_or_else(|| {
+        let cpus = if context.options.per_cpu { cpu::most_series(&context.host) } else { 0 };
+        DEFAULT_MAX_SERIES.max(cpus).max(disk::most_series(&context.host))
+    })
+}
+
+/// Creates an instrument outside the families, under the name that the conventions have for it. A panic in its callback
+/// costs its points of that cycle.
+pub(crate) fn observable(
+    meter: &Meter,
+    metric: &'static Metric,
+    callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
+) {
+    let Some(shape) = &metric.semconv else { return };
+    let fault_reported = AtomicBool::new(false);
+    instrument(meter, metric, shape.name, shape.unit, move |sink| {
+        let mut out = Observer { sink, left: usize::MAX, seen: 0 };
+        if let Err(fault) = guarded(|| callback(&mut out))
+            && !fault_reported.swap(true, Ordering::Relaxed)
+        {
+            error!("the metric {} has a fault and is left out ({fault}); please report it", metric.id);
+        }
+    });
+}
+
+fn instrument(
+    meter: &Meter,
+    metric: &Metric,
+    name: &'static str,
+    unit: &'static str,
+    callback: impl Fn(Sink<'_>) + Send + Sync + 'static,
+) {
     let about = metric.description;
     match (metric.kind, metric.number) {
         (Kind::Counter, Number::Int) => {
@@ -209,7 +272,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .u64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::U64(out)))
+                .with_callback(move |out| callback(Sink::U64(out)))
                 .build();
         }
         (Kind::Counter, Number::Double) => {
@@ -217,7 +280,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Int) => {
@@ -225,7 +288,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::UpDownCounter, Number::Double) => {
@@ -233,7 +296,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Int) => {
@@ -241,7 +304,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .i64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::I64(out)))
+                .with_callback(move |out| callback(Sink::I64(out)))
                 .build();
         }
         (Kind::Gauge, Number::Double) => {
@@ -249,7 +312,7 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
                 .f64_observable_gauge(name)
                 .with_unit(unit)
                 .with_description(about)
-                .with_callback(move |out| callback.run(Sink::F64(out)))
+                .with_callback(move |out| callback(Sink::F64(out)))
                 .build();
         }
     }
@@ -257,28 +320,55 @@ fn instrument(meter: &Meter, metric: &Metric, name: &'static str, unit: &'static
 
 /// A family at work.
 struct Slot {
-    /// Whether its reading begins a new cycle.
-    first: bool,
+    turn: Mutex<Turn>,
     reader: Arc<Mutex<Reader>>,
     collector: Mutex<Box<dyn Collector>>,
     stats: Arc<FamilyStats>,
     max_series: usize,
-    cut_reported: Mutex<bool>,
+    cut_reported: AtomicBool,
+    fault_reported: AtomicBool,
+}
+
+/// Which instruments reported from the family's last reading: when one of them comes again, another collection has begun.
+/// The SDK itself does not say so, and a user's view may drop any instrument, the first one too.
+#[derive(Default)]
+struct Turn {
+    cycle: u64,
+    reported: Vec<usize>,
 }
 
 impl Slot {
+    /// Takes the family's reading of this collection, if the instrument is its first one to report in it.
+    fn prepare(&self, place: usize) {
+        let mut turn = lock(&self.turn);
+        let baseline = turn.cycle == 0;
+        if !baseline && !turn.reported.contains(&place) {
+            turn.reported.push(place);
+            return;
+        }
+        let mut reader = lock(&self.reader);
+        if reader.cycle() == turn.cycle {
+            reader.next_cycle();
+        }
+        turn.cycle = reader.cycle();
+        turn.reported.clear();
+        turn.reported.push(place);
+        drop(reader);
+        self.read();
+    }
+
     fn read(&self) {
         let begun = Instant::now();
         let mut reader = lock(&self.reader);
         let failures = reader.failures();
-        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.collector).read(&mut reader)));
+        let outcome = guarded(|| lock(&self.collector).read(&mut reader));
         let failed = reader.failures() - failures;
         drop(reader);
         if failed > 0 {
             self.stats.errors.fetch_add(failed, Ordering::Relaxed);
         }
-        if outcome.is_err() {
-            self.panicked();
+        if let Err(fault) = outcome {
+            self.panicked(&fault);
         }
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stats.read_nanos.store(nanos, Ordering::Relaxed);
@@ -286,17 +376,17 @@ impl Slot {
         self.stats.cut.store(0, Ordering::Relaxed);
     }
 
-    fn panicked(&self) {
-        if self.stats.errors.fetch_add(1, Ordering::Relaxed) == 0 {
-            error!("the collector {} has a fault and lost metrics of this cycle; please report it", self.stats.name);
+    /// A fault is counted each time and said once: what is wrong in the code will be wrong in the next cycle too.
+    fn panicked(&self, fault: &str) {
+        self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.fault_reported.swap(true, Ordering::Relaxed) {
+            error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
         }
     }
 
     fn report_cut(&self, metric: &Metric, cut: usize) {
         self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
-        let mut reported = lock(&self.cut_reported);
-        if !*reported {
-            *reported = true;
+        if !self.cut_reported.swap(true, Ordering::Relaxed) {
             warn!(
                 "{} has {cut} series more than --max-series allows ({}); they are left out, here and from now on",
                 metric.id, self.max_series
@@ -309,28 +399,23 @@ impl Slot {
 struct Callback {
     slot: Arc<Slot>,
     metric: &'static Metric,
-    /// Whether it is its family's first, which takes the reading that the others report from.
-    anchor: bool,
+    /// Its place in the family's table.
+    place: usize,
 }
 
 impl Callback {
     fn run(&self, sink: Sink<'_>) {
-        if self.anchor {
-            if self.slot.first {
-                lock(&self.slot.reader).next_cycle();
-            }
-            self.slot.read();
-        }
+        self.slot.prepare(self.place);
         let mut out = Observer { sink, left: self.slot.max_series, seen: 0 };
-        let outcome = catch_unwind(AssertUnwindSafe(|| lock(&self.slot.collector).observe(self.metric, &mut out)));
+        let outcome = guarded(|| lock(&self.slot.collector).observe(self.metric, &mut out));
         let (seen, left) = (out.seen, out.left);
         let reported = self.slot.max_series - left;
         self.slot.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if seen > reported {
             self.slot.report_cut(self.metric, seen - reported);
         }
-        if outcome.is_err() {
-            self.slot.panicked();
+        if let Err(fault) = outcome {
+            self.slot.panicked(&fault);
         }
     }
 }
@@ -359,26 +444,30 @@ pub struct Survey {
 #[must_use]
 pub fn survey(context: &Context) -> Vec<Survey> {
     let mut reader = Reader::new(&context.host).recording();
-    let families: Vec<&Family> = selected(&context.options).collect();
+    let families: Vec<&Family> = selected(FAMILIES, &context.options).collect();
     let mut collectors: Vec<_> = families.iter().map(|family| (family.new)(context)).collect();
-    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| {
-        catch_unwind(AssertUnwindSafe(|| collector.read(reader))).is_err()
-    };
+    let read = |collector: &mut Box<dyn Collector>, reader: &mut Reader| guarded(|| collector.read(reader)).is_err();
+    let mut before = Vec::new();
     for collector in &mut collectors {
         read(collector, &mut reader);
-        reader.problems();
+        before.push(reader.problems());
     }
     reader.next_cycle();
     let mut surveys = Vec::new();
-    for (family, collector) in families.iter().zip(&mut collectors) {
+    for ((family, collector), mut problems) in families.iter().zip(&mut collectors).zip(before) {
         let begun = Instant::now();
-        let panicked = read(collector, &mut reader);
+        let mut panicked = read(collector, &mut reader);
         let took = begun.elapsed();
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         for metric in metrics(family, &context.options) {
-            collector.observe(metric, &mut out);
+            panicked |= guarded(|| collector.observe(metric, &mut out)).is_err();
         }
-        surveys.push(Survey { family: family.name, series: out.seen, took, problems: reader.problems(), panicked });
+        // What is missing is told once, at the first reading; what fails, at each.
+        problems.retain(|problem| !problem.failed);
+        problems.extend(reader.problems());
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
+        problems.dedup_by(|a, b| a.path == b.path);
+        surveys.push(Survey { family: family.name, series: out.seen, took, problems, panicked });
     }
     surveys
 }

@@ -1,4 +1,5 @@
-//! Network interfaces, from `net/dev` of the host's first process: every line is one interface's totals.
+//! Network interfaces, from `net/dev` of the host's first process: every line is one interface's totals. And the
+//! connections, which `connections.rs` reads.
 //!
 //! A bond, a bridge and their members each count the same bytes, so nothing is summed here. Left out by default are the
 //! loopback, the host's ends of containers' links (`veth*`, `cali*`) and aliases (`eth0:1`), whose traffic their
@@ -7,10 +8,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::connections::{Connections, STATE, TRANSPORT};
 use super::{Collector, Context, Family, Observer, Options};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::Counter;
+use crate::naming::Detail::{Basic, Detailed};
+use crate::naming::Kind::{Counter, UpDownCounter};
 use crate::naming::Number::Int;
 use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::parse::{fields, lines, number, text};
@@ -50,6 +52,20 @@ const METRICS: &[Metric] = &[
         "/proc/1/net/dev, errs")
         .semconv("system.network.errors", "{error}", Basic, &[&INTERFACE, &DIRECTION])
         .hostmetrics("system.network.errors", "{errors}", Basic, &[&INTERFACE, &DIRECTION]),
+    Metric::new("connections", UpDownCounter, Int,
+        "Sockets in each state, IPv4 and IPv6 together; UDP is established when connected, else closed",
+        "netlink sock_diag")
+        .since("3.3")
+        .semconv("system.network.connection.count", "{connection}", Detailed, &[&STATE, &TRANSPORT])
+        .hostmetrics("system.network.connections", "{connections}", Basic, &[&TRANSPORT, &STATE]),
+    Metric::new("conntrack.count", UpDownCounter, Int,
+        "Connections in the conntrack table",
+        "/proc/sys/net/netfilter/nf_conntrack_count")
+        .hostmetrics("system.network.conntrack.count", "{entries}", Detailed, &[]),
+    Metric::new("conntrack.max", UpDownCounter, Int,
+        "Connections that the conntrack table has room for",
+        "/proc/sys/net/netfilter/nf_conntrack_max")
+        .hostmetrics("system.network.conntrack.max", "{entries}", Detailed, &[]),
 ];
 
 /// The counters kept of a line: bytes, packets, errors and drops received, then the same sent.
@@ -174,6 +190,7 @@ struct Network {
     interfaces: Vec<Interface>,
     /// Good listings so far.
     listings: u64,
+    connections: Connections,
 }
 
 impl Network {
@@ -190,6 +207,7 @@ impl Network {
             lines: Vec::new(),
             interfaces: Vec::new(),
             listings: 0,
+            connections: Connections::new(context, METRICS),
         }
     }
 
@@ -275,6 +293,7 @@ impl Collector for Network {
         if let Some(bytes) = reader.read(&mut self.source) {
             self.take(bytes);
         }
+        self.connections.read(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
@@ -283,7 +302,7 @@ impl Collector for Network {
             "packets" => self.each(PACKETS, |interface| &interface.packet_series, out),
             "errors" => self.each(ERRORS, |interface| &interface.series, out),
             "dropped" => self.each(DROPS, |interface| &interface.series, out),
-            _ => {}
+            id => self.connections.observe(id, out),
         }
     }
 }

@@ -7,6 +7,8 @@
 //! CONFIG_IRQ_TIME_ACCOUNTING, and has no `some`; `cpu` has no `full` before 5.13, and from then on one that the kernel
 //! calls undefined for a whole host and mostly writes as 0.
 
+use std::path::Path;
+
 use tracing::info;
 
 use super::{Collector, Context, Family, Observer};
@@ -74,26 +76,27 @@ impl Pressure {
     }
 
     /// Says once what this kernel lacks.
-    fn tell(&mut self) {
+    fn tell(&mut self, reader: &mut Reader) {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
         let [cpu, memory, io, irq] = self.resources.each_ref().map(|resource| &resource.source);
         let lacks = |source: &Source| *source.health() == Health::Unsupported;
+        let mut say = |path: &Path, words: &str| {
+            info!("{} is not there: {words}", path.display());
+            reader.note(path, false, words);
+        };
         if [cpu, memory, io].into_iter().all(lacks) {
-            let dir = cpu.path().parent().unwrap_or(cpu.path()).display();
-            info!(
-                "this kernel has no pressure stall information in {dir}: \
-                 system.pressure.time needs CONFIG_PSI=y and, where it is off by default, psi=1 on the kernel's command line"
-            );
+            let words =
+                "pressure needs CONFIG_PSI=y and, where it is off by default, psi=1 on the kernel's command line";
+            say(cpu.path().parent().unwrap_or(cpu.path()), words);
             return;
         }
         for source in [cpu, memory, io].into_iter().filter(|source| lacks(source)) {
-            info!("{} is not there: this kernel does not count that pressure", source.path().display());
+            say(source.path(), "this kernel does not count that pressure");
         }
         if lacks(irq) {
-            let path = irq.path().display();
-            info!("{path} is not there: it needs Linux 6.1 and CONFIG_IRQ_TIME_ACCOUNTING=y");
+            say(irq.path(), "it needs Linux 6.1 and CONFIG_IRQ_TIME_ACCOUNTING=y");
         }
     }
 }
@@ -127,7 +130,7 @@ impl Collector for Pressure {
                 }
             }
         }
-        self.tell();
+        self.tell(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

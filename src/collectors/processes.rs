@@ -74,6 +74,10 @@ struct Processes {
     health: Health,
 }
 
+/// What hides processes, and what to do.
+const HIDDEN: &str = "processes of other users are hidden; their count is left out, it would be too low. Give the agent \
+     CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Health {
     Uncounted,
@@ -112,10 +116,7 @@ impl Processes {
         };
         match (self.health, health, outcome) {
             (before, now, _) if before == now => {}
-            (_, Health::Hidden, _) => info!(
-                "{proc} hides processes of other users: their count is left out, it would be too low. Give the agent \
-                 CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)"
-            ),
+            (_, Health::Hidden, _) => info!("{proc}: {HIDDEN}"),
             (_, Health::Failed, Err(error)) => {
                 warn!("the processes in {proc} cannot be counted ({error}); their count is left out until they can");
             }
@@ -144,8 +145,13 @@ impl Collector for Processes {
         }
         let outcome = self.count();
         self.note(outcome);
-        if self.health == Health::Failed {
-            reader.fail();
+        match (self.health, outcome) {
+            (Health::Failed, Err(error)) => {
+                reader.fail();
+                reader.note(&self.proc, true, error.to_string());
+            }
+            (Health::Hidden, _) => reader.note(&self.proc, false, HIDDEN),
+            _ => {}
         }
         self.counts = outcome.ok();
         self.seen_unknown |= self.counts.is_some_and(|counts| counts.get(UNKNOWN_AT).is_some_and(|&n| n > 0));

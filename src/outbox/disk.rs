@@ -12,9 +12,7 @@ use super::health::Health;
 use super::memory::give_back;
 use super::moment::Born;
 use super::record::{self, HEADER_BYTES, Header};
-use super::{
-    Batch, DropCounts, DropReason, Kept, Limits, Moment, PushOutcome, Store, Tally, names,
-};
+use super::{Batch, DropCounts, DropReason, Kept, Limits, Moment, PushOutcome, Store, Tally, names};
 
 /// Default bound of an outbox on disk.
 pub const DISK_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -82,17 +80,8 @@ impl<F: Fs> DiskStore<F> {
             return Kept::Not(DropReason::Size);
         };
         let (wall_nanos, up_nanos) = (now.wall_nanos(), now.up_nanos());
-        let header = Header {
-            seq,
-            payload_len,
-            points,
-            wall_nanos,
-            up_nanos,
-            boot_id: self.boot_id,
-        };
-        while self.bytes + header.file_len() > self.limits.max_bytes
-            && self.drop_at(0, DropReason::Size)
-        {}
+        let header = Header { seq, payload_len, points, wall_nanos, up_nanos, boot_id: self.boot_id };
+        while self.bytes + header.file_len() > self.limits.max_bytes && self.drop_at(0, DropReason::Size) {}
         let kept = if self.save_in_turn(&header, payload, now) {
             Kept::OnDisk
         } else if self.hold(header, payload) {
@@ -100,22 +89,13 @@ impl<F: Fs> DiskStore<F> {
         } else {
             return Kept::Not(DropReason::Io);
         };
-        self.index.push_back(Entry {
-            seq,
-            born: Born::at(now),
-            payload_len,
-            points,
-        });
+        self.index.push_back(Entry { seq, born: Born::at(now), payload_len, points });
         self.bytes += header.file_len();
         kept
     }
 
     pub(super) fn expire(&mut self, now: &Moment) {
-        while self
-            .index
-            .front()
-            .is_some_and(|entry| entry.born.age(now) > self.limits.max_age)
-        {
+        while self.index.front().is_some_and(|entry| entry.born.age(now) > self.limits.max_age) {
             self.drop_at(0, DropReason::Age);
         }
         give_back(&mut self.index);
@@ -137,9 +117,7 @@ impl<F: Fs> DiskStore<F> {
     }
 
     pub(super) fn drop_at(&mut self, position: usize, reason: DropReason) -> bool {
-        self.take(position)
-            .map(|entry| self.dropped.add(reason, entry.points))
-            .is_some()
+        self.take(position).map(|entry| self.dropped.add(reason, entry.points)).is_some()
     }
 
     fn forget(&mut self, seqs: &[u64], reason: Option<DropReason>) -> usize {
@@ -160,28 +138,17 @@ impl<F: Fs> DiskStore<F> {
 
     fn load(&mut self, position: usize, entry: &Entry) -> Loaded {
         let on_disk = self.index.len().saturating_sub(self.held.len());
-        if let Some(held) = position
-            .checked_sub(on_disk)
-            .and_then(|position| self.held.get(position))
-        {
+        if let Some(held) = position.checked_sub(on_disk).and_then(|position| self.held.get(position)) {
             return Loaded::Batch(held.header.batch(held.payload.clone()));
         }
         // One byte more than there should be, to see that the file did not grow.
-        match self
-            .fs
-            .read(&names::record(&self.dir, entry.seq), entry.file_len() + 1)
-        {
-            Ok(file) => record::decode(file, entry.seq)
-                .map_or(Loaded::Gone(DropReason::Corrupt), Loaded::Batch),
+        match self.fs.read(&names::record(&self.dir, entry.seq), entry.file_len() + 1) {
+            Ok(file) => record::decode(file, entry.seq).map_or(Loaded::Gone(DropReason::Corrupt), Loaded::Batch),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Loaded::Gone(DropReason::Io),
             Err(error) => {
                 self.health.unreadable(&self.dir, &error);
                 let medium = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-                if medium {
-                    Loaded::Unreadable
-                } else {
-                    Loaded::Later
-                }
+                if medium { Loaded::Unreadable } else { Loaded::Later }
             }
         }
     }
@@ -189,8 +156,7 @@ impl<F: Fs> DiskStore<F> {
 
 /// Deletes a file; true if it is gone.
 pub(super) fn delete(fs: &impl Fs, path: &std::path::Path) -> bool {
-    fs.remove(path)
-        .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
+    fs.remove(path).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
 impl<F: Fs> Store for DiskStore<F> {
@@ -202,11 +168,7 @@ impl<F: Fs> Store for DiskStore<F> {
         if let Kept::Not(reason) = kept {
             self.dropped.add(reason, points);
         }
-        PushOutcome {
-            seq,
-            kept,
-            dropped: self.dropped.total().batches - before,
-        }
+        PushOutcome { seq, kept, dropped: self.dropped.total().batches - before }
     }
 
     fn peek(&mut self, max_bytes: usize, now: Moment) -> Vec<Batch> {
@@ -219,9 +181,7 @@ impl<F: Fs> Store for DiskStore<F> {
                 self.drop_at(position, DropReason::Age);
                 continue;
             }
-            let left = usize::try_from(entry.payload_len)
-                .ok()
-                .and_then(|len| room.checked_sub(len));
+            let left = usize::try_from(entry.payload_len).ok().and_then(|len| room.checked_sub(len));
             if left.is_none() && !batches.is_empty() {
                 break;
             }
@@ -249,6 +209,10 @@ impl<F: Fs> Store for DiskStore<F> {
 
     fn len(&self) -> usize {
         self.index.len()
+    }
+
+    fn points(&self) -> u64 {
+        self.index.iter().map(|entry| u64::from(entry.points)).sum()
     }
 
     fn bytes(&self) -> u64 {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::backoff::Backoff;
-use super::exporter::Shared;
+use super::shared::Shared;
 use super::{Batch, Moment, Tally};
 use crate::export::sender::Accepted;
 use crate::export::verdict::{Failure, Verdict};

@@ -10,8 +10,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,50 +22,14 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::stats::{Snapshot, Stats};
-use super::status::{Status, Waiting};
+use super::shared::{Shared, Tuning};
+use super::stats::Snapshot;
 use super::{Moment, Store, drain};
 use crate::config::OtlpConfig;
 use crate::export::ExportError;
-use crate::export::link::Links;
-use crate::export::otlp::{self, Live};
-use crate::export::sender::Accepted;
-
-/// Times and sizes that only tests have a reason to change.
-#[derive(Clone, Copy, Debug)]
-pub struct Tuning {
-    /// The first wait after a failure is drawn from zero to this.
-    pub backoff_base: Duration,
-    /// No wait is drawn from a longer range than this.
-    pub backoff_cap: Duration,
-    /// Batches of an earlier run wait up to this long: after a power cut a whole fleet starts at once.
-    pub resume_within: Duration,
-    /// Stored batches travel together up to this many bytes: well below the 4 MiB that gRPC servers accept by default.
-    pub request_bytes: usize,
-    /// How long a running export may still finish after the stop signal. A healthy server answers within it, and its batch
-    /// is not sent twice.
-    pub stop_grace: Duration,
-    /// The last collection's live try after the stop signal.
-    pub stop_live: Duration,
-    /// From the stop signal to the end of every send.
-    pub stop_budget: Duration,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            backoff_base: Duration::from_millis(500),
-            backoff_cap: Duration::from_secs(30),
-            resume_within: Duration::from_secs(2),
-            request_bytes: 1024 * 1024,
-            stop_grace: Duration::from_millis(200),
-            stop_live: Duration::from_secs(2),
-            stop_budget: Duration::from_millis(2500),
-        }
-    }
-}
+use crate::export::otlp::Live;
 
 /// Builds the delivery chain and starts its background task on `runtime`.
 ///
@@ -85,27 +49,7 @@ pub fn start(
     stop: watch::Receiver<bool>,
     tuning: Tuning,
 ) -> Result<(OutboxExporter, DeliveryHandle), ExportError> {
-    let stats = Stats::default();
-    stats.store_changed(&*store);
-    let shared = Arc::new(Shared {
-        status: Status::new(&config.endpoint),
-        temporality: otlp::temporality(&config),
-        links: Links::new(config, runtime.clone())?,
-        store: Mutex::new(store),
-        stats,
-        runtime: runtime.clone(),
-        live_deadline,
-        stop,
-        ended: watch::Sender::new(false),
-        stop_seen: OnceLock::new(),
-        tuning,
-        pushed: Notify::new(),
-        live_failed: AtomicBool::new(false),
-        looks: Mutex::default(),
-        through_store: AtomicBool::new(false),
-        closing: watch::Sender::new(false),
-        drained: (Mutex::new(false), Condvar::new()),
-    });
+    let shared = Arc::new(Shared::new(config, store, runtime.clone(), live_deadline, stop, tuning)?);
     runtime.spawn(drain::run(shared.clone()));
     Ok((OutboxExporter { shared: shared.clone() }, DeliveryHandle { shared }))
 }
@@ -134,124 +78,6 @@ impl DeliveryHandle {
     /// What is wrong with them; the old ones stay in use.
     pub fn reload(&self) -> Result<(), ExportError> {
         self.shared.links.reload()
-    }
-}
-
-/// What the exporter and the drain have in common.
-pub(crate) struct Shared {
-    pub links: Links,
-    pub status: Status,
-    pub stats: Stats,
-    stop: watch::Receiver<bool>,
-    /// Turns true with `shutdown`, which ends the delivery even if nobody gave a stop signal.
-    ended: watch::Sender<bool>,
-    pub stop_seen: OnceLock<Instant>,
-    pub live_deadline: Duration,
-    pub tuning: Tuning,
-    /// A batch came into the store, or the last one will not come any more.
-    pub pushed: Notify,
-    /// A live export failed just now: the drain waits once before it tries the same server.
-    pub live_failed: AtomicBool,
-    /// When live exports look for partial success next, and whether the last look found one; see [`Looks`].
-    looks: Mutex<Looks>,
-    /// Live exports are off until the drain has delivered quickly.
-    pub through_store: AtomicBool,
-    /// Turns true when no further batch will come.
-    pub closing: watch::Sender<bool>,
-    drained: (Mutex<bool>, Condvar),
-    store: Mutex<Box<dyn Store>>,
-    runtime: Handle,
-    temporality: Temporality,
-}
-
-impl Shared {
-    /// The store. May wait for as long as a disk takes.
-    pub fn store(&self) -> MutexGuard<'_, Box<dyn Store>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn looks(&self) -> MutexGuard<'_, Looks> {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn waiting(store: &dyn Store) -> Waiting {
-        Waiting {
-            batches: store.len(),
-            bytes: store.bytes(),
-            oldest: store.oldest(Moment::now()).unwrap_or_default(),
-            dropped: store.dropped(),
-        }
-    }
-
-    /// Whether the process ends; the first to see it starts the clock.
-    pub fn stopping(&self) -> bool {
-        let stopping = *self.stop.borrow() || *self.ended.borrow();
-        if stopping {
-            self.stop_seen.get_or_init(Instant::now);
-        }
-        stopping
-    }
-
-    /// Ready once the process ends or the exporter is shut down.
-    pub async fn stopped(&self) {
-        let (mut stop, mut ended) = (self.stop.clone(), self.ended.subscribe());
-        let told = async {
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                // Nobody is left who could tell.
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = told => {}
-            _ = ended.wait_for(|ended| *ended) => {}
-        }
-        self.stop_seen.get_or_init(Instant::now);
-    }
-
-    /// What is left of the time to stop in.
-    pub fn budget_left(&self) -> Duration {
-        match self.stop_seen.get() {
-            Some(seen) => self.tuning.stop_budget.saturating_sub(seen.elapsed()),
-            None => self.tuning.stop_budget,
-        }
-    }
-
-    /// The drain has nothing left to do, or nothing left to try.
-    pub fn report_drained(&self) {
-        let (done, changed) = &self.drained;
-        *done.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        changed.notify_all();
-    }
-
-    /// Lets the drain finish. Waits on the thread's own clock: it ends in time even if nobody drives the runtime.
-    fn close(&self, limit: Duration) {
-        self.closing.send_replace(true);
-        self.pushed.notify_one();
-        let (done, changed) = &self.drained;
-        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(changed.wait_timeout_while(done, limit, |done| !*done));
-    }
-}
-
-/// The library keeps a partial success to itself, and rejections are a server's standing opinion rather than chance. So
-/// the first live export and one every few minutes go through our own sender, which sees the answer; while the server
-/// turns points down, all of them do, and the count is exact.
-#[derive(Default)]
-struct Looks {
-    next: Option<Instant>,
-    rejecting: bool,
-}
-
-impl Looks {
-    const EVERY: Duration = Duration::from_secs(300);
-
-    fn due(&self) -> bool {
-        self.rejecting || self.next.is_none_or(|next| next <= Instant::now())
-    }
-
-    fn looked(&mut self, accepted: &Accepted) {
-        self.rejecting = accepted.rejected > 0;
-        self.next = Some(Instant::now() + Self::EVERY);
     }
 }
 

@@ -69,18 +69,11 @@ impl Fs for OsFs {
 /// Creates a directory and its parents, for this user only; one that exists stays as it is.
 pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIR_MODE)
-        .create(dir)?;
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
     // A power cut must not take the new directory, and with it batches that are synced inside. Best effort: a parent
     // need not be readable for us.
     for parent in missing.iter().filter_map(|path| path.parent()) {
-        let here = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
+        let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         drop(OsFs.sync_dir(here));
     }
     Ok(())
@@ -93,12 +86,7 @@ pub(super) struct Lock(File);
 impl Lock {
     /// Opens the lock file, creating it if need be, and takes the lock. `WouldBlock` if another process has it.
     pub fn take(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         // What `File::try_lock` does, which needs a newer Rust than this crate's minimum.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self(file))

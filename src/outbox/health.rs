@@ -33,9 +33,7 @@ struct Refusal {
 impl Health {
     /// Whether it is time to write again.
     pub fn may_try(&self, now: &Moment) -> bool {
-        self.refusal
-            .as_ref()
-            .is_none_or(|refusal| now.up >= refusal.retry_at)
+        self.refusal.as_ref().is_none_or(|refusal| now.up >= refusal.retry_at)
     }
 
     /// The disk did not take a batch.
@@ -44,17 +42,11 @@ impl Health {
             Some(before) => ((before.wait * 2).min(RETRY_MAX), before.said),
             None => (RETRY_FIRST, self.say_refused(dir, error, now)),
         };
-        self.refusal = Some(Refusal {
-            retry_at: now.up + wait,
-            wait,
-            said,
-        });
+        self.refusal = Some(Refusal { retry_at: now.up + wait, wait, said });
     }
 
     fn say_refused(&mut self, dir: &Path, error: &io::Error, now: &Moment) -> bool {
-        let say = self
-            .said_at
-            .is_none_or(|before| now.up.saturating_sub(before) >= SAY_AGAIN);
+        let say = self.said_at.is_none_or(|before| now.up.saturating_sub(before) >= SAY_AGAIN);
         if say {
             self.said_at = Some(now.up);
             tracing::warn!(
@@ -68,20 +60,14 @@ impl Health {
     /// The disk took a batch and all that waited for it, which were `waited` more.
     pub fn works(&mut self, dir: &Path, waited: usize) {
         if self.refusal.take().is_some_and(|refusal| refusal.said) {
-            tracing::info!(
-                "outbox directory {} takes batches again, {waited} of them from memory",
-                dir.display()
-            );
+            tracing::info!("outbox directory {} takes batches again, {waited} of them from memory", dir.display());
         }
     }
 
     /// A batch could not be read, and may be readable later. Said once: it is met again at every peek.
     pub fn unreadable(&mut self, dir: &Path, error: &io::Error) {
         if !std::mem::replace(&mut self.said_unreadable, true) {
-            tracing::warn!(
-                "outbox directory {} cannot be read ({error}); its batches are kept",
-                dir.display()
-            );
+            tracing::warn!("outbox directory {} cannot be read ({error}); its batches are kept", dir.display());
         }
     }
 }

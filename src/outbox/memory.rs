@@ -44,19 +44,11 @@ fn cost(payload_len: usize) -> u64 {
 impl MemoryStore {
     /// An empty store.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            next_seq: 1,
-            items: VecDeque::new(),
-            bytes: 0,
-            dropped: DropCounts::default(),
-        }
+        Self { limits, next_seq: 1, items: VecDeque::new(), bytes: 0, dropped: DropCounts::default() }
     }
 
     fn pop(&mut self, reason: DropReason) -> bool {
-        self.take(0)
-            .map(|points| self.dropped.add(reason, points))
-            .is_some()
+        self.take(0).map(|points| self.dropped.add(reason, points)).is_some()
     }
 
     /// Takes a batch out, and returns its number of points.
@@ -67,11 +59,7 @@ impl MemoryStore {
     }
 
     fn expire(&mut self, now: &Moment) {
-        while self
-            .items
-            .front()
-            .is_some_and(|item| item.born.age(now) > self.limits.max_age)
-        {
+        while self.items.front().is_some_and(|item| item.born.age(now) > self.limits.max_age) {
             self.pop(DropReason::Age);
         }
         give_back(&mut self.items);
@@ -115,24 +103,12 @@ impl Store for MemoryStore {
             Kept::Not(DropReason::Size)
         } else {
             while self.bytes + need > self.limits.max_bytes && self.pop(DropReason::Size) {}
-            let batch = Batch {
-                seq,
-                created: now.wall,
-                points,
-                payload: Bytes::copy_from_slice(payload),
-            };
-            self.items.push_back(Item {
-                batch,
-                born: Born::at(&now),
-            });
+            let batch = Batch { seq, created: now.wall, points, payload: Bytes::copy_from_slice(payload) };
+            self.items.push_back(Item { batch, born: Born::at(&now) });
             self.bytes += need;
             Kept::InMemory
         };
-        PushOutcome {
-            seq,
-            kept,
-            dropped: self.dropped.total().batches - before,
-        }
+        PushOutcome { seq, kept, dropped: self.dropped.total().batches - before }
     }
 
     fn peek(&mut self, max_bytes: usize, now: Moment) -> Vec<Batch> {
@@ -161,6 +137,10 @@ impl Store for MemoryStore {
 
     fn len(&self) -> usize {
         self.items.len()
+    }
+
+    fn points(&self) -> u64 {
+        self.items.iter().map(|item| u64::from(item.batch.points)).sum()
     }
 
     fn bytes(&self) -> u64 {

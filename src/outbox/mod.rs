@@ -6,6 +6,7 @@
 //! | [`drain`] | the background task: from the store to the server, oldest first |
 //! | [`backoff`] | how long to wait after a failure |
 //! | [`status`] | what the log says, and how rarely |
+//! | `shared` | what exporter and drain have in common: store, link, the signals between them |
 //! | [`stats`] | what the self-metrics say |
 //! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`) |
 //! | [`moment`] | a point in time on two clocks |
@@ -69,6 +70,7 @@ mod names;
 mod record;
 pub mod recovery;
 mod saving;
+mod shared;
 pub mod stats;
 pub mod status;
 pub mod store;
@@ -78,10 +80,11 @@ mod tests;
 
 pub use batch::Batch;
 pub use disk::{DISK_MAX_BYTES, DiskStore};
-pub use exporter::{DeliveryHandle, OutboxExporter, Tuning, start};
+pub use exporter::{DeliveryHandle, OutboxExporter, start};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
 pub use recovery::{OpenError, OpenFault};
+pub use shared::Tuning;
 pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
 

@@ -17,10 +17,7 @@ impl Moment {
     /// Both clocks, now.
     pub fn now() -> Self {
         let up = clock_gettime(ClockId::Boottime);
-        Self {
-            wall: SystemTime::now(),
-            up: Duration::try_from(up).unwrap_or_default(),
-        }
+        Self { wall: SystemTime::now(), up: Duration::try_from(up).unwrap_or_default() }
     }
 
     /// The wall clock as nanoseconds since 1970; 0 for anything before.

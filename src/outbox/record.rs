@@ -107,12 +107,7 @@ impl Header {
 
     /// The batch of this header.
     pub fn batch(&self, payload: Bytes) -> Batch {
-        Batch {
-            seq: self.seq,
-            created: self.created(),
-            points: self.points,
-            payload,
-        }
+        Batch { seq: self.seq, created: self.created(), points: self.points, payload }
     }
 }
 

@@ -42,10 +42,7 @@ impl fmt::Display for OpenError {
         let dir = self.dir.display();
         match &self.fault {
             OpenFault::InUse => {
-                write!(
-                    f,
-                    "outbox directory {dir} is in use by another agent; give each agent a directory of its own"
-                )
+                write!(f, "outbox directory {dir} is in use by another agent; give each agent a directory of its own")
             }
             OpenFault::NotCreated(error) => {
                 write!(
@@ -66,10 +63,7 @@ impl fmt::Display for OpenError {
                 )
             }
             OpenFault::NotLockable(error) => {
-                write!(
-                    f,
-                    "outbox directory {dir} cannot be locked ({error}); name one on a local file system"
-                )
+                write!(f, "outbox directory {dir} cannot be locked ({error}); name one on a local file system")
             }
         }
     }
@@ -99,17 +93,8 @@ impl DiskStore {
 
 impl<F: Fs> DiskStore<F> {
     /// [`DiskStore::open`] on a file system of the caller's.
-    pub fn open_with(
-        fs: F,
-        dir: &Path,
-        limits: Limits,
-        boot_id: u128,
-        now: Moment,
-    ) -> Result<Self, OpenError> {
-        let fail = |fault| OpenError {
-            dir: dir.to_path_buf(),
-            fault,
-        };
+    pub fn open_with(fs: F, dir: &Path, limits: Limits, boot_id: u128, now: Moment) -> Result<Self, OpenError> {
+        let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
         files::create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
         let lock = files::Lock::take(&dir.join(names::LOCK_NAME)).map_err(|error| {
             fail(match error.kind() {
@@ -142,9 +127,7 @@ impl<F: Fs> DiskStore<F> {
             health: Health::default(),
             dropped: DropCounts::default(),
         };
-        store
-            .recover(&now)
-            .map_err(|error| fail(OpenFault::NotReadable(error)))?;
+        store.recover(&now).map_err(|error| fail(OpenFault::NotReadable(error)))?;
         Ok(store)
     }
 
@@ -180,9 +163,7 @@ impl<F: Fs> DiskStore<F> {
             return None;
         }
         let path = found.path();
-        let read = found
-            .metadata()
-            .and_then(|meta| Ok((meta.len(), self.fs.read(&path, HEADER_BYTES as u64)?)));
+        let read = found.metadata().and_then(|meta| Ok((meta.len(), self.fs.read(&path, HEADER_BYTES as u64)?)));
         let Ok((len, head)) = read else {
             // The next start may have better luck.
             self.dropped.add(DropReason::Io, 0);
@@ -206,11 +187,7 @@ impl<F: Fs> DiskStore<F> {
     }
 
     fn report(&self) {
-        let (dir, kept, lost) = (
-            self.dir.display(),
-            self.index.len(),
-            self.dropped.total().batches,
-        );
+        let (dir, kept, lost) = (self.dir.display(), self.index.len(), self.dropped.total().batches);
         if lost > 0 {
             let counts = |reason: DropReason| self.dropped.get(reason).batches;
             tracing::error!(
@@ -222,16 +199,11 @@ impl<F: Fs> DiskStore<F> {
                 counts(DropReason::Size),
             );
         } else if kept > 0 {
-            tracing::info!(
-                "outbox directory {dir}: {kept} batches of an earlier run wait to be sent"
-            );
+            tracing::info!("outbox directory {dir}: {kept} batches of an earlier run wait to be sent");
         }
     }
 }
 
 fn refuses_writing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }

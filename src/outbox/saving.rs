@@ -24,23 +24,18 @@ impl<F: Fs> DiskStore<F> {
             .inspect_err(|_| drop(self.fs.remove(&temporary)))?;
         // Without this the name may not survive a power cut, and what is reported as kept must. A record that failed
         // here is written again later under the same name, so that it cannot be there twice.
-        self.fs
-            .sync_dir(&self.dir)
-            .inspect_err(|_| drop(self.fs.remove(&record)))
+        self.fs.sync_dir(&self.dir).inspect_err(|_| drop(self.fs.remove(&record)))
     }
 
     /// Writes one record, dropping the oldest ones if the disk is full.
     fn save(&mut self, header: &Header, payload: &[u8], now: &Moment) -> bool {
         let result = match self.write(header, payload) {
-            Err(error) if no_room(&error) && self.make_room(header.file_len()) => {
-                self.write(header, payload)
-            }
+            Err(error) if no_room(&error) && self.make_room(header.file_len()) => self.write(header, payload),
             result => result,
         };
         match result {
             Ok(()) => {
-                self.leftovers
-                    .retain(|seq| !delete(&self.fs, &names::record(&self.dir, *seq)));
+                self.leftovers.retain(|seq| !delete(&self.fs, &names::record(&self.dir, *seq)));
                 true
             }
             Err(error) => {
@@ -108,18 +103,12 @@ impl<F: Fs> DiskStore<F> {
                 break;
             }
         }
-        self.held.push_back(Held {
-            header,
-            payload: Bytes::copy_from_slice(payload),
-        });
+        self.held.push_back(Held { header, payload: Bytes::copy_from_slice(payload) });
         self.held_bytes += header.file_len();
         true
     }
 }
 
 fn no_room(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub failed_sends: u64,
     /// Batches that wait.
     pub outbox_batches: u64,
+    /// Data points in them.
+    pub outbox_points: u64,
     /// Bytes that they take.
     pub outbox_bytes: u64,
     /// How long the oldest of them has waited.
@@ -47,6 +49,7 @@ pub(crate) struct Stats {
 #[derive(Clone, Copy, Default)]
 struct Mirror {
     batches: u64,
+    points: u64,
     bytes: u64,
     /// When the oldest batch was pushed, on the clock since boot.
     oldest_born: Option<Duration>,
@@ -73,6 +76,7 @@ impl Stats {
         let now = Moment::now();
         let mirror = Mirror {
             batches: store.len() as u64,
+            points: store.points(),
             bytes: store.bytes(),
             oldest_born: store.oldest(now).map(|age| now.up.saturating_sub(age)),
             dropped: store.dropped(),
@@ -96,6 +100,7 @@ impl Stats {
             rejected_points: self.rejected_points.load(Ordering::Relaxed),
             failed_sends: self.failed_sends.load(Ordering::Relaxed),
             outbox_batches: mirror.batches,
+            outbox_points: mirror.points,
             outbox_bytes: mirror.bytes,
             outbox_oldest: mirror.oldest_born.map(|born| Moment::now().up.saturating_sub(born)),
             dropped: mirror.dropped,

@@ -37,6 +37,9 @@ pub trait Store: Send {
         self.len() == 0
     }
 
+    /// Data points in the waiting batches.
+    fn points(&self) -> u64;
+
     /// Bytes that the waiting batches take, headers included.
     fn bytes(&self) -> u64;
 
@@ -62,10 +65,7 @@ pub struct Limits {
 
 impl From<&OutboxConfig> for Limits {
     fn from(config: &OutboxConfig) -> Self {
-        Self {
-            max_bytes: config.max_bytes,
-            max_age: config.max_age,
-        }
+        Self { max_bytes: config.max_bytes, max_age: config.max_age }
     }
 }
 
@@ -108,13 +108,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
-        Self::Size,
-        Self::Age,
-        Self::Corrupt,
-        Self::Refused,
-        Self::Io,
-    ];
+    pub const ALL: [Self; 5] = [Self::Size, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
 
     /// The reason as a metric attribute has it.
     pub const fn as_str(self) -> &'static str {
@@ -169,13 +163,10 @@ impl DropCounts {
 
     /// Everything that was lost.
     pub fn total(&self) -> Tally {
-        DropReason::ALL.iter().map(|reason| self.get(*reason)).fold(
-            Tally::default(),
-            |sum, tally| Tally {
-                batches: sum.batches + tally.batches,
-                points: sum.points + tally.points,
-            },
-        )
+        DropReason::ALL.iter().map(|reason| self.get(*reason)).fold(Tally::default(), |sum, tally| Tally {
+            batches: sum.batches + tally.batches,
+            points: sum.points + tally.points,
+        })
     }
 
     /// Counts one lost batch.

@@ -33,7 +33,8 @@ fn number(value: Value) -> Json {
 }
 
 fn one(series: &Series) -> Json {
-    let attributes: Map<String, Json> = series.labels.iter().chain(&series.words).map(|(key, value)| (key.clone(), json!(value))).collect();
+    let attributes: Map<String, Json> =
+        series.labels.iter().chain(&series.words).map(|(key, value)| (key.clone(), json!(value))).collect();
     let mut object = json!({ "attributes": attributes, "value": number(series.value) });
     if let (Some(rate), Some(object)) = (series.rate, object.as_object_mut()) {
         object.insert("rate".to_owned(), json!(rate));

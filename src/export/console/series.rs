@@ -89,13 +89,18 @@ impl History {
             let Some(row) = row(metric) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
-            found.push((row.family_place, row.metric_place, Values { family: row.family, metric: row.metric, name: row.name, unit: row.unit, series }));
+            found.push((
+                row.family_place,
+                row.metric_place,
+                Values { family: row.family, metric: row.metric, name: row.name, unit: row.unit, series },
+            ));
         }
         found.sort_by_key(|(family, metric, _)| (*family, *metric));
         let mut metrics_found: Vec<Values> = found.into_iter().map(|(_, _, values)| values).collect();
         self.rates(&mut metrics_found, elapsed.filter(|elapsed| *elapsed > 0.0));
         self.time = Some(time);
-        let host = metrics.resource().get(&opentelemetry::Key::from_static_str("host.name")).map(|name| name.to_string());
+        let host =
+            metrics.resource().get(&opentelemetry::Key::from_static_str("host.name")).map(|name| name.to_string());
         Collection { time, elapsed, host, metrics: metrics_found }
     }
 
@@ -105,7 +110,8 @@ impl History {
             for series in &mut values.series {
                 let key = format!("{} {:?} {:?}", values.name, series.labels, series.words);
                 let value = series.value.as_f64();
-                series.rate = before.get(&key).zip(elapsed).map(|(before, elapsed)| (value - before).max(0.0) / elapsed);
+                series.rate =
+                    before.get(&key).zip(elapsed).map(|(before, elapsed)| (value - before).max(0.0) / elapsed);
                 self.values.insert(key, value);
             }
         }
@@ -128,9 +134,19 @@ fn row(metric: &SdkMetric) -> Option<Row> {
     for (family_place, family) in FAMILIES.iter().enumerate() {
         for (metric_place, row) in family.metrics.iter().enumerate() {
             for naming in [Naming::Semconv, Naming::Hostmetrics] {
-                if let Some(shape) = row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit()) {
+                if let Some(shape) =
+                    row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
+                {
                     let (name, unit) = (shape.name, shape.unit);
-                    return Some(Row { family: family.name, family_place, metric: row, metric_place, name, unit, naming });
+                    return Some(Row {
+                        family: family.name,
+                        family_place,
+                        metric: row,
+                        metric_place,
+                        name,
+                        unit,
+                        naming,
+                    });
                 }
             }
         }
@@ -140,10 +156,15 @@ fn row(metric: &SdkMetric) -> Option<Row> {
 
 fn points(metric: &SdkMetric, row: &Row) -> Vec<Series> {
     fn of<T: Copy>(data: &MetricData<T>, row: &Row, value: impl Fn(T) -> Value) -> Vec<Series> {
-        let one = |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>, value| series(attributes, row, value);
+        let one =
+            |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>, value| series(attributes, row, value);
         match data {
-            MetricData::Gauge(gauge) => gauge.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect(),
-            MetricData::Sum(sum) => sum.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect(),
+            MetricData::Gauge(gauge) => {
+                gauge.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect()
+            }
+            MetricData::Sum(sum) => {
+                sum.data_points().map(|point| one(&mut point.attributes(), value(point.value()))).collect()
+            }
             MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => Vec::new(),
         }
     }

@@ -18,7 +18,10 @@ pub fn render(collection: &Collection) -> String {
     let mut text = String::new();
     let time = humantime::format_rfc3339_seconds(collection.time);
     let host = collection.host.as_deref().unwrap_or("this host");
-    let elapsed = collection.elapsed.map_or_else(|| "first cycle; rates and CPU utilization follow with the next".to_owned(), |s| format!("{s:.1} s after the last"));
+    let elapsed = collection.elapsed.map_or_else(
+        || "first cycle; rates and CPU utilization follow with the next".to_owned(),
+        |s| format!("{s:.1} s after the last"),
+    );
     let _ = writeln!(text, "{host}  {time}  {elapsed}");
     let mut family = "";
     for grid in grids(&collection.metrics) {
@@ -47,7 +50,8 @@ fn grids(metrics: &[Values]) -> Vec<(&'static str, Grid)> {
 
 /// The words of a metric, in the order of their sets; one column without a word where it has none.
 fn columns(values: &Values) -> Vec<String> {
-    let words: BTreeMap<&Vec<usize>, String> = values.series.iter().map(|series| (&series.order, column(series))).collect();
+    let words: BTreeMap<&Vec<usize>, String> =
+        values.series.iter().map(|series| (&series.order, column(series))).collect();
     words.into_values().collect()
 }
 
@@ -60,7 +64,8 @@ fn rows(values: &Values, columns: &[String]) -> Vec<(String, Vec<String>)> {
     let several = values.series.iter().any(|series| !series.labels.is_empty());
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     // The whole over the devices comes last, below its parts.
-    let (parts, whole): (Vec<&Series>, Vec<&Series>) = values.series.iter().partition(|series| !series.labels.is_empty());
+    let (parts, whole): (Vec<&Series>, Vec<&Series>) =
+        values.series.iter().partition(|series| !series.labels.is_empty());
     for series in parts.into_iter().chain(whole) {
         let names = series.labels.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" ");
         let label = match (several, names.is_empty()) {

@@ -3,10 +3,7 @@
 use super::*;
 
 fn small(max_bytes: u64) -> Limits {
-    Limits {
-        max_bytes,
-        ..limits()
-    }
+    Limits { max_bytes, ..limits() }
 }
 
 #[test]
@@ -21,20 +18,8 @@ fn the_size_bound_drops_the_oldest_and_counts_it() {
         }
         let texts = contents(store, at(0));
         assert_eq!(texts, ["2".repeat(100), "3".repeat(100), "4".repeat(100)]);
-        assert_eq!(
-            store.dropped().get(DropReason::Size),
-            Tally {
-                batches: 2,
-                points: 20
-            }
-        );
-        assert_eq!(
-            store.dropped().total(),
-            Tally {
-                batches: 2,
-                points: 20
-            }
-        );
+        assert_eq!(store.dropped().get(DropReason::Size), Tally { batches: 2, points: 20 });
+        assert_eq!(store.dropped().total(), Tally { batches: 2, points: 20 });
     }
     assert_eq!(disk.bytes(), 3 * 164);
     assert_eq!(records(dir.path()).len(), 3);
@@ -48,17 +33,8 @@ fn a_batch_larger_than_the_outbox_is_dropped_and_costs_no_other() {
     for store in [&mut disk as &mut dyn Store, &mut memory] {
         store.push(b"small", 1, at(0));
         let outcome = store.push(&[0; 1000], 4, at(0));
-        assert_eq!(
-            (outcome.kept, outcome.dropped),
-            (Kept::Not(DropReason::Size), 1)
-        );
-        assert_eq!(
-            store.dropped().total(),
-            Tally {
-                batches: 1,
-                points: 4
-            }
-        );
+        assert_eq!((outcome.kept, outcome.dropped), (Kept::Not(DropReason::Size), 1));
+        assert_eq!(store.dropped().total(), Tally { batches: 1, points: 4 });
         assert_eq!(contents(store, at(0)), ["small"]);
     }
 }
@@ -82,16 +58,7 @@ fn a_peek_gives_at_least_one_and_no_more_than_fit() {
         for size in [100, 40, 40, 40] {
             store.push(&vec![b'x'; size], 1, at(0));
         }
-        for (max, count) in [
-            (0, 1),
-            (99, 1),
-            (100, 1),
-            (139, 1),
-            (140, 2),
-            (219, 3),
-            (220, 4),
-            (usize::MAX, 4),
-        ] {
+        for (max, count) in [(0, 1), (99, 1), (100, 1), (139, 1), (140, 2), (219, 3), (220, 4), (usize::MAX, 4)] {
             assert_eq!(store.peek(max, at(0)).len(), count, "{max}");
         }
         store.remove(&[1]);
@@ -116,11 +83,7 @@ fn the_index_and_the_queue_give_their_memory_back_after_a_peak() {
         store.push(b"x", 1, at(0));
     }
     assert!(store.index.capacity() >= 5000 && store.held.capacity() >= 5000);
-    let seqs: Vec<u64> = store
-        .peek(usize::MAX, at(0))
-        .iter()
-        .map(|batch| batch.seq)
-        .collect();
+    let seqs: Vec<u64> = store.peek(usize::MAX, at(0)).iter().map(|batch| batch.seq).collect();
     store.remove(&seqs[..4990]);
     assert!(store.index.capacity() <= 40 && store.held.capacity() <= 40);
     store.remove(&seqs);

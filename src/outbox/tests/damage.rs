@@ -14,13 +14,7 @@ fn with_damage(reopen: bool, damage: impl Fn(&Path)) -> (Vec<String>, DropCounts
     }
     let texts = contents(&mut store, at(1));
     assert_eq!(store.len(), texts.len());
-    assert_eq!(
-        store.bytes(),
-        records(dir.path())
-            .iter()
-            .map(|path| path.metadata().unwrap().size())
-            .sum::<u64>()
-    );
+    assert_eq!(store.bytes(), records(dir.path()).iter().map(|path| path.metadata().unwrap().size()).sum::<u64>());
     (texts, store.dropped(), records(dir.path()).len())
 }
 
@@ -28,16 +22,9 @@ fn assert_only_the_middle_is_lost(what: &str, damage: impl Fn(&Path)) {
     for reopen in [false, true] {
         let (texts, dropped, files) = with_damage(reopen, &damage);
         assert_eq!(texts, ["first", "third"], "{what}, reopened: {reopen}");
-        assert_eq!(
-            dropped.get(DropReason::Corrupt).batches,
-            1,
-            "{what}, reopened: {reopen}"
-        );
+        assert_eq!(dropped.get(DropReason::Corrupt).batches, 1, "{what}, reopened: {reopen}");
         assert_eq!(dropped.total().batches, 1, "{what}, reopened: {reopen}");
-        assert_eq!(
-            files, 2,
-            "the damaged file is deleted: {what}, reopened: {reopen}"
-        );
+        assert_eq!(files, 2, "the damaged file is deleted: {what}, reopened: {reopen}");
     }
 }
 
@@ -47,12 +34,7 @@ const MIDDLE_BYTES: usize = 64 + "second".len();
 fn a_record_cut_at_any_length_costs_only_itself() {
     for len in 0..MIDDLE_BYTES {
         assert_only_the_middle_is_lost(&format!("cut at {len}"), |path| {
-            std::fs::OpenOptions::new()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(len as u64)
-                .unwrap();
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len as u64).unwrap();
         });
     }
 }
@@ -72,9 +54,7 @@ fn a_flipped_bit_at_any_position_costs_only_its_record() {
 
 #[test]
 fn a_zeroed_record_costs_only_itself() {
-    assert_only_the_middle_is_lost("zeroed", |path| {
-        std::fs::write(path, [0; MIDDLE_BYTES]).unwrap()
-    });
+    assert_only_the_middle_is_lost("zeroed", |path| std::fs::write(path, [0; MIDDLE_BYTES]).unwrap());
 }
 
 #[test]
@@ -89,12 +69,8 @@ fn bytes_behind_the_end_cost_only_that_record() {
 #[test]
 fn garbage_under_a_records_name_costs_only_that_record() {
     for len in [1, 63, 64, 65, 5000] {
-        let garbage: Vec<u8> = (0..len)
-            .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
-        assert_only_the_middle_is_lost(&format!("{len} bytes"), |path| {
-            std::fs::write(path, &garbage).unwrap()
-        });
+        let garbage: Vec<u8> = (0..len).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        assert_only_the_middle_is_lost(&format!("{len} bytes"), |path| std::fs::write(path, &garbage).unwrap());
     }
 }
 
@@ -110,13 +86,7 @@ fn a_record_under_another_records_name_is_not_sent_twice() {
 fn a_record_that_somebody_deleted_is_counted_and_skipped() {
     let (texts, dropped, _) = with_damage(false, |path| std::fs::remove_file(path).unwrap());
     assert_eq!(texts, ["first", "third"]);
-    assert_eq!(
-        dropped.get(DropReason::Io),
-        Tally {
-            batches: 1,
-            points: 1
-        }
-    );
+    assert_eq!(dropped.get(DropReason::Io), Tally { batches: 1, points: 1 });
 }
 
 #[test]
@@ -170,11 +140,7 @@ fn a_crash_between_writing_and_renaming_leaves_nothing_behind() {
 fn a_leftover_temporary_file_does_not_stop_its_own_number() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open_dir(dir.path());
-    std::fs::write(
-        dir.path().join("00000000000000000001.tmp"),
-        "left by a failed attempt",
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("00000000000000000001.tmp"), "left by a failed attempt").unwrap();
     assert_eq!(store.push(b"first", 1, at(0)).kept, Kept::OnDisk);
     assert_eq!(contents(&mut store, at(1)), ["first"]);
 }
@@ -182,13 +148,7 @@ fn a_leftover_temporary_file_does_not_stop_its_own_number() {
 #[test]
 fn foreign_files_are_left_alone_and_numbers_go_on_after_the_highest_name() {
     let dir = tempfile::tempdir().unwrap();
-    let foreign = [
-        "notes.txt",
-        "7.batch",
-        "00000000000000000009.batch.bak",
-        "18446744073709551615.batch",
-        "x.tmp",
-    ];
+    let foreign = ["notes.txt", "7.batch", "00000000000000000009.batch.bak", "18446744073709551615.batch", "x.tmp"];
     for name in foreign {
         std::fs::write(dir.path().join(name), "not ours").unwrap();
     }

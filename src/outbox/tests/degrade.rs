@@ -12,31 +12,17 @@ fn batches_refused_by_the_disk_wait_in_memory_and_follow_in_order_when_it_works(
         let (mut store, faults) = open_faulty(dir.path(), limits());
         faults.lock().unwrap().write = Some(errno);
         for text in ["1", "2", "3"] {
-            assert_eq!(
-                store.push(text.as_bytes(), 1, at(1)).kept,
-                Kept::InMemory,
-                "{errno}"
-            );
+            assert_eq!(store.push(text.as_bytes(), 1, at(1)).kept, Kept::InMemory, "{errno}");
         }
         assert_eq!(contents(&mut store, at(1)), ["1", "2", "3"]);
-        assert_eq!(
-            store.sync(at(1)),
-            Tally {
-                batches: 3,
-                points: 3
-            },
-            "what an exit would lose"
-        );
+        assert_eq!(store.sync(at(1)), Tally { batches: 3, points: 3 }, "what an exit would lose");
         faults.lock().unwrap().write = None;
         assert_eq!(store.push(b"4", 1, at(LATER)).kept, Kept::OnDisk, "{errno}");
         assert_eq!(records(dir.path()).len(), 4);
         assert_eq!(contents(&mut store, at(LATER)), ["1", "2", "3", "4"]);
         assert_eq!(store.sync(at(LATER)), Tally::default());
         drop(store);
-        assert_eq!(
-            contents(&mut open_dir(dir.path()), at(LATER)),
-            ["1", "2", "3", "4"]
-        );
+        assert_eq!(contents(&mut open_dir(dir.path()), at(LATER)), ["1", "2", "3", "4"]);
     }
 }
 
@@ -48,20 +34,13 @@ fn a_disk_that_fails_again_while_memory_drains_keeps_the_order() {
     faults.lock().unwrap().write = Some(Errno::IO);
     push_all(&mut store, &["1", "2"]);
     // Room for one record more: the lock file is empty, each record takes a block.
-    *faults.lock().unwrap() = Faults {
-        capacity: Some(2 * 4096),
-        remove: Some(Errno::IO),
-        ..Faults::default()
-    };
+    *faults.lock().unwrap() = Faults { capacity: Some(2 * 4096), remove: Some(Errno::IO), ..Faults::default() };
     store.push(b"3", 1, at(LATER));
     assert_eq!(contents(&mut store, at(LATER)).last().unwrap(), "3");
     *faults.lock().unwrap() = Faults::default();
     store.push(b"4", 1, at(2 * LATER));
     let texts = contents(&mut store, at(2 * LATER));
-    assert!(
-        texts.is_sorted() && texts.ends_with(&["2".into(), "3".into(), "4".into()]),
-        "{texts:?}"
-    );
+    assert!(texts.is_sorted() && texts.ends_with(&["2".into(), "3".into(), "4".into()]), "{texts:?}");
 }
 
 #[test]
@@ -71,10 +50,7 @@ fn a_disk_that_refuses_is_not_asked_at_every_push() {
     let before = faults.lock().unwrap().writes;
     faults.lock().unwrap().write = Some(Errno::IO);
     for tenth in 0..6000 {
-        let now = Moment {
-            up: Duration::from_millis(tenth * 100),
-            ..at(0)
-        };
+        let now = Moment { up: Duration::from_millis(tenth * 100), ..at(0) };
         store.push(b"x", 1, now);
     }
     let asked = faults.lock().unwrap().writes - before;
@@ -92,22 +68,12 @@ fn a_full_disk_costs_the_oldest_and_only_as_many_as_the_new_one_needs() {
     assert_eq!(contents(&mut store, at(1)), ["2", "3", "4", "5"]);
     let outcome = store.push(&[b'6'; 5000], 1, at(2));
     assert_eq!((outcome.kept, outcome.dropped), (Kept::OnDisk, 2));
-    assert_eq!(
-        store.dropped().get(DropReason::Io),
-        Tally {
-            batches: 3,
-            points: 3
-        }
-    );
+    assert_eq!(store.dropped().get(DropReason::Io), Tally { batches: 3, points: 3 });
     assert_eq!(store.len(), 3);
     drop(store);
     let mut store = open_dir(dir.path());
     assert_eq!(store.len(), 3);
-    assert_eq!(
-        store.dropped(),
-        DropCounts::default(),
-        "no torn file is left"
-    );
+    assert_eq!(store.dropped(), DropCounts::default(), "no torn file is left");
     assert_eq!(contents(&mut store, at(3)).len(), 3);
 }
 
@@ -120,10 +86,7 @@ fn a_disk_filled_by_others_does_not_cost_the_whole_backlog() {
     let outcome = store.push(b"9", 1, at(1));
     assert_eq!((outcome.kept, outcome.dropped), (Kept::InMemory, 1));
     assert_eq!(store.push(b"10", 1, at(1)).dropped, 0);
-    assert_eq!(
-        contents(&mut store, at(1)),
-        ["2", "3", "4", "5", "6", "7", "8", "9", "10"]
-    );
+    assert_eq!(contents(&mut store, at(1)), ["2", "3", "4", "5", "6", "7", "8", "9", "10"]);
 }
 
 #[test]
@@ -136,30 +99,13 @@ fn memory_for_a_refusing_disk_is_bounded_and_loses_its_oldest() {
     for _ in 0..10 {
         assert_eq!(store.push(&payload, 2, at(1)).kept, Kept::InMemory);
     }
-    assert_eq!(
-        store.len(),
-        1 + 3,
-        "three of a mebibyte and a header fit into four mebibytes"
-    );
-    assert_eq!(
-        store.dropped().get(DropReason::Io),
-        Tally {
-            batches: 7,
-            points: 14
-        }
-    );
+    assert_eq!(store.len(), 1 + 3, "three of a mebibyte and a header fit into four mebibytes");
+    assert_eq!(store.dropped().get(DropReason::Io), Tally { batches: 7, points: 14 });
     assert!(store.bytes() <= 4 << 20);
-    let seqs: Vec<u64> = store
-        .peek(usize::MAX, at(1))
-        .iter()
-        .map(|batch| batch.seq)
-        .collect();
+    let seqs: Vec<u64> = store.peek(usize::MAX, at(1)).iter().map(|batch| batch.seq).collect();
     assert_eq!(seqs, [1, 9, 10, 11]);
     let outcome = store.push(&vec![7; 5 << 20], 2, at(1));
-    assert_eq!(
-        (outcome.kept, outcome.dropped),
-        (Kept::Not(DropReason::Io), 1)
-    );
+    assert_eq!((outcome.kept, outcome.dropped), (Kept::Not(DropReason::Io), 1));
     assert_eq!(store.len(), 4);
 }
 

@@ -25,24 +25,14 @@ fn child_pushes_and_drains_until_killed() {
         writeln!(out, "{what} {n}").unwrap();
         out.flush().unwrap();
     };
-    let first: u64 = std::fs::read_to_string(Path::new(&dir).join("next"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let first: u64 = std::fs::read_to_string(Path::new(&dir).join("next")).unwrap().parse().unwrap();
     say("ready", first);
     for n in first.. {
-        assert_eq!(
-            store.push(text(n).as_bytes(), 1, Moment::now()).kept,
-            Kept::OnDisk
-        );
+        assert_eq!(store.push(text(n).as_bytes(), 1, Moment::now()).kept, Kept::OnDisk);
         say("pushed", n);
         // As the drain does, three of four are sent while the child lives.
         if n % 4 == 3 {
-            let seqs: Vec<u64> = store
-                .peek(3 * text(n).len(), Moment::now())
-                .iter()
-                .map(|batch| batch.seq)
-                .collect();
+            let seqs: Vec<u64> = store.peek(3 * text(n).len(), Moment::now()).iter().map(|batch| batch.seq).collect();
             for seq in seqs {
                 let sent = number(&store.peek(0, Moment::now())[0]);
                 say("sending", sent);
@@ -64,11 +54,7 @@ fn number(batch: &Batch) -> u64 {
 /// One life of a child, killed while it works, or while it opens the store; returns its lines.
 fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "outbox::tests::kill::child_pushes_and_drains_until_killed",
-            "--nocapture",
-        ])
+        .args(["--exact", "outbox::tests::kill::child_pushes_and_drains_until_killed", "--nocapture"])
         .env(DIR_VARIABLE, dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -77,9 +63,7 @@ fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
     let mut said = Vec::new();
     let mut take = |line: &str| {
         let mut words = line.split_whitespace();
-        if let (Some(what), Some(Ok(n)), None) =
-            (words.next(), words.next().map(str::parse), words.next())
-        {
+        if let (Some(what), Some(Ok(n)), None) = (words.next(), words.next().map(str::parse), words.next()) {
             said.push((what.to_string(), n));
         }
     };
@@ -87,10 +71,7 @@ fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
     let mut line = String::new();
     while !while_opening && !line.contains("ready") {
         line.clear();
-        assert!(
-            lines.read_line(&mut line).unwrap() > 0,
-            "the child ended by itself"
-        );
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the child ended by itself");
     }
     std::thread::sleep(Duration::from_micros(fastrand::u64(0..25_000)));
     child.kill().unwrap();
@@ -111,62 +92,29 @@ fn acknowledged_batches_survive_kill_9() {
     for round in 0..ROUNDS {
         std::fs::write(dir.path().join("next"), next.to_string()).unwrap();
         let said = one_life(dir.path(), round % 8 == 7);
-        let all = |what: &str| {
-            said.iter()
-                .filter(|(word, _)| word == what)
-                .map(|(_, n)| *n)
-                .collect::<Vec<u64>>()
-        };
+        let all = |what: &str| said.iter().filter(|(word, _)| word == what).map(|(_, n)| *n).collect::<Vec<u64>>();
         let (pushed, sending, sent) = (all("pushed"), all("sending"), all("sent"));
         pushed_in_all += pushed.len();
         left_temporary += std::fs::read_dir(dir.path())
             .unwrap()
-            .filter(|entry| {
-                entry
-                    .as_ref()
-                    .unwrap()
-                    .path()
-                    .extension()
-                    .is_some_and(|suffix| suffix == "tmp")
-            })
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "tmp"))
             .count();
 
         let mut store = open_dir(dir.path());
         let found: Vec<u64> = store.peek(usize::MAX, at(1)).iter().map(number).collect();
-        assert_eq!(
-            store.dropped(),
-            DropCounts::default(),
-            "round {round}: nothing is torn"
-        );
-        assert!(
-            found.is_sorted_by(|a, b| a < b),
-            "round {round}: order, and each once: {found:?}"
-        );
+        assert_eq!(store.dropped(), DropCounts::default(), "round {round}: nothing is torn");
+        assert!(found.is_sorted_by(|a, b| a < b), "round {round}: order, and each once: {found:?}");
         expected.extend(&pushed);
         expected.retain(|n| !sending.contains(n));
-        assert!(
-            expected.iter().all(|n| found.contains(n)),
-            "round {round}: {found:?} lacks some of {expected:?}"
-        );
-        assert!(
-            sent.iter().all(|n| !found.contains(n)),
-            "round {round}: {found:?} has some of {sent:?} again"
-        );
+        assert!(expected.iter().all(|n| found.contains(n)), "round {round}: {found:?} lacks some of {expected:?}");
+        assert!(sent.iter().all(|n| !found.contains(n)), "round {round}: {found:?} has some of {sent:?} again");
         // Beyond what was acknowledged there may be the one being pushed and the one being removed, no more.
         assert!(found.len() <= expected.len() + 2, "round {round}");
-        next = found
-            .iter()
-            .chain(&pushed)
-            .max()
-            .map_or(next, |last| last + 1);
+        next = found.iter().chain(&pushed).max().map_or(next, |last| last + 1);
 
         // Half of the rounds start from what is left, to test a backlog; the others start anew.
         if round % 2 == 1 {
-            let seqs: Vec<u64> = store
-                .peek(usize::MAX, at(1))
-                .iter()
-                .map(|batch| batch.seq)
-                .collect();
+            let seqs: Vec<u64> = store.peek(usize::MAX, at(1)).iter().map(|batch| batch.seq).collect();
             store.remove(&seqs);
         }
         expected = store.peek(usize::MAX, at(1)).iter().map(number).collect();
@@ -175,7 +123,5 @@ fn acknowledged_batches_survive_kill_9() {
         pushed_in_all > ROUNDS as usize,
         "{pushed_in_all} pushes in all: the kills came too early to test anything"
     );
-    eprintln!(
-        "{ROUNDS} kills, {pushed_in_all} acknowledged batches, {left_temporary} temporary files left"
-    );
+    eprintln!("{ROUNDS} kills, {pushed_in_all} acknowledged batches, {left_temporary} temporary files left");
 }

@@ -29,11 +29,7 @@ fn lines_of(run: impl FnOnce()) -> Vec<String> {
         .finish();
     tracing::subscriber::with_default(subscriber, run);
     let bytes = log.0.lock().unwrap().clone();
-    String::from_utf8(bytes)
-        .unwrap()
-        .lines()
-        .map(|line| line.trim().to_string())
-        .collect()
+    String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_string()).collect()
 }
 
 #[test]
@@ -51,15 +47,9 @@ fn a_refusing_disk_is_one_warning_and_one_info_line() {
         }
     });
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert!(
-        lines[0].starts_with("WARN") && lines[0].contains("Read-only file system"),
-        "{lines:#?}"
-    );
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("Read-only file system"), "{lines:#?}");
     assert!(lines[0].contains(&dir.path().display().to_string()));
-    assert!(
-        lines[1].starts_with("INFO") && lines[1].contains("1000 of them from memory"),
-        "{lines:#?}"
-    );
+    assert!(lines[1].starts_with("INFO") && lines[1].contains("1000 of them from memory"), "{lines:#?}");
 }
 
 #[test]
@@ -82,32 +72,19 @@ fn recovery_is_one_line_an_error_where_something_is_lost() {
     let lines = lines_of(|| drop(open_dir(dir.path())));
     assert_eq!(
         lines,
-        [format!(
-            "INFO outbox directory {}: 3 batches of an earlier run wait to be sent",
-            dir.path().display()
-        )]
+        [format!("INFO outbox directory {}: 3 batches of an earlier run wait to be sent", dir.path().display())]
     );
     std::fs::write(&records(dir.path())[0], "").unwrap();
     let lines = lines_of(|| drop(open_dir(dir.path())));
     assert_eq!(lines.len(), 1);
-    assert!(
-        lines[0].starts_with("ERROR") && lines[0].contains("1 batches lost (1 damaged"),
-        "{lines:#?}"
-    );
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("1 batches lost (1 damaged"), "{lines:#?}");
     assert!(lines[0].ends_with("2 wait to be sent"), "{lines:#?}");
 }
 
 #[test]
 fn a_directory_that_cannot_be_used_is_one_warning_that_names_it() {
-    let config = OutboxConfig {
-        dir: Some("/proc/no-such-outbox".into()),
-        max_bytes: 1,
-        max_age: HOUR,
-    };
+    let config = OutboxConfig { dir: Some("/proc/no-such-outbox".into()), max_bytes: 1, max_age: HOUR };
     let lines = lines_of(|| drop(crate::outbox::open(&config, BOOT, at(0))));
     assert_eq!(lines.len(), 1);
-    assert!(
-        lines[0].starts_with("WARN") && lines[0].contains("/proc/no-such-outbox"),
-        "{lines:#?}"
-    );
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("/proc/no-such-outbox"), "{lines:#?}");
 }

@@ -29,17 +29,11 @@ const BOOT: u128 = 0xB007;
 /// A moment `secs` after the boot, with a wall clock that agrees.
 fn at(secs: u64) -> Moment {
     let up = Duration::from_secs(secs);
-    Moment {
-        wall: UNIX_EPOCH + TODAY + up,
-        up,
-    }
+    Moment { wall: UNIX_EPOCH + TODAY + up, up }
 }
 
 fn limits() -> Limits {
-    Limits {
-        max_bytes: DISK_MAX_BYTES,
-        max_age: 24 * HOUR,
-    }
+    Limits { max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR }
 }
 
 fn open_dir(dir: &Path) -> DiskStore {
@@ -49,10 +43,7 @@ fn open_dir(dir: &Path) -> DiskStore {
 fn open_faulty(dir: &Path, limits: Limits) -> (DiskStore<FaultyFs>, Arc<Mutex<Faults>>) {
     let fs = FaultyFs::default();
     let faults = fs.0.clone();
-    (
-        DiskStore::open_with(fs, dir, limits, BOOT, at(0)).unwrap(),
-        faults,
-    )
+    (DiskStore::open_with(fs, dir, limits, BOOT, at(0)).unwrap(), faults)
 }
 
 /// The files of records, in order.
@@ -68,11 +59,7 @@ fn records(dir: &Path) -> Vec<PathBuf> {
 
 /// Everything that waits, as text, without taking it.
 fn contents(store: &mut dyn Store, now: Moment) -> Vec<String> {
-    store
-        .peek(usize::MAX, now)
-        .iter()
-        .map(|batch| String::from_utf8(batch.payload.to_vec()).unwrap())
-        .collect()
+    store.peek(usize::MAX, now).iter().map(|batch| String::from_utf8(batch.payload.to_vec()).unwrap()).collect()
 }
 
 fn push_all(store: &mut dyn Store, texts: &[&str]) {
@@ -114,14 +101,7 @@ impl Fs for FaultyFs {
         if let Some(capacity) = faults.capacity {
             let used: u64 = std::fs::read_dir(path.parent().unwrap())
                 .unwrap()
-                .map(|entry| {
-                    entry
-                        .unwrap()
-                        .metadata()
-                        .unwrap()
-                        .size()
-                        .next_multiple_of(4096)
-                })
+                .map(|entry| entry.unwrap().metadata().unwrap().size().next_multiple_of(4096))
                 .sum();
             if used + (bytes.len() as u64).next_multiple_of(4096) > capacity {
                 std::fs::write(path, &bytes[..bytes.len() / 2])?;

@@ -47,10 +47,7 @@ fn lost(store: &dyn Store) -> u64 {
 /// Runs the calls. The model holds what was pushed and not yet removed; the store may have dropped some of it, and must
 /// have counted exactly those.
 fn run(calls: Vec<Call>, dir: &Path, faulty: bool) -> Result<(), TestCaseError> {
-    let limits = Limits {
-        max_bytes: MAX_BYTES,
-        ..limits()
-    };
+    let limits = Limits { max_bytes: MAX_BYTES, ..limits() };
     let (mut store, mut faults) = open_faulty(dir, limits);
     let mut model: VecDeque<Vec<u8>> = VecDeque::new();
     let (mut pushed, mut secs, mut gone) = (0, 0, 0);
@@ -72,11 +69,7 @@ fn run(calls: Vec<Call>, dir: &Path, faulty: bool) -> Result<(), TestCaseError> 
                 model.retain(|payload| sent.iter().all(|batch| batch.payload != payload));
             }
             Call::Refuse => {
-                let seqs: Vec<u64> = store
-                    .peek(0, at(secs))
-                    .iter()
-                    .map(|batch| batch.seq)
-                    .collect();
+                let seqs: Vec<u64> = store.peek(0, at(secs)).iter().map(|batch| batch.seq).collect();
                 store.refuse(&seqs);
             }
             Call::Reopen => {
@@ -88,26 +81,11 @@ fn run(calls: Vec<Call>, dir: &Path, faulty: bool) -> Result<(), TestCaseError> 
             }
             Call::Disk(kind) if faulty => {
                 *faults.lock().unwrap() = match kind {
-                    Some(0) => Faults {
-                        write: Some(Errno::IO),
-                        ..Faults::default()
-                    },
-                    Some(1) => Faults {
-                        rename: Some(Errno::ROFS),
-                        ..Faults::default()
-                    },
-                    Some(2) => Faults {
-                        sync_dir: Some(Errno::IO),
-                        ..Faults::default()
-                    },
-                    Some(3) => Faults {
-                        capacity: Some(2 * 4096),
-                        ..Faults::default()
-                    },
-                    Some(_) => Faults {
-                        capacity: Some(0),
-                        ..Faults::default()
-                    },
+                    Some(0) => Faults { write: Some(Errno::IO), ..Faults::default() },
+                    Some(1) => Faults { rename: Some(Errno::ROFS), ..Faults::default() },
+                    Some(2) => Faults { sync_dir: Some(Errno::IO), ..Faults::default() },
+                    Some(3) => Faults { capacity: Some(2 * 4096), ..Faults::default() },
+                    Some(_) => Faults { capacity: Some(0), ..Faults::default() },
                     None => Faults::default(),
                 };
             }
@@ -119,23 +97,10 @@ fn run(calls: Vec<Call>, dir: &Path, faulty: bool) -> Result<(), TestCaseError> 
         prop_assert_eq!(waiting.len(), store.len());
         prop_assert!(waiting.is_sorted_by(|a, b| a.seq < b.seq));
         let mut rest = model.iter();
-        prop_assert!(
-            waiting
-                .iter()
-                .all(|batch| rest.any(|payload| batch.payload == payload))
-        );
-        prop_assert_eq!(
-            model.len() as u64,
-            waiting.len() as u64 + gone + lost(&store)
-        );
+        prop_assert!(waiting.iter().all(|batch| rest.any(|payload| batch.payload == payload)));
+        prop_assert_eq!(model.len() as u64, waiting.len() as u64 + gone + lost(&store));
         prop_assert!(store.bytes() <= MAX_BYTES);
-        prop_assert_eq!(
-            store.bytes(),
-            waiting
-                .iter()
-                .map(|batch| 64 + batch.payload.len() as u64)
-                .sum::<u64>()
-        );
+        prop_assert_eq!(store.bytes(), waiting.iter().map(|batch| 64 + batch.payload.len() as u64).sum::<u64>());
         if !faulty {
             prop_assert_eq!(store.dropped().get(DropReason::Io), Tally::default());
             prop_assert_eq!(records(dir).len(), waiting.len());

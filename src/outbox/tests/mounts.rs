@@ -19,19 +19,12 @@ fn inside_mount(test: &str) -> Option<PathBuf> {
         .args(["-Urm", "sh", "-c", script])
         .arg(dir.path())
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("outbox::tests::mounts::{test}"),
-            "--nocapture",
-        ])
+        .args(["--exact", &format!("outbox::tests::mounts::{test}"), "--nocapture"])
         .env(DIR_VARIABLE, dir.path())
         .output();
     match output {
         Ok(output) if output.status.success() => {
-            assert!(
-                String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-                "the child ran no test"
-            );
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran no test");
         }
         Ok(output) if output.status.code() == Some(101) => {
             panic!("in the mount:\n{}", String::from_utf8_lossy(&output.stderr));
@@ -48,18 +41,10 @@ fn a_really_full_disk_keeps_the_newest_and_nothing_torn() {
     };
     let mut store = open_dir(&dir);
     for n in 1..=40u8 {
-        assert_eq!(
-            store.push(&[n; 9000], 1, at(0)).kept,
-            Kept::OnDisk,
-            "batch {n}"
-        );
+        assert_eq!(store.push(&[n; 9000], 1, at(0)).kept, Kept::OnDisk, "batch {n}");
     }
     // 64 KiB are 16 pages; a record of 9,064 bytes takes three.
-    let waiting: Vec<u8> = store
-        .peek(usize::MAX, at(0))
-        .iter()
-        .map(|batch| batch.payload[0])
-        .collect();
+    let waiting: Vec<u8> = store.peek(usize::MAX, at(0)).iter().map(|batch| batch.payload[0]).collect();
     assert_eq!(waiting, [36, 37, 38, 39, 40]);
     assert_eq!(store.dropped().total(), store.dropped().get(DropReason::Io));
     assert_eq!(store.dropped().total().batches, 35);
@@ -73,11 +58,7 @@ fn a_really_full_disk_keeps_the_newest_and_nothing_torn() {
     assert_eq!(store.push(&[42; 30000], 1, at(0)).kept, Kept::OnDisk);
     drop(store);
     let mut store = open_dir(&dir);
-    let waiting: Vec<u8> = store
-        .peek(usize::MAX, at(0))
-        .iter()
-        .map(|batch| batch.payload[0])
-        .collect();
+    let waiting: Vec<u8> = store.peek(usize::MAX, at(0)).iter().map(|batch| batch.payload[0]).collect();
     assert_eq!(waiting, [40, 41, 42]);
     assert_eq!(store.dropped(), DropCounts::default());
 }
@@ -89,33 +70,18 @@ fn a_disk_that_turns_read_only_holds_batches_in_memory_and_cannot_be_opened() {
         return;
     };
     let remount = |how: &str| {
-        let status = Command::new("mount")
-            .args(["-o", how])
-            .arg(&dir)
-            .status()
-            .unwrap();
+        let status = Command::new("mount").args(["-o", how]).arg(&dir).status().unwrap();
         assert!(status.success(), "{how}");
     };
     push_all(&mut open_dir(&dir), &["1"]);
     remount("remount,ro");
     let error = DiskStore::open(&dir, limits(), BOOT, at(0)).unwrap_err();
-    assert!(
-        matches!(error.fault, OpenFault::NotWritable(_)),
-        "{error:?}"
-    );
-    assert!(
-        error.to_string().contains("Read-only file system"),
-        "{error}"
-    );
+    assert!(matches!(error.fault, OpenFault::NotWritable(_)), "{error:?}");
+    assert!(error.to_string().contains("Read-only file system"), "{error}");
     remount("remount,rw");
     let mut store = open_dir(&dir);
     // Nothing is open for writing but the lock: so the remount needs it closed, and a read-only bind does not.
-    let bind = Command::new("mount")
-        .args(["--bind"])
-        .arg(&dir)
-        .arg(&dir)
-        .status()
-        .unwrap();
+    let bind = Command::new("mount").args(["--bind"]).arg(&dir).arg(&dir).status().unwrap();
     assert!(bind.success());
     remount("remount,bind,ro");
     assert_eq!(store.push(b"2", 1, at(1)).kept, Kept::InMemory);

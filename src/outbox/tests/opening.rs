@@ -31,18 +31,10 @@ fn two_agents_on_one_directory_are_told_and_the_first_keeps_it() {
 fn a_directory_in_use_falls_back_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open_dir(dir.path());
-    let config = OutboxConfig {
-        dir: Some(dir.path().into()),
-        max_bytes: DISK_MAX_BYTES,
-        max_age: 24 * HOUR,
-    };
+    let config = OutboxConfig { dir: Some(dir.path().into()), max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR };
     let mut second = crate::outbox::open(&config, BOOT, at(0));
     assert_eq!(second.push(b"x", 1, at(0)).kept, Kept::InMemory);
-    assert_eq!(
-        second.push(&vec![0; 5 << 20], 1, at(0)).kept,
-        Kept::Not(DropReason::Size),
-        "with memory's bound"
-    );
+    assert_eq!(second.push(&vec![0; 5 << 20], 1, at(0)).kept, Kept::Not(DropReason::Size), "with memory's bound");
 }
 
 #[test]
@@ -50,17 +42,12 @@ fn a_path_that_cannot_become_a_directory_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    for path in [
-        file.join("outbox"),
-        file.clone(),
-        PathBuf::from("/proc/no-such-outbox"),
-    ] {
+    for path in [file.join("outbox"), file.clone(), PathBuf::from("/proc/no-such-outbox")] {
         let error = open_error(&path);
         assert!(matches!(error.fault, OpenFault::NotCreated(_)), "{error:?}");
         let text = error.to_string();
         assert!(
-            text.contains(&path.display().to_string())
-                && text.contains("create it for the agent's user"),
+            text.contains(&path.display().to_string()) && text.contains("create it for the agent's user"),
             "{text}"
         );
         assert!(!text.contains('\n'));
@@ -75,8 +62,7 @@ fn a_read_only_directory_is_named_with_what_to_do() {
     let error = DiskStore::open_with(fs, dir.path(), limits(), BOOT, at(0)).unwrap_err();
     assert!(matches!(error.fault, OpenFault::NotWritable(_)));
     assert!(
-        error.to_string().contains("cannot be written")
-            && error.to_string().contains("or name another"),
+        error.to_string().contains("cannot be written") && error.to_string().contains("or name another"),
         "{error}"
     );
 }
@@ -88,10 +74,7 @@ fn a_directory_without_permission_is_named() {
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o500)).unwrap();
-    assert!(matches!(
-        open_error(dir.path()).fault,
-        OpenFault::NotWritable(_)
-    ));
+    assert!(matches!(open_error(dir.path()).fault, OpenFault::NotWritable(_)));
 }
 
 #[test]
@@ -114,11 +97,7 @@ fn the_directory_and_its_files_are_the_users_own() {
     for entry in std::fs::read_dir(&outbox).unwrap() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }
-    assert_eq!(
-        std::fs::read_dir(&outbox).unwrap().count(),
-        2,
-        "the lock and one record, nothing else"
-    );
+    assert_eq!(std::fs::read_dir(&outbox).unwrap().count(), 2, "the lock and one record, nothing else");
 }
 
 #[test]

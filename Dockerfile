@@ -1,0 +1,21 @@
+# A static binary on nothing: no shell, no package manager, no root. Without a registry to pull the builder from,
+# packaging/container/build makes the same image around a binary that was built on the host.
+FROM rust:1.95-bookworm AS build
+# The commit for --version, since .git stays outside: --build-arg HEKA_COMMIT=$(git rev-parse HEAD).
+ARG HEKA_COMMIT
+WORKDIR /src
+COPY . .
+# With --target, the flags are for the program alone and not for the build scripts and macros of this machine.
+RUN target=$(rustc -vV | sed -n 's/^host: //p') \
+ && HEKA_COMMIT="$HEKA_COMMIT" RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+ && mkdir -p /image/etc/ssl/certs /state \
+ && cp "target/$target/release/heka-insights-agent" /image/ \
+ && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
+
+# From here on as in packaging/container/Dockerfile.
+FROM scratch
+COPY --from=build /image/ /
+# The outbox, where one is asked for: --outbox-dir, HEKA_OUTBOX_DIR. A volume takes over its owner.
+COPY --from=build --chown=65534:65534 /state/ /var/lib/heka-insights-agent/
+USER 65534:65534
+ENTRYPOINT ["/heka-insights-agent"]

@@ -1,0 +1,39 @@
+//! Tells the program which commit it was built from, where that can be known: `HEKA_COMMIT` for builds without the
+//! repository (a container's), the checkout's own git, or the record that `cargo package` leaves in a crate.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=HEKA_COMMIT");
+    let given = std::env::var("HEKA_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = given.or_else(from_git).or_else(from_package).unwrap_or_default();
+    let short = commit.get(..12).unwrap_or(&commit);
+    println!("cargo::rustc-env=HEKA_COMMIT={}", if short.is_empty() { "unknown" } else { short });
+    println!("cargo::rustc-env=HEKA_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+}
+
+fn from_git() -> Option<String> {
+    // Unpacked inside another project's checkout, the crate must not show that project's commit.
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    if Path::new(&top).canonicalize().ok()? != Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().ok()? {
+        return None;
+    }
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    if Path::new(&log).exists() {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "HEAD"])
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+fn from_package() -> Option<String> {
+    let record = std::fs::read_to_string(".cargo_vcs_info.json").ok()?;
+    let (_, after) = record.split_once("\"sha1\": \"")?;
+    Some(after.split('"').next()?.to_owned())
+}

@@ -1,0 +1,501 @@
+//! How full the host's file systems are, from `mountinfo` of its first process and statvfs.
+//!
+//! [`crate::mounts`] says which are reported, [`crate::space`] asks them without waiting for one that hangs. What a
+//! mount point leads to is compared with `mountinfo`: without the host's root, a container finds something else there.
+//!
+//! Datasets of one ZFS pool share what is free in it: each reports the same bytes.
+
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::{Collector, Context, Family, Observer, Options};
+use crate::host::{Host, Reader, Source};
+use crate::mounts::{self, Mount};
+use crate::naming::Detail::{Basic, Detailed};
+use crate::naming::Kind::{Gauge, UpDownCounter};
+use crate::naming::Number::{Double, Int};
+use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::parse::text;
+use crate::space::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
+
+/// The family's entry in the list.
+pub const FAMILY: Family =
+    Family { name: "filesystem", metrics: METRICS, new: |context| Box::new(Filesystem::new(context)) };
+
+const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
+const MODE: Attribute = Attribute { key: Names("system.filesystem.mode", "mode"), values: &[RW, RO] };
+const MOUNTPOINT: Attribute = Attribute { key: Names("system.filesystem.mountpoint", "mountpoint"), values: &[] };
+const TYPE: Attribute = Attribute { key: Names("system.filesystem.type", "type"), values: &[] };
+const STATE: Attribute = Attribute { key: Names("system.filesystem.state", "state"), values: &[USED, FREE, RESERVED] };
+
+const RW: Names = Names::both("rw");
+const RO: Names = Names::both("ro");
+const USED: Names = Names::both("used");
+const FREE: Names = Names::both("free");
+const RESERVED: Names = Names::both("reserved");
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("usage", UpDownCounter, Int,
+        "Bytes of the file system in each state; reserved is free for root only, and the states add up to the limit",
+        "statvfs(3): (f_blocks - f_bfree, f_bavail, f_bfree - f_bavail) * f_frsize")
+        .semconv("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
+        .hostmetrics("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+    Metric::new("utilization", Gauge, Double,
+        "Each state's share of the limit; in hostmetrics one value, used / (used + free)",
+        "statvfs(3)")
+        .semconv("system.filesystem.utilization", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
+        .hostmetrics("system.filesystem.utilization", "1", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
+    Metric::new("limit", UpDownCounter, Int,
+        "Capacity of the file system",
+        "statvfs(3): f_blocks * f_frsize")
+        .semconv("system.filesystem.limit", "By", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
+    Metric::new("inodes.usage", UpDownCounter, Int,
+        "Inodes in each state; no semantic convention yet",
+        "statvfs(3): f_files - f_ffree, f_ffree")
+        .semconv("system.filesystem.inodes.usage", "{inode}", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
+        .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+];
+
+/// The attributes of one file system's series.
+struct Series {
+    /// Used, free, reserved.
+    states: [Attributes; 3],
+    whole: Attributes,
+}
+
+impl Series {
+    fn new(naming: Naming, mount: &Mount, device: &str) -> Self {
+        let with = |state: Option<Names>| {
+            let text = |value: &str| AttributeValue::Text(value.into());
+            let mut pairs = vec![
+                (&DEVICE, text(device)),
+                (&MODE, AttributeValue::Word(if mount.read_only { RO } else { RW })),
+                (&MOUNTPOINT, text(&crate::parse::text(&mount.point))),
+                (&TYPE, text(&crate::parse::text(&mount.fs_type))),
+            ];
+            pairs.extend(state.map(|state| (&STATE, AttributeValue::Word(state))));
+            attributes(naming, &pairs)
+        };
+        Self { states: [USED, FREE, RESERVED].map(|state| with(Some(state))), whole: with(None) }
+    }
+}
+
+/// A file system that is reported.
+struct Volume {
+    mount: Mount,
+    series: Series,
+    /// `None` while it cannot be asked.
+    space: Option<Space>,
+    /// Whether it was said that it cannot be asked.
+    reported: bool,
+}
+
+struct Filesystem {
+    options: Options,
+    host: Host,
+    source: Source,
+    /// Whether `source` tells the mounts as this process sees them, and not as the host does.
+    own_view: bool,
+    /// The file as it was last: mounts hardly ever change.
+    mountinfo: Vec<u8>,
+    volumes: Vec<Volume>,
+    /// What to ask, in the order of `volumes`.
+    targets: Vec<Target>,
+    prober: Prober,
+    elsewhere_reported: bool,
+}
+
+impl Filesystem {
+    fn new(context: &Context) -> Self {
+        let host = &context.host;
+        let file = host.of_first_process(
+            "mountinfo",
+            "self/mountinfo",
+            "the file systems are those that this process sees, in a container with --root-path the host's below it",
+        );
+        Self {
+            options: context.options.clone(),
+            own_view: file == host.proc("self/mountinfo"),
+            source: Source::new(file, "is this a Linux /proc?"),
+            mountinfo: Vec::new(),
+            volumes: Vec::new(),
+            targets: Vec::new(),
+            prober: Prober::new(host.calls.space),
+            elsewhere_reported: false,
+            host: host.clone(),
+        }
+    }
+
+    fn choose(&mut self) {
+        let root = Path::new(if self.own_view { self.host.root() } else { Path::new("/") });
+        let mounts = mounts::parse(&self.mountinfo).filter_map(|mount| mount.seen_from(root));
+        let mut known = std::mem::take(&mut self.volumes);
+        for mount in mounts::choose(mounts, &self.options.filesystems) {
+            let same = known.iter().position(|volume| volume.mount == mount).map(|place| known.swap_remove(place));
+            self.volumes.push(same.unwrap_or_else(|| {
+                let naming = self.options.naming;
+                let series = Series::new(naming, &mount, &device_label(naming, &self.host, &mount));
+                Volume { mount, series, space: None, reported: false }
+            }));
+        }
+        let target = |volume: &Volume| Target {
+            path: volume.mount.path(self.host.root()).into(),
+            device: volume.mount.device,
+            local: volume.mount.is_disk_backed(),
+        };
+        self.targets = self.volumes.iter().map(target).collect();
+    }
+
+    fn settle(&mut self, reader: &mut Reader, outcomes: Vec<Outcome>) {
+        let mut elsewhere = 0;
+        for (volume, outcome) in self.volumes.iter_mut().zip(outcomes) {
+            volume.space = None;
+            let trouble = match outcome {
+                Outcome::Reading(reading) if !is_at(&volume.mount, &reading) => {
+                    elsewhere += 1;
+                    continue;
+                }
+                Outcome::Reading(reading) => {
+                    if std::mem::take(&mut volume.reported) {
+                        info!("the file system at {} answers again", text(&volume.mount.point));
+                    }
+                    volume.space = Some(reading.space).filter(|space| space.limit > 0);
+                    continue;
+                }
+                Outcome::StillHangs => continue,
+                Outcome::Failed(error) if is_normal(&error) => continue,
+                Outcome::Failed(error) => error.to_string(),
+                Outcome::Hangs => format!("no answer within {EACH:?}; it is asked again every {RETRY:?}"),
+            };
+            reader.fail();
+            if !std::mem::replace(&mut volume.reported, true) {
+                warn!("the file system at {} is left out: {trouble}", text(&volume.mount.point));
+            }
+        }
+        if elsewhere > 0 && !std::mem::replace(&mut self.elsewhere_reported, true) {
+            info!(
+                "{elsewhere} file systems of {} are not what is at their mount points below {} and are left out: in a container, mount the host's root and give --root-path",
+                self.source.path().display(),
+                self.host.root().display()
+            );
+        }
+    }
+
+    fn each(&self, mut report: impl FnMut(&Space, &Series)) {
+        for volume in &self.volumes {
+            if let Some(space) = &volume.space {
+                report(space, &volume.series);
+            }
+        }
+    }
+}
+
+/// Whether what answered is what `mountinfo` means. An anonymous device number is not compared: btrfs gives each
+/// subvolume one of its own.
+fn is_at(mount: &Mount, reading: &Reading) -> bool {
+    let anonymous = mount.device.0 == 0 && reading.device.0 == 0;
+    anonymous || mount.device == reading.device
+}
+
+/// A mount that went away since `mountinfo` was read, or a recorded host.
+fn is_normal(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, Unsupported};
+    matches!(error.kind(), NotFound | NotADirectory | Unsupported)
+}
+
+/// What the file system was mounted from. `/dev/root` is no device but the kernel's word for what it booted from;
+/// hostmetrics has `/dev/dm-0` for what is mounted from `/dev/mapper/vg0-root`.
+fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
+    let source = text(&mount.source);
+    let (major, minor) = mount.device;
+    let is_mapped = naming == Naming::Hostmetrics && source.starts_with("/dev/mapper/");
+    if is_mapped || source == "/dev/root" {
+        let target = |link: PathBuf| Some(std::fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned());
+        let mapped = is_mapped.then(|| target(host.root().join(source.trim_start_matches('/')))).flatten();
+        let name = mapped.or_else(|| target(host.sys("dev/block").join(format!("{major}:{minor}"))));
+        return name.map_or(source, |name| format!("/dev/{name}"));
+    }
+    if source.is_empty() { format!("{major}:{minor}") } else { source }
+}
+
+impl Collector for Filesystem {
+    fn read(&mut self, reader: &mut Reader) {
+        let Some(bytes) = reader.read(&mut self.source) else {
+            self.volumes.iter_mut().for_each(|volume| volume.space = None);
+            return;
+        };
+        if bytes != self.mountinfo {
+            self.mountinfo = bytes.to_vec();
+            self.choose();
+        }
+        let outcomes = self.prober.ask(&self.targets);
+        self.settle(reader, outcomes);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let hostmetrics = self.options.naming == Naming::Hostmetrics;
+        match metric.id {
+            "usage" => self.each(|space, series| {
+                for (bytes, series) in states(space).into_iter().zip(&series.states) {
+                    out.int(bytes, series);
+                }
+            }),
+            "utilization" if hostmetrics => {
+                self.each(|space, series| {
+                    out.float(share(space.used, space.used.saturating_add(space.free)), &series.whole)
+                });
+            }
+            "utilization" => self.each(|space, series| {
+                for (bytes, series) in states(space).into_iter().zip(&series.states) {
+                    out.float(share(bytes, space.limit), series);
+                }
+            }),
+            "limit" => self.each(|space, series| out.int(space.limit, &series.whole)),
+            // Where inodes are made as they are needed there is no number of them; hostmetrics sends 0 of 0.
+            "inodes.usage" => self.each(|space, series| {
+                if space.files > 0 || hostmetrics {
+                    let values = [space.files.saturating_sub(space.files_free), space.files_free];
+                    values.into_iter().zip(&series.states).for_each(|(value, series)| out.int(value, series));
+                }
+            }),
+            _ => {}
+        }
+    }
+}
+
+fn states(space: &Space) -> [u64; 3] {
+    [space.used, space.free, space.reserved]
+}
+
+/// A share of nothing is not a number, and is not sent.
+#[allow(clippy::cast_precision_loss)] // a ratio
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::Filter;
+    use super::super::testing::{Host as TestHost, series};
+    use super::*;
+    use std::io;
+    use std::sync::mpsc::channel;
+    use std::sync::{Arc, Mutex};
+
+    /// 1,000 blocks of 4 KiB, of which 300 are unused and 250 for everyone; 64 inodes.
+    fn space() -> Space {
+        Space::new(4_096, 1_000, 300, 250, 64, 60)
+    }
+
+    fn filesystem(
+        host: &TestHost,
+        options: Options,
+        ask: impl Fn(&Path) -> io::Result<Reading> + Send + Sync + 'static,
+    ) -> Filesystem {
+        let mut filesystem = Filesystem::new(&host.context(options));
+        filesystem.prober = Prober::new(ask);
+        filesystem
+    }
+
+    fn answering(device: (u32, u32)) -> impl Fn(&Path) -> io::Result<Reading> + Send + Sync {
+        move |_| Ok(Reading { device, space: space() })
+    }
+
+    fn with_mounts(mountinfo: &str) -> TestHost {
+        let host = TestHost::empty();
+        host.write("proc/1/mountinfo", mountinfo);
+        host
+    }
+
+    const ROOT: &str = "28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n";
+
+    #[test]
+    fn a_file_system_reports_its_bytes_its_shares_and_its_inodes() {
+        let host = with_mounts(ROOT);
+        let mut filesystem = filesystem(&host, Options::default(), answering((8, 1)));
+        assert_eq!(host.read(&mut filesystem), 0);
+        let states = |values: [&str; 3]| {
+            ["used", "free", "reserved"]
+                .map(|state| {
+                    format!("system.device=/dev/sda1 system.filesystem.mode=rw system.filesystem.mountpoint=/ system.filesystem.state={state} system.filesystem.type=ext4 ")
+                })
+                .into_iter()
+                .zip(values)
+                .map(|(series, value)| series + value)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(series(&filesystem, METRICS, "usage"), states(["2867200", "1024000", "204800"]));
+        assert_eq!(series(&filesystem, METRICS, "utilization"), states(["0.7", "0.25", "0.05"]));
+        assert_eq!(series(&filesystem, METRICS, "inodes.usage"), states(["4", "60", ""])[..2]);
+        assert_eq!(
+            series(&filesystem, METRICS, "limit"),
+            [
+                "system.device=/dev/sda1 system.filesystem.mode=rw system.filesystem.mountpoint=/ system.filesystem.type=ext4 4096000"
+            ]
+        );
+    }
+
+    #[test]
+    fn hostmetrics_has_one_utilization_without_what_is_reserved() {
+        let host = with_mounts(&ROOT.replace("rw,relatime", "ro"));
+        let options = Options { naming: Naming::Hostmetrics, ..Options::default() };
+        let mut filesystem = filesystem(&host, options, answering((8, 1)));
+        host.read(&mut filesystem);
+        let utilization = series(&filesystem, METRICS, "utilization");
+        let share: f64 = utilization[0].rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!((utilization.len(), share), (1, 700.0 / 950.0));
+        assert!(utilization[0].starts_with("device=/dev/sda1 mode=ro mountpoint=/ type=ext4 "));
+    }
+
+    #[test]
+    fn inodes_that_are_made_as_they_are_needed_have_no_number() {
+        let host = with_mounts("1 0 0:9 / / rw - btrfs /dev/sda1 rw,subvol=/\n");
+        let ask = |_: &Path| Ok(Reading { device: (0, 44), space: Space::new(4_096, 10, 5, 5, 0, 0) });
+        let inodes = |naming| {
+            let mut filesystem = filesystem(&host, Options { naming, ..Options::default() }, ask);
+            host.read(&mut filesystem);
+            series(&filesystem, METRICS, "inodes.usage").len()
+        };
+        assert_eq!((inodes(Naming::Semconv), inodes(Naming::Hostmetrics)), (0, 2));
+    }
+
+    #[test]
+    fn a_file_system_without_blocks_is_not_reported() {
+        let host = with_mounts(ROOT);
+        let ask = |_: &Path| Ok(Reading { device: (8, 1), space: Space::default() });
+        let mut filesystem = filesystem(&host, Options::default(), ask);
+        assert_eq!(host.read(&mut filesystem), 0);
+        assert!(series(&filesystem, METRICS, "usage").is_empty());
+    }
+
+    #[test]
+    fn what_is_at_a_mount_point_must_be_what_the_host_says_is_there() {
+        let host = with_mounts(ROOT);
+        for elsewhere in [(8, 2), (0, 50)] {
+            let mut filesystem = filesystem(&host, Options::default(), answering(elsewhere));
+            assert_eq!(host.read(&mut filesystem), 0, "not seeing it is no failure");
+            assert!(series(&filesystem, METRICS, "usage").is_empty() && filesystem.elsewhere_reported);
+        }
+    }
+
+    #[test]
+    fn a_mount_that_vanished_is_normal_and_one_that_refuses_is_a_failure() {
+        let host = with_mounts(ROOT);
+        for (kind, failures) in [(io::ErrorKind::NotFound, 0), (io::ErrorKind::PermissionDenied, 1)] {
+            let mut filesystem = filesystem(&host, Options::default(), move |_| Err(kind.into()));
+            assert_eq!(host.read(&mut filesystem), failures, "{kind:?}");
+            assert!(series(&filesystem, METRICS, "usage").is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mount_that_hangs_is_counted_once_and_the_others_are_reported() {
+        let host = with_mounts(&format!("{ROOT}29 28 8:1 / /hung rw - ext4 /dev/sdb1 rw\n").replacen("8:1", "8:2", 1));
+        let (let_go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let mut filesystem = filesystem(&host, Options::default(), move |path| {
+            let hangs = path.ends_with("hung");
+            if hangs {
+                let _ended = wait.lock().unwrap().recv();
+            }
+            Ok(Reading { device: if hangs { (8, 1) } else { (8, 2) }, space: space() })
+        });
+        assert_eq!(host.read(&mut filesystem), 1);
+        assert_eq!(host.read(&mut filesystem), 0, "it is not asked again");
+        let usage = series(&filesystem, METRICS, "usage");
+        assert!(usage.len() == 3 && usage[0].contains("mountpoint=/ "), "{usage:?}");
+        drop(let_go);
+    }
+
+    #[test]
+    fn mounts_that_come_and_go_are_noticed() {
+        let host = with_mounts(ROOT);
+        let mut filesystem = filesystem(&host, Options::default(), answering((8, 1)));
+        host.read(&mut filesystem);
+        host.write("proc/1/mountinfo", ROOT.replace("/ / rw", "/ /new rw"));
+        host.read(&mut filesystem);
+        let usage = series(&filesystem, METRICS, "usage");
+        assert!(usage.len() == 3 && usage[0].contains("mountpoint=/new "), "{usage:?}");
+        host.remove("proc/1/mountinfo");
+        host.read(&mut filesystem);
+        assert!(series(&filesystem, METRICS, "usage").is_empty(), "a state is not held");
+    }
+
+    #[test]
+    fn without_the_first_process_the_mounts_below_the_hosts_root_lose_its_prefix() {
+        let host = TestHost::empty();
+        let root = host.context(Options::default()).host.root().to_str().unwrap().to_owned();
+        let own = format!(
+            "1 0 8:9 / / rw - ext4 /dev/a rw\n2 1 8:1 / {root} rw - ext4 /dev/sda1 rw\n3 2 8:2 / {root}/boot rw - ext4 /dev/sda2 rw\n"
+        );
+        host.write("proc/self/mountinfo", own);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let paths = Arc::clone(&asked);
+        let mut filesystem = filesystem(&host, Options::default(), move |path| {
+            paths.lock().unwrap().push(path.to_owned());
+            Ok(Reading { device: (8, if path.ends_with("boot") { 2 } else { 1 }), space: space() })
+        });
+        host.read(&mut filesystem);
+        let usage = series(&filesystem, METRICS, "usage");
+        assert!(usage[0].contains("mountpoint=/ ") && usage[3].contains("mountpoint=/boot "), "{usage:?}");
+        assert_eq!(*asked.lock().unwrap(), [PathBuf::from(&root), Path::new(&root).join("boot")]);
+    }
+
+    #[test]
+    fn the_device_is_what_was_mounted() {
+        let host = TestHost::empty();
+        host.write("sys/devices/virtual/block/dm-3/dev", "253:3");
+        std::fs::create_dir_all(host.context(Options::default()).host.sys("dev/block")).unwrap();
+        let host = host.context(Options::default()).host;
+        std::os::unix::fs::symlink("../../devices/virtual/block/dm-3", host.sys("dev/block/253:3")).unwrap();
+        let label = |naming, source: &str| {
+            let line = format!("1 0 253:3 / / rw - ext4 {source} rw");
+            device_label(naming, &host, &mounts::parse(line.as_bytes()).next().unwrap())
+        };
+        assert_eq!(label(Naming::Semconv, "/dev/mapper/vg0-root"), "/dev/mapper/vg0-root");
+        assert_eq!(label(Naming::Hostmetrics, "/dev/mapper/vg0-root"), "/dev/dm-3");
+        assert_eq!(label(Naming::Semconv, "/dev/root"), "/dev/dm-3");
+        assert_eq!(label(Naming::Semconv, ""), "253:3");
+    }
+
+    #[test]
+    fn a_recorded_host_does_not_ask_this_machine() {
+        let host = TestHost::fixture("server");
+        let mut filesystem = Filesystem::new(&host.context(Options::default()));
+        assert_eq!(host.read(&mut filesystem), 0);
+        assert_eq!(filesystem.volumes.len(), 8);
+        assert!(series(&filesystem, METRICS, "usage").is_empty());
+    }
+
+    #[test]
+    fn the_fixture_hosts_report_their_disks() {
+        let reported = |fixture: &str, include: &[&str]| {
+            let host = TestHost::fixture(fixture);
+            let include = include.iter().map(|pattern| regex_lite::Regex::new(pattern).unwrap()).collect();
+            let filesystems = Filter { include, exclude: Vec::new() };
+            let mut filesystem = Filesystem::new(&host.context(Options { filesystems, ..Options::default() }));
+            let mountinfo = std::fs::read(filesystem.source.path()).unwrap();
+            let devices: Vec<_> =
+                mounts::parse(&mountinfo).map(|mount| (mount.path(filesystem.host.root()), mount.device)).collect();
+            filesystem.prober = Prober::new(move |path| {
+                let device = devices.iter().rev().find(|(point, _)| point == path).unwrap().1;
+                Ok(Reading { device, space: space() })
+            });
+            assert_eq!(host.read(&mut filesystem), 0);
+            series(&filesystem, METRICS, "limit")
+        };
+        assert_eq!(reported("server", &[]).len(), 8);
+        assert!(reported("server", &["^/snap/"])[0].contains("mode=ro"));
+        assert_eq!(reported("hostile", &[]).len(), 9);
+        assert_eq!(
+            reported("container", &[])[1],
+            "system.device=/dev/vda15 system.filesystem.mode=rw system.filesystem.mountpoint=/boot/efi system.filesystem.type=vfat 4096000"
+        );
+        assert_eq!(
+            reported("old-kernel", &[])[0],
+            "system.device=/dev/mapper/centos-root system.filesystem.mode=rw system.filesystem.mountpoint=/ system.filesystem.type=xfs 4096000"
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! Where each setting comes from and what wins, through [`Config::resolve`]; nothing here is read from the process.
+
+use super::*;
+
+fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, UsageError> {
+    let arguments = std::iter::once("heka-insights-agent").chain(arguments.iter().copied()).map(Into::into);
+    let cli = Cli::parse_arguments(arguments).unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::resolve(&cli, &Environment::new(variables))
+}
+
+fn good(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
+    resolve(arguments, variables).unwrap_or_else(|error| panic!("{arguments:?} {variables:?}: {error}"))
+}
+
+fn bad(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    match resolve(arguments, variables) {
+        Ok(_) => panic!("{arguments:?} {variables:?} is taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A setting's places, the strongest first, each with a value and what comes of it.
+struct Setting {
+    flag: (&'static str, &'static str, &'static str),
+    variables: &'static [(&'static str, &'static str, &'static str)],
+    default: &'static str,
+    read: fn(&Config) -> String,
+}
+
+#[rustfmt::skip] // a table
+const SETTINGS: &[Setting] = &[
+    Setting { flag: ("--exporter", "none", "None"), default: "Otlp", read: |c| format!("{:?}", c.exporter),
+        variables: &[("OTEL_METRICS_EXPORTER", "console", "ConsoleTable")] },
+    Setting { flag: ("--interval", "1s", "1s"), default: "10s", read: |c| format!("{:?}", c.interval),
+        variables: &[("OTEL_METRIC_EXPORT_INTERVAL", "2500", "2.5s"), ("CPU_POLL_INTERVAL_SECONDS", "0.5", "500ms")] },
+    Setting { flag: ("--endpoint", "http://a:1", "http://a:1"), default: "http://localhost:4317", read: |c| c.otlp.endpoint.clone(),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://b:2", "http://b:2"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:3", "http://c:3")] },
+    Setting { flag: ("--protocol", "grpc", "Grpc"), default: "Grpc", read: |c| format!("{:?}", c.otlp.protocol),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf", "HttpProtobuf"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "Grpc")] },
+    Setting { flag: ("--compression", "gzip", "true"), default: "false", read: |c| c.otlp.gzip.to_string(),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none", "false"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "true")] },
+    Setting { flag: ("--timeout", "1s", "1s"), default: "10s", read: |c| format!("{:?}", c.otlp.timeout),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2000", "2s"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000", "3s")] },
+    Setting { flag: ("--header", "k=1", r#"[("k", "1")]"#), default: "[]", read: |c| format!("{:?}", c.otlp.headers),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=2", r#"[("k", "2")]"#), ("OTEL_EXPORTER_OTLP_HEADERS", "other=3", r#"[("other", "3")]"#)] },
+    Setting { flag: ("--ca-file", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.otlp.tls.ca),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/b", r#"Some("/b")"#), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/c", r#"Some("/c")"#)] },
+    Setting { flag: ("--temporality", "lowmemory", "LowMemory"), default: "Cumulative", read: |c| format!("{:?}", c.otlp.temporality),
+        variables: &[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta", "Delta")] },
+    Setting { flag: ("--outbox-dir", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.outbox.dir),
+        variables: &[("HEKA_OUTBOX_DIR", "/b", r#"Some("/b")"#), ("STATE_DIRECTORY", "/var/lib/heka:/other", r#"Some("/var/lib/heka/outbox")"#)] },
+    Setting { flag: ("--outbox-max-size", "1MiB", "1048576"), default: "4194304", read: |c| c.outbox.max_bytes.to_string(),
+        variables: &[("HEKA_OUTBOX_MAX_SIZE", "2MiB", "2097152")] },
+    Setting { flag: ("--outbox-max-age", "1h", "3600s"), default: "86400s", read: |c| format!("{:?}", c.outbox.max_age),
+        variables: &[("HEKA_OUTBOX_MAX_AGE", "2h", "7200s")] },
+    Setting { flag: ("--collectors", "cpu, DISK", r#"Some(["cpu", "disk"])"#), default: "None", read: |c| format!("{:?}", c.options.families),
+        variables: &[("HEKA_COLLECTORS", "memory", r#"Some(["memory"])"#)] },
+    Setting { flag: ("--detail", "basic", "Basic"), default: "Basic", read: |c| format!("{:?}", c.options.detail),
+        variables: &[("HEKA_DETAIL", "detailed", "Detailed")] },
+    Setting { flag: ("--naming", "semconv", "Semconv"), default: "Semconv", read: |c| format!("{:?}", c.options.naming),
+        variables: &[("HEKA_NAMING", "hostmetrics", "Hostmetrics")] },
+    Setting { flag: ("--counters-since", "start", "Start"), default: "Start", read: |c| format!("{:?}", c.options.since),
+        variables: &[("HEKA_COUNTERS_SINCE", "boot", "Boot")] },
+    Setting { flag: ("--disk-scope", "device", "Device"), default: "Device", read: |c| format!("{:?}", c.options.disk_scope),
+        variables: &[("HEKA_DISK_SCOPE", "total", "Total")] },
+    Setting { flag: ("--disk-include", "^sd", "[^sd]"), default: "[]", read: |c| regexes(&c.options.disks.include),
+        variables: &[("HEKA_DISK_INCLUDE", "^vd, ^xvd", "[^vd, ^xvd]")] },
+    Setting { flag: ("--network-exclude", "^br", "[^br]"), default: "[]", read: |c| regexes(&c.options.interfaces.exclude),
+        variables: &[("HEKA_NETWORK_EXCLUDE", "^docker", "[^docker]")] },
+    Setting { flag: ("--max-series", "7", "Some(7)"), default: "None", read: |c| format!("{:?}", c.options.max_series),
+        variables: &[("HEKA_MAX_SERIES", "8", "Some(8)")] },
+    Setting { flag: ("--self-metrics", "off", "false"), default: "true", read: |c| c.self_metrics.to_string(),
+        variables: &[("HEKA_SELF_METRICS", "OFF", "false")] },
+    Setting { flag: ("--service-name", "a", r#"[("service.name", "a")]"#), default: "[]", read: |c| format!("{:?}", c.resource),
+        variables: &[("OTEL_SERVICE_NAME", "b", r#"[("service.name", "b")]"#)] },
+    Setting { flag: ("--root-path", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.roots.root),
+        variables: &[("HEKA_ROOT_PATH", "/b", r#"Some("/b")"#)] },
+    Setting { flag: ("--log-level", "warn", "warn"), default: "info", read: |c| c.log_level.clone(),
+        variables: &[("RUST_LOG", "heka_insights_agent=debug", "heka_insights_agent=debug"), ("OTEL_LOG_LEVEL", "error", "error")] },
+    Setting { flag: ("--log-format", "text", "Text"), default: "Text", read: |c| format!("{:?}", c.log_format),
+        variables: &[("HEKA_LOG_FORMAT", "json", "Json")] },
+];
+
+fn regexes(list: &[Regex]) -> String {
+    format!("[{}]", list.iter().map(Regex::as_str).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
+    for Setting { flag: (flag, value, result), variables, default, read } in SETTINGS {
+        let set: Vec<_> = variables.iter().map(|(name, value, _)| (*name, *value)).collect();
+        let config = good(&[flag, value], &set);
+        assert_eq!(read(&config), *result, "{flag}");
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        for (place, (name, _, result)) in variables.iter().enumerate() {
+            assert_eq!(read(&good(&[], &set[place..])), *result, "{name}");
+            let emptied: Vec<_> = set
+                .iter()
+                .enumerate()
+                .map(|(at, (name, value))| (*name, if at < place { " " } else { value }))
+                .collect();
+            assert_eq!(read(&good(&[], &emptied)), *result, "{name} while those before it are empty");
+        }
+        assert_eq!(read(&good(&[], &[])), *default, "{flag} by default");
+    }
+}
+
+#[test]
+fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
+    use clap::CommandFactory;
+    // These join with others, and have tests of their own.
+    const JOINED: [&str; 9] = [
+        "console-format",
+        "headers-file",
+        "cert-file",
+        "key-file",
+        "disk-exclude",
+        "network-include",
+        "resource-attribute",
+        "filesystem-include",
+        "filesystem-exclude",
+    ];
+    for argument in Cli::command().get_arguments().filter(|argument| argument.get_action().takes_values()) {
+        let Some(name) = argument.get_long() else { continue };
+        let known = SETTINGS.iter().any(|setting| setting.flag.0.strip_prefix("--") == Some(name));
+        assert!(known || JOINED.contains(&name), "--{name} is in no test of precedence");
+    }
+}
+
+#[test]
+fn a_flag_without_a_value_or_its_variable_is_enough() {
+    let per_cpu = |arguments: &[&str], variables: &[(&str, &str)]| good(arguments, variables).options.per_cpu;
+    assert!(per_cpu(&["--per-cpu"], &[]) && per_cpu(&[], &[("HEKA_PER_CPU", "yes")]));
+    assert!(!per_cpu(&[], &[]) && !per_cpu(&[], &[("HEKA_PER_CPU", "FALSE")]));
+    assert!(good(&[], &[]).phase && !good(&["--no-phase"], &[]).phase && !good(&[], &[("HEKA_NO_PHASE", "1")]).phase);
+    assert!(!good(&["--exporter", "console"], &[]).phase, "a person at a console does not wait");
+}
+
+#[test]
+fn a_console_prints_the_kernels_totals_and_both_scopes_of_disks() {
+    let options =
+        good(&["--exporter", "console"], &[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")]).options;
+    assert_eq!((options.since, options.disk_scope, options.delta), (Since::Boot, DiskScope::Both, false));
+    let json = good(&[], &[("OTEL_METRICS_EXPORTER", "console"), ("HEKA_CONSOLE_FORMAT", "json")]);
+    assert_eq!(json.exporter, Exporter::ConsoleJson);
+}
+
+#[test]
+fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
+    let exporter = |arguments: &[&str], value| good(arguments, &[("OTEL_SDK_DISABLED", value)]).exporter;
+    assert_eq!(exporter(&[], "True"), Exporter::None);
+    assert_eq!(exporter(&[], "1"), Exporter::Otlp, "anything but true is false, says the specification");
+    assert_eq!(exporter(&["--exporter", "otlp"], "true"), Exporter::Otlp);
+}
+
+#[test]
+fn wrong_values_of_shared_variables_warn_and_leave_the_default() {
+    for (name, value, setting) in [
+        ("OTEL_METRICS_EXPORTER", "prometheus", "--exporter"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "10s", "--interval"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1", "--interval"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "--protocol"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd", "--compression"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "--timeout"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1.5", "--timeout"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "sum", "--temporality"),
+        ("OTEL_LOG_LEVEL", "loud", "--log-level"),
+    ] {
+        let config = good(&[], &[(name, value)]);
+        let setting = SETTINGS.iter().find(|known| known.flag.0 == setting).unwrap();
+        assert_eq!((setting.read)(&config), setting.default, "{name}={value}");
+        let warnings = config.warnings.join("\n");
+        assert!(config.warnings.len() == 1 && warnings.contains(name) && warnings.contains(value), "{warnings}");
+    }
+    let config = good(&[], &[("OTEL_RESOURCE_ATTRIBUTES", "novalue")]);
+    assert!(config.resource.is_empty() && config.warnings.len() == 1);
+}
+
+#[test]
+fn cpu_poll_interval_takes_fractions_of_a_second_and_refuses_the_rest() {
+    let interval = |value| good(&[], &[("CPU_POLL_INTERVAL_SECONDS", value)]).interval;
+    assert_eq!(interval("0.1"), Duration::from_millis(100));
+    assert_eq!(interval("2"), Duration::from_secs(2));
+    for value in ["0.05", "-1", "nan", "inf", "1s", "4000"] {
+        let error = bad(&[], &[("CPU_POLL_INTERVAL_SECONDS", value)]);
+        assert!(error.contains("CPU_POLL_INTERVAL_SECONDS") && error.contains(&format!("'{value}'")), "{error}");
+    }
+}
+
+const GENERAL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const METRICS: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+
+#[test]
+fn an_endpoint_is_a_base_or_taken_as_it_is() {
+    use Protocol::{Grpc, HttpProtobuf as Http};
+    const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    #[rustfmt::skip] // a table
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], Protocol, &'a str);
+    let cases: &[Case<'_>] = &[
+        (&[], &[], Grpc, "http://localhost:4317"),
+        (&[], &[HTTP], Http, "http://localhost:4318/v1/metrics"),
+        // The flag and the general variable are a base.
+        (&["--endpoint", "http://h:1"], &[HTTP], Http, "http://h:1/v1/metrics"),
+        (&["--endpoint", "http://h:1/"], &[HTTP], Http, "http://h:1/v1/metrics"),
+        (&["--endpoint", "https://h/otlp/"], &[HTTP], Http, "https://h/otlp/v1/metrics"),
+        (&["--endpoint", "http://h:1/v1/metrics"], &[HTTP], Http, "http://h:1/v1/metrics"),
+        (&["--endpoint", "http://h/otlp?a=b"], &[HTTP], Http, "http://h/otlp/v1/metrics?a=b"),
+        (&[], &[HTTP, (GENERAL, "http://h:1/x")], Http, "http://h:1/x/v1/metrics"),
+        // The signal's variable is the whole.
+        (&[], &[HTTP, (METRICS, "http://h:1/x")], Http, "http://h:1/x"),
+        (&[], &[HTTP, (METRICS, "http://h:1")], Http, "http://h:1"),
+        (&[], &[(METRICS, "http://h:1"), (GENERAL, "http://other:2")], Grpc, "http://h:1"),
+        // Without a protocol, the port and the path tell.
+        (&["--endpoint", "http://h:4318"], &[], Http, "http://h:4318/v1/metrics"),
+        (&["--endpoint", "https://h/v1/metrics"], &[], Http, "https://h/v1/metrics"),
+        (&["--endpoint", "http://h:4318", "--protocol", "grpc"], &[], Grpc, "http://h:4318"),
+        (&["--endpoint", "https://h:4317"], &[], Grpc, "https://h:4317"),
+        (&["--endpoint", "http://[::1]:4318"], &[], Http, "http://[::1]:4318/v1/metrics"),
+        // gRPC over a socket file.
+        (&["--endpoint", "unix:/run/otel.sock"], &[], Grpc, "unix:/run/otel.sock"),
+    ];
+    for (arguments, variables, protocol, endpoint) in cases {
+        let config = good(arguments, variables);
+        assert_eq!(
+            (config.otlp.protocol, config.otlp.endpoint.as_str()),
+            (*protocol, *endpoint),
+            "{arguments:?} {variables:?}"
+        );
+    }
+}
+
+#[test]
+fn a_guessed_protocol_is_said_in_one_line() {
+    let notes = |arguments: &[&str]| good(arguments, &[]).notes;
+    let guessed = notes(&["--endpoint", "http://h:4318"]);
+    assert!(
+        guessed.len() == 1 && guessed[0].contains("--endpoint") && guessed[0].contains("http/protobuf"),
+        "{guessed:?}"
+    );
+    assert!(notes(&["--endpoint", "http://h:4318", "--protocol", "http/protobuf"]).is_empty());
+    assert!(notes(&["--endpoint", "http://h:4317"]).is_empty());
+}
+
+#[test]
+fn an_endpoint_without_a_scheme_is_as_secure_as_insecure_says() {
+    const INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
+    let endpoint = |variables: &[(&str, &str)]| good(&[], variables).otlp.endpoint;
+    assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "true")]), "http://h:1");
+    assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "false")]), "https://h:1");
+    assert_eq!(endpoint(&[(METRICS, "h:1")]), "https://h:1", "the specification's default");
+    let signal = ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true");
+    assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "false"), signal]), "http://h:1");
+    assert_eq!(endpoint(&[(GENERAL, "https://h:1"), (INSECURE, "true")]), "https://h:1", "a scheme wins");
+}
+
+#[test]
+fn a_wrong_endpoint_is_refused_wherever_it_comes_from() {
+    for value in
+        ["ftp://h", "http://", "http://:4317", "h:1", "http://h:99999", "http://h:x", "unix:", "http://h h", "://h"]
+    {
+        let error = bad(&["--endpoint", value], &[]);
+        assert!(error.starts_with(&format!("--endpoint: '{value}'")) && error.contains("allowed: http://"), "{error}");
+        if value != "h:1" {
+            assert!(bad(&[], &[(GENERAL, value)]).starts_with(GENERAL));
+        }
+    }
+    assert!(bad(&["--endpoint", "unix:/s", "--protocol", "http/protobuf"], &[]).contains("--endpoint"));
+}
+
+#[test]
+fn a_password_in_an_endpoint_is_refused_and_not_shown() {
+    for value in ["https://user:hunter2@h:1", "ftp://user:hunter2@h", "http://user:hunter2@h h"] {
+        let error = bad(&["--endpoint", value], &[]);
+        assert!(error.contains("--endpoint") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn headers_of_variables_are_decoded_and_those_of_flags_taken_as_they_are() {
+    let headers = |arguments: &[&str], value| good(arguments, &[("OTEL_EXPORTER_OTLP_HEADERS", value)]).otlp.headers;
+    let owned = |pairs: &[(&str, &str)]| -> Vec<_> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(
+        headers(&[], "Authorization=Basic%20eA%3D%3D, x-team = edge "),
+        owned(&[("authorization", "Basic eA=="), ("x-team", "edge")])
+    );
+    assert_eq!(headers(&["--header", "A=b%20c=d", "--header", "B=,"], "x=1"), owned(&[("a", "b%20c=d"), ("b", ",")]));
+}
+
+#[test]
+fn a_wrong_header_is_refused_without_its_value() {
+    for (arguments, variables, place) in [
+        (&["--header", "hunter2"][..], &[][..], "--header"),
+        (&["--header", "bad name=hunter2"], &[], "--header"),
+        (&["--header", "k=hunter2\u{7f}"], &[], "--header"),
+        (&[], &[("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")], "OTEL_EXPORTER_OTLP_HEADERS"),
+        (&[], &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=hunter2%ff")], "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+    ] {
+        let error = bad(arguments, variables);
+        assert!(error.starts_with(place) && !error.contains("hunter2") && error.contains("allowed"), "{error}");
+    }
+    assert!(!format!("{:?}", good(&["--header", "k=hunter2"], &[])).contains("hunter2"));
+}
+
+#[test]
+fn later_resource_attributes_win_and_the_service_name_is_above_the_attributes_variable() {
+    let config = good(
+        &["--resource-attribute", "env=flag", "--resource-attribute", "k=v=w"],
+        &[("OTEL_RESOURCE_ATTRIBUTES", "env=variable,service.name=low,team=a%20b"), ("OTEL_SERVICE_NAME", "high")],
+    );
+    let place = |key: &str, value: &str| config.resource.iter().position(|(k, v)| k == key && v == value).unwrap();
+    assert!(place("service.name", "high") > place("service.name", "low"));
+    assert!(place("env", "flag") > place("env", "variable"));
+    place("team", "a b");
+    place("k", "v=w");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let error = bad(&["--temporality", "delta", "--counters-since", "boot"], &[]);
+    assert!(error.contains("--counters-since") && error.contains("delta"), "{error}");
+    bad(&[], &[("HEKA_COUNTERS_SINCE", "boot"), ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")]);
+    for lone in ["--cert-file", "--key-file"] {
+        let error = bad(&[lone, "/f"], &[]);
+        assert!(error.contains("--cert-file") && error.contains("--key-file"), "{error}");
+    }
+    good(&["--cert-file", "/c"], &[("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k")]);
+    bad(&["check", "--once"], &[]);
+}
+
+#[test]
+fn the_outbox_on_disk_has_more_room_than_the_one_in_memory() {
+    assert_eq!(good(&["--outbox-dir", "/d"], &[]).outbox.max_bytes, 64 << 20);
+    assert_eq!(good(&[], &[("STATE_DIRECTORY", "/d")]).outbox.max_bytes, 64 << 20);
+}
+
+#[test]
+fn each_directory_of_the_host_can_be_given_alone() {
+    let roots = good(&["--root-path", "/host"], &[("HOST_PROC", "/p"), ("HOST_ETC", "/e")]).roots;
+    let path = |path: &str| Some(PathBuf::from(path));
+    assert_eq!(roots, Roots { root: path("/host"), proc: path("/p"), sys: None, etc: path("/e") });
+}

@@ -1,0 +1,306 @@
+//! `docs/metrics.md`, made from the tables of the collectors, so that it cannot say anything else than what is sent.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::collectors::FAMILIES;
+use crate::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
+use crate::self_metrics;
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+This file is generated from the tables in `src/collectors`; `HEKA_UPDATE=1 cargo test --test docs` writes it anew.
+
+`--naming semconv` (the default) gives the names of OpenTelemetry semantic conventions v1.44, `--naming hostmetrics`
+those of the Collector's hostmetrics receiver v0.160. ● is sent by default, ○ with `--detail detailed`; – means that the
+profile has no such metric.
+
+- **Kinds.** A *counter* only grows. It counts from the agent's start, as the start time that it carries says;
+  `--counters-since boot` exports the kernel's own totals. An *up-down counter* can be added up over its attributes. A
+  *gauge* cannot.
+- **Memory does not add up.** `used` is MemTotal − MemAvailable, as the convention defines it, and overlaps `cached` and
+  `buffers`: the states' sum is not the limit.
+- **Nothing is counted twice.** Guest CPU time is taken out of `user` and `nice`. Disks are the whole physical devices,
+  not their partitions and not what is stacked on them.
+- **Missing is not zero.** What a kernel does not have is not sent.
+- **Flags add and take attributes.** `cpu.logical_number` comes with `--per-cpu` (frequencies always have it);
+  `--disk-scope total` takes `system.device` from the disks.
+- **Prometheus** shows the metrics under the names in small print: those of its OTLP receiver, and of the Collector's
+  exporters, as they come without settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
+
+Where `--naming hostmetrics` differs from the receiver on purpose:
+
+- Counters count from the agent's start and say so in their start time; the receiver's are the kernel's own totals.
+- CPU time in `user` and `nice` is without guest time. It is the sum over all CPUs that ever were, not of those online.
+- Paging counters are the kernel's counts; the receiver multiplies all of them by 4096 and calls them operations and
+  faults.
+- Process states are those of processes; the receiver puts the kernel's counts of running and blocked threads in the
+  place of two of them.
+- Disks are whole physical devices, file systems are disk-backed ones, one mount a device, interfaces are without `lo`
+  and containers' links, unless others are asked for.
+- Sockets in FIN_WAIT count as `FIN_WAIT_1` and `FIN_WAIT_2`, which the receiver always sends as 0, beside `FIN_WAIT1` and
+  `FIN_WAIT2` with the true numbers; and each socket counts, where the receiver counts those of one address once.
+- Uptime has hundredths of a second.
+- Pressure is not there, since the receiver has none; `--naming semconv` has it.
+";
+
+/// The document.
+#[must_use]
+pub fn metrics_markdown() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    for family in FAMILIES {
+        let _ = write!(
+            out,
+            "\n## {}\n\n\
+             | semconv | hostmetrics | what it says | kind, unit | attributes | source | since Linux |\n\
+             |---|---|---|---|---|---|---|\n",
+            family.name
+        );
+        for metric in family.metrics {
+            row(&mut out, metric);
+        }
+        attribute_table(&mut out, family.metrics);
+    }
+    own(&mut out);
+    out
+}
+
+/// The agent's own metrics, which are the same in both profiles.
+fn own(out: &mut String) {
+    let _ = write!(
+        out,
+        "\n## The agent itself\n\n\
+         With `--self-metrics`, in the scope `{}`, whatever `--naming` says.\n\n\
+         | metric | what it says | kind, unit | attributes | source |\n\
+         |---|---|---|---|---|\n\
+         | `{}`<br><sub>`{}`</sub> | Time that collections take; without boundaries: count, sum, least, most | \
+         histogram, double, `s` | `otel.component.name`, `otel.component.type` | the agent's clock |\n",
+        self_metrics::SCOPE,
+        self_metrics::COLLECTION_DURATION,
+        prometheus_name(self_metrics::COLLECTION_DURATION, "s", Kind::Gauge),
+    );
+    for (metric, shape) in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref().map(|shape| (metric, shape)))
+    {
+        let prometheus = prometheus_name(shape.name, shape.unit, metric.kind);
+        let keys = join(shape.attributes.iter().map(|attribute| attribute.key.of(Naming::Semconv)));
+        let _ = writeln!(
+            out,
+            "| `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            shape.name,
+            metric.description,
+            kind(metric),
+            shape.unit,
+            metric.source
+        );
+    }
+    out.push_str("\n| attribute | its values |\n|---|---|\n");
+    let mut said: Vec<&str> = Vec::new();
+    for attribute in self_metrics::TABLES
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(|metric| metric.semconv.as_ref())
+        .flat_map(|shape| shape.attributes)
+    {
+        let key = attribute.key.of(Naming::Semconv);
+        if !said.contains(&key) {
+            said.push(key);
+            let _ = writeln!(
+                out,
+                "| `{key}` | {} |",
+                values(attribute, Naming::Semconv, "the name of the part of the agent")
+            );
+        }
+    }
+}
+
+fn row(out: &mut String, metric: &Metric) {
+    let shapes = [metric.semconv.as_ref(), metric.hostmetrics.as_ref()];
+    let [semconv, hostmetrics] = shapes.map(|shape| shape.map_or_else(|| "–".to_owned(), |shape| name(metric, shape)));
+    let hostmetrics = match shapes {
+        [Some(one), Some(other)] if one.name == other.name => format!("{} the same", mark(other)),
+        _ => hostmetrics,
+    };
+    let keys = |shape: &Shape, naming| join(shape.attributes.iter().map(|attribute| attribute.key.of(naming)));
+    let _ = writeln!(
+        out,
+        "| {semconv} | {hostmetrics} | {} | {}, {} | {} | {} | {} |",
+        metric.description,
+        kind(metric),
+        both(shapes, |shape, _| format!("`{}`", shape.unit)),
+        both(shapes, keys),
+        metric.source,
+        metric.since
+    );
+}
+
+fn mark(shape: &Shape) -> char {
+    match shape.detail {
+        Detail::Basic => '●',
+        Detail::Detailed => '○',
+    }
+}
+
+fn name(metric: &Metric, shape: &Shape) -> String {
+    let mark = mark(shape);
+    let prometheus = prometheus_name(shape.name, shape.unit, metric.kind);
+    format!("{mark} `{}`<br><sub>`{prometheus}`</sub>", shape.name)
+}
+
+fn kind(metric: &Metric) -> String {
+    let kind = match metric.kind {
+        Kind::Counter => "counter",
+        Kind::UpDownCounter => "up-down counter",
+        Kind::Gauge => "gauge",
+    };
+    let number = match metric.number {
+        Number::Int => "whole",
+        Number::Double => "double",
+    };
+    format!("{kind}, {number}")
+}
+
+/// What both profiles say, once where they agree.
+fn both(shapes: [Option<&Shape>; 2], of: impl Fn(&Shape, Naming) -> String) -> String {
+    let namings = [Naming::Semconv, Naming::Hostmetrics];
+    let mut said: Vec<String> =
+        shapes.iter().zip(namings).filter_map(|(shape, naming)| shape.map(|shape| of(shape, naming))).collect();
+    said.dedup();
+    said.join("<br>")
+}
+
+/// The attributes of a family, each once.
+fn attribute_table(out: &mut String, metrics: &[Metric]) {
+    let mut rows = BTreeMap::new();
+    for (naming, shape) in metrics.iter().flat_map(|metric| {
+        [(Naming::Semconv, metric.semconv.as_ref()), (Naming::Hostmetrics, metric.hostmetrics.as_ref())]
+    }) {
+        for attribute in shape.iter().flat_map(|shape| shape.attributes) {
+            let (semconv, hostmetrics) = rows.entry((attribute.key.0, attribute.key.1)).or_insert((None, None));
+            match naming {
+                Naming::Semconv => *semconv = Some(*attribute),
+                Naming::Hostmetrics => *hostmetrics = Some(*attribute),
+            }
+        }
+    }
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("\n| attribute in semconv | its values | in hostmetrics | its values |\n|---|---|---|---|\n");
+    for (semconv, hostmetrics) in rows.values() {
+        let cells = |attribute: &Option<&Attribute>, naming| match attribute {
+            Some(attribute) => (format!("`{}`", attribute.key.of(naming)), values(attribute, naming, "the host's own")),
+            None => ("–".to_owned(), "–".to_owned()),
+        };
+        let (key, its) = cells(semconv, Naming::Semconv);
+        let (other_key, others) = cells(hostmetrics, Naming::Hostmetrics);
+        let _ = writeln!(out, "| {key} | {its} | {other_key} | {others} |");
+    }
+}
+
+/// The values of an attribute, or `open` where they are no fixed set.
+fn values(attribute: &Attribute, naming: Naming, open: &str) -> String {
+    if attribute.values.is_empty() {
+        return open.to_owned();
+    }
+    let mut words: Vec<&str> = Vec::new();
+    for word in attribute.values.iter().map(|names| names.of(naming)).filter(|word| !word.is_empty()) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    join(words)
+}
+
+fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    if quoted.is_empty() { "–".to_owned() } else { quoted.join(", ") }
+}
+
+/// The name under which Prometheus 3 stores a metric that comes by OTLP, as its default translation makes it
+/// (`UnderscoreEscapingWithSuffixes`): `_` for what a name may not hold, the unit and `total` or `ratio` at the end unless
+/// the name has that word already.
+#[must_use]
+pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
+    let mut words: Vec<&str> =
+        name.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').filter(|word| !word.is_empty()).collect();
+    let unit_word = match unit {
+        "s" => "seconds",
+        "By" => "bytes",
+        "Hz" => "hertz",
+        "1" => "",
+        annotation if annotation.starts_with('{') => "",
+        other => other,
+    };
+    if !unit_word.is_empty() && !words.contains(&unit_word) {
+        words.push(unit_word);
+    }
+    let last = match (kind, unit) {
+        (Kind::Counter, _) => "total",
+        (Kind::Gauge, "1") => "ratio",
+        // An up-down counter is a gauge to Prometheus, a share among them would be a ratio too.
+        (Kind::UpDownCounter, "1") => "ratio",
+        _ => return words.join("_"),
+    };
+    words.retain(|&word| word != last);
+    words.push(last);
+    words.join("_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prometheus_names_end_in_the_unit_and_in_total_for_counters() {
+        for (name, unit, kind, expected) in [
+            ("system.cpu.time", "s", Kind::Counter, "system_cpu_time_seconds_total"),
+            ("system.cpu.utilization", "1", Kind::Gauge, "system_cpu_utilization_ratio"),
+            ("system.memory.usage", "By", Kind::UpDownCounter, "system_memory_usage_bytes"),
+            ("system.cpu.frequency", "Hz", Kind::Gauge, "system_cpu_frequency_hertz"),
+            ("system.disk.operations", "{operation}", Kind::Counter, "system_disk_operations_total"),
+            ("system.cpu.load_average.15m", "{thread}", Kind::Gauge, "system_cpu_load_average_15m"),
+            ("a.total.b", "By", Kind::Counter, "a_b_bytes_total"),
+            ("a.seconds", "s", Kind::Gauge, "a_seconds"),
+        ] {
+            assert_eq!(prometheus_name(name, unit, kind), expected);
+        }
+    }
+
+    #[test]
+    fn every_unit_is_one_that_the_prometheus_names_know() {
+        for metric in FAMILIES.iter().flat_map(|family| family.metrics) {
+            for shape in metric.semconv.iter().chain(&metric.hostmetrics) {
+                let known = matches!(shape.unit, "s" | "By" | "Hz" | "1") || shape.unit.starts_with('{');
+                assert!(known, "{}: {}", shape.name, shape.unit);
+            }
+        }
+    }
+
+    #[test]
+    fn no_cell_breaks_its_table() {
+        for metric in FAMILIES.iter().flat_map(|family| family.metrics) {
+            for text in [metric.description, metric.source, metric.since] {
+                assert!(!text.contains(['|', '\n']), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_name_in_a_profile_is_one_metric() {
+        for naming in [Naming::Semconv, Naming::Hostmetrics] {
+            let mut names: Vec<_> = FAMILIES
+                .iter()
+                .flat_map(|family| family.metrics)
+                .filter_map(|metric| metric.shape(naming).map(|shape| shape.name))
+                .collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{naming:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One run of the SDK: resource → meter provider → reader → exporter, and the collectors that feed it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use tracing::warn;
+
+use crate::collectors::{self, Context};
+use crate::outbox::DeliveryHandle;
+use crate::resource::SCHEMA_URL;
+use crate::self_metrics::{self, SelfMetrics, Timer};
+
+/// The scope that the host's metrics are sent in.
+pub const SCOPE: &str = env!("CARGO_PKG_NAME");
+
+/// The most that the last collection and flush may take; the process ends within 5 s of the signal.
+const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
+
+/// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
+/// and makes up for missed ticks. See docs/adr/0001-cadence.md.
+const READER_INTERVAL: Duration = Duration::MAX;
+
+/// What the agent says about itself.
+pub struct Itself {
+    /// What was sent, what waits, what was lost.
+    pub delivery: DeliveryHandle,
+    /// The exporter's type, as `otel.component.type` has it.
+    pub exporter: &'static str,
+}
+
+fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
+    let scope =
+        InstrumentationScope::builder(scope).with_version(env!("CARGO_PKG_VERSION")).with_schema_url(SCHEMA_URL);
+    provider.meter_with_scope(scope.build())
+}
+
+/// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
+/// carry cannot be changed.
+pub struct Generation {
+    provider: SdkMeterProvider,
+    muted: Arc<AtomicBool>,
+}
+
+impl Generation {
+    /// Takes the baselines and creates the instruments; `itself` adds the agent's own.
+    pub fn new<E>(context: &Context, resource: &Resource, exporter: &E, itself: Option<&Itself>) -> Self
+    where
+        E: PushMetricExporter + Clone,
+    {
+        let muted = Arc::new(AtomicBool::new(false));
+        let timer = Timer::default();
+        let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted), timer: timer.clone() };
+        let limit = collectors::limit::by_instrument(context);
+        let provider = SdkMeterProvider::builder()
+            .with_resource(resource.clone())
+            .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
+            .with_view(move |instrument: &Instrument| {
+                Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
+            })
+            .build();
+        // The agent's own metrics surround the host's: the collection's time begins at the first callback.
+        let own = itself.map(|_| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer));
+        let registered = collectors::register(&meter(&provider, SCOPE), context);
+        if let (Some(own), Some(itself)) = (own, itself) {
+            let delivery = itself.delivery.clone();
+            own.watch_collectors(&registered);
+            own.watch_delivery(itself.exporter, move || delivery.stats());
+        }
+        Self { provider, muted }
+    }
+
+    /// Collects and exports once. Returns when the exporter is done with it, which has its own bound.
+    pub fn collect(&self) {
+        // The exporter keeps what it cannot send, and says so itself.
+        let _ = self.provider.force_flush();
+    }
+
+    /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.
+    pub fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+    }
+
+    /// A last collection and flush, on a thread of its own so that it is bounded whatever happens in it.
+    pub fn shutdown<E: PushMetricExporter + Clone>(self, exporter: &E) {
+        let (done, finished) = mpsc::channel();
+        let exporter = exporter.clone();
+        let flush = move || {
+            let _ = self.provider.shutdown();
+            // A muted generation does not pass the shutdown on.
+            if self.muted.load(Ordering::Relaxed) {
+                let _ = exporter.shutdown();
+            }
+            let _ = done.send(());
+        };
+        match thread::Builder::new().name("shutdown".to_owned()).spawn(flush) {
+            Ok(_) if finished.recv_timeout(SHUTDOWN_MOST).is_ok() => {}
+            _ => warn!("the last flush did not end within {SHUTDOWN_MOST:?}"),
+        }
+    }
+}
+
+/// Between one generation and the exporter that all of them share.
+struct Gate<E> {
+    exporter: E,
+    muted: Arc<AtomicBool>,
+    timer: Timer,
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Gate<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.timer.collected();
+        if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.exporter.export(metrics).await }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.exporter.shutdown_with_timeout(timeout) }
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}

@@ -1,0 +1,215 @@
+//! What the agent's own process uses, from the real `/proc/self`: not the host's `/proc` where that is another one.
+
+use std::path::Path;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::collectors::Observer;
+use crate::host::Source;
+use crate::naming::Detail::Basic;
+use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::naming::Number::{Double, Int};
+use crate::naming::{Attribute, Metric, Names, Naming, word};
+use crate::parse::{fields, next_number, number};
+
+const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
+const USER: Names = Names::both("user");
+const SYSTEM: Names = Names::both("system");
+
+#[rustfmt::skip] // a table
+pub(super) const METRICS: &[Metric] = &[
+    Metric::new("process.cpu.time", Counter, Double,
+        "CPU time that the agent used",
+        "/proc/self/stat, utime, stime")
+        .semconv("process.cpu.time", "s", Basic, &[&MODE]),
+    Metric::new("process.memory.usage", UpDownCounter, Int,
+        "Resident memory of the agent",
+        "/proc/self/statm, resident")
+        .semconv("process.memory.usage", "By", Basic, &[]),
+    Metric::new("process.memory.virtual", UpDownCounter, Int,
+        "Address space of the agent",
+        "/proc/self/statm, size")
+        .semconv("process.memory.virtual", "By", Basic, &[]),
+    Metric::new("process.thread.count", UpDownCounter, Int,
+        "Threads of the agent",
+        "/proc/self/stat, num_threads")
+        .semconv("process.thread.count", "{thread}", Basic, &[]),
+    Metric::new("process.unix.file_descriptor.count", UpDownCounter, Int,
+        "Descriptors that the agent has open",
+        "/proc/self/fd")
+        .semconv("process.unix.file_descriptor.count", "{file_descriptor}", Basic, &[]),
+    Metric::new("process.uptime", Gauge, Double,
+        "Time since the agent started",
+        "/proc/self/stat, starttime")
+        .semconv("process.uptime", "s", Basic, &[]),
+];
+
+/// The fields of `/proc/self/stat` that are reported; times in clock ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    user: u64,
+    system: u64,
+    threads: u64,
+    /// After boot.
+    started: u64,
+}
+
+impl Stat {
+    /// The name before the last `)` may hold anything. What follows it begins with field 3.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        const FIRST: usize = 3;
+        let rest = bytes.rsplit(|&b| b == b')').next()?;
+        let field = |n: usize| number(fields(rest).nth(n - FIRST)?);
+        Some(Self { user: field(14)?, system: field(15)?, threads: field(20)?, started: field(22)? })
+    }
+}
+
+/// Pages of address space and of resident memory.
+fn parse_statm(bytes: &[u8]) -> Option<(u64, u64)> {
+    let mut fields = fields(bytes);
+    Some((next_number(&mut fields)?, next_number(&mut fields)?))
+}
+
+/// One reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    /// Seconds in user and system mode since the baseline.
+    cpu: Option<[f64; 2]>,
+    resident_bytes: Option<u64>,
+    virtual_bytes: Option<u64>,
+    threads: Option<u64>,
+    descriptors: Option<u64>,
+    uptime_seconds: Option<f64>,
+}
+
+/// The files, which stay open.
+pub(super) struct Process {
+    stat: Source,
+    statm: Source,
+    buffer: Vec<u8>,
+    ticks_per_second: f64,
+    page_bytes: u64,
+    /// CPU time at the registration.
+    base: Option<Stat>,
+}
+
+impl Process {
+    pub fn new() -> Self {
+        let source = |name| Source::new(Path::new("/proc/self").join(name), "the agent's own metrics need /proc");
+        #[allow(clippy::cast_precision_loss)] // 100 or 1000
+        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+        let mut process = Self {
+            stat: source("stat"),
+            statm: source("statm"),
+            buffer: Vec::new(),
+            ticks_per_second,
+            page_bytes: rustix::param::page_size() as u64,
+            base: None,
+        };
+        process.base = process.stat.read(&mut process.buffer).and_then(Stat::parse);
+        process
+    }
+
+    pub fn read(&mut self) -> Figures {
+        let stat = self.stat.read(&mut self.buffer).and_then(Stat::parse);
+        let pages = self.statm.read(&mut self.buffer).and_then(parse_statm);
+        self.base = self.base.or(stat);
+        let base = self.base;
+        #[allow(clippy::cast_precision_loss)] // ticks of one process
+        let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
+        Figures {
+            cpu: stat.zip(base).map(|(stat, base)| {
+                [seconds(stat.user.saturating_sub(base.user)), seconds(stat.system.saturating_sub(base.system))]
+            }),
+            virtual_bytes: pages.map(|(size, _)| size.saturating_mul(self.page_bytes)),
+            resident_bytes: pages.map(|(_, resident)| resident.saturating_mul(self.page_bytes)),
+            threads: stat.map(|stat| stat.threads),
+            descriptors: descriptors(),
+            uptime_seconds: stat.map(|stat| (since_boot() - seconds(stat.started)).max(0.0)),
+        }
+    }
+}
+
+/// Seconds since boot, suspension included: the clock that the start of a process is given in.
+fn since_boot() -> f64 {
+    let now = clock_gettime(ClockId::Boottime);
+    #[allow(clippy::cast_precision_loss)] // exact for millions of years
+    let (seconds, nanos) = (now.tv_sec as f64, now.tv_nsec as f64);
+    seconds + nanos / 1e9
+}
+
+/// Since Linux 6.2 the size of the directory is their number; before, they are listed.
+fn descriptors() -> Option<u64> {
+    const DIR: &str = "/proc/self/fd";
+    let size = std::fs::metadata(DIR).ok()?.len();
+    if size > 0 {
+        return Some(size);
+    }
+    // The listing holds a descriptor itself.
+    Some((std::fs::read_dir(DIR).ok()?.count() as u64).saturating_sub(1))
+}
+
+pub(super) fn report() -> impl Fn(&Figures, &str, &mut Observer<'_>) + Send + Sync + 'static {
+    let modes = [USER, SYSTEM].map(|mode| word(Naming::Semconv, &MODE, mode));
+    move |figures, id, out| {
+        let whole = match id {
+            "process.cpu.time" => {
+                for (attributes, seconds) in modes.iter().zip(figures.cpu.iter().flatten()) {
+                    out.float(*seconds, attributes);
+                }
+                return;
+            }
+            "process.uptime" => {
+                if let Some(seconds) = figures.uptime_seconds {
+                    out.float(seconds, &[]);
+                }
+                return;
+            }
+            "process.memory.usage" => figures.resident_bytes,
+            "process.memory.virtual" => figures.virtual_bytes,
+            "process.thread.count" => figures.threads,
+            "process.unix.file_descriptor.count" => figures.descriptors,
+            _ => None,
+        };
+        if let Some(whole) = whole {
+            out.int(whole, &[]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_fields_are_counted_from_the_last_parenthesis() {
+        let stat = b"7 (a) 1 2 (b) S 1 7 7 0 -1 4194560 10 0 0 0 314 159 0 0 20 0 5 0 4242 1000 200";
+        assert_eq!(Stat::parse(stat), Some(Stat { user: 314, system: 159, threads: 5, started: 4242 }));
+        assert_eq!(Stat::parse(b"7 (x) S 1 7 7"), None);
+    }
+
+    #[test]
+    fn statm_begins_with_size_and_resident_pages() {
+        assert_eq!(parse_statm(b"1000 250 100 20 0 300 0\n"), Some((1000, 250)));
+        assert_eq!(parse_statm(b"1000\n"), None);
+    }
+
+    #[test]
+    fn this_process_has_memory_a_thread_and_descriptors() {
+        let figures = Process::new().read();
+        assert!(figures.resident_bytes.unwrap() > 0 && figures.virtual_bytes >= figures.resident_bytes);
+        assert!(figures.threads.unwrap() > 0 && figures.descriptors.unwrap() > 0);
+        assert!(figures.uptime_seconds.unwrap() < since_boot());
+        assert!(figures.cpu.unwrap().iter().all(|&seconds| seconds >= 0.0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            Stat::parse(&bytes);
+            parse_statm(&bytes);
+        }
+    }
+}

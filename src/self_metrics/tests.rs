@@ -1,0 +1,221 @@
+use std::path::Path;
+
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
+
+use super::*;
+use crate::collectors::{Context, Options, register};
+use crate::host::{Host, Roots};
+use crate::outbox::{DropCounts, DropReason, Snapshot};
+
+/// Keeps the last collection as lines `scope name{key=value,…} number`, and histograms as their counts.
+#[derive(Clone, Default)]
+struct Kept {
+    timer: Timer,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl PushMetricExporter for Kept {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.timer.collected();
+        let mut lines = lock(&self.lines);
+        lines.clear();
+        for scope in metrics.scope_metrics() {
+            for metric in scope.metrics() {
+                let prefix = format!("{} {}", scope.scope().name(), metric.name());
+                match metric.data() {
+                    AggregatedMetrics::F64(data) => points(data, &prefix, &mut lines),
+                    AggregatedMetrics::I64(data) => points(data, &prefix, &mut lines),
+                    AggregatedMetrics::U64(data) => points(data, &prefix, &mut lines),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+fn series<'a>(pairs: impl Iterator<Item = &'a KeyValue>) -> String {
+    let mut pairs: Vec<String> = pairs.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+    pairs.sort();
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+}
+
+fn points<T: std::fmt::Display + Copy>(data: &MetricData<T>, prefix: &str, lines: &mut Vec<String>) {
+    let mut push = |attributes: String, value: String| lines.push(format!("{prefix}{attributes} {value}"));
+    match data {
+        MetricData::Gauge(gauge) => {
+            gauge.data_points().for_each(|point| push(series(point.attributes()), point.value().to_string()));
+        }
+        MetricData::Sum(sum) => {
+            let sign = if sum.is_monotonic() { "+" } else { "" };
+            sum.data_points().for_each(|point| push(series(point.attributes()), format!("{}{sign}", point.value())));
+        }
+        MetricData::Histogram(histogram) => histogram.data_points().for_each(|point| {
+            let buckets = point.bounds().count();
+            push(series(point.attributes()), format!("count={} bounds={buckets}", point.count()));
+        }),
+        MetricData::ExponentialHistogram(_) => panic!("no exponential histograms here"),
+    }
+}
+
+struct Agent {
+    provider: SdkMeterProvider,
+    kept: Kept,
+}
+
+impl Agent {
+    fn new() -> (Self, SelfMetrics) {
+        let kept = Kept::default();
+        let provider = SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(kept.clone()).with_interval(Duration::MAX).build())
+            .with_view(|_: &_| Stream::builder().with_cardinality_limit(3_000).build().ok())
+            .build();
+        let own = SelfMetrics::new(provider.meter(SCOPE), &kept.timer);
+        (Self { provider, kept }, own)
+    }
+
+    /// The self metrics of the next collection, without their scope, sorted.
+    fn collect(&self) -> Vec<String> {
+        self.provider.force_flush().unwrap();
+        let prefix = format!("{SCOPE} ");
+        let mut lines = lock(&self.kept.lines).clone();
+        lines.sort();
+        lines.iter().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
+    }
+}
+
+fn of<'a>(lines: &'a [String], name: &str) -> Vec<&'a str> {
+    lines.iter().filter_map(|line| line.strip_prefix(name)).collect()
+}
+
+#[test]
+fn a_collections_time_is_exported_with_the_next_one_in_a_histogram_without_boundaries() {
+    let (agent, _own) = Agent::new();
+    assert!(of(&agent.collect(), COLLECTION_DURATION).is_empty());
+    agent.collect();
+    let component = "{otel.component.name=periodic_metric_reader/0,otel.component.type=periodic_metric_reader}";
+    assert_eq!(of(&agent.collect(), COLLECTION_DURATION), [format!("{component} count=2 bounds=0")]);
+}
+
+#[test]
+fn the_process_reports_itself() {
+    let (agent, _own) = Agent::new();
+    let lines = agent.collect();
+    let names: Vec<_> = lines.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    assert_eq!(
+        names,
+        [
+            "process.cpu.time{cpu.mode=system}",
+            "process.cpu.time{cpu.mode=user}",
+            "process.memory.usage",
+            "process.memory.virtual",
+            "process.thread.count",
+            "process.unix.file_descriptor.count",
+            "process.uptime"
+        ]
+    );
+}
+
+#[test]
+fn each_collector_reports_its_series_of_the_same_collection_and_its_errors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
+    let families = Some(vec!["load".to_owned(), "system".to_owned()]);
+    let host = Host::new(&Roots { root: Some(root), ..Roots::default() });
+    let context = Context { host, options: Options { families, ..Options::default() } };
+    let (agent, own) = Agent::new();
+    own.watch_collectors(&register(&agent.provider.meter("host"), &context));
+    let lines = agent.collect();
+    assert_eq!(of(&lines, "heka.collector.series{heka.collector.name="), ["load} 3", "system} 1"]);
+    assert_eq!(of(&lines, "heka.collector.series_cut{heka.collector.name="), ["load} 0", "system} 0"]);
+    assert_eq!(of(&lines, "heka.collector.errors{heka.collector.name="), ["load} 0+", "system} 0+"]);
+    let durations = of(&lines, "heka.collector.duration{heka.collector.name=");
+    assert!(durations.iter().all(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0));
+    assert_eq!(lines.len(), 7 + 4 * 2, "and no self metric is in the host's scope");
+}
+
+fn dropped(reasons: &[(DropReason, u32)]) -> DropCounts {
+    let mut counts = DropCounts::default();
+    reasons.iter().for_each(|(reason, points)| counts.add(*reason, *points));
+    counts
+}
+
+#[test]
+fn delivery_counts_from_the_registration_and_tells_why_points_are_lost() {
+    let earlier = Snapshot {
+        exported_points: 1_000,
+        rejected_points: 5,
+        failed_sends: 3,
+        dropped: dropped(&[(DropReason::Size, 70)]),
+        ..Snapshot::default()
+    };
+    let figures = Arc::new(Mutex::new(earlier));
+    let (agent, own) = Agent::new();
+    let source = Arc::clone(&figures);
+    own.watch_delivery(GRPC_EXPORTER, move || *lock(&source));
+    let component = "otel.component.name=otlp_grpc_metric_exporter/0,otel.component.type=otlp_grpc_metric_exporter";
+
+    let quiet = agent.collect();
+    let exported = "otel.sdk.exporter.metric_data_point.exported";
+    assert_eq!(of(&quiet, exported), [format!("{{{component}}} 0+")]);
+    assert_eq!(of(&quiet, "heka.outbox.age"), [" 0"]);
+    assert!(of(&quiet, "heka.outbox.dropped{").iter().all(|line| line.ends_with(" 0+")));
+
+    *lock(&figures) = Snapshot {
+        exported_points: 1_500,
+        replayed_batches: 2,
+        rejected_points: 7,
+        failed_sends: 4,
+        outbox_batches: 3,
+        outbox_points: 240,
+        outbox_bytes: 9_000,
+        outbox_oldest: Some(Duration::from_millis(2_500)),
+        dropped: dropped(&[(DropReason::Size, 70), (DropReason::Size, 80), (DropReason::Refused, 11)]),
+        ..Snapshot::default()
+    };
+    let lines = agent.collect();
+    assert_eq!(
+        of(&lines, exported),
+        [
+            format!("{{error.type=outbox_full,{component}}} 80+"),
+            format!("{{error.type=rejected,{component}}} 13+"),
+            format!("{{{component}}} 500+"),
+        ]
+    );
+    assert_eq!(of(&lines, "otel.sdk.exporter.metric_data_point.inflight"), [format!("{{{component}}} 240")]);
+    assert_eq!(
+        of(&lines, "heka.outbox.dropped{heka.outbox.drop.reason="),
+        ["age} 0+", "corrupt} 0+", "io} 0+", "refused} 1+", "size} 1+"]
+    );
+    for (name, value) in [
+        ("heka.exporter.send.failures", " 1+"),
+        ("heka.outbox.batches", " 3"),
+        ("heka.outbox.size", " 9000"),
+        ("heka.outbox.age", " 2.5"),
+        ("heka.outbox.replayed", " 2+"),
+    ] {
+        assert_eq!(of(&lines, name), [value], "{name}");
+    }
+}
+
+#[test]
+fn a_timer_that_nothing_listens_to_is_harmless() {
+    let timer = Timer::default();
+    timer.collected();
+    timer.begin();
+    timer.collected();
+}

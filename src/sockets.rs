@@ -1,0 +1,206 @@
+//! How many TCP and UDP sockets there are in each state, from the kernel's own list over netlink (sock_diag(7)): cheaper
+//! than `/proc/net/tcp`, which writes each socket out as text, and without a look at any process' descriptors.
+//!
+//! The list is of the network namespace that this process is in.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+
+/// A protocol whose sockets are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP over IPv4 and IPv6.
+    Tcp,
+    /// UDP over IPv4 and IPv6.
+    Udp,
+}
+
+/// How many sockets are in each state, by the kernel's number of it (`include/net/tcp_states.h`): 1 is ESTABLISHED, 11
+/// CLOSING, 12 NEW_SYN_RECV. UDP has ESTABLISHED for connected sockets and 7, CLOSE, for all others.
+pub type Census = [u64; STATES];
+/// Numbers of states, of which 0 is none.
+pub const STATES: usize = 13;
+
+/// The most time that the kernel may take for its list.
+const MOST: Duration = Duration::from_secs(1);
+/// The kernel fills at most 32 KiB at a time, and that only for who has shown so much room before.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Counts the sockets of this process' network namespace.
+///
+/// # Errors
+///
+/// `ENOENT` where the kernel lacks the protocol's list (`CONFIG_INET_DIAG`, `CONFIG_INET_UDP_DIAG`), `EPROTONOSUPPORT` and
+/// `EAFNOSUPPORT` where it lacks netlink's or a sandbox forbids it, and those of sending and receiving.
+pub fn count(transport: Transport) -> io::Result<Census> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(MOST))?;
+    let mut census = Census::default();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        count_family(&socket, family, transport, &mut buffer, &mut census)?;
+    }
+    Ok(census)
+}
+
+fn count_family(
+    socket: &OwnedFd,
+    family: AddressFamily,
+    transport: Transport,
+    buffer: &mut [u8],
+    census: &mut Census,
+) -> io::Result<()> {
+    let begun = Instant::now();
+    send(socket.as_fd(), &request(family, transport), SendFlags::empty())?;
+    loop {
+        let (received, length) = recv(socket.as_fd(), &mut *buffer, RecvFlags::TRUNC)?;
+        if length > received {
+            return Err(io::Error::other("the kernel's list does not fit its buffer"));
+        }
+        if add(buffer.get(..received).unwrap_or_default(), census)? {
+            return Ok(());
+        }
+        if begun.elapsed() > MOST {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// `struct nlmsghdr` and its numbers (`linux/netlink.h`, `linux/sock_diag.h`).
+const HEADER_BYTES: usize = 16;
+const REQUEST_DUMP: u16 = 0x301;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+const REQUEST_BYTES: usize = 56;
+
+/// Asks for every socket of the family in any of the states of [`Census`]. Later kernels have a state 13, for sockets
+/// that are bound and do nothing yet: no other list has those.
+fn request(family: AddressFamily, transport: Transport) -> Vec<u8> {
+    let protocol = match transport {
+        Transport::Tcp => 6,
+        Transport::Udp => 17,
+    };
+    let states: u32 = (1 << STATES) - 2;
+    let mut message = Vec::with_capacity(HEADER_BYTES + REQUEST_BYTES);
+    #[allow(clippy::cast_possible_truncation)] // 72
+    message.extend(((HEADER_BYTES + REQUEST_BYTES) as u32).to_ne_bytes());
+    message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    message.extend(REQUEST_DUMP.to_ne_bytes());
+    message.extend([0; 8]); // sequence, port
+    #[allow(clippy::cast_possible_truncation)] // the field has one byte, the families 2 and 10
+    message.extend([family.as_raw() as u8, protocol, 0, 0]);
+    message.extend(states.to_ne_bytes());
+    message.resize(HEADER_BYTES + REQUEST_BYTES, 0); // any address
+    message
+}
+
+/// Adds up the sockets of one reply; whether it was the last.
+fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
+    while let Some((header, rest)) = reply.split_first_chunk::<HEADER_BYTES>() {
+        let [a, b, c, d, kind_a, kind_b, ..] = *header;
+        let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some(payload) = length.checked_sub(HEADER_BYTES).and_then(|length| rest.get(..length)) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match u16::from_ne_bytes([kind_a, kind_b]) {
+            // What an ended list says at its end is 0, or the error that ended it.
+            kind @ (ERROR | DONE) => {
+                let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                if code < 0 {
+                    return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+                }
+                if kind == DONE {
+                    return Ok(true);
+                }
+            }
+            // struct inet_diag_msg begins with the family and the state.
+            SOCK_DIAG_BY_FAMILY => {
+                if let Some(count) = payload.get(1).and_then(|state| census.get_mut(usize::from(*state))) {
+                    *count += 1;
+                }
+            }
+            _ => {}
+        }
+        // Messages begin at multiples of four bytes.
+        reply = rest.get((length - HEADER_BYTES).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(HEADER_BYTES + payload.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn sockets_are_counted_by_state_until_the_list_ends() {
+        let mut census = Census::default();
+        let first = [message(20, &[2, 1, 0, 0, 9]), message(20, &[2, 10]), message(20, &[10, 1])].concat();
+        assert!(!add(&first, &mut census).unwrap());
+        assert!(add(&[message(20, &[2, 12]), message(3, &[0; 4])].concat(), &mut census).unwrap());
+        assert_eq!((census[1], census[10], census[12]), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_is_not_counted() {
+        let mut census = Census::default();
+        assert!(!add(&message(20, &[2, 200]), &mut census).unwrap());
+        assert_eq!(census, Census::default());
+    }
+
+    #[test]
+    fn an_error_is_the_kernels_own_whether_it_comes_first_or_at_the_end() {
+        for kind in [ERROR, DONE] {
+            let error = add(&message(kind, &(-2i32).to_ne_bytes()), &mut Census::default()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(2));
+        }
+        assert!(!add(&message(ERROR, &[0; 4]), &mut Census::default()).unwrap(), "no error is an acknowledgement");
+    }
+
+    #[test]
+    fn a_message_longer_than_the_reply_is_damage() {
+        let mut bytes = message(20, &[2, 1]);
+        bytes[0] = bytes[0].wrapping_add(40);
+        bytes[3] = bytes[3].wrapping_add(40);
+        assert!(add(&bytes, &mut Census::default()).is_err());
+    }
+
+    #[test]
+    fn the_request_is_as_long_as_it_says() {
+        let request = request(AddressFamily::INET6, Transport::Udp);
+        assert_eq!((request.len(), &request[16..20]), (72, &[10, 17, 0, 0][..]));
+        assert_eq!(request[..4], 72u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn a_listening_socket_is_seen_where_the_kernel_has_the_list() {
+        let _listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        if let Ok(census) = count(Transport::Tcp) {
+            assert!(census[10] > 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_taken(reply: Vec<u8>, kinds in proptest::collection::vec((0u16..24, any::<Vec<u8>>()), 0..6)) {
+            let _outcome = add(&reply, &mut Census::default());
+            let messages: Vec<u8> = kinds.iter().flat_map(|(kind, payload)| message(*kind, payload)).collect();
+            let _outcome = add(&messages, &mut Census::default());
+        }
+    }
+}

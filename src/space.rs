@@ -1,0 +1,391 @@
+//! How full file systems are, asked for where a file system that hangs cannot hold up the collection.
+//!
+//! statvfs waits for as long as the file system does: forever on an NFS server that went away, a FUSE process that
+//! stopped, a disk that failed. So one thread does the asking and the [`Prober`] waits for it only so long. A mount
+//! that does not answer keeps that thread; the next one gets another, up to [`MAX_STUCK`], and the mount is left alone
+//! until its call has returned and [`RETRY`] is over.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long one file system may take to answer.
+pub const EACH: Duration = Duration::from_millis(200);
+/// How long all of them may take together, in one collection.
+pub const TOTAL: Duration = Duration::from_millis(500);
+/// After how long a file system that did not answer is asked again.
+pub const RETRY: Duration = Duration::from_secs(60);
+/// How many threads may wait at once for file systems that hang.
+pub const MAX_STUCK: usize = 4;
+
+/// Room for a path of the longest kind, twice, and little else.
+const STACK_BYTES: usize = 64 * 1024;
+/// Answers that may wait for the collector, so that the two threads do not take turns.
+const ANSWERS: usize = 16;
+
+/// What a file system says of itself. Sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Its capacity.
+    pub limit: u64,
+    /// Taken by files and the file system itself.
+    pub used: u64,
+    /// Free for everyone.
+    pub free: u64,
+    /// Free for root only.
+    pub reserved: u64,
+    /// Inodes there are; 0 where the file system makes them as it needs them.
+    pub files: u64,
+    /// Inodes not in use.
+    pub files_free: u64,
+}
+
+impl Space {
+    /// The sizes of `statvfs`, whose blocks are of `f_frsize` bytes: all blocks, those not in use, and of these the ones
+    /// that are not kept for root.
+    #[must_use]
+    pub fn new(block_bytes: u64, blocks: u64, unused: u64, available: u64, files: u64, files_free: u64) -> Self {
+        let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
+        Self {
+            limit: bytes(blocks),
+            used: bytes(blocks.saturating_sub(unused)),
+            free: bytes(available),
+            reserved: bytes(unused.saturating_sub(available)),
+            files,
+            files_free,
+        }
+    }
+}
+
+/// An answer: which device is at the path, and its space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Major and minor number, as `stat` says.
+    pub device: (u32, u32),
+    /// Its space.
+    pub space: Space,
+}
+
+/// Asks the running kernel.
+///
+/// # Errors
+///
+/// Those of stat(2) and statvfs(3).
+pub fn of_path(path: &Path) -> io::Result<Reading> {
+    let device = rustix::fs::stat(path)?.st_dev;
+    let fs = rustix::fs::statvfs(path)?;
+    Ok(Reading {
+        device: (rustix::fs::major(device), rustix::fs::minor(device)),
+        space: Space::new(fs.f_frsize, fs.f_blocks, fs.f_bfree, fs.f_bavail, fs.f_files, fs.f_ffree),
+    })
+}
+
+/// What asking came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An answer.
+    Reading(Reading),
+    /// The file system said no, or nobody had time to ask it.
+    Failed(io::Error),
+    /// It does not answer, since now.
+    Hangs,
+    /// It did not answer before and is not asked again yet.
+    StillHangs,
+}
+
+/// A file system to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its mount point, as this process sees it.
+    pub path: Arc<Path>,
+    /// Its device: another one at the same path is another file system.
+    pub device: (u32, u32),
+    /// Whether it lies on a disk of this host, and is not likely to hang.
+    pub local: bool,
+}
+
+type Ask = Arc<dyn Fn(&Path) -> io::Result<Reading> + Send + Sync>;
+
+/// Asks file systems, each time all of them.
+pub struct Prober {
+    ask: Ask,
+    each: Duration,
+    total: Duration,
+    retry: Duration,
+    worker: Option<Worker>,
+    hung: Vec<Hung>,
+}
+
+struct Hung {
+    target: Target,
+    thread: JoinHandle<()>,
+    since: Instant,
+}
+
+impl Prober {
+    /// A prober that asks with `ask`, on its own thread.
+    pub fn new(ask: impl Fn(&Path) -> io::Result<Reading> + Send + Sync + 'static) -> Self {
+        Self { ask: Arc::new(ask), each: EACH, total: TOTAL, retry: RETRY, worker: None, hung: Vec::new() }
+    }
+
+    /// Asks them, those on local disks first, and returns what each came to, in their order.
+    pub fn ask(&mut self, targets: &[Target]) -> Vec<Outcome> {
+        self.hung.retain(|hung| !hung.thread.is_finished() || hung.since.elapsed() < self.retry);
+        let mut outcomes: Vec<Outcome> = targets.iter().map(|_| Outcome::StillHangs).collect();
+        let mut todo: Vec<(usize, &Target)> = targets
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| !self.hung.iter().any(|hung| hung.target == **target))
+            .collect();
+        todo.sort_by_key(|(_, target)| !target.local);
+        let deadline = Instant::now() + self.total;
+        while !todo.is_empty() {
+            let (ask, rest): (Vec<_>, Vec<_>) = todo.into_iter().partition(|(_, target)| self.may_ask(target));
+            let mut settle = |place: usize, outcome| {
+                if let Some(slot) = outcomes.get_mut(place) {
+                    *slot = outcome;
+                }
+            };
+            rest.iter().for_each(|(place, _)| settle(*place, Outcome::Failed(too_many())));
+            if ask.is_empty() {
+                break;
+            }
+            let worker = match self.worker.take().map_or_else(|| Worker::spawn(&self.ask), Ok) {
+                Ok(worker) => worker,
+                Err(error) => {
+                    ask.iter().for_each(|(place, _)| settle(*place, Outcome::Failed(again(&error))));
+                    return outcomes;
+                }
+            };
+            let (answered, end) = worker.run(&ask, self.each, deadline, &mut settle);
+            if let Some((place, target)) = ask.get(answered) {
+                settle(*place, if end == End::Late { Outcome::Hangs } else { Outcome::Failed(fault()) });
+                if end == End::Late {
+                    let target = (*target).clone();
+                    self.hung.push(Hung { target, thread: worker.thread, since: Instant::now() });
+                }
+            } else {
+                self.worker = Some(worker);
+            }
+            todo = ask.into_iter().skip(answered + 1).collect();
+            if Instant::now() >= deadline {
+                todo.iter().for_each(|(place, _)| settle(*place, Outcome::Failed(io::ErrorKind::TimedOut.into())));
+                return outcomes;
+            }
+        }
+        outcomes
+    }
+
+    /// The last thread is for local disks, so that a dead server with many mounts cannot hide them.
+    fn may_ask(&self, target: &Target) -> bool {
+        let stuck = self.hung.iter().filter(|hung| !hung.thread.is_finished()).count();
+        stuck + 1 < MAX_STUCK || (target.local && stuck < MAX_STUCK)
+    }
+}
+
+fn too_many() -> io::Error {
+    io::Error::other("too many other file systems hang")
+}
+
+fn fault() -> io::Error {
+    io::Error::other("the thread that asks has a fault; please report it")
+}
+
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
+/// How a run of the worker ended before every file system had answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It did not: all have.
+    None,
+    /// The next one did not answer in its time.
+    Late,
+    /// The thread is gone.
+    Fault,
+}
+
+/// The thread that asks.
+struct Worker {
+    jobs: SyncSender<Vec<Arc<Path>>>,
+    answers: Receiver<io::Result<Reading>>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    fn spawn(ask: &Ask) -> io::Result<Self> {
+        let (jobs, incoming) = sync_channel::<Vec<Arc<Path>>>(1);
+        let (outgoing, answers) = sync_channel(ANSWERS);
+        let ask = Arc::clone(ask);
+        let work = move || {
+            for paths in incoming {
+                for path in paths {
+                    // Nobody listens any more: this call took too long, another thread does the rest.
+                    if outgoing.send(ask(&path)).is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("file systems".into()).stack_size(STACK_BYTES).spawn(work)?;
+        Ok(Self { jobs, answers, thread })
+    }
+
+    /// Returns how many answered.
+    fn run(
+        &self,
+        targets: &[(usize, &Target)],
+        each: Duration,
+        deadline: Instant,
+        settle: &mut impl FnMut(usize, Outcome),
+    ) -> (usize, End) {
+        if self.jobs.send(targets.iter().map(|(_, target)| Arc::clone(&target.path)).collect()).is_err() {
+            return (0, End::Fault);
+        }
+        for (answered, (place, _)) in targets.iter().enumerate() {
+            let wait = each.min(deadline.saturating_duration_since(Instant::now()));
+            match self.answers.recv_timeout(wait) {
+                Ok(Ok(reading)) => settle(*place, Outcome::Reading(reading)),
+                Ok(Err(error)) => settle(*place, Outcome::Failed(error)),
+                Err(RecvTimeoutError::Timeout) => return (answered, End::Late),
+                Err(RecvTimeoutError::Disconnected) => return (answered, End::Fault),
+            }
+        }
+        (targets.len(), End::None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    fn target(path: &str, local: bool) -> Target {
+        Target { path: Path::new(path).into(), device: (8, 1), local }
+    }
+
+    fn reading() -> Reading {
+        Reading { device: (8, 1), space: Space::new(512, 10, 5, 4, 3, 2) }
+    }
+
+    /// A prober for which every path that begins with `/hung` answers only when told to. Nothing else is ever late.
+    fn prober(retry: Duration) -> (Prober, Sender<()>) {
+        let (let_go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let mut prober = Prober::new(move |path| {
+            if path.to_string_lossy().starts_with("/hung") {
+                let _ended = wait.lock().unwrap().recv();
+            }
+            match path.to_str() {
+                Some("/missing") => Err(io::ErrorKind::NotFound.into()),
+                _ => Ok(reading()),
+            }
+        });
+        (prober.each, prober.total, prober.retry) = (Duration::from_secs(1), Duration::from_secs(60), retry);
+        (prober, let_go)
+    }
+
+    fn ask(prober: &mut Prober, targets: &[Target]) -> Vec<&'static str> {
+        let word = |outcome| match outcome {
+            Outcome::Reading(_) => "answers",
+            Outcome::Failed(error) if error.kind() == io::ErrorKind::NotFound => "is not there",
+            Outcome::Failed(_) => "fails",
+            Outcome::Hangs => "hangs",
+            Outcome::StillHangs => "still hangs",
+        };
+        prober.ask(targets).into_iter().map(word).collect()
+    }
+
+    /// Lets the hung calls return and waits for their threads to end.
+    fn let_go(prober: &Prober, sender: Sender<()>) {
+        drop(sender);
+        while prober.hung.iter().any(|hung| !hung.thread.is_finished()) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn used_free_and_reserved_add_up_to_the_limit() {
+        let space = Space::new(4_096, 1_000, 300, 250, 64, 60);
+        assert_eq!((space.limit, space.used, space.free, space.reserved), (4_096_000, 2_867_200, 1_024_000, 204_800));
+        assert_eq!(space.used + space.free + space.reserved, space.limit);
+    }
+
+    #[test]
+    fn odd_sizes_are_held_at_their_bounds() {
+        let space = Space::new(4_096, 10, 20, 30, 0, 0);
+        assert_eq!((space.used, space.reserved), (0, 0));
+        assert_eq!(Space::new(u64::MAX, u64::MAX, 1, 1, 0, 0).limit, u64::MAX);
+    }
+
+    #[test]
+    fn the_running_kernel_answers() {
+        let reading = of_path(Path::new("/")).unwrap();
+        assert!(reading.space.limit >= reading.space.used);
+        assert_eq!(of_path(Path::new("/no/such/path")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_mount_that_hangs_holds_up_no_other_and_is_left_alone() {
+        let (mut prober, sender) = prober(Duration::ZERO);
+        let all = [target("/hung", true), target("/", true), target("/missing", true), target("/data", true)];
+        assert_eq!(ask(&mut prober, &all), ["hangs", "answers", "is not there", "answers"]);
+        assert_eq!(ask(&mut prober, &all), ["still hangs", "answers", "is not there", "answers"]);
+        let_go(&prober, sender);
+        assert_eq!(ask(&mut prober, &all), ["answers", "answers", "is not there", "answers"]);
+    }
+
+    #[test]
+    fn a_mount_that_hung_is_not_asked_again_before_its_time() {
+        let (mut prober, sender) = prober(Duration::MAX);
+        assert_eq!(ask(&mut prober, &[target("/hung", true)]), ["hangs"]);
+        let_go(&prober, sender);
+        assert_eq!(ask(&mut prober, &[target("/hung", true)]), ["still hangs"]);
+        let another = Target { device: (8, 2), ..target("/hung", true) };
+        assert_eq!(ask(&mut prober, &[another]), ["answers"], "another file system at its place is asked");
+    }
+
+    #[test]
+    fn the_last_thread_is_for_local_disks_and_there_are_never_more() {
+        let (mut prober, sender) = prober(Duration::ZERO);
+        let remote: Vec<Target> = (0..5).map(|n| target(&format!("/hung{n}"), false)).collect();
+        let mut all = remote.clone();
+        all.extend([target("/", true), target("/nfs", false)]);
+        assert_eq!(ask(&mut prober, &all), ["hangs", "hangs", "hangs", "fails", "fails", "answers", "fails"]);
+        assert_eq!(
+            ask(&mut prober, &all),
+            ["still hangs", "still hangs", "still hangs", "fails", "fails", "answers", "fails"]
+        );
+        all.push(target("/hung-disk", true));
+        assert_eq!(ask(&mut prober, &all)[5..], ["answers", "fails", "hangs"]);
+        assert_eq!(ask(&mut prober, &all)[5..], ["fails", "fails", "still hangs"], "no thread is left");
+        assert_eq!(prober.hung.len(), MAX_STUCK);
+        let_go(&prober, sender);
+        assert!(ask(&mut prober, &all).iter().all(|word| *word == "answers"));
+    }
+
+    #[test]
+    fn when_the_time_is_over_the_rest_is_left_out() {
+        let (mut prober, sender) = prober(Duration::ZERO);
+        prober.total = Duration::ZERO;
+        assert_eq!(ask(&mut prober, &[target("/hung", true), target("/", true)]), ["hangs", "fails"]);
+        drop(sender);
+    }
+
+    #[test]
+    fn a_fault_while_asking_costs_that_mount_only() {
+        let mut prober = Prober::new(|path| match path.to_str() {
+            Some("/odd") => panic!("a fault"),
+            _ => Ok(reading()),
+        });
+        (prober.each, prober.total) = (Duration::from_secs(60), Duration::from_secs(60));
+        let all = [target("/", true), target("/odd", true), target("/data", true)];
+        assert_eq!(ask(&mut prober, &all), ["answers", "fails", "answers"]);
+        assert!(prober.hung.is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! The console: a table for people, one JSON object a cycle for programs.
+
+use serde_json::Value;
+
+use crate::run::Run;
+
+/// The first line of every table after the first.
+const LATER: &str = "s after the last";
+
+#[test]
+fn the_table_shows_every_family_and_rates_from_the_second_cycle_on() {
+    let ended =
+        Run::console(&[]).until(|text| text.split(LATER).nth(1).is_some_and(|table| table.contains("PRESSURE")));
+    let (first, second) = ended.out.split_once(LATER).unwrap();
+    for family in ["CPU", "MEMORY", "PAGING", "DISK", "NETWORK", "LOAD", "PROCESSES", "SYSTEM", "PRESSURE"] {
+        assert!(first.contains(&format!("\n{family}\n")), "no {family} in {first}");
+        assert!(second.contains(&format!("\n{family}")), "no {family} in {second}");
+    }
+    assert!(first.contains("first cycle") && !first.contains("/s\n"), "{first}");
+    // The kernel's own totals and units for people: 88000008 sectors, MemTotal, the sum over the disks.
+    for text in ["42.0 GiB", "62.6 GiB", "disk.io  nvme0n1", "disk.io  total", "2.17"] {
+        assert!(first.contains(text), "no {text} in {first}");
+    }
+    let io = second.lines().find(|line| line.contains("disk.io  nvme0n1")).unwrap();
+    assert!(io.contains("42.0 GiB") && io.contains("0 B/s"), "a rate beside the total: {io}");
+}
+
+#[test]
+fn the_table_ends_when_nobody_reads_it() {
+    let ended = Run::console(&[]).until(|text| text.contains("CPU"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.err.contains("panic") && !ended.err.contains("fault") && !ended.err.contains("ERROR"), "{ended:?}");
+    assert!(ended.err.lines().count() <= 1, "{ended:?}");
+}
+
+#[test]
+fn once_is_one_table_and_the_end() {
+    let ended = Run::console(&["--once"]).end();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    assert_eq!((ended.out.matches("\nCPU\n").count(), ended.out.matches(LATER).count()), (1, 0), "{}", ended.out);
+}
+
+fn objects(arguments: &[&str], cycles: usize) -> Vec<Value> {
+    let arguments = [&["--console-format", "json"], arguments].concat();
+    let ended = Run::console(&arguments).until(move |text| text.matches('\n').count() >= cycles);
+    ended.out.lines().take(cycles).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn json_is_one_object_a_line_and_a_cycle() {
+    let objects = objects(&[], 3);
+    for (cycle, object) in objects.iter().enumerate() {
+        assert_eq!(object["host"], "server01", "{object}");
+        assert_eq!(object["elapsed_seconds"].is_null(), cycle == 0);
+        for family in ["cpu", "memory", "paging", "disk", "network", "load", "processes", "system", "pressure"] {
+            assert!(object[family].is_object(), "no {family} in {object}");
+        }
+    }
+    let io = &objects[1]["disk"]["system.disk.io"];
+    assert_eq!(io["unit"], "By");
+    assert_eq!(io["series"][0]["rate"], 0.0, "nothing moves on a fixture host");
+    assert!(objects[0]["disk"]["system.disk.io"]["series"][0].get("rate").is_none());
+}
+
+#[test]
+fn json_keeps_the_disks_raw_counters_by_disk_and_in_total() {
+    let object = objects(&["--once"], 1).remove(0);
+    let sda = &object["disk_io_perdisk"]["sda"];
+    for (name, value) in [
+        ("read_count", 500_005_u64),
+        ("write_count", 300_003),
+        ("read_bytes", 40_000_040 * 512),
+        ("write_bytes", 24_000_024 * 512),
+        ("read_merged_count", 6_006),
+        ("write_merged_count", 90_009),
+        ("read_time", 7_000_007),
+        ("write_time", 8_000_008),
+        ("busy_time", 5_600_056),
+    ] {
+        assert_eq!(sda[name], value, "{name} of {sda}");
+    }
+    let disks = object["disk_io_perdisk"].as_object().unwrap();
+    assert_eq!(disks.keys().collect::<Vec<_>>(), ["mmcblk0", "nvme0n1", "nvme1n1", "nvme2n1", "sda", "sr0"]);
+    for name in ["read_bytes", "write_count", "busy_time"] {
+        let sum: u64 = disks.values().map(|disk| disk[name].as_u64().unwrap()).sum();
+        assert_eq!(object["disk_io"][name], sum, "{name}");
+    }
+}
+
+#[test]
+fn json_ends_when_nobody_reads_it() {
+    let ended = Run::console(&["--console-format", "json"]).until(|text| text.contains('\n'));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.lines().count() <= 1 && !ended.err.contains("fault"), "{ended:?}");
+}
+
+#[test]
+fn help_into_a_pipe_that_is_closed_is_no_error() {
+    let ended = Run::new(&["--help"]).until(|_| true);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+}

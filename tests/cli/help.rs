@@ -1,0 +1,82 @@
+//! What the program says of itself.
+
+use crate::run::Run;
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let version = Run::new(&["--version"]).end();
+    assert_eq!((version.code, version.err.as_str()), (Some(0), ""));
+    assert!(version.out.starts_with(concat!("heka-insights-agent ", env!("CARGO_PKG_VERSION"))), "{}", version.out);
+    for flag in ["--help", "-h"] {
+        let help = Run::new(&[flag]).end();
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+        assert!(help.out.contains("Usage: heka-insights-agent"), "{}", help.out);
+    }
+}
+
+#[test]
+fn help_groups_the_flags_and_says_each_ones_default_and_variable() {
+    let help = Run::new(&["--help"]).end().out;
+    let places: Vec<_> = ["What to do", "Sending", "Outages", "What to collect", "This host", "Log"]
+        .iter()
+        .map(|heading| help.find(&format!("\n{heading}:")).unwrap_or_else(|| panic!("no {heading:?} in {help}")))
+        .collect();
+    assert!(places.is_sorted(), "the headings come in the order of their use");
+    let paragraphs = flags(&help);
+    assert!(paragraphs.len() > 25, "{paragraphs:#?}");
+    for (flag, text) in &paragraphs {
+        if ["--help", "--version", "--once"].contains(&flag.as_str()) {
+            continue;
+        }
+        assert!(text.contains("[env: "), "{flag} does not say its variable: {text}");
+        // What is not set is not there, and a flag without value is off.
+        let without_default = [
+            "--header",
+            "--headers-file",
+            "--cert-file",
+            "--key-file",
+            "--resource-attribute",
+            "--per-cpu",
+            "--disk-include",
+            "--disk-exclude",
+            "--network-include",
+            "--network-exclude",
+            "--filesystem-include",
+            "--filesystem-exclude",
+        ];
+        assert!(text.contains("[default: ") || without_default.contains(&flag.as_str()), "{flag}: {text}");
+    }
+    for (flag, bound) in [
+        ("--interval", "100ms to 1h"),
+        ("--timeout", "above 0"),
+        ("--outbox-max-size", "at least 64KiB"),
+        ("--outbox-max-age", "at least 1s"),
+        ("--max-series", "at least 1"),
+    ] {
+        let (_, text) = paragraphs.iter().find(|(name, _)| name == flag).unwrap();
+        assert!(text.contains(bound), "{flag} does not say its bound: {text}");
+    }
+}
+
+/// Each long flag and its text, line breaks undone.
+pub fn flags(help: &str) -> Vec<(String, String)> {
+    let mut flags: Vec<(String, String)> = Vec::new();
+    for line in help.lines() {
+        let line = line.trim();
+        let word = line.split(' ').find(|word| !word.starts_with('-') || word.starts_with("--")).unwrap_or("");
+        match (word.strip_prefix("--"), flags.last_mut()) {
+            (Some(_), _) if line.starts_with('-') => flags.push((word.to_owned(), line.to_owned())),
+            (_, Some((_, text))) => *text = format!("{text} {line}"),
+            _ => {}
+        }
+    }
+    flags
+}
+
+#[test]
+fn counters_since_says_what_boot_costs() {
+    let help = Run::new(&["--help"]).end().out;
+    let flags = flags(&help);
+    let (_, text) = flags.iter().find(|(flag, _)| flag == "--counters-since").unwrap();
+    assert!(text.contains("adds the whole uptime again") && text.contains("delta"), "{text}");
+}

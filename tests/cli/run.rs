@@ -1,0 +1,108 @@
+//! Runs the program with nothing of this process's environment, in an empty directory.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Longer than any of these runs takes on a machine that is busy.
+const MOST: Duration = Duration::from_secs(60);
+
+pub struct Run {
+    command: Command,
+    pub dir: TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Run {
+    pub fn new(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"));
+        command.args(arguments).env_clear().current_dir(dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, dir }
+    }
+
+    /// The console on a fixture host, as fast as it goes.
+    pub fn console(arguments: &[&str]) -> Self {
+        let root = fixture("server");
+        let mut run = Self::new(&["--exporter", "console", "--interval", "100ms"]);
+        run.command.arg("--root-path").arg(root).args(arguments);
+        run
+    }
+
+    pub fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Puts a `.env` file in its directory.
+    pub fn dot_env(self, content: &str) -> Self {
+        std::fs::write(self.dir.path().join(".env"), content).unwrap();
+        self
+    }
+
+    /// Runs it to its own end.
+    pub fn end(mut self) -> Ended {
+        let child = self.command.spawn().unwrap();
+        end(child, |out| {
+            let mut text = String::new();
+            out.read_to_string(&mut text).unwrap();
+            text
+        })
+    }
+
+    /// Runs it until its output is as wanted, and then closes the pipe: the program ends by itself.
+    pub fn until(mut self, wanted: impl Fn(&str) -> bool + Send + 'static) -> Ended {
+        let child = self.command.spawn().unwrap();
+        end(child, move |out| {
+            let (mut text, mut bytes, mut room) = (String::new(), Vec::new(), [0; 4096]);
+            while !wanted(&text) {
+                match out.read(&mut room).unwrap() {
+                    0 => break,
+                    length => bytes.extend(&room[..length]),
+                }
+                text = String::from_utf8_lossy(&bytes).into_owned();
+            }
+            text
+        })
+    }
+}
+
+/// Waits for the end, of the program and of those who read from it; a program that does not end is killed.
+fn end(mut child: Child, read: impl FnOnce(&mut dyn Read) -> String + Send + 'static) -> Ended {
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let out = thread::spawn(move || read(&mut out));
+    let (told, ended) = mpsc::channel();
+    let err = thread::spawn(move || {
+        let mut text = String::new();
+        err.read_to_string(&mut text).unwrap();
+        told.send(()).unwrap();
+        text
+    });
+    // The program holds its error output open for as long as it runs.
+    let in_time = ended.recv_timeout(MOST).is_ok();
+    if !in_time {
+        child.kill().unwrap();
+    }
+    let code = child.wait().unwrap().code();
+    let ended = Ended { code, out: out.join().unwrap(), err: err.join().unwrap() };
+    assert!(in_time, "it did not end by itself: {ended:#?}");
+    ended
+}
+
+pub fn fixture(host: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(host)
+}

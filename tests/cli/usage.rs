@@ -1,0 +1,152 @@
+//! Wrong usage: exit code 2 and one line that names the place, the value and what is allowed, before anything starts.
+
+use crate::help::flags;
+use crate::run::Run;
+
+/// A flag, its variable, wrong values, and a word of what is allowed.
+type Wrong = (&'static str, Option<&'static str>, &'static [&'static str], &'static str);
+
+#[rustfmt::skip] // a table
+const WRONG: &[Wrong] = &[
+    ("--exporter", None, &["prometheus", ""], "otlp, console, none"),
+    ("--console-format", Some("HEKA_CONSOLE_FORMAT"), &["yaml"], "table, json"),
+    ("--interval", None, &["5", "99ms", "61m", "-1s", "soon", ""], "100ms to 1h"),
+    ("--endpoint", None, &["ftp://h", "h:4317", "http://", "http://h:99999", ""], "http://HOST:PORT"),
+    ("--protocol", None, &["http/json", "http"], "grpc, http/protobuf"),
+    ("--compression", None, &["zstd"], "none, gzip"),
+    ("--timeout", None, &["0s", "10"], "a duration above 0"),
+    ("--temporality", None, &["sum"], "cumulative, delta, lowmemory"),
+    ("--outbox-max-size", Some("HEKA_OUTBOX_MAX_SIZE"), &["1KiB", "much", "-1"], "at least 64KiB"),
+    ("--outbox-max-age", Some("HEKA_OUTBOX_MAX_AGE"), &["1ms", "24"], "at least 1s"),
+    ("--collectors", Some("HEKA_COLLECTORS"), &["cpu,disc", ","], "cpu, memory"),
+    ("--detail", Some("HEKA_DETAIL"), &["full"], "basic, detailed"),
+    ("--naming", Some("HEKA_NAMING"), &["prometheus"], "semconv, hostmetrics"),
+    ("--counters-since", Some("HEKA_COUNTERS_SINCE"), &["yesterday"], "start, boot"),
+    ("--disk-scope", Some("HEKA_DISK_SCOPE"), &["both"], "device, total"),
+    ("--disk-include", Some("HEKA_DISK_INCLUDE"), &["sd("], "regular expression"),
+    ("--disk-exclude", Some("HEKA_DISK_EXCLUDE"), &["["], "regular expression"),
+    ("--network-include", Some("HEKA_NETWORK_INCLUDE"), &["*"], "regular expression"),
+    ("--network-exclude", Some("HEKA_NETWORK_EXCLUDE"), &["a)"], "regular expression"),
+    ("--filesystem-include", Some("HEKA_FILESYSTEM_INCLUDE"), &["("], "regular expression"),
+    ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
+    ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, off"),
+    ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many"], "at least 1"),
+    ("--resource-attribute", None, &["novalue", "=v"], "K=V"),
+    ("--log-level", None, &["loud"], "error, warn, info"),
+    ("--log-format", Some("HEKA_LOG_FORMAT"), &["xml"], "text, json"),
+];
+
+/// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
+const FREE: [&str; 9] = [
+    "--header",
+    "--headers-file",
+    "--ca-file",
+    "--cert-file",
+    "--key-file",
+    "--outbox-dir",
+    "--service-name",
+    "--root-path",
+    "--check",
+];
+
+fn refused(run: Run, place: &str, value: &str, allowed: &str) {
+    let ended = run.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{place}={value:?}: {ended:?}");
+    let line = ended.err.trim_end_matches('\n');
+    assert!(!line.contains('\n') && !line.is_empty(), "{place}={value:?}: not one line: {line}");
+    assert!(line.starts_with(&format!("heka-insights-agent: {place}: '{value}'")), "{place}={value:?}: {line}");
+    assert!(line.contains("; allowed: ") && line.contains(allowed), "{place}={value:?}: {line}");
+}
+
+#[test]
+fn a_wrong_value_of_a_flag_is_refused_in_one_line() {
+    for (flag, _, values, allowed) in WRONG {
+        for value in *values {
+            refused(Run::new(&[&format!("{flag}={value}")]), flag, value, allowed);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_of_this_programs_own_variable_is_refused_in_one_line() {
+    for (_, variable, values, allowed) in WRONG {
+        for (variable, value) in variable.iter().flat_map(|variable| values.iter().map(move |value| (variable, value)))
+        {
+            // In a variable, a comma or nothing is an empty list, which is no list.
+            if variable.ends_with("CLUDE") || !value.is_empty() {
+                refused(Run::new(&[]).set(variable, value), variable, value, allowed);
+            }
+        }
+    }
+    for variable in ["HEKA_PER_CPU", "HEKA_NO_PHASE"] {
+        refused(Run::new(&[]).set(variable, "maybe"), variable, "maybe", "true, false");
+    }
+    refused(Run::new(&[]).set("CPU_POLL_INTERVAL_SECONDS", "0"), "CPU_POLL_INTERVAL_SECONDS", "0", "0.1 to 3600");
+    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] {
+        refused(Run::new(&[]).set(variable, "ftp://h"), variable, "ftp://h", "http://HOST:PORT");
+    }
+}
+
+#[test]
+fn every_flag_with_a_value_has_a_wrong_one_here() {
+    let help = Run::new(&["--help"]).end().out;
+    for (flag, text) in flags(&help).iter().filter(|(_, text)| text.contains(" <")) {
+        let known = WRONG.iter().any(|(name, ..)| name == flag) || FREE.contains(&flag.as_str());
+        assert!(known, "{text}");
+        for word in text.split(|c: char| !c.is_ascii_uppercase() && c != '_').filter(|word| word.starts_with("HEKA_")) {
+            let known = WRONG.iter().any(|(_, variable, ..)| *variable == Some(word));
+            assert!(known || FREE.contains(&flag.as_str()), "{word} of {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_flag_no_command_or_lacks_its_value_is_named() {
+    for (arguments, named) in [
+        (&["--nope"][..], "--nope"),
+        (&["--interval"], "--interval"),
+        (&["--once=1"], "--once"),
+        (&["--detail", "basic", "--detail", "detailed"], "--detail"),
+        (&["chek"], "'chek'"),
+        (&["check", "more"], "'more'"),
+        (&["check", "--once"], "--once"),
+        (&["--temporality", "delta", "--counters-since", "boot"], "--counters-since"),
+        (&["--cert-file", "c.pem"], "--cert-file"),
+    ] {
+        let ended = Run::new(arguments).end();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(named) && ended.err.lines().count() == 1, "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let secret = "hunter2";
+    let runs = [
+        Run::new(&["--header", secret]),
+        Run::new(&["--header", "bad name=hunter2"]),
+        Run::new(&["--headers", "api-key=hunter2"]),
+        Run::new(&["--endpoint", "https://user:hunter2@h"]),
+        Run::new(&[]).set("OTEL_EXPORTER_OTLP_HEADERS", secret),
+        Run::new(&[]).set("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=hunter2%ff"),
+        Run::new(&[]).dot_env("OTEL_EXPORTER_OTLP_HEADERS=\"api-key=hunter2\nHEKA_DETAIL=basic\n"),
+        Run::new(&[]).dot_env("OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer hunter2 x\n"),
+        Run::new(&[]).dot_env("hunter2\n"),
+    ];
+    for run in runs {
+        let ended = run.end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.lines().count() == 1, "{ended:?}");
+        assert!(!ended.err.contains(secret) && !ended.out.contains(secret), "{ended:?}");
+    }
+    let console = Run::console(&["--once", "--header", "api-key=hunter2", "--log-level", "trace"]).end();
+    assert_eq!(console.code, Some(0));
+    assert!(!console.err.contains(secret) && !console.out.contains(secret), "{console:?}");
+}
+
+#[test]
+fn a_file_of_headers_that_cannot_be_read_is_named() {
+    let ended = Run::new(&["--headers-file", "/no/such/file"]).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("--headers-file") && ended.err.contains("/no/such/file"), "{ended:?}");
+}

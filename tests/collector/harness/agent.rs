@@ -1,0 +1,79 @@
+//! The agent's own binary.
+
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::process::Process;
+use super::{SOON, until};
+
+/// A running agent. Its environment and working directory are empty, so only the arguments count.
+pub struct Agent {
+    process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Agent {
+    /// Starts an agent that sends to `endpoint` at once and every second, plus `arguments`, separated by spaces.
+    pub fn start(endpoint: &str, arguments: &str) -> Self {
+        Self::at_its_phase(endpoint, &format!("--no-phase {arguments}"))
+    }
+
+    /// The same, but the agent waits for its own phase of the interval.
+    pub fn at_its_phase(endpoint: &str, arguments: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"));
+        command.env_clear().current_dir(dir.path());
+        command.args(["--endpoint", endpoint]);
+        if !arguments.contains("--interval") {
+            command.args(["--interval", "1s"]);
+        }
+        command.args(arguments.split_whitespace());
+        let process = Process::start("the agent", &mut command, &dir.path().join("agent.log"));
+        Self { process, _dir: dir }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The lines of its log that hold `words`.
+    pub fn lines(&self, words: &str) -> Vec<String> {
+        let told = |line: &&str| line.contains(words);
+        self.log().lines().filter(told).map(ToOwned::to_owned).collect()
+    }
+
+    /// Waits for a line that holds `words`.
+    pub fn says(&self, words: &str) -> String {
+        until(&format!("the agent to say {words:?}"), SOON, || self.lines(words).into_iter().next())
+    }
+
+    /// SIGTERM; its exit code, and how long it took.
+    pub fn terminate(&mut self) -> (Option<i32>, Duration) {
+        let (status, took) = self.process.end(Signal::TERM, SOON);
+        (status.code(), took)
+    }
+
+    /// Stops it and insists that it was a clean stop.
+    pub fn stop(mut self) -> String {
+        let (code, _) = self.terminate();
+        assert_eq!(code, Some(0), "not a clean stop");
+        self.log()
+    }
+
+    /// SIGKILL: what a crash and the out-of-memory killer do.
+    pub fn kill(mut self) {
+        self.process.end(Signal::KILL, SOON);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+}

@@ -1,0 +1,88 @@
+//! A collector's fault with the program's own panic hook, which is the whole process's: hence a file, and one test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
+
+use std::io;
+use std::sync::Mutex;
+
+use heka_insights_agent::collectors::{Collector, Context, Family, Observer, Options, register_families};
+use heka_insights_agent::host::{Host, Reader, Roots};
+use heka_insights_agent::log::hook_panics;
+use heka_insights_agent::naming::{Detail, Kind, Metric, Number};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+
+static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Keep;
+
+impl io::Write for Keep {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LINES.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Faulty;
+
+impl Collector for Faulty {
+    fn read(&mut self, _reader: &mut Reader) {}
+
+    fn observe(&self, _metric: &Metric, _out: &mut Observer<'_>) {
+        panic!("it broke");
+    }
+}
+
+const METRICS: &[Metric] = &[Metric::new("broken", Kind::Counter, Number::Int, "of a test", "nothing").semconv(
+    "t.broken",
+    "1",
+    Detail::Basic,
+    &[],
+)];
+
+/// Exports nothing.
+struct Nowhere;
+
+impl opentelemetry_sdk::metrics::exporter::PushMetricExporter for Nowhere {
+    async fn export(
+        &self,
+        _metrics: &opentelemetry_sdk::metrics::data::ResourceMetrics,
+    ) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: std::time::Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+#[test]
+fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
+    let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+    format.with_writer(|| Keep).init();
+    let usual = std::panic::take_hook();
+    hook_panics();
+    let reader = PeriodicReader::builder(Nowhere).with_interval(std::time::Duration::MAX).build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let family = Family { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
+    let context = Context { host: Host::new(&Roots::default()), options: Options::default() };
+    register_families(&provider.meter("test"), &context, &[family]);
+    (0..3).for_each(|_| provider.force_flush().unwrap());
+    std::panic::set_hook(usual);
+    let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("ERROR the collector broken has a fault"), "{text}");
+    assert!(text.contains("it broke at tests/fault.rs:"), "{text}");
+}

@@ -1,0 +1,93 @@
+//! The whole collection of each fixture host, as text, beside the recorded one. `HEKA_UPDATE=1 cargo test golden`
+//! records anew: then look at the difference as at any other change.
+
+use std::fs;
+use std::path::Path;
+
+use heka_insights_agent::collectors::Options;
+use heka_insights_agent::naming::{Detail, Naming};
+use heka_insights_agent::total::Since;
+
+use crate::collect::Pipeline;
+use crate::fixture::{FixtureHost, HOSTS, context, place};
+
+/// Compares with, or writes, `tests/golden/<name>.txt`. Returns what differs.
+fn compare(name: &str, text: &str) -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
+    if std::env::var_os("HEKA_UPDATE").is_some_and(|value| value == "1") {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        return None;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    if expected == text {
+        return None;
+    }
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (old, new) = (lines(&expected), lines(text));
+    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}"));
+    let come = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}"));
+    Some(format!("{}\n{}", path.display(), gone.chain(come).collect::<Vec<_>>().join("\n")))
+}
+
+fn profiles() -> [(&'static str, Options); 3] {
+    let boot = Options { since: Since::Boot, ..Options::default() };
+    let detailed = Options { detail: Detail::Detailed, ..boot.clone() };
+    [
+        ("semconv", boot),
+        ("semconv-detailed", Options { per_cpu: true, ..detailed.clone() }),
+        ("hostmetrics", Options { naming: Naming::Hostmetrics, ..detailed }),
+    ]
+}
+
+#[test]
+fn each_fixture_host_gives_its_golden_collection() {
+    let mut differences = Vec::new();
+    for host in HOSTS {
+        for (profile, options) in profiles() {
+            let mut pipeline = Pipeline::new(&context(&place(host), options));
+            differences.extend(compare(&format!("{host}-{profile}"), &pipeline.collect().to_string()));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+/// What happens on the server between two collections: 100 ticks pass on each CPU, and every counter moves by an amount
+/// of its own.
+fn a_second_passes(host: &FixtureHost) {
+    let stat = String::from_utf8(host.read("proc/stat")).unwrap();
+    let stat: Vec<String> = stat.lines().map(|line| add_ticks(line).unwrap_or_else(|| line.to_owned())).collect();
+    host.write("proc/stat", stat.join("\n") + "\n");
+    host.edit("proc/diskstats", "sda 500005 6006 40000040 7000007", "sda 500015 6007 40000240 7000107");
+    host.edit("proc/vmstat", "pgfault 7700123456", "pgfault 7700123556");
+    host.edit("proc/vmstat", "pgmajfault 123456", "pgmajfault 123458");
+}
+
+/// The columns of a CPU line with a second of time on top: for one CPU 50 ticks of user (10 of them a guest's), 5 nice,
+/// 15 system, 20 idle, 6 iowait, 1 irq, 2 softirq, 1 steal; on the line of the whole host eight times as much. With
+/// the guest's part inside user these are 100.
+fn add_ticks(line: &str) -> Option<String> {
+    const PASSED: [u64; 10] = [50, 5, 15, 20, 6, 1, 2, 1, 10, 0];
+    let mut fields = line.split_whitespace();
+    let name = fields.next()?.strip_prefix("cpu")?;
+    let cpus = if name.is_empty() { 8 } else { 1 };
+    let columns = fields.zip(PASSED).map(|(field, passed)| (field.parse::<u64>().unwrap() + cpus * passed).to_string());
+    Some(format!("cpu{name} {}", columns.collect::<Vec<_>>().join(" ")))
+}
+
+#[test]
+fn the_servers_second_collection_is_golden_too() {
+    let mut differences = Vec::new();
+    for (name, per_cpu) in [("server-start-second", false), ("server-start-second-per-cpu", true)] {
+        let host = FixtureHost::copy("server");
+        let mut pipeline = Pipeline::new(&host.context(Options { per_cpu, ..Options::default() }));
+        pipeline.collect();
+        a_second_passes(&host);
+        let mut second = pipeline.collect();
+        second
+            .0
+            .retain(|point| !["system.memory", "system.paging.u"].iter().any(|other| point.name.starts_with(other)));
+        differences.extend(compare(name, &second.to_string()));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}

@@ -1,0 +1,134 @@
+//! A collector's fault, a family's single reading, and views of a user's own, with families made for the test.
+
+use std::sync::atomic::Ordering;
+
+use heka_insights_agent::collectors::{Collector, Context, Family, Observer, Options, cpu, memory, register_families};
+use heka_insights_agent::host::Reader;
+use heka_insights_agent::naming::Detail::Basic;
+use heka_insights_agent::naming::Kind::Counter;
+use heka_insights_agent::naming::Metric;
+use heka_insights_agent::naming::Number::Int;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{Aggregation, SdkMeterProvider, Stream};
+
+use crate::collect::{Pipeline, keeping};
+use crate::fixture::FixtureHost;
+use crate::log;
+
+const fn metric(id: &'static str, name: &'static str) -> Metric {
+    Metric::new(id, Counter, Int, "of a test", "nothing").semconv(name, "1", Basic, &[])
+}
+
+/// Counts its readings, and has a fault where it is told to.
+struct Faulty {
+    at: &'static str,
+    readings: u64,
+}
+
+impl Collector for Faulty {
+    fn read(&mut self, _reader: &mut Reader) {
+        self.readings += 1;
+        assert!(self.at != "reading" || self.readings < 3, "it broke at {}", self.at);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        assert!(self.at != metric.id, "it broke at {}", self.at);
+        out.int(self.readings, &[]);
+    }
+}
+
+const fn faulty(name: &'static str, metrics: &'static [Metric], new: fn(&Context) -> Box<dyn Collector>) -> Family {
+    Family { name, metrics, new }
+}
+
+#[test]
+fn a_fault_in_reporting_costs_that_metric_and_one_line() {
+    log::keep();
+    const METRICS: &[Metric] = &[metric("first", "t.first"), metric("second", "t.second"), metric("third", "t.third")];
+    let family = faulty("faulty-observe", METRICS, |_| Box::new(Faulty { at: "second", readings: 0 }));
+    let host = FixtureHost::copy("server");
+    let mut pipeline =
+        Pipeline::with_families(&host.context(Options::default()), &[cpu::FAMILY, family, memory::FAMILY]);
+    for _ in 0..3 {
+        let collected = pipeline.collect();
+        assert!(collected.series("t.second").is_empty());
+        assert!(!collected.series("t.first").is_empty() && !collected.series("t.third").is_empty());
+        assert!(!collected.series("system.cpu.time").is_empty() && !collected.series("system.memory.usage").is_empty());
+    }
+    let lines = log::lines("faulty-observe");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("it broke at second"), "{lines:?}");
+    assert_eq!(pipeline.registered.families[1].errors.load(Ordering::Relaxed), 3, "and each is counted");
+}
+
+#[test]
+fn a_fault_in_reading_leaves_the_other_families_running() {
+    log::keep();
+    const METRICS: &[Metric] = &[metric("readings", "t.readings")];
+    let family = faulty("faulty-read", METRICS, |_| Box::new(Faulty { at: "reading", readings: 0 }));
+    let host = FixtureHost::copy("server");
+    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family, memory::FAMILY]);
+    for _ in 0..4 {
+        assert!(!pipeline.collect().series("system.memory.usage").is_empty());
+    }
+    assert_eq!(log::lines("faulty-read").len(), 1);
+}
+
+#[test]
+fn a_fault_at_the_start_costs_that_family() {
+    log::keep();
+    const METRICS: &[Metric] = &[metric("never", "t.never")];
+    let family = faulty("faulty-new", METRICS, |_| panic!("it broke at the start"));
+    let host = FixtureHost::copy("server");
+    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family, memory::FAMILY]);
+    let collected = pipeline.collect();
+    assert!(collected.series("t.never").is_empty() && !collected.series("system.memory.usage").is_empty());
+    assert_eq!(log::lines("faulty-new").len(), 1);
+}
+
+#[test]
+fn all_instruments_of_a_family_report_from_one_reading() {
+    const METRICS: &[Metric] = &[metric("a", "t.a"), metric("b", "t.b"), metric("c", "t.c")];
+    let family = faulty("counting", METRICS, |_| Box::new(Faulty { at: "", readings: 0 }));
+    let host = FixtureHost::empty();
+    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family]);
+    for cycle in 1..4 {
+        let collected = pipeline.collect();
+        let readings = ["t.a", "t.b", "t.c"].map(|name| collected.value(name, &[]));
+        assert_eq!(readings, [f64::from(cycle) + 1.0; 3], "the baseline, and one a collection");
+    }
+}
+
+#[test]
+fn a_family_without_metrics_in_a_profile_does_not_stop_the_clock_of_the_others() {
+    let silent = faulty("silent", &[], |_| Box::new(Faulty { at: "", readings: 0 }));
+    let host = FixtureHost::copy("server");
+    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[silent, cpu::FAMILY]);
+    pipeline.collect();
+    host.edit("proc/stat", "cpu  8311108", "cpu  8311208");
+    assert_eq!(pipeline.collect().value("system.cpu.time", &["user"]), 1.0);
+}
+
+#[test]
+fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
+    let host = FixtureHost::copy("server");
+    let context = host.context(Options::default());
+    let (reader, last) = keeping(false);
+    let provider = SdkMeterProvider::builder()
+        .with_reader(reader)
+        .with_view(|instrument: &opentelemetry_sdk::metrics::Instrument| {
+            let drop = instrument.name() == "system.cpu.time";
+            drop.then(|| Stream::builder().with_aggregation(Aggregation::Drop).build().ok()).flatten()
+        })
+        .build();
+    register_families(&provider.meter("test"), &context, &[cpu::FAMILY]);
+    let collect = || {
+        provider.force_flush().unwrap();
+        last.lock().unwrap().take().unwrap()
+    };
+    collect();
+    host.edit("proc/stat", "cpu  8311108", "cpu  8311208");
+    let collected = collect();
+    assert!(collected.series("system.cpu.time").is_empty());
+    assert_eq!(collected.value("system.cpu.utilization", &["user"]), 1.0);
+}

@@ -1,0 +1,91 @@
+//! Big hosts: every series arrives, and a limit that was asked for is kept.
+
+use std::fmt::Write;
+
+use heka_insights_agent::collectors::Options;
+
+use crate::collect::Pipeline;
+use crate::fixture::FixtureHost;
+use crate::log;
+
+/// A host with so many CPUs, all columns of each different.
+fn host_with_cpus(cpus: u64) -> FixtureHost {
+    let host = FixtureHost::empty();
+    host.write("proc/stat", stat(cpus, 0));
+    host
+}
+
+fn stat(cpus: u64, more: u64) -> String {
+    let mut text = format!("cpu {0} {0} {0} {0} {0} {0} {0} {0} 0 0\n", cpus * (1_000 + more));
+    for cpu in 0..cpus {
+        let columns: Vec<String> = (1..=8).map(|column| (cpu * 100 + column * (10 + more)).to_string()).collect();
+        writeln!(text, "cpu{cpu} {} 0 0", columns.join(" ")).unwrap();
+    }
+    text + "intr 0\n"
+}
+
+fn host_with_disks(disks: u64) -> FixtureHost {
+    let host = FixtureHost::empty();
+    let mut text = String::new();
+    for disk in 0..disks {
+        host.add_disk(&format!("sd{disk}"));
+        writeln!(text, "8 {disk} sd{disk} 1 2 3 4 5 6 7 8 0 10 11").unwrap();
+    }
+    host.write("proc/diskstats", text);
+    host
+}
+
+fn only(family: &str) -> Options {
+    Options { families: Some(vec![family.to_owned()]), ..Options::default() }
+}
+
+#[test]
+fn cpu_times_of_512_cpus_in_7_modes_arrive_whole() {
+    let host = host_with_cpus(512);
+    let mut pipeline = Pipeline::new(&host.context(Options { per_cpu: true, ..only("cpu") }));
+    pipeline.collect();
+    host.write("proc/stat", stat(512, 1));
+    let collected = pipeline.collect();
+    assert_eq!(collected.series("system.cpu.time").len(), 512 * 7);
+    assert_eq!(collected.values_of("system.cpu.time", "cpu.logical_number").len(), 512);
+    assert!(!collected.to_string().contains("otel.metric.overflow"));
+    assert_eq!(pipeline.registered.families[0].cut.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn cpus_that_are_offline_at_the_start_have_their_room() {
+    let host = host_with_cpus(2);
+    host.write("sys/devices/system/cpu/possible", "0-511\n");
+    let mut pipeline = Pipeline::new(&host.context(Options { per_cpu: true, ..only("cpu") }));
+    pipeline.collect();
+    host.write("proc/stat", stat(512, 0));
+    assert_eq!(pipeline.collect().series("system.cpu.time").len(), 512 * 7);
+}
+
+#[test]
+fn a_thousand_disks_arrive_whole() {
+    let host = host_with_disks(1_200);
+    let mut pipeline = Pipeline::new(&host.context(only("disk")));
+    let collected = pipeline.collect();
+    assert_eq!(collected.series("system.disk.io").len(), 1_200 * 2);
+    assert_eq!(collected.series("system.disk.io_time").len(), 1_200);
+    assert!(!collected.to_string().contains("otel.metric.overflow"));
+}
+
+#[test]
+fn max_series_cuts_counts_and_says_so_once() {
+    log::keep();
+    let host = host_with_disks(40);
+    let mut pipeline = Pipeline::new(&host.context(Options { max_series: Some(53), ..only("disk") }));
+    for _ in 0..3 {
+        let collected = pipeline.collect();
+        assert_eq!(collected.series("system.disk.io").len(), 53);
+        assert_eq!(collected.series("system.disk.io_time").len(), 40);
+        assert!(!collected.to_string().contains("otel.metric.overflow"), "the agent cuts before the SDK folds");
+    }
+    let cut = pipeline.registered.families[0].cut.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(cut, 4 * (80 - 53), "of the metrics with a direction, in one collection");
+    let lines = log::lines("--max-series allows (53)");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("WARN"), "{lines:?}");
+}

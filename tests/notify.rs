@@ -1,0 +1,91 @@
+//! What the service manager is told, by a socket in its place.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test may panic.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Bound on what must come.
+const SOON: Duration = Duration::from_secs(20);
+/// The silence that the manager takes, and several times that.
+const WATCHDOG: Duration = Duration::from_millis(300);
+const SILENCE: Duration = Duration::from_secs(2);
+
+struct Service {
+    manager: UnixDatagram,
+    agent: Child,
+}
+
+impl Service {
+    fn start(dir: &Path, host: &Path, interval: &str) -> Self {
+        let socket = dir.join("notify");
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager.set_read_timeout(Some(SOON)).unwrap();
+        let agent = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"))
+            .args(["--interval", interval, "--no-phase", "--endpoint", "http://127.0.0.1:1", "--log-level", "off"])
+            .arg("--root-path")
+            .arg(host)
+            .env_clear()
+            .env("NOTIFY_SOCKET", &socket)
+            .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+            .current_dir(dir)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { manager, agent }
+    }
+
+    fn told(&self) -> io::Result<String> {
+        let mut buffer = [0; 256];
+        let length = self.manager.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+#[test]
+fn the_manager_hears_of_the_start_of_life_between_distant_ticks_and_of_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
+    let mut service = Service::start(dir.path(), &host, "1h");
+    assert_eq!(service.told().unwrap(), "READY=1");
+    assert_eq!(service.told().unwrap(), "WATCHDOG=1");
+    assert_eq!(service.told().unwrap(), "WATCHDOG=1");
+    kill_process(Pid::from_child(&service.agent), Signal::TERM).unwrap();
+    let mut last = service.told().unwrap();
+    while last == "WATCHDOG=1" {
+        last = service.told().unwrap();
+    }
+    assert_eq!(last, "STOPPING=1");
+    assert!(service.agent.wait().unwrap().success());
+}
+
+#[test]
+fn a_collection_that_hangs_falls_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let proc = dir.path().join("proc");
+    std::fs::create_dir(&proc).unwrap();
+    let service = Service::start(dir.path(), dir.path(), "100ms");
+    assert_eq!(service.told().unwrap(), "READY=1");
+    assert_eq!(service.told().unwrap(), "WATCHDOG=1");
+    // A file that is not there is looked for at each collection, and opening a pipe that nobody writes to never returns.
+    for name in ["stat", "meminfo", "diskstats"] {
+        mknodat(CWD, proc.join(name), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    }
+    service.manager.set_read_timeout(Some(SILENCE)).unwrap();
+    while let Ok(word) = service.told() {
+        assert_eq!(word, "WATCHDOG=1");
+    }
+}

@@ -1,0 +1,134 @@
+#!/bin/sh
+# docker-compose.yml at work: the agent's image, around a static binary, with no root, no rights and no file of its own to
+# write, feeds a real Collector by name, and that a real Prometheus, with the configuration files of this repository. What
+# Prometheus then has must be the host's numbers and not the container's.
+#
+# Nothing is pulled: the images of the Collector and of Prometheus are made here around binaries given by OTELCOL and
+# PROMETHEUS, under the names that the compose file has. So all of it runs in an engine of its own, in its own network and
+# mount namespace; one that runs already is not touched. Grafana stays out.
+#
+# Needs root, docker, dockerd and docker-compose (Debian: docker.io docker-compose). Fails without them, unless
+# HEKA_NO_ENGINE=1 says that their absence is known. HEKA_BINARY: as for packaging/container/build.
+set -eu
+cd "$(dirname "$0")/../.."
+
+work=$(mktemp -d)
+daemon=
+clean_up() {
+    compose down --timeout 5 > /dev/null 2>&1 || true
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2> /dev/null || true
+        wait "$daemon" || true
+    fi
+    rm -rf "$work"
+}
+fail() {
+    echo "container: $*" >&2
+    compose logs --no-color --tail 10 >&2 || true
+    exit 1
+}
+compose() {
+    if docker compose version > /dev/null 2>&1; then set -- docker compose "$@"; else set -- docker-compose "$@"; fi
+    COMPOSE_PROJECT_NAME=heka-test "$@"
+}
+
+for tool in docker dockerd docker-compose; do
+    if ! command -v "$tool" > /dev/null; then
+        if [ "${HEKA_NO_ENGINE:-}" = 1 ]; then
+            echo "container: skipped, no engine here"
+            exit 0
+        fi
+        echo "container: no $tool here (Debian: docker.io docker-compose); HEKA_NO_ENGINE=1 if that is known" >&2
+        exit 1
+    fi
+done
+: "${OTELCOL:?the path of a Collector binary}" "${PROMETHEUS:?the path of a Prometheus 3 binary}"
+trap clean_up EXIT
+
+# The two files that make the image must not part.
+last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY /#COPY #; s#65534 /#65534 #'; }
+[ "$(last_stage Dockerfile)" = "$(last_stage packaging/container/Dockerfile)" ] || {
+    echo "container: the two Dockerfiles differ from FROM scratch on" >&2
+    exit 1
+}
+compose config --quiet
+
+# Shared mounts, as systemd has it: docker refuses rslave otherwise.
+export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
+unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
+    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
+    > "$work/dockerd.log" 2>&1 &
+daemon=$!
+for _ in $(seq 100); do
+    docker info > /dev/null 2>&1 && break
+    sleep 0.3
+done
+docker info > /dev/null 2>&1 || {
+    tail -5 "$work/dockerd.log" >&2
+    echo "container: dockerd does not start" >&2
+    exit 1
+}
+
+packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; exit 1; }
+# An image of nothing but a program and the libraries it needs.
+image_of() {
+    mkdir -p "$work/$1/root/tmp"
+    install -D "$2" "$work/$1/root/bin/$1"
+    for library in $(ldd "$2" 2> /dev/null | grep -o '/[^ ]*'); do
+        install -D "$library" "$work/$1/root$library"
+    done
+    printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/%s"]\n' "$1" > "$work/$1/Dockerfile"
+    docker build --quiet --tag "$3" "$work/$1" > /dev/null 2>&1
+}
+image_of otelcol "$OTELCOL" "$(sed -n 's/^ *image: \(otel.*\)/\1/p' docker-compose.yml)"
+image_of prometheus "$PROMETHEUS" "$(sed -n 's/^ *image: \(prom.*\)/\1/p' docker-compose.yml)"
+
+compose up --detach --no-build prometheus otel-collector agent > "$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "up"; }
+nsenter --target "$daemon" --net python3 - << 'PYTHON' || fail "what arrived is not this host"
+import json, os, sys, time, urllib.parse, urllib.request
+
+def query(promql):
+    address = "http://127.0.0.1:9090/api/v1/query?" + urllib.parse.urlencode({"query": promql})
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+    except OSError:
+        return []
+
+deadline = time.monotonic() + 60
+while not query("system_cpu_utilization_ratio"):  # from the second collection on
+    if time.monotonic() > deadline:
+        sys.exit("nothing arrived in Prometheus within a minute")
+    time.sleep(0.5)
+
+def value(promql):
+    found = query(promql)
+    return float(found[0]["value"][1]) if found else None
+
+memory = next(int(line.split()[1]) * 1024 for line in open("/proc/meminfo") if line.startswith("MemTotal:"))
+processes = sum(name.isdigit() for name in os.listdir("/proc"))
+# Of the process with the number 1, as the agent reads it: this script is in another network.
+interfaces = {line.split(":")[0].strip() for line in open("/proc/1/net/dev") if ":" in line}
+seen = {found["metric"]["network_interface_name"] for found in query("system_network_io_bytes_total")}
+mounts = {found["metric"]["system_filesystem_mountpoint"] for found in query("system_filesystem_usage_bytes")}
+checks = {
+    "the host's name": {f["metric"]["host_name"] for f in query("system_uptime_seconds")} == {open("/etc/hostname").read().strip()},
+    "all of the host's memory": value("system_memory_limit_bytes") == memory,
+    "the host's processes": (value("sum(system_process_count)") or 0) > 0.5 * processes,
+    "the host's interfaces": bool(seen) and seen <= interfaces,
+    "the host's root file system": "/" in mounts and not any(mount.startswith("/host") for mount in mounts),
+    "a share of the CPU time for each mode": abs((value("sum(system_cpu_utilization_ratio)") or 0) - 1) < 0.01,
+}
+for what, good in checks.items():
+    print("container:", "ok" if good else "WRONG", what)
+sys.exit(not all(checks.values()))
+PYTHON
+
+compose stop --timeout 10 agent > /dev/null 2>&1
+agent=$(compose ps -q agent)
+code=$(docker inspect --format '{{.State.ExitCode}}' "$agent")
+[ "$code" = 0 ] || fail "the agent ended with $code"
+docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}' "$agent" |
+    grep -qx '65534:65534 true \[ALL\]' || fail "the agent has more rights than it needs"
+if docker logs "$agent" 2>&1 | grep ERROR; then fail "the agent lost something"; fi
+echo "container: ok, an image of $(docker image inspect --format '{{.Size}}' heka-insights-agent) bytes"
