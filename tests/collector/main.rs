@@ -14,6 +14,7 @@ mod cadence;
 mod outages;
 mod parity;
 mod restarts;
+mod shipped;
 mod stopping;
 mod tls;
 mod transports;
