@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heka_insights_agent::generation::SCOPE;
 use heka_insights_agent::collectors::FAMILIES;
+use heka_insights_agent::generation::SCOPE;
 use heka_insights_agent::naming::{self, Naming, Number};
 
 use crate::harness::{Agent, Collector, Kind, Point, SOON, Value, fixture, since_epoch};

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use heka_insights_agent::generation::SCOPE;
 use heka_insights_agent::collectors::FAMILIES;
+use heka_insights_agent::generation::SCOPE;
 use serde_json::{Value, json};
 
 use crate::harness::{Agent, Collector, Kind, Output, Plan, Point, SECOND, SOON, fixture};
