@@ -8,20 +8,28 @@ use std::time::Duration;
 pub struct Backoff {
     base: Duration,
     cap: Duration,
+    jitter: bool,
     failures: u32,
 }
 
 impl Backoff {
     /// The first wait is drawn from zero to `base`, each next one from a range twice as long, up to `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {
-        Self { base, cap, failures: 0 }
+        Self { base, cap, jitter: true, failures: 0 }
+    }
+
+    /// With `false`, every wait is the whole of its range: what a fleet without jitter does, for comparison.
+    #[must_use]
+    pub fn with_jitter(self, jitter: bool) -> Self {
+        Self { jitter, ..self }
     }
 
     /// The wait after one more failure. Where the server asked for one, that is its floor, and the jitter comes on top.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let range = self.base.saturating_mul(2u32.saturating_pow(self.failures)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        asked.unwrap_or_default() + range.mul_f64(fastrand::f64())
+        let part = if self.jitter { fastrand::f64() } else { 1.0 };
+        asked.unwrap_or_default() + range.mul_f64(part)
     }
 
     /// Something was delivered.
@@ -51,5 +59,11 @@ mod tests {
             backoff.reset();
             assert!(backoff.next(None) <= base);
         }
+    }
+
+    #[test]
+    fn without_jitter_every_wait_is_the_whole_range() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(3)).with_jitter(false);
+        assert_eq!([(); 3].map(|()| backoff.next(None).as_secs()), [1, 2, 3]);
     }
 }

@@ -65,7 +65,7 @@ enum Next {
 impl<'a> Drain<'a> {
     fn new(shared: &'a Shared) -> Self {
         let tuning = &shared.tuning;
-        let backoff = Backoff::new(tuning.backoff_base, tuning.backoff_cap);
+        let backoff = Backoff::new(tuning.backoff_base, tuning.backoff_cap).with_jitter(tuning.backoff_jitter);
         Self { shared, backoff, timeouts: 0, alone_until: None, doubt: (0, 0) }
     }
 

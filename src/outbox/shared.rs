@@ -24,6 +24,8 @@ pub struct Tuning {
     pub backoff_base: Duration,
     /// No wait is drawn from a longer range than this.
     pub backoff_cap: Duration,
+    /// Whether waits are drawn at all; off only to show what a fleet would do without.
+    pub backoff_jitter: bool,
     /// Batches of an earlier run wait up to this long: after a power cut a whole fleet starts at once.
     pub resume_within: Duration,
     /// Stored batches travel together up to this many bytes: well below the 4 MiB that gRPC servers accept by default.
@@ -42,6 +44,7 @@ impl Default for Tuning {
         Self {
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),
+            backoff_jitter: true,
             resume_within: Duration::from_secs(2),
             request_bytes: 1024 * 1024,
             stop_grace: Duration::from_millis(200),

@@ -11,6 +11,7 @@ mod harness;
 
 mod arrival;
 mod cadence;
+mod fleet;
 mod outages;
 mod parity;
 mod restarts;
