@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""The demo without containers: agent → Collector → Prometheus as processes, with the configuration files of this
+repository; then every query of the Grafana dashboard must return data. With --picture FILE the same queries are plotted.
+
+    HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 20] [--picture docs/dashboard.svg]
+
+As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would rightly
+be empty there; without root that one query may be empty and is said to be."""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import plot
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DASHBOARD = ROOT / "packaging/grafana/dashboards/heka.json"
+DATASOURCES = ROOT / "packaging/grafana/provisioning/datasources/prometheus.yaml"
+WINDOW = "6s"  # $__rate_interval for data of every second
+DEADLINE_SECONDS = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Prometheus:
+    def __init__(self, port):
+        self.base = f"http://127.0.0.1:{port}"
+
+    def get(self, path, **parameters):
+        address = f"{self.base}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            sys.exit(f"demo: Prometheus refuses {parameters}: {error.read().decode()}")
+        except OSError:
+            return None
+
+    def ready(self):
+        try:
+            return urllib.request.urlopen(f"{self.base}/-/ready", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def series(self, query, seconds):
+        now = time.time()
+        found = self.get("query_range", query=query, start=now - seconds, end=now, step=1) or {"result": []}
+        series = []
+        for entry in found["result"]:
+            points = [(float(t), float(v)) for t, v in entry["values"]]
+            points = [(t, v) for t, v in points if math.isfinite(v)]
+            if points:
+                series.append((entry["metric"], points))
+        return series
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            sys.exit(f"demo: {what}: not within {DEADLINE_SECONDS} s")
+        time.sleep(0.3)
+    return found
+
+
+def targets(dashboard, variables):
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"].replace("$__rate_interval", WINDOW)
+            for name, value in variables.items():
+                query = query.replace(f"${name}", value)
+            if "$" in query:
+                sys.exit(f"demo: a variable of {panel['title']} is not known: {query}")
+            yield panel, target, query
+
+
+def swap_file(work):
+    """A swap file where there is no swap; whether there is swap now."""
+    if len(open("/proc/swaps").readlines()) > 1:
+        return True, None
+    path = work / "swap"
+    path.write_bytes(bytes(16 << 20))
+    path.chmod(0o600)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    made = shutil.which("mkswap") and all(subprocess.run(c, **quiet).returncode == 0 for c in (["mkswap", path], ["swapon", path]))
+    return bool(made), path if made else None
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--seconds", type=int, default=15)
+    arguments.add_argument("--picture")
+    options = arguments.parse_args()
+    binaries = {}
+    for name in ("HEKA_BINARY", "OTELCOL", "PROMETHEUS"):
+        binaries[name] = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
+
+    dashboard = json.loads(DASHBOARD.read_text())
+    uids = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
+    if uids != set(re.findall(r"^\s+uid: (\S+)", DATASOURCES.read_text(), re.M)):
+        sys.exit("demo: the dashboard's data source is not the provisioned one")
+
+    work = pathlib.Path(tempfile.mkdtemp(prefix="heka-demo."))
+    processes, swap = [], None
+
+    def start(name, command, **environment):
+        log = open(work / f"{name}.log", "w")
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "HEKA_"))}
+        processes.append(subprocess.Popen(command, cwd=work, env=clean | environment, stdout=log, stderr=log))
+        return processes[-1]
+
+    try:
+        has_swap, swap = swap_file(work)
+        web, grpc, http, health = (free_port() for _ in range(4))
+        prometheus = Prometheus(web)
+        start("prometheus", [
+            binaries["PROMETHEUS"], f"--config.file={ROOT}/packaging/prometheus/prometheus.yml", "--web.enable-otlp-receiver",
+            f"--storage.tsdb.path={work}/data", f"--web.listen-address=127.0.0.1:{web}"])
+        wait_for("Prometheus is ready", prometheus.ready)
+        start("collector", [binaries["OTELCOL"], f"--config={ROOT}/otel-collector-config.yaml"],
+              OTLP_GRPC_ENDPOINT=f"127.0.0.1:{grpc}", OTLP_HTTP_ENDPOINT=f"127.0.0.1:{http}",
+              HEALTH_ENDPOINT=f"127.0.0.1:{health}", PROMETHEUS_OTLP_ENDPOINT=f"{prometheus.base}/api/v1/otlp")
+
+        def serves():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", grpc)) == 0
+        wait_for("the Collector listens", serves)
+        agent = start("agent", [binaries["HEKA_BINARY"], "--interval", "1s", "--no-phase", "--endpoint",
+                                f"http://127.0.0.1:{grpc}", "--outbox-dir", str(work / "outbox")])
+
+        # The dashboard's own variables, as Grafana asks for them.
+        hosts = wait_for("a host in Prometheus", lambda: prometheus.get("label/host_name/values", **{"match[]": "system_uptime_seconds"}))
+        jobs = wait_for("an agent in Prometheus", lambda: prometheus.get("label/job/values", **{"match[]": "heka_outbox_batches"}))
+        variables = {"host": hosts[0], "job": jobs[0]}
+
+        # A host at rest has no disk latency: something to measure.
+        ends = time.monotonic() + options.seconds
+        while time.monotonic() < ends:
+            with open(work / "written", "wb") as file:
+                file.write(os.urandom(1 << 20))
+                os.fsync(file.fileno())
+            time.sleep(0.5)
+
+        missing, count, panels = [], 0, {}
+        for panel, target, query in targets(dashboard, variables):
+            count += 1
+            series = prometheus.series(query, options.seconds)
+            panels.setdefault(panel["id"], (panel, []))[1].extend((target["legendFormat"], *one) for one in series)
+            if not series:
+                missing.append(f"{panel['title']}: {query}")
+        excused = [line for line in missing if "system_paging_usage" in line and not has_swap]
+        for line in excused:
+            print(f"demo: no swap here and no right to add some, so no data: {line}")
+        missing = [line for line in missing if line not in excused]
+        if options.picture:
+            host = f"{os.cpu_count()} CPUs, {options.seconds} s"
+            pathlib.Path(options.picture).write_text(plot.picture(list(panels.values()), host))
+        agent.send_signal(signal.SIGTERM)
+        code = agent.wait(10)
+        if missing or code != 0:
+            for line in missing:
+                print(f"demo: no data: {line}", file=sys.stderr)
+            print((work / "agent.log").read_text()[-2000:], (work / "collector.log").read_text()[-2000:], file=sys.stderr)
+            sys.exit(f"demo: {len(missing)} of {count} queries without data; the agent ended with {code}")
+        print(f"demo: ok, each of {count} queries in {len(panels)} panels returns data")
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if swap:
+            subprocess.run(["swapoff", swap], check=False)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+#!/bin/sh
+# The packages in target/packages (packaging/build-packages makes them): the .deb is installed in a clean Debian, run as its
+# user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
+# Needs root, dpkg-deb, rpm and debootstrap; the clean root is made once, in HEKA_CACHE, default ~/.cache.
+set -eu
+cd "$(dirname "$0")/../.."
+fail() { echo "packages: $*" >&2; exit 1; }
+say() { echo "packages: ok $*"; }
+deb=$(ls target/packages/heka-insights-agent_*.deb)
+rpm=$(ls target/packages/heka-insights-agent-*.rpm)
+(cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
+
+base=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent/debian-bookworm
+if [ ! -x "$base/bin/sh" ]; then
+    mkdir -p "$base"
+    debootstrap --variant=minbase bookworm "$base" > "$base.log" 2>&1 || fail "debootstrap; see $base.log"
+fi
+root=$(mktemp -d)
+clean_up() {
+    umount "$root/proc" 2> /dev/null || true
+    rm -rf "$root"
+}
+trap clean_up EXIT
+cp -a "$base/." "$root"
+mount -t proc proc "$root/proc"
+in_root() { chroot "$root" "$@"; }
+name=heka-insights-agent
+outbox=/var/lib/$name/outbox
+kept() { find "$root$outbox" -type f ! -name '*lock*' | wc -l; }
+# As the unit would, without systemd: the package's user, its state directory; nothing listens, so the outbox fills.
+run_agent() {
+    in_root timeout --preserve-status --signal=TERM 3 \
+        setpriv --reuid=$name --regid=$name --clear-groups "/usr/bin/$name" --interval 500ms --no-phase \
+        --outbox-dir "$outbox" --endpoint http://127.0.0.1:1 2> "$root/log" || fail "the agent ended with $?: $(cat "$root/log")"
+}
+
+cp "$deb" "$root/first.deb"
+in_root dpkg -i /first.deb > "$root/dpkg.log" 2>&1 || { cat "$root/dpkg.log" >&2; fail "dpkg -i"; }
+in_root getent passwd $name > /dev/null || fail "no user"
+[ "$(stat -c '%a %U' "$root/etc/$name.env")" = "640 root" ] || fail "the environment file's mode"
+in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; fail "check"; }
+[ "$(in_root sh -c "ldd /usr/bin/$name | grep -c 'not found'")" = 0 ] || fail "libraries are missing"
+[ -L "$root/etc/systemd/system/multi-user.target.wants/$name.service" ] || fail "the unit is not enabled"
+say "installed in a clean root, enabled, check passes"
+
+in_root install -d -o $name -g $name -m 700 "/var/lib/$name"
+run_agent
+before=$(kept)
+[ "$before" -gt 0 ] || fail "nothing in the outbox: $(cat "$root/log")"
+say "started as its own user; $before batches wait on disk"
+
+echo "HEKA_DETAIL=detailed" >> "$root/etc/$name.env"
+dpkg-deb -R "$root/first.deb" "$root/next"
+sed -i 's/^Version: .*/&.next/' "$root/next/DEBIAN/control"
+echo "# of the new version" >> "$root/next/etc/$name.env"
+dpkg-deb --root-owner-group -b "$root/next" "$root/next.deb" > /dev/null
+in_root dpkg --force-confold -i /next.deb > "$root/dpkg.log" 2>&1 || { cat "$root/dpkg.log" >&2; fail "upgrade"; }
+grep -q HEKA_DETAIL=detailed "$root/etc/$name.env" || fail "the upgrade lost the configuration"
+[ "$(kept)" = "$before" ] || fail "the upgrade lost the outbox"
+say "upgraded: configuration and outbox kept"
+
+in_root dpkg -r $name > /dev/null 2>&1 || fail "remove"
+[ ! -e "$root/usr/bin/$name" ] || fail "remove left the program"
+[ -e "$root/etc/$name.env" ] && [ "$(kept)" = "$before" ] || fail "remove took configuration or outbox"
+in_root dpkg -P $name > /dev/null 2>&1 || fail "purge"
+[ ! -e "$root/etc/$name.env" ] && [ ! -e "$root/var/lib/$name" ] || fail "purge left something"
+say "removed with configuration and outbox kept, purged without"
+
+for file in /usr/bin/$name /usr/lib/systemd/system/$name.service /etc/$name.env /usr/share/man/man1/$name.1 \
+    /usr/share/bash-completion/completions/$name; do
+    rpm -qlp "$rpm" 2> /dev/null | grep -qx "$file" || fail "the rpm lacks $file"
+done
+[ "$(rpm -qp --configfiles "$rpm" 2> /dev/null)" = "/etc/$name.env" ] || fail "the rpm's configuration file"
+newest=$(rpm -qp --requires "$rpm" 2> /dev/null | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)
+[ "$newest" = GLIBC_2.17 ] || fail "the rpm needs $newest"
+rpm -qp --requires "$rpm" 2> /dev/null | grep -q Zstd && fail "the rpm of RHEL 7 cannot read this one"
+say "the rpm lists what it should and needs $newest"
