@@ -1,11 +1,29 @@
-//! Tells the program which commit it was built from, where that can be known: `HEKA_COMMIT` for builds without the
-//! repository (a container's), the checkout's own git, or the record that `cargo package` leaves in a crate.
+//! Tells the program which commit it was built from, and the linker which functions to put side by side.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    commit();
+    layout();
+}
+
+/// Functions that are used lie side by side, so that the others need not be resident: a third less memory. See
+/// build/record-layout. `HEKA_LAYOUT=none` leaves them as they come.
+fn layout() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build/layout.ld");
+    println!("cargo::rerun-if-changed=build/layout.ld");
+    println!("cargo::rerun-if-env-changed=HEKA_LAYOUT");
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    if variable("PROFILE") == "release" && variable("HEKA_LAYOUT") != "none" && Path::new(SCRIPT).exists() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{SCRIPT}");
+    }
+}
+
+/// Which commit this is, where that can be known: `HEKA_COMMIT` for builds without the repository (a container's), the
+/// checkout's own git, or the record that `cargo package` leaves in a crate.
+fn commit() {
     println!("cargo::rerun-if-env-changed=HEKA_COMMIT");
     let given = std::env::var("HEKA_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(from_git).or_else(from_package).unwrap_or_default();
