@@ -46,7 +46,7 @@ impl Default for Tuning {
             backoff_cap: Duration::from_secs(30),
             backoff_jitter: true,
             resume_within: Duration::from_secs(2),
-            request_bytes: 1024 * 1024,
+            request_bytes: 450_000,
             stop_grace: Duration::from_millis(200),
             stop_live: Duration::from_secs(2),
             stop_budget: Duration::from_millis(2500),
