@@ -68,6 +68,8 @@ fn every_flag_that_the_pages_name_exists() {
     let known = flags();
     // Those of other programs.
     let others = [
+        "--locked",
+        "--path",
         "--release",
         "--target",
         "--test",
