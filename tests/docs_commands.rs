@@ -39,22 +39,29 @@ fn spans(page: &str) -> Vec<String> {
     prose.flat_map(|text| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// The lines of `sh` blocks, without comments.
+/// The commands of `sh` blocks, without comments, lines that go on joined.
 fn shell_lines(page: &str) -> Vec<String> {
     let blocks = page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let joined = blocks.map(|block| block.replace("\\\n", " "));
     let line = |line: &str| line.split(" #").next().unwrap_or("").trim().to_owned();
-    blocks.flat_map(|block| block.lines().map(line).collect::<Vec<_>>()).filter(|line| !line.is_empty()).collect()
+    joined.flat_map(|block| block.lines().map(line).collect::<Vec<_>>()).filter(|line| !line.is_empty()).collect()
+}
+
+/// What a command gives to the program, by itself, through cargo or in a container; `None` for other commands.
+fn arguments(command: &str) -> Option<&str> {
+    match command.split_whitespace().next()? {
+        PROGRAM => Some(command.trim_start().strip_prefix(PROGRAM)?),
+        "cargo" => Some(command.split_once(" run ")?.1.split_once(" -- ")?.1),
+        "docker" => Some(command.rsplit_once(&format!(" {PROGRAM} "))?.1),
+        _ => None,
+    }
 }
 
 /// All commands of the program that a page shows, as arguments.
 fn commands(page: &str) -> Vec<Vec<String>> {
     let shown = shell_lines(page).into_iter().chain(spans(page));
-    let ours = shown.filter_map(|line| {
-        let line = line.replace("cargo run --release -- ", &format!("{PROGRAM} "));
-        let mut words = line.split_whitespace().map(|word| word.trim_matches('\'').to_owned());
-        (words.next()? == PROGRAM).then(|| words.collect::<Vec<_>>())
-    });
-    ours.collect()
+    let words = |text: &str| text.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
+    shown.filter_map(|command| arguments(&command).map(words)).collect()
 }
 
 fn flags() -> Vec<String> {
@@ -66,22 +73,14 @@ fn flags() -> Vec<String> {
 #[test]
 fn every_flag_that_the_pages_name_exists() {
     let known = flags();
-    // Those of other programs.
-    let others = [
-        "--locked",
-        "--path",
-        "--release",
-        "--target",
-        "--test",
-        "--scenario",
-        "--peer",
-        "--rounds",
-        "--web.enable-otlp-receiver",
-        "--config.file",
-    ];
+    // Another program's that the prose speaks of.
+    let others = ["--web.enable-otlp-receiver"];
     let mut seen = 0;
     for (name, page) in pages() {
-        for text in spans(&page).into_iter().chain(shell_lines(&page)) {
+        let prose = spans(&page).into_iter().filter(|span| span.starts_with("--"));
+        let ours = shell_lines(&page).into_iter().chain(spans(&page));
+        let ours = ours.filter_map(|command| arguments(&command).map(str::to_owned));
+        for text in prose.chain(ours) {
             for word in text.split(|c: char| c.is_whitespace() || "/,|".contains(c)) {
                 let flag = word.split(['=', ')', ';', '`']).next().unwrap_or("");
                 // `--disk-` and the like name a group.

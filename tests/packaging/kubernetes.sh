@@ -62,4 +62,4 @@ docker info > /dev/null 2>&1 || { tail -5 "$work/dockerd.log" >&2; fail "dockerd
 packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; fail "build"; }
 
 "$venv/bin/python" tests/packaging/kubernetes.py "$work" || fail "what the manifests ask for does not work"
-echo "kubernetes: ok"
+echo "kubernetes: ok, two kustomizations, and a container with the rights of the first"
