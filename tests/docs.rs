@@ -77,7 +77,14 @@ fn each_name_of_the_migration_tables_is_one_of_the_metrics() {
         assert!(row.is_some(), "no metric is {old} in hostmetrics and {new} in the conventions");
         pairs += 1;
     }
-    assert_eq!(pairs, 6);
+    // Both profiles have it, under two names.
+    let is_renamed = |row: &&str| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let has = |cell: usize| cells.get(cell).is_some_and(|text| text.contains(['●', '○']) && text.contains('`'));
+        has(0) && has(1)
+    };
+    let all = metrics.lines().filter(|row| row.starts_with("| ")).filter(is_renamed).count();
+    assert_eq!(pairs, all, "the table of renamed metrics is not complete");
     let words = from_exporter.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let names: Vec<&str> = words.filter(|word| word.starts_with("system_")).collect();
     assert!(names.len() > 30, "{names:?}");
@@ -86,4 +93,37 @@ fn each_name_of_the_migration_tables_is_one_of_the_metrics() {
         let label = metrics.replace('.', "_").contains(&format!("`{name}`"));
         assert!(metrics.contains(&format!("<sub>`{name}`</sub>")) || label, "{name} is no metric and no label");
     }
+}
+
+/// A heading as the end of a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    kept.trim().replace(' ', "-")
+}
+
+#[test]
+fn each_link_within_the_repository_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let mut links = 0;
+    for from in ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into_iter().chain(pages) {
+        let text = std::fs::read_to_string(&from).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { from.clone() } else { from.parent().unwrap().join(file) };
+            assert!(target.exists(), "{} links to {link}, which is not there", from.display());
+            if !heading.is_empty() {
+                let target = std::fs::read_to_string(&target).unwrap();
+                let mut headings = target.lines().filter_map(|line| line.strip_prefix('#'));
+                let there = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+                assert!(there, "{} links to {link}, a heading that is not there", from.display());
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 40, "only {links} links were found");
 }
