@@ -127,3 +127,14 @@ fn each_link_within_the_repository_leads_somewhere() {
     }
     assert!(links > 40, "only {links} links were found");
 }
+
+#[test]
+fn each_file_that_the_architecture_page_names_is_there() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = page("docs/architecture.md");
+    let files: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|span| span.ends_with(".rs")).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(src.join(file).is_file(), "src/{file} is not there");
+    }
+}
