@@ -1,5 +1,6 @@
 """The DaemonSet's container run by docker: the same arguments, variables, mounts, user and rights. For kubernetes.sh."""
 
+import base64
 import json
 import os
 import re
@@ -17,13 +18,14 @@ def documents(name):
 
 
 def agent(name):
-    """The container, its pod and the variables that its ConfigMap sets."""
+    """The container, its pod, the variables that its ConfigMap sets, the files that its Secret has."""
     found = {each["kind"]: each for each in documents(name)}
     pod = found["DaemonSet"]["spec"]["template"]["spec"]
     container = pod["containers"][0]
     settings = dict(found["ConfigMap"]["data"])
+    secret = found.get("Secret", {}).get("data", {})
     assert container["envFrom"][0]["configMapRef"]["name"] == found["ConfigMap"]["metadata"]["name"]
-    return container, pod, settings
+    return container, pod, settings, secret
 
 
 def run(arguments, *program):
@@ -33,7 +35,7 @@ def run(arguments, *program):
     return done.stdout, done.stderr
 
 
-def rights(container, pod, settings):
+def rights(container, pod, settings, secret):
     """The manifest as arguments of docker."""
     assert not any(pod.get(key) for key in ("hostPID", "hostNetwork", "hostIPC")), "a host namespace is shared"
     user, own = pod["securityContext"], container["securityContext"]
@@ -57,6 +59,15 @@ def rights(container, pod, settings):
             os.chown(source, 0, user["fsGroup"])
             os.chmod(source, 0o2777)
             arguments += ["--volume", f"{source}:{mount['mountPath']}"]
+        elif "secret" in volume:
+            source = f"{work}/secret"
+            os.makedirs(source, exist_ok=True)
+            for key, value in secret.items():
+                with open(f"{source}/{key}", "wb") as file:
+                    file.write(base64.b64decode(value))
+                os.chown(file.name, 0, user["fsGroup"])
+                os.chmod(file.name, volume["secret"]["defaultMode"])
+            arguments += ["--volume", f"{source}:{mount['mountPath']}:ro"]
     for name, value in {**settings, "NODE_NAME": "node-1"}.items():
         arguments += ["--env", f"{name}={value}"]
     return arguments
@@ -64,16 +75,16 @@ def rights(container, pod, settings):
 
 text, _ = run([], "--help")
 for name in ("base", "vendor"):
-    container, pod, settings = agent(name)
+    container, pod, settings, _ = agent(name)
     for flag in (each.split("=")[0] for each in container["args"]):
         assert re.search(rf"^ +{flag}\b", text, re.MULTILINE), f"{flag} is not in --help"
     for variable in settings:
         known = variable in text or variable.replace("OTLP_", "OTLP_[METRICS_]") in text
         assert known, f"{variable} is not in --help"
 
-container, pod, settings = agent("base")
+container, *rest = agent("base")
 given = [each.replace("$(NODE_NAME)", "node-1") for each in container["args"]]
-out, log = run(rights(container, pod, settings), *given, "--exporter=console", "--console-format=json", "--once")
+out, log = run(rights(container, *rest), *given, "--exporter=console", "--console-format=json", "--once")
 seen = json.loads(out)
 
 
@@ -101,12 +112,18 @@ checks = {
 
 # Nothing listens without a network: the one collection must be in the outbox that the pod's user may write.
 subprocess.run(
-    ["docker", "run", "--rm", *rights(container, pod, settings), "heka-insights-agent", *given, "--once"],
+    ["docker", "run", "--rm", *rights(container, *rest), "heka-insights-agent", *given, "--once"],
     capture_output=True, text=True)
 kept = [file for file in os.listdir(f"{work}/outbox") if os.path.getsize(f"{work}/outbox/{file}") > 1000]
 checks["an outbox that it can write"] = bool(kept)
 with open(f"{work}/outbox/{kept[0]}" if kept else os.devnull, "rb") as file:
     checks["the node's name in what waits there"] = b"k8s.node.name\x12\x08\n\x06node-1" in file.read()
+
+# A file of headers that the user may not read is said before the endpoint is tried, and ends the program.
+container, *rest = agent("vendor")
+with_key = subprocess.run(
+    ["docker", "run", "--rm", *rights(container, *rest), "heka-insights-agent", "check"], capture_output=True, text=True)
+checks["a headers file that it can read"] = "ENDPOINT     failed       https://otlp.example/v1/metrics" in with_key.stdout
 
 for what, good in checks.items():
     print("kubernetes:", "ok" if good else "WRONG", what)
