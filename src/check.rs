@@ -48,8 +48,13 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
             (false, _, false) => "ok, partly",
         };
         let mut notes = survey.problems.iter().map(|problem| {
-            let what = if problem.failed { "cannot be read" } else { "is not there" };
-            format!("{} {what}: {}", problem.path.display(), problem.words)
+            let path = problem.path.display();
+            match problem.failed {
+                true => format!("{path} cannot be read: {}", problem.words),
+                // What is missing of a directory is something in it.
+                false if problem.path.is_dir() => format!("{path}: {}", problem.words),
+                false => format!("{path} is not there: {}", problem.words),
+            }
         });
         let fault = survey.panicked.then(|| "its collector has a fault; please report it".to_owned());
         let first = fault.or_else(|| notes.next()).unwrap_or_default();
@@ -107,6 +112,14 @@ mod tests {
             "{}",
             report.text
         );
+    }
+
+    #[test]
+    fn a_directory_that_is_there_is_not_said_to_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let problem = Problem { path: dir.path().into(), failed: false, words: "some are hidden".to_owned() };
+        let report = report(&[found(1, vec![problem])], None);
+        assert!(report.text.contains(": some are hidden") && !report.text.contains("is not there"), "{}", report.text);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The documents that are generated are what their sources say.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 use std::path::Path;
 
 #[test]
@@ -17,4 +19,122 @@ fn the_metrics_document_says_what_the_tables_say() {
         "docs/metrics.md is not what the tables say; HEKA_UPDATE=1 cargo test --test docs writes it anew.\n\
          First difference: {differs:#?}"
     );
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// All of `src`, with strings that go on in the next line joined.
+fn source() -> String {
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut text = String::new();
+    while let Some(dir) = dirs.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let mut lines = text.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |joined, line| joined + line.trim_start())
+}
+
+/// The code in the first cell of each row of a page's tables.
+fn first_cells(page: &str) -> Vec<String> {
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(cell, _)| cell));
+    cells.map(str::to_owned).collect()
+}
+
+#[test]
+fn each_log_line_of_the_troubleshooting_page_is_one_of_the_programs() {
+    let source = source();
+    let lines = first_cells(&page("docs/troubleshooting.md"));
+    assert!(lines.len() > 25, "{lines:#?}");
+    for line in lines {
+        let fixed: Vec<&str> = line.split('…').map(str::trim).filter(|part| part.len() > 3).collect();
+        assert!(!fixed.is_empty(), "nothing of this line is fixed: {line}");
+        for part in fixed {
+            assert!(source.contains(part), "{part:?} is in no message of the program; it is quoted in: {line}");
+        }
+    }
+}
+
+#[test]
+fn each_name_of_the_migration_tables_is_one_of_the_metrics() {
+    let metrics = page("docs/metrics.md");
+    let migrating = page("docs/migrating.md");
+    let (from_receiver, from_exporter) = migrating.split_once("## From node_exporter").unwrap();
+    let renamed = from_receiver.lines().filter(|line| line.starts_with("| `system."));
+    let mut pairs = 0;
+    for line in renamed {
+        let mut names = line.split('`').skip(1).step_by(2);
+        let (old, new) = (names.next().unwrap(), names.next().unwrap());
+        let row = metrics.lines().find(|row| row.contains(&format!("`{new}`")) && row.contains(&format!("`{old}`")));
+        assert!(row.is_some(), "no metric is {old} in hostmetrics and {new} in the conventions");
+        pairs += 1;
+    }
+    // Both profiles have it, under two names.
+    let is_renamed = |row: &&str| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let has = |cell: usize| cells.get(cell).is_some_and(|text| text.contains(['●', '○']) && text.contains('`'));
+        has(0) && has(1)
+    };
+    let all = metrics.lines().filter(|row| row.starts_with("| ")).filter(is_renamed).count();
+    assert_eq!(pairs, all, "the table of renamed metrics is not complete");
+    let words = from_exporter.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names: Vec<&str> = words.filter(|word| word.starts_with("system_")).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        // A metric, or an attribute as a label.
+        let label = metrics.replace('.', "_").contains(&format!("`{name}`"));
+        assert!(metrics.contains(&format!("<sub>`{name}`</sub>")) || label, "{name} is no metric and no label");
+    }
+}
+
+/// A heading as the end of a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    kept.trim().replace(' ', "-")
+}
+
+#[test]
+fn each_link_within_the_repository_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let mut links = 0;
+    for from in ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into_iter().chain(pages) {
+        let text = std::fs::read_to_string(&from).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { from.clone() } else { from.parent().unwrap().join(file) };
+            assert!(target.exists(), "{} links to {link}, which is not there", from.display());
+            if !heading.is_empty() {
+                let target = std::fs::read_to_string(&target).unwrap();
+                let mut headings = target.lines().filter_map(|line| line.strip_prefix('#'));
+                let there = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+                assert!(there, "{} links to {link}, a heading that is not there", from.display());
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 40, "only {links} links were found");
+}
+
+#[test]
+fn each_file_that_the_architecture_page_names_is_there() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = page("docs/architecture.md");
+    let files: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|span| span.ends_with(".rs")).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(src.join(file).is_file(), "src/{file} is not there");
+    }
 }

@@ -7,6 +7,9 @@ fn help_and_version_are_no_errors() {
     let version = Run::new(&["--version"]).end();
     assert_eq!((version.code, version.err.as_str()), (Some(0), ""));
     assert!(version.out.starts_with(concat!("heka-insights-agent ", env!("CARGO_PKG_VERSION"))), "{}", version.out);
+    for line in ["commit:", "target:", "features: grpc, http/protobuf, tls"] {
+        assert!(version.out.contains(line), "no {line} in {}", version.out);
+    }
     for flag in ["--help", "-h"] {
         let help = Run::new(&[flag]).end();
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""));

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Runs every query of docs/migrating.md on a real Prometheus that the agent feeds directly, without a Collector.
+
+PROMETHEUS: a Prometheus 3 binary. HEKA_BINARY: the agent, by default target/release/heka-insights-agent. A query fails
+that has no data, but for those on what a host may lack: swap, and pressure in an old kernel.
+"""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+AGENT = os.environ.get("HEKA_BINARY", ROOT / "target/release/heka-insights-agent")
+PATIENCE = 60
+
+
+def documented():
+    page = (ROOT / "docs/migrating.md").read_text().split("## From node_exporter")[1]
+    for line in page.splitlines():
+        if line.startswith("| `"):
+            yield re.search(r"`([^`]+)`", re.split(r"(?<!\\)\|", line)[2])[1].replace("\\|", "|")
+    quick = (ROOT / "docs/quick-start.md").read_text()
+    yield from re.findall(r"`([^`]*system_cpu_utilization_ratio[^`]*)`", quick)
+
+
+def lacking():
+    swap = len(pathlib.Path("/proc/swaps").read_text().splitlines()) < 2
+    pressure = not os.path.exists("/proc/pressure/cpu")
+    return [name for name, lacks in (("system_paging_usage", swap), ("system_pressure", pressure)) if lacks]
+
+
+def main():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    prometheus = os.environ.get("PROMETHEUS") or sys.exit("queries: PROMETHEUS must name a Prometheus 3 binary")
+
+    def query(promql):
+        url = f"http://{address}/api/v1/query?" + urllib.parse.urlencode({"query": promql})
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+
+    def has_data(promql):
+        try:
+            return bool(query(promql))
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return False  # it is starting
+            sys.exit(f"queries: {promql}: {error.read().decode()}")
+        except OSError:
+            return False  # nothing listens yet
+
+    with tempfile.TemporaryDirectory() as work:
+        programs = [
+            subprocess.Popen(
+                [prometheus, "--web.enable-otlp-receiver", f"--config.file={ROOT}/packaging/prometheus/prometheus.yml",
+                 f"--web.listen-address={address}", f"--storage.tsdb.path={work}/data", "--log.level=error"]),
+            subprocess.Popen(
+                [AGENT, "--endpoint", f"http://{address}/api/v1/otlp/v1/metrics", "--interval", "1s", "--no-phase",
+                 "--log-level=error"], cwd=work)]
+        try:
+            every = list(documented())
+            queries = [each for each in every if not any(name in each for name in lacking())]
+            alert = [each for each in queries if each.startswith("absent")]
+            waiting = [each for each in queries if each not in alert]
+            deadline = time.monotonic() + PATIENCE
+            while (waiting := [each for each in waiting if not has_data(each)]) and time.monotonic() < deadline:
+                time.sleep(0.5)
+            if any(has_data(each) for each in alert):
+                waiting += alert
+        finally:
+            for program in reversed(programs):
+                program.terminate()
+                program.wait()
+    for each in waiting:
+        print("queries: not as documented:", each, file=sys.stderr)
+    if waiting or len(queries) < 25 or len(alert) != 1:
+        sys.exit(1)
+    print(f"queries: ok, {len(queries)} of them; this host lacks what {len(every) - len(queries)} others ask for")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+#!/bin/sh
+# packaging/kubernetes: kustomize builds it, the API's own schema takes it (and refuses a broken one), every flag and
+# variable in it is one of the program's, and a container with exactly its mounts, user and rights reads this host.
+#
+# Needs root, Go, python3 with venv, docker and dockerd (Debian: golang python3-venv docker.io); fails without them.
+# HEKA_BINARY: a static binary, as for packaging/container/build.
+set -eu
+cd "$(dirname "$0")/../.."
+
+kustomize_version=v5.7.1
+validator_version=1.37.0
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/heka-insights-agent
+
+work=$(mktemp -d)
+daemon=
+clean_up() {
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2> /dev/null || true
+        wait "$daemon" || true
+    fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+fail() {
+    echo "kubernetes: $*" >&2
+    exit 1
+}
+for tool in go python3 docker dockerd; do
+    command -v "$tool" > /dev/null || fail "no $tool here (Debian: golang python3-venv docker.io)"
+done
+[ "$(id -u)" = 0 ] || fail "not root: no container engine can be started"
+
+kustomize=$cache/kustomize-$kustomize_version/kustomize
+[ -x "$kustomize" ] || GOBIN=${kustomize%/*} go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version"
+venv=$cache/kubernetes-validate-$validator_version
+if [ ! -x "$venv/bin/kubernetes-validate" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet "kubernetes-validate==$validator_version"
+fi
+
+for each in base vendor; do
+    "$kustomize" build "packaging/kubernetes/$each" > "$work/$each.yaml"
+    "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
+done
+# The check itself must be able to say no.
+sed 's/mountPropagation: HostToContainer/mountPropogation: HostToContainer/' "$work/base.yaml" > "$work/broken.yaml"
+if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/null 2>&1; then
+    fail "the schema took a field that does not exist"
+fi
+
+# An engine of its own, as in container.sh.
+export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
+unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
+    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
+    > "$work/dockerd.log" 2>&1 &
+daemon=$!
+for _ in $(seq 100); do
+    docker info > /dev/null 2>&1 && break
+    sleep 0.3
+done
+docker info > /dev/null 2>&1 || { tail -5 "$work/dockerd.log" >&2; fail "dockerd does not start"; }
+packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; fail "build"; }
+
+"$venv/bin/python" tests/packaging/kubernetes.py "$work" || fail "what the manifests ask for does not work"
+echo "kubernetes: ok, two kustomizations, and a container with the rights of the first"
