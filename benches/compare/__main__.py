@@ -110,16 +110,6 @@ def one(peer, scenario, sink, work, options):
             peers.stop(child)
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    git = lambda *args: subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
-    return dict(
-        cpu=model, cpus=os.cpu_count(), kernel=platform.release(), time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        compiler=subprocess.check_output(["rustc", "--version"], text=True).strip(),
-        commit=git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno") else ""),
-    )
-
-
 def main():
     options = arguments()
     collector = peers.find_collector()
@@ -139,7 +129,7 @@ def main():
     ]
     chosen = [peer for peer in everyone if not options.peer or peer.name in options.peer or isinstance(peer, peers.Agent)]
     results = dict(
-        machine=machine(), rounds=options.rounds, cycles=options.cycles, interval_s=options.interval,
+        machine=measure.machine(), rounds=options.rounds, cycles=options.cycles, interval_s=options.interval,
         load=[os.getloadavg()[0]], binaries={}, scenarios={},
     )
     for peer in chosen:

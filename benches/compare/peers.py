@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -41,9 +42,17 @@ FLOOR = {
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A free port that stays so while nobody listens there: outside the range of the kernel's own choices for outgoing
+    connections. An agent that keeps connecting to a port inside it may meet itself there."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first, 20_000))
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def start(command, log, env=None):
