@@ -55,7 +55,7 @@ pub const CASES: &[Case] = &[
     case("meminfo", ONE, Work::Read("memory"), |_| SMALL),
     case("swaps", ONE, Work::Paging("swaps"), |_| SMALL),
     case("vmstat", ONE, Work::Paging("vmstat"), |_| SMALL),
-    case("diskstats", DISKS, Work::Read("disks"), |disks| Size { disks, ..SMALL }),
+    case("diskstats", DISKS, Work::Read("disk"), |disks| Size { disks, ..SMALL }),
     case("net-dev", INTERFACES, Work::Read("network"), |interfaces| Size { interfaces, ..SMALL }),
     case("mountinfo", MOUNTS, Work::Read("filesystem"), |mounts| Size { mounts, ..SMALL }),
     case("loadavg", ONE, Work::Read("load"), |_| SMALL),

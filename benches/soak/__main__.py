@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "compare"))
 
 import arrival
+import install
 import measure
 import peers
 import verdict
@@ -94,7 +95,7 @@ def collector_steady(number, options):
 
 def main():
     options = arguments()
-    binary = peers.find_collector()
+    binary = install.collector()
     if not binary:
         sys.exit("no Collector to send to: set OTELCOL=/path, or run tests/collector/build.sh")
     machine = measure.machine()
