@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import NODE_EXPORTER_VERSION, REPOSITORY, TELEGRAF, TELEGRAF_VERSION
+from names import NODE_EXPORTER_VERSION, TELEGRAF, TELEGRAF_VERSION
+from peers import REPOSITORY
 
 NODE_EXPORTER_MODULE = f"github.com/prometheus/node_exporter@v{NODE_EXPORTER_VERSION}"
 TELEGRAF_MODULE = f"github.com/influxdata/telegraf@v{TELEGRAF_VERSION}"
