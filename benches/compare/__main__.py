@@ -130,6 +130,8 @@ def main():
     everyone = [
         agent,
         peers.Agent("agent-static", static),
+        # As the peers are: none of them reports on itself here.
+        peers.Agent("agent-silent", dynamic, "--self-metrics", "off"),
         peers.Collector("collector", collector, "otlp_grpc"),
         peers.Collector("collector-nop", collector, "nop"),
         peers.NodeExporter(install.node_exporter(options.install)),

@@ -75,8 +75,8 @@ class Scenario:
 
 
 class Agent:
-    def __init__(self, name, binary):
-        self.name, self.binary = name, Path(binary)
+    def __init__(self, name, binary, *more):
+        self.name, self.binary, self.more = name, Path(binary), more
 
     def missing(self, _):
         return None if self.binary.is_file() else "not built"
@@ -90,7 +90,7 @@ class Agent:
     def start(self, scenario, sink, work, log, endpoint=None):
         command = [
             self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase",
-            "--collectors", ",".join(scenario.families), "--log-level", "warn",
+            "--collectors", ",".join(scenario.families), "--log-level", "warn", *self.more,
         ]
         if scenario.per_cpu:
             command.append("--per-cpu")

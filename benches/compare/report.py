@@ -62,7 +62,7 @@ def targets(results):
         against = f"{who} : {of}" if of else who
         yield f"| {what} | {scenario} | {against} | ≤ {form(most)} | {' / '.join(form(v) for v in three)} | {met} |"
     for who, size in results["binaries"].items():
-        if who.startswith("agent") and size:
+        if who in ("agent", "agent-static") and size:
             met = "met" if size <= BINARY_MOST else "**not met**"
             yield f"| Binary, stripped | any | {who} | ≤ 6.0 MB | {size / 1e6:.2f} MB | {met} |"
 
@@ -77,7 +77,7 @@ def table(name, entry):
     yield "| | CPU µs a cycle: min / median / max | agent : it | wake-ups | resident MB | peak MB | threads | points |"
     yield "|---|---|---|---|---|---|---|---|"
     names = list(dict.fromkeys(peer for r in entry["rounds"] for peer in r))
-    order = ["agent", "agent-static", "collector", "collector-nop", "node_exporter", "collectd", "telegraf", "floor"]
+    order = ["agent", "agent-static", "agent-silent", "collector", "collector-nop", "node_exporter", "collectd", "telegraf", "floor"]
     for peer in sorted(names, key=order.index):
         cpu = series(entry, peer, "cpu_us")
         if not cpu:
