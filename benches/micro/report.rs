@@ -65,12 +65,13 @@ fn heading() -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown CPU");
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "# Micro-benchmarks, {}\n\nCommit {}; {}; {cpus} × {}; Linux {}. How to repeat it: [benches/README.md](../../README.md).\n\n",
+        "# Micro-benchmarks, {}\n\nCommit {}; {}; {cpus} × {}; Linux {}; load average {} at the end. How to repeat it: [benches/README.md](../../README.md).\n\n",
         said("date", &["-u", "+%F"]),
         said("git", &["describe", "--always", "--dirty", "--exclude=*"]),
         said("rustc", &["--version"]),
         model.trim_start_matches([' ', '\t', ':']),
         said("uname", &["-r"]),
+        fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
     )
 }
 
