@@ -1,7 +1,7 @@
 """Measures the agent beside its peers and the floor, and says whether the targets are met.
 
-    python3 benches/compare                     everything, about 40 minutes on a quiet machine
-    python3 benches/compare --quick             a first impression, about 6 minutes
+    python3 benches/compare                     everything, more than an hour
+    python3 benches/compare --quick             a first impression
     python3 benches/compare --scenario c64-d32 --rounds 1
 
 See benches/README.md.

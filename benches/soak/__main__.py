@@ -41,7 +41,8 @@ def arguments():
     options.cycles = int(options.minutes * 60 // options.cycle)
     if options.cycles < verdict.SETTLING + 2:
         sys.exit(f"--minutes {options.minutes:g}: at least {verdict.SETTLING + 2} cycles of {options.cycle:g} s")
-    if options.binary is None:
+    options.given = options.binary is not None
+    if not options.given:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=peers.REPOSITORY, check=True)
         target = Path(os.environ.get("CARGO_TARGET_DIR") or peers.REPOSITORY / "target")
         options.binary = target / "release/heka-insights-agent"
@@ -127,7 +128,7 @@ def main():
                 collector.stop()
             collector.take()
         results = dict(
-            machine=machine, binary=dict(bytes=options.binary.stat().st_size, arguments=options.agent_argument),
+            machine=machine, binary=dict(given=options.given, bytes=options.binary.stat().st_size, arguments=options.agent_argument),
             minutes=options.minutes, interval_s=options.interval, cycle_s=options.cycle, away_s=options.away,
             exit_code=code, arrived=collector.summary(expected=round(took / options.interval)),
             log=verdict.log((work / "agent.log").read_text()), samples=samples,

@@ -86,12 +86,14 @@ def markdown(results):
         ("threads, whole cycle", three(first["threads_all"]), three(last["threads_all"]), ""),
         ("CPU µs a collection, outages included", f"{first['cpu_us']:,.0f}", f"{last['cpu_us']:,.0f}", ""),
     ]
+    binary = results["binary"]
+    which = f"a given binary of {binary['bytes']:,} bytes" if binary["given"] else "the release build"
     verdict = "Passed." if not results["failures"] else "**Failed**: " + "; ".join(results["failures"]) + "."
     return "\n".join([
         f"# A long run against a Collector that keeps restarting, {machine['time'][:10]}",
         "",
         f"Commit {machine['commit']}; {machine['compiler']}; {machine['cpus']} × {machine['cpu']}; Linux {machine['kernel']}. "
-        f"{results['minutes']:g} minutes at {results['interval_s']:g} s; the Collector starts every {results['cycle_s']:g} s and is away for "
+        f"The agent is {which}{''.join(f' {more}' for more in binary['arguments'])}. {results['minutes']:g} minutes at {results['interval_s']:g} s; the Collector starts every {results['cycle_s']:g} s and is away for "
         f"the last {results['away_s']:g} s of them. How to repeat it: [benches/README.md](../../README.md).",
         "",
         f"| | {span(first)} | {span(last)} | change |",
