@@ -1,7 +1,7 @@
 """Measures the agent beside its peers and the floor, and says whether the targets are met.
 
-    python3 benches/compare                     everything, about 40 minutes on a quiet machine
-    python3 benches/compare --quick             a first impression, about 6 minutes
+    python3 benches/compare                     everything, more than an hour
+    python3 benches/compare --quick             a first impression
     python3 benches/compare --scenario c64-d32 --rounds 1
 
 See benches/README.md.
@@ -18,26 +18,44 @@ import time
 from pathlib import Path
 
 import hosts
+import install
 import measure
 import peers
 import report
+from sink import Sink, Tap
 
 REPOSITORY = peers.REPOSITORY
 HEART = ["cpu", "memory", "paging", "disk"]
 ALL = [*HEART, "network", "filesystem", "load", "processes", "system", "pressure"]
+# Name, what it is, families, fixture host or None for the live one, more.
+SCENARIOS = [
+    ("live", "the heart of a monitor (CPU, memory, paging, disks) on this host", HEART, None, {}),
+    ("live-all", "every family on this host", ALL, None, {}),
+    ("c2-d4", "the heart, per CPU: 2 CPUs, 4 disks", HEART, "c2-d4", {}),
+    ("c64-d32", "the heart, per CPU: 64 CPUs, 32 disks", HEART, "c64-d32", {}),
+    ("c512-d1000", "the heart, per CPU: 512 CPUs, 1,000 disks", HEART, "c512-d1000", {}),
+    ("c64-d32-all", "every family: 64 CPUs, 32 disks, 100 interfaces, 10,000 processes", ALL, "c64-d32", {}),
+    ("i100", "the network family: 100 interfaces", ["network"], "c64-d32", {}),
+    ("p10000", "the processes family: 10,000 recorded processes", ["processes"], "c64-d32", {}),
+    ("tls", "every family on this host, over a TLS session that stays open", ALL, None, dict(tls=True)),
+]
 TARGET = "x86_64-unknown-linux-gnu" if platform.machine() == "x86_64" else f"{platform.machine()}-unknown-linux-gnu"
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="benches/compare")
+    parser = argparse.ArgumentParser(
+        prog="benches/compare", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="scenarios:\n" + "\n".join(f"  {name:12} {about}" for name, about, *_ in SCENARIOS),
+    )
     parser.add_argument("--name", default=time.strftime("%Y-%m-%d"), help="name of the directory below benches/runs (default: today)")
-    parser.add_argument("--scenario", action="append", help="only these; repeat for more")
+    parser.add_argument("--scenario", action="append", choices=[name for name, *_ in SCENARIOS], metavar="NAME", help="only these; repeat for more")
     parser.add_argument("--peer", action="append", help="only these, and the agent; repeat for more")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is started and measured, in turn (default: 5)")
     parser.add_argument("--cycles", type=int, default=10, help="collections in one measurement (default: 10)")
     parser.add_argument("--warm-up", type=int, default=5, help="collections before it (default: 5)")
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between collections (default: 1)")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 5 cycles")
+    parser.add_argument("--install", action="store_true", help="build the peers that are missing with Go, and install those that Debian has (as root)")
     parser.add_argument("--no-build", action="store_true", help="measure the builds that are there")
     parser.add_argument("--dry", action="store_true", help="print, do not write benches/runs")
     options = parser.parse_args()
@@ -63,30 +81,18 @@ def build(options):
 
 
 def scenarios(options, agent, place):
-    every = agent.families(ALL)
-    heart = [family for family in HEART if family in every]
-
-    def fixture(name, families, size):
-        return peers.Scenario(name, families, options.interval, root=place / size, size=hosts.SIZES[size], per_cpu=True)
-
-    found = [
-        peers.Scenario("live", heart, options.interval),
-        peers.Scenario("live-all", every, options.interval),
-        fixture("c2-d4", heart, "c2-d4"),
-        fixture("c64-d32", heart, "c64-d32"),
-        fixture("c512-d1000", heart, "c512-d1000"),
-        fixture("c64-d32-all", every, "c64-d32"),
-        peers.Scenario("tls", every, options.interval, tls=True),
-    ]
-    names = [scenario.name for scenario in found]
-    if unknown := set(options.scenario or []) - set(names):
-        sys.exit(f"--scenario {unknown.pop()}: not one of {', '.join(names)}")
-    return [scenario for scenario in found if not options.scenario or scenario.name in options.scenario]
+    has = agent.families(ALL)
+    for name, about, families, size, more in SCENARIOS:
+        if options.scenario and name not in options.scenario:
+            continue
+        families = [family for family in families if family in has]
+        host = dict(root=place / size, size=hosts.SIZES[size], per_cpu=True) if size else {}
+        yield peers.Scenario(name, about, families, options.interval, **host, **more)
 
 
 def calibrate(agent, scenario, sink, work):
     """Bytes that the agent sends in one cycle, HTTP/2 framing included."""
-    tap = peers.Tap(sink.port)
+    tap = Tap(sink.port)
     with open(work / "calibrate.log", "w") as log:
         child = agent.start(scenario, sink, work, log, endpoint=f"http://127.0.0.1:{tap.port}")
         try:
@@ -105,49 +111,47 @@ def one(peer, scenario, sink, work, options):
             time.sleep(max(options.warm_up * scenario.interval, 2))
             if child.poll() is not None:
                 return dict(error=f"ended with {child.returncode}: " + (work / f"{peer.name}.log").read_text()[-300:].strip())
-            return measure.window(child.pid, scenario.interval, options.cycles, sink.points)
+            result = measure.window(child.pid, scenario.interval, options.cycles, sink.points)
+            if isinstance(peer, peers.Agent) and not result["points"]:
+                return dict(error="nothing of it arrived: " + (work / f"{peer.name}.log").read_text()[-300:].strip())
+            return result
         finally:
             peers.stop(child)
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    git = lambda *args: subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
-    return dict(
-        cpu=model, cpus=os.cpu_count(), kernel=platform.release(), time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        compiler=subprocess.check_output(["rustc", "--version"], text=True).strip(),
-        commit=git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno") else ""),
-    )
-
-
 def main():
     options = arguments()
-    collector = peers.find_collector()
+    collector = install.collector()
     if not collector:
         sys.exit("no Collector to send to: set OTELCOL=/path, or run tests/collector/build.sh")
     dynamic, static, floor_binary, place = build(options)
     agent, floor = peers.Agent("agent", dynamic), peers.Floor(floor_binary)
+    install.collectd(options.install)
     everyone = [
         agent,
         peers.Agent("agent-static", static),
+        # As the peers are: none of them reports on itself here.
+        peers.Agent("agent-silent", dynamic, "--self-metrics", "off"),
         peers.Collector("collector", collector, "otlp_grpc"),
         peers.Collector("collector-nop", collector, "nop"),
-        peers.NodeExporter(peers.go_binary("NODE_EXPORTER", "node_exporter", "github.com/prometheus/node_exporter@latest", 600)),
+        peers.NodeExporter(install.node_exporter(options.install)),
         peers.Collectd(),
-        peers.Telegraf(peers.telegraf(1200)),
+        peers.Telegraf(install.telegraf(options.install)),
         floor,
     ]
     chosen = [peer for peer in everyone if not options.peer or peer.name in options.peer or isinstance(peer, peers.Agent)]
     results = dict(
-        machine=machine(), rounds=options.rounds, cycles=options.cycles, interval_s=options.interval,
-        load=[os.getloadavg()[0]], binaries={}, scenarios={},
+        machine=measure.machine(), rounds=options.rounds, cycles=options.cycles, interval_s=options.interval,
+        load=[os.getloadavg()[0]], binaries={}, versions={}, scenarios={},
     )
     for peer in chosen:
+        if version := peer.version():
+            results["versions"][peer.name] = version
         if binary := getattr(peer, "binary", None):
             results["binaries"][peer.name] = Path(binary).stat().st_size if Path(binary).is_file() else None
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
-        sink = peers.Sink(collector, work)
+        sink = Sink(collector, work)
         try:
             for scenario in scenarios(options, agent, place):
                 measure_scenario(scenario, chosen, floor, agent, sink, work, options, results)
@@ -167,14 +171,16 @@ def measure_scenario(scenario, chosen, floor, agent, sink, work, options, result
     print(f"{scenario.name}: {', '.join(scenario.families)}", file=sys.stderr)
     if scenario.root:
         hosts.generate(scenario.root, **scenario.size)
-    entry = dict(families=scenario.families, size=scenario.size, missing={}, rounds=[])
+    entry = dict(about=scenario.about, families=scenario.families, size=scenario.size, missing={}, lacks={}, rounds=[])
     results["scenarios"][scenario.name] = entry
-    ours = [peer for peer in chosen if isinstance(peer, peers.Agent)]
-    candidates = ours if scenario.tls else chosen
-    for peer in candidates:
-        if reason := peer.missing(scenario):
+    for peer in chosen:
+        if scenario.tls and not isinstance(peer, peers.Agent):
+            entry["missing"][peer.name] = "this asks for the agent's memory, not for a comparison"
+        elif reason := peer.missing(scenario):
             entry["missing"][peer.name] = reason
-    present = [peer for peer in candidates if peer.name not in entry["missing"]]
+        elif lacks := peer.lacks(scenario.families):
+            entry["lacks"][peer.name] = lacks
+    present = [peer for peer in chosen if peer.name not in entry["missing"]]
     movement = hosts.Movement(scenario.root, scenario.size, scenario.interval) if scenario.root else None
     try:
         if movement:

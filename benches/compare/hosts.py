@@ -1,8 +1,11 @@
 """Fixture hosts: a /proc, /sys and /etc of any size, and a thread that lets their counters move.
 
+    python3 benches/compare/hosts.py DIRECTORY --cpus 64 --disks 32 --interfaces 100 --processes 10000 --mounts 1
+
 Every number has a fixed width, so that a file is rewritten in place at the same length: a reader never sees half a file.
 """
 
+import argparse
 import os
 import shutil
 import threading
@@ -130,9 +133,9 @@ def netdev(interfaces, tick):
     return head + "".join(line(number) for number in range(interfaces))
 
 
-def generate(root, cpus, disks, interfaces, processes):
+def generate(root, cpus, disks, interfaces, processes, mounts=1):
     """Writes the host below `root`, anew unless it is already there at this size."""
-    stamp, want = root / ".size", f"2 {cpus} {disks} {interfaces} {processes}"
+    stamp, want = root / ".size", f"3 {cpus} {disks} {interfaces} {processes} {mounts}"
     if stamp.is_file() and stamp.read_text() == want:
         return
     shutil.rmtree(root, ignore_errors=True)
@@ -155,9 +158,11 @@ def generate(root, cpus, disks, interfaces, processes):
     put(proc / "net/dev", netdev(interfaces, 0))
     put(proc / "1/net/dev", netdev(interfaces, 0))
     put(proc / "net/sockstat", "sockets: used 290\nTCP: inuse 10 orphan 0 tw 0 alloc 12 mem 1\n")
-    mounts = "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n22 21 0:20 / /proc rw - proc proc rw\n23 21 0:21 / /sys rw - sysfs sysfs rw\n"
-    put(proc / "1/mountinfo", mounts)
-    put(proc / "self/mountinfo", mounts)
+    table = "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n22 21 0:20 / /proc rw - proc proc rw\n23 21 0:21 / /sys rw - sysfs sysfs rw\n"
+    # More than the root are only for parsing: nothing is at their mount points.
+    table += "".join(f"{22 + number} 21 8:{number} / /mnt/{number} rw,relatime - ext4 /dev/sdb{number} rw\n" for number in range(2, mounts + 1))
+    put(proc / "1/mountinfo", table)
+    put(proc / "self/mountinfo", table)
     put(proc / "1/mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
     put(proc / "mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
     put(proc / "self/mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
@@ -220,3 +225,15 @@ class Movement:
             for name, text in files.items():
                 with open(self.root / name, "r+b", buffering=0) as file:
                     os.pwrite(file.fileno(), text().encode(), 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benches/compare/hosts.py", description="Writes a fixture host.")
+    parser.add_argument("root", type=Path)
+    for name in ("cpus", "disks", "interfaces", "processes", "mounts"):
+        parser.add_argument(f"--{name}", type=int, default=1)
+    generate(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,12 @@
 """What a process costs: CPU time from its threads' schedstat, memory and switches from their status."""
 
 import os
+import platform
+import subprocess
 import time
 from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def cpu_ns(pid):
@@ -77,4 +81,15 @@ def window(pid, interval, cycles, points):
         threads=after["threads"],
         descriptors=after["descriptors"],
         points=round((points() - taken) / passed),
+    )
+
+
+def machine():
+    """Where and with what a run was made."""
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    git = lambda *args: subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+    return dict(
+        cpu=model, cpus=os.cpu_count(), kernel=platform.release(), time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        compiler=subprocess.check_output(["rustc", "--version"], text=True).strip(),
+        commit=git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno") else ""),
     )

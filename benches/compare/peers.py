@@ -3,47 +3,43 @@
 import http.client
 import json
 import os
+import random
+import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
+
+from names import COLLECTD, FLOOR, NODE_EXPORTER, NODE_EXPORTER_VERSION, SCRAPERS, TELEGRAF, TELEGRAF_VERSION, lacking
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 
-# The agent's families, and what the others call them.
-SCRAPERS = {
-    "cpu": "cpu", "memory": "memory", "paging": "paging", "disk": "disk", "network": "network",
-    "filesystem": "filesystem", "load": "load", "processes": "processes", "system": "system",
-}
-NODE_EXPORTER = {
-    "cpu": ["cpu"], "memory": ["meminfo"], "paging": ["vmstat"], "disk": ["diskstats"], "network": ["netdev"],
-    "filesystem": ["filesystem"], "load": ["loadavg"], "processes": ["processes", "stat"], "system": ["time"],
-    "pressure": ["pressure"],
-}
-COLLECTD = {
-    "cpu": ["cpu"], "memory": ["memory"], "paging": ["swap", "vmem"], "disk": ["disk"], "network": ["interface"],
-    "filesystem": ["df"], "load": ["load"], "processes": ["processes"], "system": ["uptime"], "pressure": [],
-}
-TELEGRAF = {
-    "cpu": ["cpu"], "memory": ["mem"], "paging": ["swap", "kernel_vmstat"], "disk": ["diskio"], "network": ["net"],
-    "filesystem": ["disk"], "load": ["system"], "processes": ["processes"], "system": [], "pressure": [],
-}
-FLOOR = {
-    "cpu": ["stat"], "memory": ["meminfo"], "paging": ["swaps", "vmstat"], "disk": ["diskstats"],
-    "network": ["1/net/dev"], "filesystem": ["1/mountinfo"], "load": ["loadavg"], "processes": ["*/stat"],
-    "system": ["uptime"], "pressure": ["pressure/cpu", "pressure/io", "pressure/memory"],
-}
-
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A free port that stays so while nobody listens there: outside the range of the kernel's own choices for outgoing
+    connections. An agent that keeps connecting to a port inside it may meet itself there."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first, 20_000))
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def said(command):
+    """The version that a program tells, if it does."""
+    try:
+        run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"^[\w-]+(?:,? version)? v?(\d+\.\d+(\.\d+)?)", run.stdout + run.stderr, re.MULTILINE)
+    return found and found.group(1)
 
 
 def start(command, log, env=None):
@@ -66,9 +62,10 @@ def stop(child):
 
 
 class Scenario:
-    """What is measured: families, interval and host."""
+    """What is measured: families, interval and host; `about` says in a few words why."""
 
-    def __init__(self, name, families, interval, root=None, size=None, tls=False, per_cpu=False):
+    def __init__(self, name, about, families, interval, root=None, size=None, tls=False, per_cpu=False):
+        self.about = about
         self.name, self.families, self.interval = name, families, interval
         self.root, self.size, self.tls, self.per_cpu = root, size, tls, per_cpu
 
@@ -78,16 +75,22 @@ class Scenario:
 
 
 class Agent:
-    def __init__(self, name, binary):
-        self.name, self.binary = name, Path(binary)
+    def __init__(self, name, binary, *more):
+        self.name, self.binary, self.more = name, Path(binary), more
 
     def missing(self, _):
         return None if self.binary.is_file() else "not built"
 
+    def lacks(self, _):
+        return []
+
+    def version(self):
+        return said([self.binary, "--version"])
+
     def start(self, scenario, sink, work, log, endpoint=None):
         command = [
             self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase",
-            "--collectors", ",".join(scenario.families), "--log-level", "warn",
+            "--collectors", ",".join(scenario.families), "--log-level", "warn", *self.more,
         ]
         if scenario.per_cpu:
             command.append("--per-cpu")
@@ -123,8 +126,18 @@ class Collector:
     def __init__(self, name, binary, exporter):
         self.name, self.binary, self.exporter = name, binary, exporter
 
-    def missing(self, _):
-        return None if self.binary else "no Collector: set OTELCOL, or run tests/collector/build.sh"
+    def missing(self, scenario):
+        if not self.binary:
+            return "no Collector: set OTELCOL, or run tests/collector/build.sh"
+        return None
+
+    def lacks(self, families):
+        return lacking(families, SCRAPERS)
+
+    def version(self):
+        # The one that is built here does not know it.
+        pinned = re.search(r"hostmetricsreceiver v(\S+)", (REPOSITORY / "tests/collector/builder.yaml").read_text())
+        return said([self.binary, "--version"]) or (pinned and pinned.group(1))
 
     def start(self, scenario, sink, work, log):
         scrapers = {}
@@ -163,8 +176,16 @@ class NodeExporter:
     def __init__(self, binary):
         self.binary = binary
 
-    def missing(self, _):
-        return None if self.binary else "not installed, and `go install` did not succeed"
+    def missing(self, scenario):
+        if not self.binary:
+            return "not installed: `--install` builds or installs it"
+        return None
+
+    def lacks(self, families):
+        return lacking(families, NODE_EXPORTER)
+
+    def version(self):
+        return said([self.binary, "--version"]) or NODE_EXPORTER_VERSION
 
     def start(self, scenario, sink, work, log):
         port = free_port()
@@ -199,8 +220,16 @@ class Collectd:
 
     def missing(self, scenario):
         if not shutil.which("collectd"):
-            return "not installed (Debian: collectd-core)"
-        return "reads the live host only" if scenario.root else None
+            return "not installed: `--install` does it on Debian (collectd-core)"
+        if scenario.root:
+            return "knows no other root than /, so it cannot read a fixture host"
+        return None
+
+    def lacks(self, families):
+        return lacking(families, COLLECTD)
+
+    def version(self):
+        return said(["collectd", "-h"])
 
     def start(self, scenario, sink, work, log):
         drain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -235,8 +264,16 @@ class Telegraf:
     def __init__(self, binary):
         self.binary = binary
 
-    def missing(self, _):
-        return None if self.binary else "not built: needs Go, or TELEGRAF=/path"
+    def missing(self, scenario):
+        if not self.binary:
+            return "not built: `--install` does it, with Go; or TELEGRAF=/path"
+        return None
+
+    def lacks(self, families):
+        return lacking(families, TELEGRAF)
+
+    def version(self):
+        return said([self.binary, "--version"]) or TELEGRAF_VERSION
 
     def start(self, scenario, sink, work, log):
         inputs = [plugin for family in scenario.families for plugin in TELEGRAF[family]]
@@ -264,6 +301,12 @@ class Floor:
     def missing(self, _):
         return None
 
+    def lacks(self, _):
+        return []
+
+    def version(self):
+        return None
+
     def start(self, scenario, sink, work, log):
         server = socket.create_server(("127.0.0.1", 0))
         files = []
@@ -283,137 +326,3 @@ class Floor:
 
         threading.Thread(target=drain, daemon=True).start()
         return child
-
-
-class Sink:
-    """Takes OTLP and throws it away: a Collector with nothing behind it, whose CPU time nobody counts."""
-
-    def __init__(self, binary, work):
-        self.port, self.tls_port, self.telemetry = free_port(), free_port(), free_port()
-        self.certificate = work / "ca.pem"
-        key = work / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
-             "-keyout", key, "-out", self.certificate],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
-        def receiver(port, **more):
-            return {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{port}", "max_recv_msg_size_mib": 64, **more}}}
-        tls = {"cert_file": str(self.certificate), "key_file": str(key)}
-        config = {
-            "receivers": {"otlp": receiver(self.port), "otlp/tls": receiver(self.tls_port, tls=tls)},
-            "exporters": {"nop": {}},
-            "service": {
-                "telemetry": {
-                    "logs": {"level": "error"},
-                    "metrics": {"level": "basic", "readers": [{"pull": {"exporter": {"prometheus": {"host": "127.0.0.1", "port": self.telemetry}}}}]},
-                },
-                "pipelines": {"metrics": {"receivers": ["otlp", "otlp/tls"], "exporters": ["nop"]}},
-            },
-        }
-        path = work / "sink.yaml"
-        path.write_text(json.dumps(config))
-        self.log = open(work / "sink.log", "w")
-        self.child = start([binary, "--config", path], self.log)
-        for _ in range(100):
-            try:
-                self.points()
-                return
-            except OSError:
-                time.sleep(0.1)
-        sys.exit(f"the sink did not start: see {work / 'sink.log'}")
-
-    def points(self):
-        """Data points taken so far."""
-        page = urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/metrics", timeout=5).read().decode()
-        lines = [line for line in page.splitlines() if line.startswith("otelcol_receiver_accepted_metric_points")]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-    def stop(self):
-        stop(self.child)
-
-
-class Tap:
-    """Counts the bytes a peer sends to the sink. Only for finding out how many the floor has to write."""
-
-    def __init__(self, port):
-        self.target, self.sent = port, 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            near, _ = self.server.accept()
-            far = socket.create_connection(("127.0.0.1", self.target))
-            threading.Thread(target=self.pump, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self.pump, args=(far, near, False), daemon=True).start()
-
-    def pump(self, source, target, count):
-        try:
-            while data := source.recv(1 << 16):
-                if count:
-                    self.sent += len(data)
-                target.sendall(data)
-        except OSError:
-            pass
-        target.close()
-
-
-def find_collector():
-    """OTELCOL, else what tests/collector/build.sh keeps, building it where that script is there."""
-    given = os.environ.get("OTELCOL")
-    if given:
-        return Path(given)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heka-insights-agent"
-    script = REPOSITORY / "tests/collector/build.sh"
-    found = sorted(cache.glob("otelcol*")) if cache.is_dir() else []
-    if not found and script.is_file():
-        subprocess.run([script], check=False)
-        found = sorted(cache.glob("otelcol*")) if cache.is_dir() else []
-    found = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
-    return found[-1] if found else None
-
-
-def telegraf(seconds):
-    """Telegraf with the plugins that are measured and no others: with all of them it takes very long to build and more
-    memory than it needs."""
-    path = REPOSITORY / "target/telegraf"
-    if given := os.environ.get("TELEGRAF") or shutil.which("telegraf"):
-        return given if os.access(given, os.X_OK) else None
-    if path.is_file() or not shutil.which("go"):
-        return path if path.is_file() else None
-    print(f"building telegraf, at most {seconds} s", file=sys.stderr)
-    inputs = sorted({name for names in TELEGRAF.values() for name in names})
-    tags = ",".join(["custom", *(f"inputs.{name}" for name in inputs), "outputs.opentelemetry"])
-    try:
-        module = subprocess.check_output(["go", "mod", "download", "-json", "github.com/influxdata/telegraf@v1.37.2"], cwd="/", text=True, timeout=seconds)
-        # In its own directory, where its go.sum pins what it needs.
-        subprocess.run(
-            ["go", "build", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o", path, "./cmd/telegraf"],
-            cwd=json.loads(module)["Dir"], check=True, timeout=seconds,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
-        print(f"telegraf: {error}", file=sys.stderr)
-        return None
-    return path
-
-
-def go_binary(variable, name, module, seconds):
-    """A program of a Go module: given by a variable, on the PATH, or installed now, within a time bound."""
-    given = os.environ.get(variable) or shutil.which(name)
-    if given:
-        return given if os.access(given, os.X_OK) else None
-    go = shutil.which("go")
-    if not go:
-        return None
-    path = Path(subprocess.check_output([go, "env", "GOPATH"], text=True).strip()) / "bin" / name
-    if not path.is_file():
-        print(f"installing {module}, at most {seconds} s", file=sys.stderr)
-        try:
-            subprocess.run([go, "install", module], timeout=seconds, check=True, cwd="/")
-        except (subprocess.SubprocessError, OSError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            return None
-    return str(path)

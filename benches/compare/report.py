@@ -33,6 +33,7 @@ TARGETS = [
     ("live-all", "Resident, every family", "agent", "collector", "rss_kb", 1 / 8),
     ("live-all", "Resident, every family, TLS built in", "agent", None, "rss_kb", 4.8 * 1024),
     ("live-all", "Resident, every family, TLS built in", "agent-static", None, "rss_kb", 4.0 * 1024),
+    ("live-all", "Resident, under collectd's (a stretch)", "agent-static", "collectd", "rss_kb", 1),
     ("tls", "Resident with a TLS session open", "agent-static", None, "rss_kb", 4.6 * 1024),
     ("c512-d1000", "Peak resident, 512 CPUs, 1,000 disks", "agent", None, "peak_kb", 10 * 1024),
     ("c512-d1000", "Peak resident, 512 CPUs, 1,000 disks", "agent-static", None, "peak_kb", 10 * 1024),
@@ -45,8 +46,8 @@ def ratio(value):
 
 
 def targets(results):
-    yield "| what | who | target | reached: min / median / max | |"
-    yield "|---|---|---|---|---|"
+    yield "| what | scenario | who | target | reached: min / median / max | |"
+    yield "|---|---|---|---|---|---|"
     for scenario, what, who, of, field, most in TARGETS:
         entry = results["scenarios"].get(scenario)
         if not entry:
@@ -59,11 +60,11 @@ def targets(results):
         form = ratio if of else (lambda kib: f"{kib / 1024:.1f} MB")
         met = "met" if three[1] <= most else "**not met**"
         against = f"{who} : {of}" if of else who
-        yield f"| {what} | {against} | ≤ {form(most)} | {' / '.join(form(v) for v in three)} | {met} |"
+        yield f"| {what} | {scenario} | {against} | ≤ {form(most)} | {' / '.join(form(v) for v in three)} | {met} |"
     for who, size in results["binaries"].items():
-        if who.startswith("agent") and size:
+        if who in ("agent", "agent-static") and size:
             met = "met" if size <= BINARY_MOST else "**not met**"
-            yield f"| Binary, stripped | {who} | ≤ 6.0 MB | {size / 1e6:.2f} MB | {met} |"
+            yield f"| Binary, stripped | any | {who} | ≤ 6.0 MB | {size / 1e6:.2f} MB | {met} |"
 
 
 def table(name, entry):
@@ -71,12 +72,12 @@ def table(name, entry):
     host = "the live host" if not size else ", ".join(f"{n:,} {what}" for what, n in size.items())
     yield f"## {name}"
     yield ""
-    yield f"Families {', '.join(entry['families'])}; {host}." + (f" The floor writes {entry['bytes']:,} bytes a cycle." if "bytes" in entry else "")
+    yield f"{entry['about'][0].upper()}{entry['about'][1:]}. Families {', '.join(entry['families'])}; {host}." + (f" The floor writes {entry['bytes']:,} bytes a cycle." if "bytes" in entry else "")
     yield ""
     yield "| | CPU µs a cycle: min / median / max | agent : it | wake-ups | resident MB | peak MB | threads | points |"
     yield "|---|---|---|---|---|---|---|---|"
     names = list(dict.fromkeys(peer for r in entry["rounds"] for peer in r))
-    order = ["agent", "agent-static", "collector", "collector-nop", "node_exporter", "collectd", "telegraf", "floor"]
+    order = ["agent", "agent-static", "agent-silent", "collector", "collector-nop", "node_exporter", "collectd", "telegraf", "floor"]
     for peer in sorted(names, key=order.index):
         cpu = series(entry, peer, "cpu_us")
         if not cpu:
@@ -90,6 +91,9 @@ def table(name, entry):
         )
     for peer, reason in entry["missing"].items():
         yield f"| {peer} | not measured: {reason} | | | | | | |"
+    if entry["lacks"]:
+        yield ""
+        yield "Without a part: " + "; ".join(f"{peer} has nothing for {', '.join(lacks)}" for peer, lacks in entry["lacks"].items()) + "."
     yield ""
 
 
@@ -102,6 +106,8 @@ def markdown(results):
         f"load average {results['load'][0]:.1f} before, {results['load'][-1]:.1f} after. {results['rounds']} rounds; in each, every "
         f"program is started, warmed up and measured over {results['cycles']} cycles of {results['interval_s']:g} s, one at a time. A "
         "ratio is taken within a round. How to repeat it: [benches/README.md](../../README.md).",
+        "",
+        "Versions: " + "; ".join(f"{name} {version}" for name, version in results["versions"].items()) + ".",
         "",
         "## Targets",
         "",

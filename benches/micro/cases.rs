@@ -1,0 +1,171 @@
+//! What is measured: a family's reading of its file, or a collection of all families through the SDK.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use heka_insights_agent::collectors::{self, Collector, Context, FAMILIES, Options, Registered};
+use heka_insights_agent::host::{Host, Reader, Roots};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality};
+
+use crate::hosts::{CALLS, Clock, SMALL, Size, with_only};
+
+/// One thing that is measured, at one or several sizes.
+pub struct Case {
+    pub name: &'static str,
+    /// What there is more of, and its sizes; a file that does not grow has one.
+    pub unit: &'static str,
+    pub sizes: &'static [usize],
+    work: Work,
+    size: fn(usize) -> Size,
+}
+
+enum Work {
+    /// The family reads its file and parses it.
+    Read(&'static str),
+    /// The paging family, of whose two files only this one has something in it.
+    Paging(&'static str),
+    /// All families, through the SDK, down to what an exporter is given.
+    Collect,
+}
+
+const CPUS: (&str, &[usize]) = ("CPUs", &[2, 64, 512]);
+const DISKS: (&str, &[usize]) = ("disks", &[4, 32, 1_000]);
+const INTERFACES: (&str, &[usize]) = ("interfaces", &[2, 20, 100]);
+const PROCESSES: (&str, &[usize]) = ("processes", &[100, 1_000, 10_000]);
+const MOUNTS: (&str, &[usize]) = ("mounts", &[4, 32, 1_000]);
+const ONE: (&str, &[usize]) = ("", &[1]);
+
+const fn case(
+    name: &'static str,
+    (unit, sizes): (&'static str, &'static [usize]),
+    work: Work,
+    size: fn(usize) -> Size,
+) -> Case {
+    Case { name, unit, sizes, work, size }
+}
+
+#[rustfmt::skip] // a table
+pub const CASES: &[Case] = &[
+    case("stat", CPUS, Work::Read("cpu"), |cpus| Size { cpus, ..SMALL }),
+    case("meminfo", ONE, Work::Read("memory"), |_| SMALL),
+    case("swaps", ONE, Work::Paging("swaps"), |_| SMALL),
+    case("vmstat", ONE, Work::Paging("vmstat"), |_| SMALL),
+    case("diskstats", DISKS, Work::Read("disk"), |disks| Size { disks, ..SMALL }),
+    case("net-dev", INTERFACES, Work::Read("network"), |interfaces| Size { interfaces, ..SMALL }),
+    case("mountinfo", MOUNTS, Work::Read("filesystem"), |mounts| Size { mounts, ..SMALL }),
+    case("loadavg", ONE, Work::Read("load"), |_| SMALL),
+    case("uptime", ONE, Work::Read("system"), |_| SMALL),
+    case("pressure", ONE, Work::Read("pressure"), |_| SMALL),
+    case("pid-stat", PROCESSES, Work::Read("processes"), |processes| Size { processes, ..SMALL }),
+    case("collection-cpus", CPUS, Work::Collect, |cpus| Size { cpus, ..SMALL }),
+    case("collection-disks", DISKS, Work::Collect, |disks| Size { disks, ..SMALL }),
+    case("collection-interfaces", INTERFACES, Work::Collect, |interfaces| Size { interfaces, ..SMALL }),
+    case("collection-processes", PROCESSES, Work::Collect, |processes| Size { processes, ..SMALL }),
+];
+
+impl Case {
+    /// What one cycle of it does, on a host of this size.
+    pub fn prepare(&self, size: usize) -> Cycle {
+        let root = (self.size)(size).root();
+        let doing = match self.work {
+            Work::Read(family) => Doing::read(family, &root),
+            Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
+            Work::Collect => Doing::collect(&root),
+        };
+        let mut cycle = Cycle { clock: Clock::new(&root), doing };
+        // The baseline, and the first cycle with utilisation.
+        for _ in 0..2 {
+            cycle.between();
+            cycle.run();
+        }
+        cycle
+    }
+}
+
+/// A case at work.
+pub struct Cycle {
+    clock: Clock,
+    doing: Doing,
+}
+
+enum Doing {
+    Read(Reader, Box<dyn Collector>),
+    Collect { reader: Manual, into: ResourceMetrics, _keep: (SdkMeterProvider, Registered) },
+}
+
+impl Cycle {
+    /// What happens on the host between two cycles; not measured.
+    pub fn between(&mut self) {
+        self.clock.tick();
+        if let Doing::Read(reader, _) = &mut self.doing {
+            reader.next_cycle();
+        }
+    }
+
+    /// One cycle. Returns how many scopes reported, so that nothing can be left out as unused.
+    pub fn run(&mut self) -> usize {
+        match &mut self.doing {
+            Doing::Read(reader, collector) => {
+                collector.read(reader);
+                1
+            }
+            Doing::Collect { reader, into, .. } => {
+                reader.collect(into).unwrap();
+                into.scope_metrics().count()
+            }
+        }
+    }
+}
+
+impl Doing {
+    fn read(family: &str, root: &Path) -> Self {
+        let context = context(root);
+        let family = FAMILIES.iter().find(|known| known.name == family).unwrap();
+        Self::Read(Reader::new(&context.host), (family.new)(&context))
+    }
+
+    fn collect(root: &Path) -> Self {
+        let context = context(root);
+        let reader = Manual(Arc::new(ManualReader::builder().build()));
+        let limit = collectors::max_series(&context);
+        let provider = SdkMeterProvider::builder()
+            .with_reader(reader.clone())
+            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .build();
+        let registered = collectors::register(&provider.meter("bench"), &context);
+        Self::Collect { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
+    }
+}
+
+fn context(root: &Path) -> Context {
+    let mut host = Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
+    host.calls = CALLS;
+    Context { host, options: Options { per_cpu: true, ..Options::default() } }
+}
+
+/// A reader that collects when it is told to; the provider has the other half of it.
+#[derive(Clone, Debug)]
+struct Manual(Arc<ManualReader>);
+
+impl MetricReader for Manual {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(into)
+    }
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
