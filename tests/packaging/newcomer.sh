@@ -6,12 +6,14 @@
 #     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet
 # The crates' sources must be in cargo's cache: downloading them is not in the time, and Prometheus runs already.
 # PROMETHEUS: the path of a Prometheus 3. Needs root; for container docker and dockerd, else debootstrap; for deb
-# systemd-nspawn. Everything is in a network of its own, so port 9090 is free.
+# systemd-nspawn. Everything is in namespaces of its own, so port 9090 is free.
 set -eu
 mode=${1:?cargo, deb or container}
 cd "$(dirname "$0")/../.."
 : "${PROMETHEUS:?the path of a Prometheus 3 binary}"
-[ -n "${HEKA_INSIDE:-}" ] || HEKA_INSIDE=1 exec unshare --net --mount --propagation private "$0" "$@"
+# Processes end with the first of their namespace, this script, whatever becomes of it.
+[ -n "${HEKA_INSIDE:-}" ] ||
+    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
 ip link set lo up
 checkout=$PWD
 . tests/packaging/engine.sh

@@ -1,20 +1,16 @@
 #!/bin/sh
 # The packages in target/packages (packaging/build-packages makes them): the .deb is installed in a clean Debian, run as its
 # user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
-# Needs root, dpkg-deb, rpm and debootstrap; the clean root is made once, in HEKA_CACHE, default ~/.cache.
+# Needs root, dpkg-deb, rpm and debootstrap.
 set -eu
 cd "$(dirname "$0")/../.."
 fail() { echo "packages: $*" >&2; exit 1; }
-say() { echo "packages: ok $*"; }
+say() { echo "packages: ok, $*"; }
 deb=$(ls target/packages/heka-insights-agent_*.deb)
 rpm=$(ls target/packages/heka-insights-agent-*.rpm)
 (cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
 
-base=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent/debian-bookworm
-if [ ! -x "$base/bin/sh" ]; then
-    mkdir -p "$base"
-    debootstrap --variant=minbase bookworm "$base" > "$base.log" 2>&1 || fail "debootstrap; see $base.log"
-fi
+base=$(tests/packaging/clean-root.sh bare) || fail "no clean root"
 root=$(mktemp -d)
 clean_up() {
     umount "$root/proc" 2> /dev/null || true
