@@ -81,7 +81,7 @@ cargo)
     start=$(date +%s)
     git clone --quiet "$checkout" "$root/root/heka-insights-agent"
     env -i PATH=/toolchain/bin:/usr/bin:/bin HOME=/root CARGO_NET_OFFLINE=true \
-        chroot "$root" sh -c "cd /root/heka-insights-agent && exec $command" > "$work/command.log" 2>&1 &
+        "$(command -v chroot)" "$root" sh -c "cd /root/heka-insights-agent && exec $command" > "$work/command.log" 2>&1 &
     processes="$processes $!"
     visible $!
     ;;
