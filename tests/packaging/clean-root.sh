@@ -22,6 +22,8 @@ if [ ! -e "$root" ]; then
         rm -rf "$work"
         exit 1
     }
+    # What an installer writes and debootstrap does not.
+    echo '127.0.0.1 localhost' > "$work/etc/hosts"
     rm -rf "$work"/var/cache/apt/archives/*.deb "$root.log"
     mv "$work" "$root"
 fi

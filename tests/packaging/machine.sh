@@ -7,8 +7,6 @@ machine_root=
 machine_start() {
     machine_root=$work/machine
     cp -a "$(tests/packaging/clean-root.sh systemd)" "$machine_root"
-    # What an installer writes and debootstrap does not.
-    echo '127.0.0.1 localhost' > "$machine_root/etc/hosts"
     systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$machine_root" --machine=heka-test \
         > "$work/machine.log" 2>&1 < /dev/null &
     machine=$!
