@@ -8,7 +8,7 @@ COLUMNS, CELL = 4, (320, 200)
 MARGIN = {"left": 62, "right": 14, "top": 30, "bottom": 60}
 HEADING = 30
 COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]
-LETTER, LEGEND_ROWS = 5.6, 3
+LETTER, LEGEND_ROWS = 6.2, 3
 
 
 def picture(rows, caption):
