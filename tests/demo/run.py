@@ -113,7 +113,8 @@ def main():
     options = arguments.parse_args()
     binaries = {}
     for name in ("HEKA_BINARY", "OTELCOL", "PROMETHEUS"):
-        binaries[name] = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
+        path = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
+        binaries[name] = os.path.abspath(path)
 
     dashboard = json.loads(DASHBOARD.read_text())
     uids = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}

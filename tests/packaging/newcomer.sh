@@ -87,7 +87,7 @@ cargo)
     ;;
 deb)
     machine_start || fail "no machine"
-    cp target/packages/heka-insights-agent_*.deb "$machine_root/root/"
+    cp "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/"
     prometheus
     install='apt install ./heka-insights-agent_*.deb'
     setting='OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://localhost:9090/api/v1/otlp/v1/metrics'

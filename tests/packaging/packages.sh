@@ -6,8 +6,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 fail() { echo "packages: $*" >&2; exit 1; }
 say() { echo "packages: ok, $*"; }
-deb=$(ls target/packages/heka-insights-agent_*.deb)
-rpm=$(ls target/packages/heka-insights-agent-*.rpm)
+deb=$(ls "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).deb")
+rpm=$(ls "target/packages/heka-insights-agent-"*".$(uname -m).rpm")
 (cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
 
 base=$(tests/packaging/clean-root.sh bare) || fail "no clean root"

@@ -43,7 +43,7 @@ said() { journal | grep -q "$1"; }
 process() { in_machine sed -n "s/^$1:[[:space:]]*//p" "/proc/$(property MainPID)/status"; }
 
 machine_start || exit 1
-cp target/packages/${name}_*.deb "$machine_root/root/first.deb"
+cp "target/packages/${name}_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/first.deb"
 # Nothing listens where it sends, so what it collects is kept.
 in_machine dpkg -i /root/first.deb > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" >&2; fail "dpkg -i"; }
 [ "$(in_machine systemctl is-enabled $name)" = enabled ] || fail "not enabled"
