@@ -13,12 +13,13 @@ rpm=$(ls "target/packages/heka-insights-agent-"*".$(uname -m).rpm")
 base=$(tests/packaging/clean-root.sh bare) || fail "no clean root"
 root=$(mktemp -d)
 clean_up() {
-    umount "$root/proc" 2> /dev/null || true
-    rm -rf "$root"
+    umount "$root/proc" "$root/sys" 2> /dev/null || true
+    rm -rf --one-file-system "$root"
 }
 trap clean_up EXIT
 cp -a "$base/." "$root"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
 name=heka-insights-agent
 outbox=/var/lib/$name/outbox
@@ -71,3 +72,10 @@ newest=$(rpm -qp --requires "$rpm" 2> /dev/null | grep -o 'GLIBC_[0-9.]*' | sort
 [ "$newest" = GLIBC_2.17 ] || fail "the rpm needs $newest"
 rpm -qp --requires "$rpm" 2> /dev/null | grep -q Zstd && fail "the rpm of RHEL 7 cannot read this one"
 say "the rpm lists what it should and needs $newest"
+# Into the clean root as well, whose C library rpm knows nothing of.
+rpm --root "$root" --install --nodeps --force-debian "$rpm" > "$root/rpm.log" 2>&1 || { cat "$root/rpm.log" >&2; fail "rpm --install"; }
+in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; fail "check of the rpm's program"; }
+[ "$(stat -c '%a' "$root/etc/$name.env")" = 640 ] || fail "the mode of the rpm's environment file"
+rpm --root "$root" --erase --force-debian $name > "$root/rpm.log" 2>&1 || { cat "$root/rpm.log" >&2; fail "rpm --erase"; }
+[ ! -e "$root/usr/bin/$name" ] || fail "rpm --erase left the program"
+say "the rpm installs, its check passes, and is erased"
