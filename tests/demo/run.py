@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The demo without containers: agent → Collector → Prometheus as processes, with the configuration files of this
-repository; then every query of the Grafana dashboard must return data. With --picture FILE the same queries are plotted.
+repository; then every query of the Grafana dashboard must return data. With --picture FILE the same queries are plotted; so that
+there is something to see, a process keeps a CPU busy and the Collector is away for a part of the time.
 
-    HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 20] [--picture docs/dashboard.svg]
+    HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 120 --picture docs/dashboard.svg]
 
 As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would rightly
 be empty there; without root that one query may be empty and is said to be."""
@@ -31,6 +32,8 @@ DASHBOARD = ROOT / "packaging/grafana/dashboards/heka.json"
 DATASOURCES = ROOT / "packaging/grafana/provisioning/datasources/prometheus.yaml"
 WINDOW = "6s"  # $__rate_interval for data of every second
 DEADLINE_SECONDS = 60
+# Of the time that a picture shows.
+BUSY, AWAY = (0.15, 0.4), (0.5, 0.65)
 
 
 def free_port():
@@ -110,7 +113,8 @@ def main():
     options = arguments.parse_args()
     binaries = {}
     for name in ("HEKA_BINARY", "OTELCOL", "PROMETHEUS"):
-        binaries[name] = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
+        path = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
+        binaries[name] = os.path.abspath(path)
 
     dashboard = json.loads(DASHBOARD.read_text())
     uids = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
@@ -134,9 +138,12 @@ def main():
             binaries["PROMETHEUS"], f"--config.file={ROOT}/packaging/prometheus/prometheus.yml", "--web.enable-otlp-receiver",
             f"--storage.tsdb.path={work}/data", f"--web.listen-address=127.0.0.1:{web}"])
         wait_for("Prometheus is ready", prometheus.ready)
-        start("collector", [binaries["OTELCOL"], f"--config={ROOT}/otel-collector-config.yaml"],
-              OTLP_GRPC_ENDPOINT=f"127.0.0.1:{grpc}", OTLP_HTTP_ENDPOINT=f"127.0.0.1:{http}",
-              HEALTH_ENDPOINT=f"127.0.0.1:{health}", PROMETHEUS_OTLP_ENDPOINT=f"{prometheus.base}/api/v1/otlp")
+
+        def collector():
+            return start("collector", [binaries["OTELCOL"], f"--config={ROOT}/otel-collector-config.yaml"],
+                         OTLP_GRPC_ENDPOINT=f"127.0.0.1:{grpc}", OTLP_HTTP_ENDPOINT=f"127.0.0.1:{http}",
+                         HEALTH_ENDPOINT=f"127.0.0.1:{health}", PROMETHEUS_OTLP_ENDPOINT=f"{prometheus.base}/api/v1/otlp")
+        collects = collector()
 
         def serves():
             with socket.socket() as probe:
@@ -151,8 +158,16 @@ def main():
         variables = {"host": hosts[0], "job": jobs[0]}
 
         # A host at rest has no disk latency: something to measure.
-        ends = time.monotonic() + options.seconds
-        while time.monotonic() < ends:
+        begins = time.monotonic()
+        busy = start("busy", [sys.executable, "-c", "while True: pass"]) if options.picture else None
+        if busy:
+            busy.send_signal(signal.SIGSTOP)
+        events = [(at * options.seconds, act) for at, act in (
+            (BUSY[0], lambda: busy.send_signal(signal.SIGCONT)), (BUSY[1], lambda: busy.send_signal(signal.SIGSTOP)),
+            (AWAY[0], collects.terminate), (AWAY[1], collector))] if options.picture else []
+        while (passed := time.monotonic() - begins) < options.seconds:
+            while events and events[0][0] <= passed:
+                events.pop(0)[1]()
             with open(work / "written", "wb") as file:
                 file.write(os.urandom(1 << 20))
                 os.fsync(file.fileno())
@@ -170,8 +185,17 @@ def main():
             print(f"demo: no swap here and no right to add some, so no data: {line}")
         missing = [line for line in missing if line not in excused]
         if options.picture:
-            host = f"{os.cpu_count()} CPUs, {options.seconds} s"
-            pathlib.Path(options.picture).write_text(plot.picture(list(panels.values()), host))
+            def times(part):
+                return " to ".join(f"{at * options.seconds:.0f}" for at in part) + " s"
+            rows = []
+            for panel in dashboard["panels"]:
+                if panel["type"] == "row":
+                    rows.append((panel["title"], []))
+                elif panel["id"] in panels:
+                    rows[-1][1].append(panels[panel["id"]])
+            caption = (f"The dashboard's queries on a host of {os.cpu_count()} CPUs, collected every second: a busy process from "
+                       f"{times(BUSY)}, the Collector away from {times(AWAY)}.")
+            pathlib.Path(options.picture).write_text(plot.picture(rows, caption))
         agent.send_signal(signal.SIGTERM)
         code = agent.wait(10)
         if missing or code != 0:

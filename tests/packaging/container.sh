@@ -3,28 +3,25 @@
 # write, feeds a real Collector by name, and that a real Prometheus, with the configuration files of this repository. What
 # Prometheus then has must be the host's numbers and not the container's.
 #
-# Nothing is pulled: the images of the Collector and of Prometheus are made here around binaries given by OTELCOL and
-# PROMETHEUS, under the names that the compose file has. So all of it runs in an engine of its own, in its own network and
-# mount namespace; one that runs already is not touched. Grafana stays out.
+# The images of the Collector and of Prometheus are made here around binaries given by OTELCOL and PROMETHEUS, under the
+# names that the compose file has; all of it runs in an engine of its own (engine.sh). Grafana stays out.
 #
-# Needs root, docker, dockerd and docker-compose (Debian: docker.io docker-compose). Fails without them, unless
-# HEKA_NO_ENGINE=1 says that their absence is known. HEKA_BINARY: as for packaging/container/build.
+# Needs root, docker, dockerd and docker-compose (Debian: docker.io docker-compose). HEKA_BINARY: as for
+# packaging/container/build.
 set -eu
 cd "$(dirname "$0")/../.."
 
+. tests/packaging/engine.sh
+
 work=$(mktemp -d)
-daemon=
 clean_up() {
     compose down --timeout 5 > /dev/null 2>&1 || true
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2> /dev/null || true
-        wait "$daemon" || true
-    fi
+    engine_stop
     rm -rf "$work"
 }
 fail() {
     echo "container: $*" >&2
-    compose logs --no-color --tail 10 >&2 || true
+    [ -z "$engine" ] || compose logs --no-color --tail 10 >&2 || true
     exit 1
 }
 compose() {
@@ -32,16 +29,6 @@ compose() {
     COMPOSE_PROJECT_NAME=heka-test "$@"
 }
 
-for tool in docker dockerd docker-compose; do
-    if ! command -v "$tool" > /dev/null; then
-        if [ "${HEKA_NO_ENGINE:-}" = 1 ]; then
-            echo "container: skipped, no engine here"
-            exit 0
-        fi
-        echo "container: no $tool here (Debian: docker.io docker-compose); HEKA_NO_ENGINE=1 if that is known" >&2
-        exit 1
-    fi
-done
 : "${OTELCOL:?the path of a Collector binary}" "${PROMETHEUS:?the path of a Prometheus 3 binary}"
 trap clean_up EXIT
 
@@ -53,38 +40,13 @@ last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY
 }
 compose config --quiet
 
-# Shared mounts, as systemd has it: docker refuses rslave otherwise.
-export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
-unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
-    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
-    > "$work/dockerd.log" 2>&1 &
-daemon=$!
-for _ in $(seq 100); do
-    docker info > /dev/null 2>&1 && break
-    sleep 0.3
-done
-docker info > /dev/null 2>&1 || {
-    tail -5 "$work/dockerd.log" >&2
-    echo "container: dockerd does not start" >&2
-    exit 1
-}
-
+engine_start || exit 1
 packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; exit 1; }
-# An image of nothing but a program and the libraries it needs.
-image_of() {
-    mkdir -p "$work/$1/root/tmp"
-    install -D "$2" "$work/$1/root/bin/$1"
-    for library in $(ldd "$2" 2> /dev/null | grep -o '/[^ ]*'); do
-        install -D "$library" "$work/$1/root$library"
-    done
-    printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/%s"]\n' "$1" > "$work/$1/Dockerfile"
-    docker build --quiet --tag "$3" "$work/$1" > /dev/null 2>&1
-}
 image_of otelcol "$OTELCOL" "$(sed -n 's/^ *image: \(otel.*\)/\1/p' docker-compose.yml)"
 image_of prometheus "$PROMETHEUS" "$(sed -n 's/^ *image: \(prom.*\)/\1/p' docker-compose.yml)"
 
 compose up --detach --no-build prometheus otel-collector agent > "$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "up"; }
-nsenter --target "$daemon" --net python3 - << 'PYTHON' || fail "what arrived is not this host"
+in_engine python3 - << 'PYTHON' || fail "what arrived is not this host"
 import json, os, sys, time, urllib.parse, urllib.request
 
 def query(promql):
@@ -120,7 +82,7 @@ checks = {
     "a share of the CPU time for each mode": abs((value("sum(system_cpu_utilization_ratio)") or 0) - 1) < 0.01,
 }
 for what, good in checks.items():
-    print("container:", "ok" if good else "WRONG", what)
+    print(f"container: ok, {what}" if good else f"container: wrong: {what}")
 sys.exit(not all(checks.values()))
 PYTHON
 

@@ -1,28 +1,25 @@
 #!/bin/sh
 # The packages in target/packages (packaging/build-packages makes them): the .deb is installed in a clean Debian, run as its
 # user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
-# Needs root, dpkg-deb, rpm and debootstrap; the clean root is made once, in HEKA_CACHE, default ~/.cache.
+# Needs root, dpkg-deb, rpm and debootstrap.
 set -eu
 cd "$(dirname "$0")/../.."
 fail() { echo "packages: $*" >&2; exit 1; }
-say() { echo "packages: ok $*"; }
-deb=$(ls target/packages/heka-insights-agent_*.deb)
-rpm=$(ls target/packages/heka-insights-agent-*.rpm)
+say() { echo "packages: ok, $*"; }
+deb=$(ls "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).deb")
+rpm=$(ls "target/packages/heka-insights-agent-"*".$(uname -m).rpm")
 (cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
 
-base=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent/debian-bookworm
-if [ ! -x "$base/bin/sh" ]; then
-    mkdir -p "$base"
-    debootstrap --variant=minbase bookworm "$base" > "$base.log" 2>&1 || fail "debootstrap; see $base.log"
-fi
+base=$(tests/packaging/clean-root.sh bare) || fail "no clean root"
 root=$(mktemp -d)
 clean_up() {
-    umount "$root/proc" 2> /dev/null || true
-    rm -rf "$root"
+    umount "$root/proc" "$root/sys" 2> /dev/null || true
+    rm -rf --one-file-system "$root"
 }
 trap clean_up EXIT
 cp -a "$base/." "$root"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
 name=heka-insights-agent
 outbox=/var/lib/$name/outbox
@@ -75,3 +72,10 @@ newest=$(rpm -qp --requires "$rpm" 2> /dev/null | grep -o 'GLIBC_[0-9.]*' | sort
 [ "$newest" = GLIBC_2.17 ] || fail "the rpm needs $newest"
 rpm -qp --requires "$rpm" 2> /dev/null | grep -q Zstd && fail "the rpm of RHEL 7 cannot read this one"
 say "the rpm lists what it should and needs $newest"
+# Into the clean root as well, whose C library rpm knows nothing of.
+rpm --root "$root" --install --nodeps --force-debian "$rpm" > "$root/rpm.log" 2>&1 || { cat "$root/rpm.log" >&2; fail "rpm --install"; }
+in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; fail "check of the rpm's program"; }
+[ "$(stat -c '%a' "$root/etc/$name.env")" = 640 ] || fail "the mode of the rpm's environment file"
+rpm --root "$root" --erase --force-debian $name > "$root/rpm.log" 2>&1 || { cat "$root/rpm.log" >&2; fail "rpm --erase"; }
+[ ! -e "$root/usr/bin/$name" ] || fail "rpm --erase left the program"
+say "the rpm installs, its check passes, and is erased"

@@ -23,4 +23,4 @@ if grep -E '^(ProtectHome|ProtectProc|ProcSubset|PrivateNetwork|PrivateTmp|Dynam
     echo "the unit has a setting that falsifies what the agent reads" >&2
     exit 1
 fi
-echo "systemd: ok"
+echo "systemd: ok, the unit"

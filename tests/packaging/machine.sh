@@ -1,0 +1,33 @@
+# A Debian with systemd as PID 1 that a test has to itself, for scripts to source: a copy of the clean root in $work, its
+# processes in namespaces of their own, in the caller's network. Needs root, systemd-nspawn and debootstrap.
+
+machine=
+machine_root=
+
+machine_start() {
+    machine_root=$work/machine
+    cp -a "$(tests/packaging/clean-root.sh systemd)" "$machine_root"
+    systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$machine_root" --machine=heka-test \
+        > "$work/machine.log" 2>&1 < /dev/null &
+    machine=$!
+    for _ in $(seq 200); do
+        kill -0 $machine 2> /dev/null || break
+        case $(in_machine systemctl is-system-running 2> /dev/null) in running | degraded) return ;; esac
+        sleep 0.3
+    done
+    tail -5 "$work/machine.log" >&2
+    echo "machine: systemd does not start" >&2
+    return 1
+}
+
+in_machine() {
+    leader=$(ps -o pid= --ppid "$machine" | head -1 | tr -d ' ')
+    [ -n "$leader" ] && nsenter --target "$leader" --all -- "$@"
+}
+
+machine_stop() {
+    [ -n "$machine" ] || return 0
+    kill "$machine" 2> /dev/null || true
+    wait "$machine" || true
+    machine=
+}

@@ -1,0 +1,112 @@
+#!/bin/sh
+# The .deb of target/packages under a systemd of its own (machine.sh): the service is ready when it says so, has the rights of
+# its user and no more, is reloaded, killed when it hangs, started again after a crash with its outbox kept, restarted by an
+# upgrade, left alone when its configuration is wrong, and gone after a purge.
+# Needs root, debootstrap, systemd-nspawn and dpkg-deb.
+set -eu
+cd "$(dirname "$0")/../.."
+# Processes end with the first of their namespace, this script, whatever becomes of it.
+[ -n "${HEKA_INSIDE:-}" ] ||
+    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
+ip link set lo up
+. tests/packaging/machine.sh
+name=heka-insights-agent
+work=$(mktemp -d)
+clean_up() {
+    machine_stop
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
+fail() {
+    echo "service: $*" >&2
+    journal | tail -15 >&2 || true
+    exit 1
+}
+say() { echo "service: ok, $*"; }
+property() { in_machine systemctl show "$name" --property "$1" --value; }
+outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
+# until_true WHAT COMMAND...: within 20 s.
+until_true() {
+    what=$1
+    shift
+    for _ in $(seq 100); do
+        "$@" && return
+        sleep 0.2
+    done
+    fail "not within 20 s: $what"
+}
+running() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "${not:-0}" ]; }
+waiting() { [ "$(outbox | wc -l)" -gt "${more_than:-0}" ]; }
+said() { journal | grep -q "$1"; }
+# Of the main process, from its /proc/PID/status.
+process() { in_machine sed -n "s/^$1:[[:space:]]*//p" "/proc/$(property MainPID)/status"; }
+
+machine_start || exit 1
+cp "target/packages/${name}_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/first.deb"
+# Nothing listens where it sends, so what it collects is kept.
+in_machine dpkg -i /root/first.deb > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" >&2; fail "dpkg -i"; }
+[ "$(in_machine systemctl is-enabled $name)" = enabled ] || fail "not enabled"
+until_true "active" running
+[ "$(property Type) $(property NRestarts)" = "notify 0" ] || fail "ready is not what the agent says it is"
+say "installed, enabled, and ready by its own word"
+
+user=$(in_machine id -u $name)
+[ "$(process Uid | cut -f1)" = "$user" ] || fail "runs as $(process Uid)"
+[ "$(process CapEff) $(process CapBnd) $(process NoNewPrivs) $(process Seccomp)" = "0000000000000000 0000000000000000 1 2" ] ||
+    fail "rights: $(process CapEff) $(process CapBnd) $(process NoNewPrivs) $(process Seccomp)"
+[ "$(property MemoryMax)" = $((128 << 20)) ] || fail "MemoryMax is $(property MemoryMax)"
+[ "$(stat -c '%a %u' "$machine_root/var/lib/$name")" = "700 $user" ] || fail "the state directory's mode or owner"
+[ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the environment file's mode or owner"
+say "its user, no capabilities, no new privileges, a system-call filter, $(property MemoryMax) bytes at most"
+
+echo OTEL_METRIC_EXPORT_INTERVAL=500 >> "$machine_root/etc/$name.env"
+in_machine systemctl restart $name || fail "restart"
+until_true "a batch in the outbox" waiting
+say "what cannot be sent waits in its state directory"
+
+before=$(property MainPID)
+in_machine systemctl reload $name || fail "reload"
+until_true "certificates read again" said "certificates.*read again"
+[ "$(property MainPID) $(property NRestarts)" = "$before 0" ] || fail "the reload was a restart"
+say "reloaded in place"
+
+kept=$(outbox | head -1)
+in_machine systemctl kill --kill-whom=main --signal=KILL $name
+not=$before until_true "started after a crash" running
+[ -e "$kept" ] || fail "the crash took the outbox along"
+say "started again after kill -9, the outbox kept"
+
+in_machine sh -c "mkdir -p /run/systemd/system/$name.service.d &&
+    printf '[Service]\nWatchdogSec=2s\nRestartSec=1s\n' > /run/systemd/system/$name.service.d/test.conf &&
+    systemctl daemon-reload && systemctl restart $name" || fail "a shorter watchdog"
+until_true "active with a shorter watchdog" running
+before=$(property MainPID)
+more_than=$(($(outbox | wc -l) + 8)) until_true "alive for more than its watchdog" waiting
+[ "$(property MainPID)" = "$before" ] || fail "the watchdog took it for hung while it worked"
+in_machine systemctl kill --kill-whom=main --signal=STOP $name
+not=$before until_true "killed and started by the watchdog" running
+said "Watchdog timeout" || fail "not by the watchdog"
+say "hung, the watchdog started it again"
+
+dpkg-deb -R "$machine_root/root/first.deb" "$work/next"
+sed -i 's/^Version: .*/&.next/' "$work/next/DEBIAN/control"
+dpkg-deb --root-owner-group -b "$work/next" "$machine_root/root/next.deb" > /dev/null
+before=$(property MainPID)
+kept=$(outbox | head -1)
+in_machine dpkg -i /root/next.deb > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" >&2; fail "upgrade"; }
+not=$before until_true "restarted by the upgrade" running
+grep -q '^OTEL_METRIC_EXPORT_INTERVAL=500$' "$machine_root/etc/$name.env" && [ -e "$kept" ] ||
+    fail "the upgrade took configuration or outbox"
+say "an upgrade restarts it, configuration and outbox kept"
+
+echo HEKA_DETAIL=everything >> "$machine_root/etc/$name.env"
+in_machine systemctl restart $name > /dev/null 2>&1 && fail "a wrong setting is taken for a start"
+[ "$(property ExecMainStatus) $(property ActiveState)" = "2 failed" ] || fail "wrong usage: $(property ExecMainStatus) $(property ActiveState)"
+said HEKA_DETAIL || fail "the journal does not name the wrong setting"
+say "a wrong setting is named and not tried again"
+
+in_machine dpkg -P $name > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" >&2; fail "purge"; }
+in_machine systemctl is-active --quiet $name && fail "still runs after a purge"
+[ ! -e "$machine_root/etc/$name.env" ] && [ ! -e "$machine_root/var/lib/$name" ] || fail "the purge left something"
+say "gone after a purge"
