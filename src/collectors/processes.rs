@@ -10,10 +10,15 @@
 //!
 //! The count is of the pid namespace whose `/proc` is read: in a container without the host's pid namespace, the
 //! container's. Where the mount option hidepid hides processes of others, a count would be low, so there is none.
+//!
+//! The kernel takes some 10 µs to say one process' state, and has no cheaper way to ask. Where a count takes more CPU time than
+//! [`MOST_PER_COLLECTION`], some collections have none, so that on the average it stays below.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
 use super::{Collector, Context, Family, Observer};
@@ -61,6 +66,9 @@ const METRICS: &[Metric] = &[
         .hostmetrics("system.processes.count", "{processes}", Basic, &[&STATE]),
 ];
 
+/// The CPU time that counting may take of a collection, on the average.
+const MOST_PER_COLLECTION: Duration = Duration::from_millis(40);
+
 struct Processes {
     since: Since,
     created: Option<Total>,
@@ -72,6 +80,17 @@ struct Processes {
     seen_unknown: bool,
     /// How the last count went.
     health: Health,
+    /// The CPU time that this thread has used.
+    cpu_time: fn() -> Duration,
+    /// How many collections are still to pass without a count.
+    rest: u32,
+    rest_told: bool,
+}
+
+fn thread_cpu_time() -> Duration {
+    // The kernel's nanoseconds are below a second, and its clock begins at zero.
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What hides processes, and what to do.
@@ -100,6 +119,22 @@ impl Processes {
             counts: None,
             seen_unknown: false,
             health: Health::Uncounted,
+            cpu_time: thread_cpu_time,
+            rest: 0,
+            rest_told: false,
+        }
+    }
+
+    /// Sets how many collections pass before the next count, after one that took so much CPU time.
+    fn pace(&mut self, took: Duration) {
+        let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
+        self.rest = u32::try_from(collections - 1).unwrap_or(u32::MAX);
+        if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
+            info!(
+                "counting the processes takes {} ms of CPU: it is done every {collections} collections or so, the others have no \
+                 count",
+                took.as_millis()
+            );
         }
     }
 
@@ -143,7 +178,17 @@ impl Collector for Processes {
                 none => *none = Some(Total::baseline(reading, self.since)),
             }
         }
+        if self.rest > 0 {
+            self.rest -= 1;
+            self.counts = None;
+            return;
+        }
+        let begun = (self.cpu_time)();
         let outcome = self.count();
+        // The baselines' reading, before the first collection, is not one that something is sent of.
+        if reader.cycle() > 0 {
+            self.pace((self.cpu_time)().saturating_sub(begun));
+        }
         self.note(outcome);
         match (self.health, outcome) {
             (Health::Failed, Err(error)) => {

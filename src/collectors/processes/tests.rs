@@ -155,6 +155,34 @@ fn a_proc_that_cannot_be_listed_is_one_failure_a_cycle_and_no_count() {
     assert_eq!(processes.reader.failures() - before, 1);
 }
 
+/// A clock of CPU time that goes on by `MILLIS` at each look, so a count takes as much.
+fn slow<const MILLIS: u64>() -> std::time::Duration {
+    thread_local!(static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    LOOKS.set(LOOKS.get() + 1);
+    std::time::Duration::from_millis(MILLIS * LOOKS.get())
+}
+
+#[test]
+fn a_count_that_takes_long_is_not_made_at_every_collection() {
+    let dir = host(&[("1", b"1 (init) S 0")]);
+    let context = context(dir.path(), Options::default());
+    let counted = |cpu_time: fn() -> std::time::Duration| {
+        let mut reader = crate::host::Reader::new(&context.host);
+        let mut processes = Processes { cpu_time, ..Processes::new(&context) };
+        let mut counted = String::new();
+        for _ in 0..9 {
+            processes.read(&mut reader);
+            reader.next_cycle();
+            assert!(processes.created.is_some(), "it is read at every collection");
+            counted.push(if processes.counts.is_some() { '#' } else { '.' });
+        }
+        counted
+    };
+    assert_eq!(counted(slow::<40>), "#########");
+    assert_eq!(counted(slow::<41>), "##.#.#.#.");
+    assert_eq!(counted(slow::<100>), "##..#..#.", "the baselines' reading does not count");
+}
+
 /// Prints what a count of 10,000 processes costs: `cargo test --release -- --ignored ten_thousand --nocapture`. The
 /// files are ordinary ones, unless HEKA_MEASURE_ROOT names a root with a real `/proc`.
 #[test]
@@ -167,16 +195,12 @@ fn ten_thousand_processes() {
         (2..=10_000).for_each(|pid| add(dir.path(), &pid.to_string(), &stat));
         dir.path()
     });
-    let cpu_time = || {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        std::time::Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
-    };
     let mut times = Vec::new();
     let mut sum = 0;
     for _ in 0..21 {
-        let begun = cpu_time();
+        let begun = thread_cpu_time();
         sum = walk::count(&root.join("proc")).unwrap().iter().sum::<u64>();
-        times.push(cpu_time() - begun);
+        times.push(thread_cpu_time() - begun);
     }
     times.sort();
     println!("{sum} processes, CPU time: median {:?}, best {:?}, worst {:?}", times[10], times[0], times[20]);
