@@ -32,6 +32,9 @@ use crate::systemd::ServiceManager;
 /// The most that one live export may hold up the collection, and the part of the interval it may at most be.
 const LIVE_DEADLINE_MOST: Duration = Duration::from_secs(3);
 const LIVE_DEADLINE_SHARE: f64 = 0.6;
+/// What the outbox's disk gets on top, in parts of that: the sum stays below the interval, and below what a stop may take.
+const DISK_SHARE: f64 = 0.5;
+const DISK_MOST: Duration = Duration::from_secs(1);
 
 /// The most that all of a stop may take.
 const STOP_MOST: Duration = Duration::from_millis(4_800);
@@ -90,7 +93,8 @@ pub fn run(
         Exporter::Otlp => {
             let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
             let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-            let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now());
+            let patience = deadline.mul_f64(DISK_SHARE).min(DISK_MOST);
+            let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now(), patience);
             let started =
                 outbox::start(config.otlp.clone(), store, io.handle.clone(), deadline, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;

@@ -7,7 +7,7 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use heka_insights_agent::outbox::{DiskStore, DropReason, Limits, Moment, Tuning};
+use heka_insights_agent::outbox::{DiskStore, DropReason, Limits, MemoryStore, Moment, Tuning};
 use support::agent::{Agent, Setup, config, memory, quick};
 use support::grpc::{Answer, GrpcServer};
 use support::{eventually, log, taken, values};
@@ -179,6 +179,22 @@ fn a_batch_that_the_server_stumbles_over_is_dropped_after_some_tries_and_blocks_
     server.scene.clear();
     let (value, _) = agent.tick();
     assert_eq!(server.scene.wait_value(value), [2]);
+}
+
+#[test]
+fn a_batch_to_which_the_server_says_later_for_ever_blocks_the_next_only_until_it_is_too_old() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script((0..100_000).map(|_| unavailable()));
+    let max_age = Duration::from_secs(2);
+    let store = Box::new(MemoryStore::new(Limits { max_bytes: 1 << 20, max_age }));
+    let agent = Agent::with(config(&endpoint), Setup { store, ..Setup::default() }).unwrap();
+    agent.tick();
+    eventually("the end of its age", || agent.handle.stats().dropped.get(DropReason::Age).batches == 1);
+    eventually("the line", || log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR") && l.contains("1 too old")));
+    server.scene.clear();
+    let next = agent.tick().0;
+    assert_eq!(server.scene.wait_value(next), [next]);
 }
 
 #[test]

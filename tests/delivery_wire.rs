@@ -245,6 +245,30 @@ fn http_goes_through_the_proxy_that_the_environment_names() {
 }
 
 #[test]
+fn http_goes_past_the_proxy_to_hosts_that_no_proxy_names() {
+    let proxy = Proxy::start("127.0.0.1:0".parse().unwrap());
+    let url = format!("http://{}", proxy.addr);
+    let run = |child: &str, no_proxy: &str| {
+        let endpoint = "http://collector.test:4318/v1/metrics";
+        in_child(child, &[("TEST_ENDPOINT", endpoint), ("HTTP_PROXY", &url), ("NO_PROXY", no_proxy)]);
+        proxy.heads.lock().unwrap().len()
+    };
+    // The name exists nowhere but behind the proxy.
+    for no_proxy in ["collector.test", "elsewhere.example,.test", "*"] {
+        assert_eq!(run("child_exports_past_a_proxy_to_nobody", no_proxy), 0, "{no_proxy}");
+    }
+    assert!(run("child_exports_through_a_proxy", "elsewhere.example") > 0);
+}
+
+#[test]
+#[ignore = "run by its parent with variables set"]
+fn child_exports_past_a_proxy_to_nobody() {
+    let agent = Agent::start(config(variable("TEST_ENDPOINT")));
+    agent.tick();
+    assert_eq!(agent.handle.stats().exported_batches, 0);
+}
+
+#[test]
 #[ignore = "run by its parent with variables set"]
 fn child_exports_through_a_proxy() {
     let mut config = config(variable("TEST_ENDPOINT"));

@@ -70,11 +70,8 @@ def build(options):
     dynamic = target / "release/heka-insights-agent"
     static = target / "static" / TARGET / "release/heka-insights-agent"
     if not options.no_build:
-        run = lambda *more, **env: subprocess.run(
-            ["cargo", "build", "--release", "--locked", *more], cwd=REPOSITORY, check=True, env={**os.environ, **env}
-        )
-        run()
-        run("--target", TARGET, RUSTFLAGS="-C target-feature=+crt-static", CARGO_TARGET_DIR=str(target / "static"))
+        subprocess.run(["cargo", "build", "--release", "--locked"], cwd=REPOSITORY, check=True)
+        subprocess.run(["packaging/build-static"], cwd=REPOSITORY, check=True)
     floor = target / "floor"
     subprocess.run(["rustc", "--edition", "2024", "-O", "-o", floor, peers.HERE / "floor.rs"], check=True)
     return dynamic, static, floor, target / "hosts"

@@ -227,6 +227,18 @@ impl<F: Fs> Store for DiskStore<F> {
         self.dropped
     }
 
+    fn unsaved(&self) -> Tally {
+        let mut tally = Tally::default();
+        for held in &self.held {
+            tally.add(held.header.points);
+        }
+        tally
+    }
+
+    fn on_disk(&self) -> bool {
+        true
+    }
+
     fn sync(&mut self, now: Moment) -> Tally {
         if let Some(waited @ 1..) = self.save_held(&now) {
             self.health.works(&self.dir, waited);
@@ -234,10 +246,6 @@ impl<F: Fs> Store for DiskStore<F> {
         // Removals are not synced one by one: a power cut may bring back the last seconds' and they are sent twice.
         // Here, at the end, it costs nothing.
         drop(self.fs.sync_dir(&self.dir));
-        let mut tally = Tally::default();
-        for held in &self.held {
-            tally.add(held.header.points);
-        }
-        tally
+        self.unsaved()
     }
 }

@@ -156,6 +156,10 @@ impl Store for MemoryStore {
     }
 
     fn sync(&mut self, _now: Moment) -> Tally {
+        self.unsaved()
+    }
+
+    fn unsaved(&self) -> Tally {
         let mut tally = Tally::default();
         for item in &self.items {
             tally.add(item.batch.points);

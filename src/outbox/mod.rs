@@ -8,7 +8,7 @@
 //! | [`status`] | what the log says, and how rarely |
 //! | `shared` | what exporter and drain have in common: store, link, the signals between them |
 //! | [`stats`] | what the self-metrics say |
-//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`) |
+//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`), on a thread of its own by [`aside`] |
 //! | [`moment`] | a point in time on two clocks |
 //!
 //! # Constraints
@@ -45,7 +45,7 @@
 //! sending. A record whose length, checksum, version or number is wrong is deleted and counted; one whose payload is
 //! wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found.
 //!
-//! While the disk refuses new batches (full, read-only, failing) they are held in memory, at most 4 MiB, and written in
+//! A disk that hangs delays no collection: `aside.rs`. While the disk refuses new batches (full, read-only, failing) they are held in memory, at most 4 MiB, and written in
 //! order when it works again; it is asked after 1 s, then less often, up to every 30 s. A full disk first loses the oldest
 //! batches, as many as one new one needs.
 //!
@@ -57,6 +57,7 @@
 //! changes nothing. A stamp from the future, or from a clock that was never set, counts as fresh at opening: keeping a
 //! batch a day too long costs less than losing it.
 
+pub mod aside;
 pub mod backoff;
 pub mod batch;
 pub mod disk;
@@ -78,6 +79,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub use aside::AsideStore;
 pub use batch::Batch;
 pub use disk::{DISK_MAX_BYTES, DiskStore};
 pub use exporter::{DeliveryHandle, OutboxExporter, start};
@@ -88,15 +90,20 @@ pub use shared::Tuning;
 pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
 
+use std::time::Duration;
+
 use crate::config::OutboxConfig;
 
 /// The store that the configuration asks for. A directory that cannot be used gives one warning and a store in memory:
-/// sending metrics is worth more than keeping them.
-pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment) -> Box<dyn Store> {
+/// sending metrics is worth more than keeping them. No call on the store waits for a disk longer than `patience`.
+pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment, patience: Duration) -> Box<dyn Store> {
     let mut limits = Limits::from(config);
     if let Some(dir) = &config.dir {
         match DiskStore::open(dir, limits, boot_id, now) {
-            Ok(store) => return Box::new(store),
+            Ok(store) => match AsideStore::start(store, dir.clone(), patience) {
+                Ok(store) => return Box::new(store),
+                Err(error) => tracing::warn!("the outbox's thread cannot be started ({error}): batches wait in memory"),
+            },
             Err(error) => tracing::warn!("{error}. Until then batches wait in memory and a restart loses them"),
         }
         limits.max_bytes = limits.max_bytes.min(MEMORY_MAX_BYTES);

@@ -113,7 +113,7 @@ impl Shared {
         })
     }
 
-    /// The store. May wait for as long as a disk takes.
+    /// The store. On disk a call may take its patience: see [`AsideStore`](super::AsideStore).
     pub fn store(&self) -> MutexGuard<'_, Box<dyn Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }

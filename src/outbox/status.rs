@@ -204,13 +204,14 @@ impl Status {
     }
 
     /// The agent ends.
-    pub fn closed(&self, lost: Tally, waiting: usize) {
+    pub fn closed(&self, lost: Tally, waiting: usize, on_disk: bool) {
         if lost.batches > 0 {
-            error!(
-                "{} could not be delivered to {} and are lost: the outbox is in memory (--outbox-dir keeps them)",
-                told(lost),
-                self.endpoint
-            );
+            let why = if on_disk {
+                "the outbox directory did not take them"
+            } else {
+                "the outbox is in memory (--outbox-dir keeps them)"
+            };
+            error!("{} could not be delivered to {} and are lost: {why}", told(lost), self.endpoint);
         }
         let kept = (waiting as u64).saturating_sub(lost.batches);
         if kept > 0 {

@@ -8,8 +8,8 @@ use crate::config::OutboxConfig;
 /// A bounded first-in, first-out store of batches.
 ///
 /// No method fails and none panics: an outbox that cannot keep a batch has nobody to tell but its counters. Methods may
-/// block for as long as the disk takes (a push on disk waits for the disk to have it), so they belong under a lock that
-/// the collection does not wait for long.
+/// block for as long as the disk takes (a push on disk waits for the disk to have it);
+/// [`AsideStore`](super::AsideStore) bounds that.
 pub trait Store: Send {
     /// Keeps an encoded request with its number of data points, behind everything that waits already. Makes room by
     /// dropping the oldest.
@@ -49,8 +49,15 @@ pub trait Store: Send {
     /// What was lost since this store was opened.
     fn dropped(&self) -> DropCounts;
 
-    /// Puts everything on disk that can be, whatever it takes, and returns what would be lost if the process ended
-    /// now: for a store in memory, everything.
+    /// Whether what it keeps outlives the process, as a rule.
+    fn on_disk(&self) -> bool {
+        false
+    }
+
+    /// What would be lost if the process ended now: for a store in memory, everything.
+    fn unsaved(&self) -> Tally;
+
+    /// Puts everything on disk that can be, and returns what is [`unsaved`](Store::unsaved) then.
     fn sync(&mut self, now: Moment) -> Tally;
 }
 
@@ -167,6 +174,22 @@ impl DropCounts {
             batches: sum.batches + tally.batches,
             points: sum.points + tally.points,
         })
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let sum = |reason| {
+            let (a, b) = (self.get(reason), other.get(reason));
+            Tally { batches: a.batches + b.batches, points: a.points + b.points }
+        };
+        Self {
+            size: sum(DropReason::Size),
+            age: sum(DropReason::Age),
+            corrupt: sum(DropReason::Corrupt),
+            refused: sum(DropReason::Refused),
+            io: sum(DropReason::Io),
+        }
     }
 
     /// Counts one lost batch.

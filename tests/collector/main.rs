@@ -12,6 +12,7 @@ mod harness;
 mod arrival;
 mod cadence;
 mod fleet;
+mod network;
 mod outages;
 mod parity;
 mod restarts;

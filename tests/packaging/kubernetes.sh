@@ -9,15 +9,12 @@ cd "$(dirname "$0")/../.."
 
 kustomize_version=v5.7.1
 validator_version=1.37.0
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/heka-insights-agent
+cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
 
 work=$(mktemp -d)
-daemon=
+. tests/packaging/engine.sh
 clean_up() {
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2> /dev/null || true
-        wait "$daemon" || true
-    fi
+    engine_stop
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -48,17 +45,7 @@ if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/n
     fail "the schema took a field that does not exist"
 fi
 
-# An engine of its own, as in container.sh.
-export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
-unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
-    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
-    > "$work/dockerd.log" 2>&1 &
-daemon=$!
-for _ in $(seq 100); do
-    docker info > /dev/null 2>&1 && break
-    sleep 0.3
-done
-docker info > /dev/null 2>&1 || { tail -5 "$work/dockerd.log" >&2; fail "dockerd does not start"; }
+engine_start
 packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; fail "build"; }
 
 "$venv/bin/python" tests/packaging/kubernetes.py "$work" || fail "what the manifests ask for does not work"

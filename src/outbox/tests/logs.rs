@@ -84,7 +84,7 @@ fn recovery_is_one_line_an_error_where_something_is_lost() {
 #[test]
 fn a_directory_that_cannot_be_used_is_one_warning_that_names_it() {
     let config = OutboxConfig { dir: Some("/proc/no-such-outbox".into()), max_bytes: 1, max_age: HOUR };
-    let lines = lines_of(|| drop(crate::outbox::open(&config, BOOT, at(0))));
+    let lines = lines_of(|| drop(crate::outbox::open(&config, BOOT, at(0), HOUR)));
     assert_eq!(lines.len(), 1);
     assert!(lines[0].starts_with("WARN") && lines[0].contains("/proc/no-such-outbox"), "{lines:#?}");
 }

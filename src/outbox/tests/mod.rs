@@ -4,6 +4,7 @@ mod age;
 mod bounds;
 mod damage;
 mod degrade;
+mod hang;
 mod kill;
 mod logs;
 mod model;

@@ -32,7 +32,7 @@ fn a_directory_in_use_falls_back_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open_dir(dir.path());
     let config = OutboxConfig { dir: Some(dir.path().into()), max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR };
-    let mut second = crate::outbox::open(&config, BOOT, at(0));
+    let mut second = crate::outbox::open(&config, BOOT, at(0), HOUR);
     assert_eq!(second.push(b"x", 1, at(0)).kept, Kept::InMemory);
     assert_eq!(second.push(&vec![0; 5 << 20], 1, at(0)).kept, Kept::Not(DropReason::Size), "with memory's bound");
 }

@@ -1,12 +1,16 @@
 //! The agent's own binary.
 
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::network::End;
 use super::process::Process;
 use super::{SOON, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_heka-insights-agent");
 
 /// A running agent. Its environment and working directory are empty, so only the arguments count.
 pub struct Agent {
@@ -22,9 +26,19 @@ impl Agent {
 
     /// The same, but the agent waits for its own phase of the interval.
     pub fn at_its_phase(endpoint: &str, arguments: &str) -> Self {
+        let mut command = Command::new(BINARY);
+        command.env_clear();
+        Self::run(command, endpoint, arguments)
+    }
+
+    /// As [`start`](Self::start), at one end of a network of the test's own.
+    pub fn start_at(end: &End, endpoint: &str, arguments: &str) -> Self {
+        Self::run(end.command(Path::new(BINARY)), endpoint, &format!("--no-phase {arguments}"))
+    }
+
+    fn run(mut command: Command, endpoint: &str, arguments: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"));
-        command.env_clear().current_dir(dir.path());
+        command.current_dir(dir.path());
         command.args(["--endpoint", endpoint]);
         if !arguments.contains("--interval") {
             command.args(["--interval", "1s"]);
@@ -32,6 +46,11 @@ impl Agent {
         command.args(arguments.split_whitespace());
         let process = Process::start("the agent", &mut command, &dir.path().join("agent.log"));
         Self { process, _dir: dir }
+    }
+
+    /// Its resident size.
+    pub fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
     }
 
     /// What it has logged.

@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::network::Network;
 use super::points::Output;
 use super::process::Process;
 use super::{Point, SOON, until};
@@ -25,11 +27,13 @@ pub struct Plan {
     pub processor: Option<(&'static str, Value)>,
     /// Its environment.
     pub environment: Vec<(&'static str, PathBuf)>,
+    /// Where it runs, if not in the host's own network.
+    pub network: Option<Rc<Network>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { protocols: otlp_grpc(), host_metrics: None, processor: None, environment: Vec::new() }
+        Self { protocols: otlp_grpc(), host_metrics: None, processor: None, environment: Vec::new(), network: None }
     }
 }
 
@@ -38,10 +42,14 @@ pub fn otlp_grpc() -> Value {
     json!({"grpc": {"endpoint": "ADDRESS"}})
 }
 
+/// What it says when it listens: all there is to see of one in another network.
+const READY: &str = "Everything is ready";
+
 /// A Collector, which may be stopped and started again at the same address, and its outputs.
 pub struct Collector {
     dir: tempfile::TempDir,
     environment: Vec<(&'static str, PathBuf)>,
+    network: Option<Rc<Network>>,
     port: u16,
     process: Option<Process>,
 }
@@ -63,24 +71,35 @@ impl Collector {
     pub fn stopped(plan: Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let config = config(&plan, dir.path(), port);
+        let config = config(&plan, dir.path(), &address(plan.network.as_deref(), port));
         fs::write(dir.path().join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
-        Self { dir, environment: plan.environment, port, process: None }
+        Self { dir, environment: plan.environment, network: plan.network, port, process: None }
     }
 
     /// Starts it, at the same address and with the same outputs as before, and waits until it listens.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the Collector runs already");
         let binary = std::env::var_os("HEKA_OTELCOL").expect("HEKA_OTELCOL is not set: start with tests/collector/run");
-        let mut command = Command::new(binary);
-        command.env_clear().envs(self.environment.iter().map(|(name, path)| (name, path)));
+        let mut command = match &self.network {
+            Some(network) => network.collector.command(Path::new(&binary)),
+            None => Command::new(binary),
+        };
+        if self.network.is_none() {
+            command.env_clear();
+        }
+        command.envs(self.environment.iter().map(|(name, path)| (name, path)));
         command.current_dir(self.dir.path()).arg("--config").arg(self.path("config.json"));
+        let readied = fs::read_to_string(self.path("collector.log")).unwrap_or_default().matches(READY).count();
+        let away = self.network.is_some();
         let mut process = Process::start("the Collector", &mut command, &self.path("collector.log"));
         let socket = self.path("otlp.sock");
         let (socket, port) = (&socket, self.port);
         // Receivers start last, so the rest is ready when this one listens.
         until("the Collector to listen", SOON, || {
             assert!(process.ended().is_none(), "the Collector ended at its start");
+            if away {
+                return (process.log().matches(READY).count() > readied).then_some(());
+            }
             TcpStream::connect((Ipv4Addr::LOCALHOST, port))
                 .is_ok()
                 .then_some(())
@@ -96,9 +115,9 @@ impl Collector {
         assert!(status.success(), "the Collector failed: {status}");
     }
 
-    /// `127.0.0.1:port`.
+    /// `address:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        address(self.network.as_deref(), self.port)
     }
 
     /// The URL of its plain receiver.
@@ -135,8 +154,12 @@ impl Collector {
     }
 }
 
-fn config(plan: &Plan, dir: &Path, port: u16) -> Value {
-    let protocols = plan.protocols.to_string().replace("ADDRESS", &format!("127.0.0.1:{port}"));
+fn address(network: Option<&Network>, port: u16) -> String {
+    format!("{}:{port}", network.map_or("127.0.0.1", |network| network.collector.address()))
+}
+
+fn config(plan: &Plan, dir: &Path, address: &str) -> Value {
+    let protocols = plan.protocols.to_string().replace("ADDRESS", address);
     let protocols = protocols.replace("SOCKET", &dir.join("otlp.sock").display().to_string());
     let protocols: Value = serde_json::from_str(&protocols).unwrap();
     let file = |name: &str| {

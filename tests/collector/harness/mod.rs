@@ -4,6 +4,7 @@ mod agent;
 mod collector;
 mod delivered;
 mod host;
+mod network;
 mod points;
 mod process;
 
@@ -13,6 +14,7 @@ pub use agent::Agent;
 pub use collector::{Collector, FLUSH, Plan, otlp_grpc};
 pub use delivered::{in_order_and_once, no_second_is_missing};
 pub use host::{Host, MINOR_FAULTS, SECTORS_READ, SECTORS_WRITTEN, USER_TICKS, fixture};
+pub use network::Network;
 pub use points::{Kind, Output, Point, Value, cycles, series, since_epoch};
 
 /// Long enough for anything that happens within a few cycles, on a machine that is busy with other things.

@@ -1,0 +1,109 @@
+//! Delivery while the outbox's disk hangs: collections, the runtime and the end of the process go on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
+
+mod support;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use heka_insights_agent::outbox::fs::{Fs, OsFs};
+use heka_insights_agent::outbox::{AsideStore, DiskStore, Limits, Moment};
+use support::agent::{Agent, Setup, config};
+use support::grpc::{Answer, GrpcServer};
+use support::log;
+use tonic::Status;
+
+/// The host's file system, of which every operation hangs while the gate is shut.
+#[derive(Clone, Default)]
+struct HangingFs(Arc<(Mutex<bool>, Condvar)>);
+
+impl HangingFs {
+    fn shut(&self, shut: bool) {
+        *self.0.0.lock().unwrap() = shut;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |shut| *shut).unwrap());
+    }
+}
+
+impl Fs for HangingFs {
+    fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
+        self.pass();
+        OsFs.write(path, parts)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pass();
+        OsFs.rename(from, to)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pass();
+        OsFs.sync_dir(dir)
+    }
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.pass();
+        OsFs.read(path, limit)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.pass();
+        OsFs.remove(path)
+    }
+}
+
+/// Without the store's patience a tick would take for ever; with it, a fraction of this.
+const TICK_MOST: Duration = Duration::from_secs(5);
+
+fn unavailable() -> Answer {
+    Answer::Status(Status::unavailable("busy"))
+}
+
+fn agent(server: &GrpcServer, dir: &Path) -> (Agent, HangingFs) {
+    let fs = HangingFs::default();
+    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
+    let store = DiskStore::open_with(fs.clone(), dir, limits, 1, Moment::now()).unwrap();
+    let store = AsideStore::start(store, dir.into(), Duration::from_millis(100)).unwrap();
+    let setup = Setup { store: Box::new(store), live_deadline: Duration::from_secs(1), ..Setup::default() };
+    (Agent::with(config(server.endpoint()), setup).unwrap(), fs)
+}
+
+#[test]
+fn a_disk_that_hangs_delays_no_collection_and_loses_none_when_it_is_back() {
+    let (server, dir) = (GrpcServer::start(), tempfile::tempdir().unwrap());
+    server.scene.script((0..1000).map(|_| unavailable()));
+    let (agent, fs) = agent(&server, dir.path());
+    agent.ticks(2);
+    fs.shut(true);
+    for _ in 0..5 {
+        let (value, took) = agent.tick();
+        assert!(took < TICK_MOST, "tick {value} took {took:?}");
+    }
+    let stats = agent.handle.stats();
+    assert_eq!((stats.outbox_batches, stats.outbox_points, stats.dropped.total().batches), (7, 7, 0));
+    fs.shut(false);
+    server.scene.clear();
+    let last = agent.ticks(1);
+    assert_eq!(server.scene.wait_value(last), (1..=last).collect::<Vec<_>>());
+}
+
+#[test]
+fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
+    let (server, dir) = (GrpcServer::start(), tempfile::tempdir().unwrap());
+    let endpoint = server.endpoint();
+    server.scene.script((0..1000).map(|_| unavailable()));
+    let (agent, fs) = agent(&server, dir.path());
+    agent.ticks(2);
+    fs.shut(true);
+    agent.ticks(3);
+    let (_, took) = agent.stop();
+    assert!(took < TICK_MOST, "{took:?}");
+    let lines = log::lines(&endpoint);
+    // Three, and the last collection.
+    let told = |line: &&String| line.starts_with("ERROR") && line.contains("4 batches (4 data points) could not be");
+    let errors: Vec<_> = lines.iter().filter(told).collect();
+    assert!(errors.len() == 1 && errors[0].contains("the outbox directory did not take them"), "{lines:#?}");
+    fs.shut(false);
+}
