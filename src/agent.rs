@@ -103,9 +103,13 @@ pub fn run(
                 Protocol::Grpc => self_metrics::GRPC_EXPORTER,
                 Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
             };
-            cadence.itself = config.self_metrics.then_some(Itself { delivery, exporter: kind });
+            cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             cadence.run(&context, &resource, &exporter);
+            // Who asks for one collection asks whether it arrived. An agent that is stopped has said what it lost.
+            if once && delivery.stats().lost() {
+                return Err(AgentError("the collection was not delivered".to_owned()));
+            }
         }
         Exporter::ConsoleTable | Exporter::ConsoleJson => {
             let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };

@@ -105,7 +105,7 @@ fn every_variable_that_the_pages_name_exists() {
         help += &format!("OTEL_EXPORTER_OTLP_{tail} OTEL_EXPORTER_OTLP_METRICS_{tail} ");
     }
     // Of the tests.
-    help += "HEKA_UPDATE";
+    help += "HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
     let mut seen = 0;
     for (name, page) in pages() {
         for word in page.split(|c: char| !(c.is_ascii_uppercase() || "_[]".contains(c))) {

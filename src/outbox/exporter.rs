@@ -124,6 +124,7 @@ impl PushMetricExporter for OutboxExporter {
         }
         let mut store = shared.store();
         let lost = store.sync(Moment::now());
+        shared.stats.ended(lost.batches);
         shared.status.closed(lost, store.len(), store.on_disk());
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::fs::{self as files, Fs, OsFs};
 use super::health::Health;
 use super::names::{self, Name};
 use super::record::{HEADER_BYTES, Header};
+use super::status::batches;
 use super::{DropCounts, DropReason, Limits, Moment};
 
 /// Why a directory cannot be the outbox. Its text is one line that names the directory and says what to do.
@@ -199,7 +200,7 @@ impl<F: Fs> DiskStore<F> {
                 counts(DropReason::Size),
             );
         } else if kept > 0 {
-            tracing::info!("outbox directory {dir}: {kept} batches of an earlier run wait to be sent");
+            tracing::info!("outbox directory {dir}: {} of an earlier run to be sent", batches(kept as u64));
         }
     }
 }

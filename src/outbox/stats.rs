@@ -29,8 +29,18 @@ pub struct Snapshot {
     pub outbox_oldest: Option<Duration>,
     /// What was lost, by reason.
     pub dropped: DropCounts,
+    /// Batches that were still waiting, and not on disk, when delivery ended.
+    pub lost_at_end: u64,
     /// When the server last took something.
     pub last_success: Option<SystemTime>,
+}
+
+impl Snapshot {
+    /// Whether anything was lost, or turned down by the server.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.rejected_points + self.lost_at_end + self.dropped.total().batches > 0
+    }
 }
 
 #[derive(Default)]
@@ -40,6 +50,7 @@ pub(crate) struct Stats {
     replayed_batches: AtomicU64,
     rejected_points: AtomicU64,
     failed_sends: AtomicU64,
+    lost_at_end: AtomicU64,
     /// Milliseconds since 1970; 0: never.
     last_success: AtomicU64,
     /// The store as it was after its last change: the store's own lock may be held for as long as a disk takes.
@@ -70,6 +81,10 @@ impl Stats {
 
     pub fn failed(&self) {
         self.failed_sends.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn ended(&self, lost: u64) {
+        self.lost_at_end.store(lost, Ordering::Relaxed);
     }
 
     pub fn store_changed(&self, store: &dyn Store) {
@@ -104,6 +119,7 @@ impl Stats {
             outbox_bytes: mirror.bytes,
             outbox_oldest: mirror.oldest_born.map(|born| Moment::now().up.saturating_sub(born)),
             dropped: mirror.dropped,
+            lost_at_end: self.lost_at_end.load(Ordering::Relaxed),
             last_success: (last > 0).then(|| UNIX_EPOCH + Duration::from_millis(last)),
         }
     }

@@ -215,7 +215,7 @@ impl Status {
         }
         let kept = (waiting as u64).saturating_sub(lost.batches);
         if kept > 0 {
-            info!("{} stay in the outbox on disk and are sent after the next start", batches(kept));
+            info!("the outbox on disk keeps {} for the next start", batches(kept));
         }
     }
 
@@ -233,7 +233,8 @@ fn minus(a: Tally, b: Tally) -> Tally {
     Tally { batches: a.batches.saturating_sub(b.batches), points: a.points.saturating_sub(b.points) }
 }
 
-fn batches(n: u64) -> String {
+/// A number of batches, in words.
+pub(super) fn batches(n: u64) -> String {
     if n == 1 { "1 batch".into() } else { format!("{n} batches") }
 }
 

@@ -150,3 +150,16 @@ fn a_file_of_headers_that_cannot_be_read_is_named() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("--headers-file") && ended.err.contains("/no/such/file"), "{ended:?}");
 }
+
+#[test]
+fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_not() {
+    // A port that was free a moment ago and that nothing listens on.
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let lost = Run::new(&["--once", "--endpoint", &endpoint]).end();
+    assert_eq!(lost.code, Some(1), "{lost:#?}");
+    assert!(lost.err.contains("the collection was not delivered"), "{}", lost.err);
+    let kept = Run::new(&["--once", "--endpoint", &endpoint, "--outbox-dir", "outbox"]).end();
+    assert_eq!(kept.code, Some(0), "{kept:#?}");
+    assert!(kept.err.contains("the outbox on disk keeps 1 batch for the next start"), "{}", kept.err);
+}

@@ -72,7 +72,7 @@ fn recovery_is_one_line_an_error_where_something_is_lost() {
     let lines = lines_of(|| drop(open_dir(dir.path())));
     assert_eq!(
         lines,
-        [format!("INFO outbox directory {}: 3 batches of an earlier run wait to be sent", dir.path().display())]
+        [format!("INFO outbox directory {}: 3 batches of an earlier run to be sent", dir.path().display())]
     );
     std::fs::write(&records(dir.path())[0], "").unwrap();
     let lines = lines_of(|| drop(open_dir(dir.path())));
