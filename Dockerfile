@@ -5,11 +5,9 @@ FROM rust:1.95-bookworm AS build
 ARG HEKA_COMMIT
 WORKDIR /src
 COPY . .
-# With --target, the flags are for the program alone and not for the build scripts and macros of this machine.
-RUN target=$(rustc -vV | sed -n 's/^host: //p') \
- && HEKA_COMMIT="$HEKA_COMMIT" RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+RUN binary=$(HEKA_COMMIT="$HEKA_COMMIT" packaging/build-static) \
  && mkdir -p /image/etc/ssl/certs /state \
- && cp "target/$target/release/heka-insights-agent" /image/ \
+ && cp "$binary" /image/ \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 # From here on as in packaging/container/Dockerfile.

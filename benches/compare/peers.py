@@ -43,12 +43,25 @@ def said(command):
 
 
 def start(command, log, env=None):
-    """Starts a child with an environment of its own, so that no variable of the caller's changes what is measured."""
+    """Starts a child with an environment of its own, so that no variable of the caller's changes what is measured, and from
+    a program that is read from the disk, as after a boot."""
+    evict(command[0])
     clean = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")}
     clean.update(env or {})
     return subprocess.Popen(
         [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean, cwd="/"
     )
+
+
+def evict(program):
+    """Takes a program out of the page cache. A linker or a copy leaves it there in large folios, which the kernel maps whole:
+    a third more is resident than after it was read from the disk."""
+    file = os.open(program, os.O_RDONLY)
+    try:
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(file)
 
 
 def stop(child):
