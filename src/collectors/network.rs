@@ -25,7 +25,7 @@ const INTERFACE: Attribute = Attribute { key: Names("network.interface.name", "d
 /// The convention of packet.count alone asks for this one.
 const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
 const DIRECTION: Attribute =
-    Attribute { key: Names("network.io.direction", "direction"), values: &[TRANSMIT, RECEIVE] };
+    Attribute { key: Names("network.io.direction", "direction"), values: &[RECEIVE, TRANSMIT] };
 
 const TRANSMIT: Names = Names::both("transmit");
 const RECEIVE: Names = Names::both("receive");

@@ -3,7 +3,7 @@
 use super::series::Value;
 use crate::naming::Kind;
 
-/// A value with its unit: bytes in binary units, shares in percent, times in the largest fitting unit.
+/// A value with its unit: bytes in binary units, shares in percent, times that are no totals in the largest fitting unit.
 #[must_use]
 pub fn value(value: Value, unit: &str, kind: Kind) -> String {
     let number = value.as_f64();
@@ -43,9 +43,10 @@ fn bytes(number: f64) -> String {
     if unit == "B" { format!("{number:.0} B") } else { format!("{number:.1} {unit}") }
 }
 
+/// Totals stay in seconds, so that a row of them can be compared.
 fn time(seconds: f64, kind: Kind) -> String {
     match seconds {
-        s if s < 600.0 && kind == Kind::Counter => format!("{s:.2} s"),
+        s if kind == Kind::Counter => format!("{s:.2} s"),
         s if s < 600.0 => format!("{s:.1} s"),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
         s => format!("{:.1} d", s / 86_400.0),
@@ -64,7 +65,7 @@ mod tests {
             (Value::Int(65_683_412 << 10), "By", "62.6 GiB"),
             (Value::Double(0.1234), "1", "12.3 %"),
             (Value::Double(12.345), "s", "12.35 s"),
-            (Value::Double(7200.0), "s", "2.0 h"),
+            (Value::Double(7200.0), "s", "7200.00 s"),
             (Value::Int(2_400_000_000), "Hz", "2.40 GHz"),
             (Value::Int(1_234_567), "{operation}", "1234567"),
             (Value::Double(0.5), "{thread}", "0.50"),
@@ -72,6 +73,7 @@ mod tests {
         for (given, unit, expected) in cases {
             assert_eq!(value(given, unit, Kind::Counter), expected);
         }
+        assert_eq!(value(Value::Double(7200.0), "s", Kind::Gauge), "2.0 h");
         assert_eq!(rate(2048.0, "By"), "2.0 KiB/s");
         assert_eq!(rate(0.25, "s"), "25.0 %");
         assert_eq!(rate(4.26, "{operation}"), "4.3/s");

@@ -67,7 +67,9 @@ fn rows(values: &Values, columns: &[String]) -> Vec<(String, Vec<String>)> {
     let (parts, whole): (Vec<&Series>, Vec<&Series>) =
         values.series.iter().partition(|series| !series.labels.is_empty());
     for series in parts.into_iter().chain(whole) {
-        let names = series.labels.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" ");
+        let mut names: Vec<&str> = series.labels.iter().map(|(_, name)| name.as_str()).collect();
+        names.dedup(); // an interface and its device
+        let names = names.join(" ");
         let label = match (several, names.is_empty()) {
             (false, _) => short.to_owned(),
             (true, true) => format!("{short}  total"),
