@@ -217,10 +217,11 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
     Registered { families, reader }
 }
 
+/// The families that were asked for and have a metric to report: what another profile calls by no name is not read.
 fn selected<'a>(list: &'a [Family], options: &Options) -> impl Iterator<Item = &'a Family> {
     let asked =
         |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name));
-    list.iter().filter(asked)
+    list.iter().filter(asked).filter(|family| metrics(family, options).next().is_some())
 }
 
 /// A family's metrics in the profile and detail that were asked for.
