@@ -12,7 +12,7 @@
 //! container's. Where the mount option hidepid hides processes of others, a count would be low, so there is none.
 //!
 //! The kernel takes some 10 µs to say one process' state, and has no cheaper way to ask. Where a count takes more CPU time than
-//! [`MOST_PER_COLLECTION`], some collections have none, so that on the average it stays below.
+//! `MOST_PER_COLLECTION`, some collections have none, so that on the average it stays below.
 
 use std::path::PathBuf;
 use std::time::Duration;
