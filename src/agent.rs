@@ -168,16 +168,25 @@ impl Cadence {
         let mut generation = Generation::new(context, resource, exporter, self.itself.as_ref());
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
-        let mut watch = StepWatch::new((self.wall)(), start);
+        // Taken after the generation is built, so not before the start time that the SDK gave its counters.
+        let mut begun = (self.wall)();
+        let mut watch = StepWatch::new(begun, start);
         self.manager.ready();
         // A stop, or nobody left who could tell one, ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
-            if let Some(seconds) = watch.look((self.wall)(), Instant::now()) {
-                info!(
-                    "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
-                );
+            let now = (self.wall)();
+            let step = watch.look(now, Instant::now());
+            // However small the step back: no data point may have a time before its start.
+            if step.is_some() || now < begun {
+                match step {
+                    Some(seconds) => info!(
+                        "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
+                    ),
+                    None => info!("the wall clock is before the counters' start time; they start anew"),
+                }
                 generation.mute();
                 generation = Generation::new(context, resource, exporter, self.itself.as_ref());
+                begun = (self.wall)();
             }
             generation.collect();
             if self.once {
@@ -243,6 +252,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
+    use std::time::UNIX_EPOCH;
 
     /// Tells a channel when each collection's counters started and were taken.
     #[derive(Clone)]
@@ -290,18 +300,22 @@ mod tests {
     }
 
     fn run(interval: Duration, once: bool) -> Running {
+        let wall = Arc::new(Mutex::new(SystemTime::now()));
+        let clock = Arc::clone(&wall);
+        run_with(interval, once, wall, Box::new(move || *clock.lock().unwrap()))
+    }
+
+    fn run_with(interval: Duration, once: bool, wall: Arc<Mutex<SystemTime>>, clock: WallClock) -> Running {
         let (told, exports) = mpsc::channel();
         let (events, inbox) = mpsc::channel();
         let shutdowns = Arc::new(AtomicU64::new(0));
         let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
-        let wall = Arc::new(Mutex::new(SystemTime::now()));
-        let clock = Arc::clone(&wall);
         let cadence = Cadence {
             inbox,
             interval,
             first: Duration::ZERO,
             once,
-            wall: Box::new(move || *clock.lock().unwrap()),
+            wall: clock,
             manager: ServiceManager::default(),
             itself: None,
         };
@@ -324,6 +338,61 @@ mod tests {
         running.events.send(Event::Stop).unwrap();
         running.thread.join().unwrap();
         assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1, "the exporter outlives its generations");
+    }
+
+    #[test]
+    fn a_small_step_back_to_before_the_start_starts_the_counters_anew() {
+        let running = run(Duration::from_millis(20), false);
+        let (first, _) = running.exports.recv().unwrap();
+        *running.wall.lock().unwrap() -= Duration::from_secs(3);
+        let (second, time) = running.exports.iter().take(100).find(|(start, _)| *start != first).unwrap();
+        assert!(second > first && time >= second);
+        assert_eq!(running.exports.recv().unwrap().0, second, "one step, one new start");
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_small_step_back_to_after_the_start_changes_nothing() {
+        let running = run(Duration::from_millis(20), false);
+        let (first, _) = running.exports.recv().unwrap();
+        *running.wall.lock().unwrap() += Duration::from_secs(3);
+        assert!(running.exports.iter().take(3).all(|(start, _)| start == first));
+        *running.wall.lock().unwrap() -= Duration::from_secs(2);
+        assert!(running.exports.iter().take(3).all(|(start, _)| start == first));
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_new_start_of_the_counters_does_not_move_the_ticks() {
+        const INTERVAL: Duration = Duration::from_millis(200);
+        let wall = Arc::new(Mutex::new(SystemTime::now()));
+        let (clock, last) = (Arc::clone(&wall), Mutex::new(UNIX_EPOCH));
+        // Where the clock went back, the tick takes half an interval: ticks that were counted anew would be off by that.
+        let slow = move || {
+            let now = *clock.lock().unwrap();
+            if std::mem::replace(&mut *last.lock().unwrap(), now) > now {
+                thread::sleep(INTERVAL / 2);
+            }
+            now
+        };
+        let running = run_with(INTERVAL, false, Arc::clone(&wall), Box::new(slow));
+        // Where in the interval the ticks are: a busy machine makes some of them late, none early.
+        let place = |times: &mut dyn Iterator<Item = SystemTime>| {
+            let nanos = times.map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() % INTERVAL.as_nanos());
+            nanos.collect::<Vec<_>>()
+        };
+        let apart = |a: u128, b: u128| a.abs_diff(b).min(INTERVAL.as_nanos() - a.abs_diff(b));
+        let before = place(&mut running.exports.iter().take(4).map(|(_, time)| time));
+        let (first, _) = running.exports.recv().unwrap();
+        *wall.lock().unwrap() -= Duration::from_secs(3);
+        running.exports.iter().take(20).find(|(start, _)| *start != first).unwrap();
+        let after = place(&mut running.exports.iter().take(4).map(|(_, time)| time));
+        let nearest = before.iter().flat_map(|a| after.iter().map(|b| apart(*a, *b))).min().unwrap();
+        assert!(nearest < INTERVAL.as_nanos() / 5, "{before:?} and {after:?} of {INTERVAL:?}");
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
     }
 
     #[test]

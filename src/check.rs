@@ -1,12 +1,14 @@
-//! `heka-insights-agent check`: reads every selected source once, tries the endpoint, and says in one table what works,
+//! `heka-insights-agent check`: reads every selected source once, tries the endpoint and the outbox's directory, and says in one table what works,
 //! what is missing and what to do.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::collectors::{Context, Survey, survey};
 use crate::config::{Config, Exporter, Protocol};
 use crate::export::probe::{ProbeError, ProbeOk, probe};
 use crate::host::Host;
+use crate::outbox::{OpenError, OpenFault, recovery};
 
 /// What a check found.
 #[derive(Debug)]
@@ -31,7 +33,35 @@ pub fn check(config: &Config) -> std::io::Result<Report> {
         }
         _ => None,
     };
-    Ok(report(&surveys, endpoint.as_ref()))
+    let mut report = report(&surveys, endpoint.as_ref());
+    if config.exporter == Exporter::Otlp {
+        let dir = config.outbox.dir.as_deref();
+        report.outbox(dir, dir.map(recovery::probe));
+    }
+    Ok(report)
+}
+
+impl Report {
+    /// Adds the line on the outbox, which may have a directory.
+    fn outbox(&mut self, dir: Option<&Path>, outcome: Option<Result<(), OpenError>>) {
+        let place = dir.map(|dir| dir.display().to_string()).unwrap_or_default();
+        let _ = match outcome {
+            None => {
+                let told = "what waits is lost when the agent ends; --outbox-dir keeps it";
+                writeln!(self.text, "OUTBOX       in memory    {told}")
+            }
+            Some(Ok(())) => writeln!(self.text, "OUTBOX       ok           {place} can be written"),
+            // Most of those who ask have an agent that runs.
+            Some(Err(OpenError { fault: OpenFault::InUse, .. })) => {
+                let told = "an agent that runs; another one needs a directory of its own";
+                writeln!(self.text, "OUTBOX       ok           {place} is in use by {told}")
+            }
+            Some(Err(error)) => {
+                self.well = false;
+                writeln!(self.text, "OUTBOX       failed       {error}")
+            }
+        };
+    }
 }
 
 fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) -> Report {
@@ -120,6 +150,24 @@ mod tests {
         let problem = Problem { path: dir.path().into(), failed: false, words: "some are hidden".to_owned() };
         let report = report(&[found(1, vec![problem])], None);
         assert!(report.text.contains(": some are hidden") && !report.text.contains("is not there"), "{}", report.text);
+    }
+
+    #[test]
+    fn an_outbox_in_memory_or_of_an_agent_that_runs_is_no_failure_and_one_that_cannot_be_made_is() {
+        let dir = Path::new("/var/lib/agent/outbox");
+        let mut report = Report { text: String::new(), well: true };
+        report.outbox(None, None);
+        report.outbox(Some(dir), Some(Ok(())));
+        report.outbox(Some(dir), Some(Err(OpenError { dir: dir.into(), fault: OpenFault::InUse })));
+        assert!(report.well);
+        let words = ["in memory", "outbox can be written", "outbox is in use by an agent that runs"];
+        for (line, words) in report.text.lines().zip(words) {
+            assert!(line.starts_with("OUTBOX ") && line.contains(words), "{line}");
+        }
+        assert_eq!(report.text.lines().count(), 3);
+        let fault = OpenFault::NotCreated(std::io::ErrorKind::NotFound.into());
+        report.outbox(Some(dir), Some(Err(OpenError { dir: dir.into(), fault })));
+        assert!(!report.well, "{}", report.text);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use opentelemetry::metrics::Meter;
 
+use crate::collectors::filter::Filter;
 use crate::collectors::{Context, DiskScope, FAMILIES, Options, Registered, register};
 use crate::host::{Host, Roots};
 use crate::naming::{Detail, Naming};
@@ -108,6 +109,35 @@ impl HostMetricsBuilder {
         self
     }
 
+    /// Which disks, by name. An include takes the place of the default choice, the whole physical disks.
+    #[must_use]
+    pub fn disks(mut self, filter: Filter) -> Self {
+        self.options.disks = filter;
+        self
+    }
+
+    /// Which file systems, by mount point. An include takes the place of the default choice, the disk-backed ones.
+    #[must_use]
+    pub fn filesystems(mut self, filter: Filter) -> Self {
+        self.options.filesystems = filter;
+        self
+    }
+
+    /// Which network interfaces, by name. An include takes the place of the default choice, all but `lo` and those of
+    /// containers.
+    #[must_use]
+    pub fn interfaces(mut self, filter: Filter) -> Self {
+        self.options.interfaces = filter;
+        self
+    }
+
+    /// At most so many series a metric; what is over is left out, counted in [`Registered::families`] and told once.
+    #[must_use]
+    pub fn limit_series(mut self, most: usize) -> Self {
+        self.options.max_series = Some(most);
+        self
+    }
+
     /// Say true when your reader's temporality is delta: a series that comes back after an absence must then not bring its
     /// old total along.
     #[must_use]
@@ -123,7 +153,28 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// The most series that a metric has on this host.
+    /// The host's `/proc`, where it is not the one below the root; for the agent that is `HOST_PROC`.
+    #[must_use]
+    pub fn proc(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.roots.proc = Some(dir.into());
+        self
+    }
+
+    /// The host's `/sys`, where it is not the one below the root; for the agent that is `HOST_SYS`.
+    #[must_use]
+    pub fn sys(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.roots.sys = Some(dir.into());
+        self
+    }
+
+    /// The host's `/etc`, where it is not the one below the root; for the agent that is `HOST_ETC`.
+    #[must_use]
+    pub fn etc(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.roots.etc = Some(dir.into());
+        self
+    }
+
+    /// The most series that a metric has on this host, see [`HostMetricsBuilder::limit_series`].
     #[must_use]
     pub fn max_series(&self) -> usize {
         crate::collectors::max_series(&self.context())

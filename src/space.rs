@@ -123,6 +123,9 @@ struct Hung {
     target: Target,
     thread: JoinHandle<()>,
     since: Instant,
+    /// Whether it had its whole time and has been told. One that was asked when the time for all was nearly over is asked
+    /// again as soon as its call has returned.
+    told: bool,
 }
 
 impl Prober {
@@ -133,8 +136,8 @@ impl Prober {
 
     /// Asks them, those on local disks first, and returns what each came to, in their order.
     pub fn ask(&mut self, targets: &[Target]) -> Vec<Outcome> {
-        self.hung.retain(|hung| !hung.thread.is_finished() || hung.since.elapsed() < self.retry);
-        let mut outcomes: Vec<Outcome> = targets.iter().map(|_| Outcome::StillHangs).collect();
+        self.hung.retain(|hung| !hung.thread.is_finished() || (hung.told && hung.since.elapsed() < self.retry));
+        let mut outcomes: Vec<Outcome> = targets.iter().map(|target| self.of_hung(target)).collect();
         let mut todo: Vec<(usize, &Target)> = targets
             .iter()
             .enumerate()
@@ -162,10 +165,17 @@ impl Prober {
             };
             let (answered, end) = worker.run(&ask, self.each, deadline, &mut settle);
             if let Some((place, target)) = ask.get(answered) {
-                settle(*place, if end == End::Late { Outcome::Hangs } else { Outcome::Failed(fault()) });
-                if end == End::Late {
-                    let target = (*target).clone();
-                    self.hung.push(Hung { target, thread: worker.thread, since: Instant::now() });
+                settle(
+                    *place,
+                    match end {
+                        End::Late => Outcome::Hangs,
+                        End::CutShort => Outcome::Failed(io::ErrorKind::TimedOut.into()),
+                        End::None | End::Fault => Outcome::Failed(fault()),
+                    },
+                );
+                if matches!(end, End::Late | End::CutShort) {
+                    let (target, told) = ((*target).clone(), end == End::Late);
+                    self.hung.push(Hung { target, thread: worker.thread, since: Instant::now(), told });
                 }
             } else {
                 self.worker = Some(worker);
@@ -177,6 +187,19 @@ impl Prober {
             }
         }
         outcomes
+    }
+
+    /// What a file system that is not asked now comes to.
+    fn of_hung(&mut self, target: &Target) -> Outcome {
+        let each = self.each;
+        match self.hung.iter_mut().find(|hung| hung.target == *target && !hung.told) {
+            Some(hung) if hung.since.elapsed() >= each => {
+                hung.told = true;
+                Outcome::Hangs
+            }
+            Some(_) => Outcome::Failed(io::ErrorKind::TimedOut.into()),
+            None => Outcome::StillHangs,
+        }
     }
 
     /// The last thread is for local disks, so that a dead server with many mounts cannot hide them.
@@ -205,6 +228,8 @@ enum End {
     None,
     /// The next one did not answer in its time.
     Late,
+    /// The time for all was over before the next one had had its own.
+    CutShort,
     /// The thread is gone.
     Fault,
 }
@@ -251,6 +276,7 @@ impl Worker {
             match self.answers.recv_timeout(wait) {
                 Ok(Ok(reading)) => settle(*place, Outcome::Reading(reading)),
                 Ok(Err(error)) => settle(*place, Outcome::Failed(error)),
+                Err(RecvTimeoutError::Timeout) if wait < each => return (answered, End::CutShort),
                 Err(RecvTimeoutError::Timeout) => return (answered, End::Late),
                 Err(RecvTimeoutError::Disconnected) => return (answered, End::Fault),
             }
@@ -373,8 +399,32 @@ mod tests {
     fn when_the_time_is_over_the_rest_is_left_out() {
         let (mut prober, sender) = prober(Duration::ZERO);
         prober.total = Duration::ZERO;
-        assert_eq!(ask(&mut prober, &[target("/hung", true), target("/", true)]), ["hangs", "fails"]);
+        assert_eq!(ask(&mut prober, &[target("/hung", true), target("/", true)]), ["fails", "fails"]);
         drop(sender);
+    }
+
+    #[test]
+    fn a_mount_that_was_given_less_than_its_time_is_asked_again_as_soon_as_it_can_be() {
+        let (mut prober, sender) = prober(Duration::MAX);
+        let mount = [target("/hung", true)];
+        prober.total = Duration::ZERO;
+        assert_eq!(ask(&mut prober, &mount), ["fails"]);
+        let_go(&prober, sender);
+        prober.total = Duration::from_secs(60);
+        assert_eq!(ask(&mut prober, &mount), ["answers"], "it was slow and not hung");
+    }
+
+    #[test]
+    fn a_mount_that_was_given_less_than_its_time_and_never_answers_hangs() {
+        let (mut prober, sender) = prober(Duration::MAX);
+        let mount = [target("/hung", true)];
+        (prober.each, prober.total) = (Duration::MAX, Duration::ZERO);
+        assert_eq!([ask(&mut prober, &mount), ask(&mut prober, &mount)], [["fails"], ["fails"]], "its time goes on");
+        prober.each = Duration::ZERO;
+        assert_eq!([ask(&mut prober, &mount), ask(&mut prober, &mount)], [["hangs"], ["still hangs"]]);
+        assert_eq!(prober.hung.len(), 1, "one thread waits for it");
+        let_go(&prober, sender);
+        assert_eq!(ask(&mut prober, &mount), ["still hangs"], "from now on it is one that hung");
     }
 
     #[test]

@@ -12,6 +12,16 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// From regular expressions.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn new(include: &[&str], exclude: &[&str]) -> Result<Self, regex_lite::Error> {
+        let regexes =
+            |patterns: &[&str]| patterns.iter().map(|pattern| Regex::new(pattern)).collect::<Result<Vec<_>, _>>();
+        Ok(Self { include: regexes(include)?, exclude: regexes(exclude)? })
+    }
+
     /// Whether the thing is reported; `default` is the family's own choice for it.
     #[must_use]
     pub fn admits(&self, name: &str, default: bool) -> bool {
@@ -27,11 +37,11 @@ mod tests {
 
     #[test]
     fn an_include_replaces_the_default_choice_and_an_exclude_takes_away() {
-        let regexes = |patterns: &[&str]| patterns.iter().map(|p| Regex::new(p).unwrap()).collect::<Vec<_>>();
         let default = Filter::default();
         assert!(default.admits("sda", true) && !default.admits("dm-0", false));
-        let filter = Filter { include: regexes(&["^dm-", "^sd"]), exclude: regexes(&["^sdb$"]) };
+        let filter = Filter::new(&["^dm-", "^sd"], &["^sdb$"]).unwrap();
         assert!(filter.admits("dm-0", false) && filter.admits("sda", true));
         assert!(!filter.admits("sdb", true) && !filter.admits("nvme0n1", true));
+        assert!(Filter::new(&[], &["("]).is_err());
     }
 }

@@ -210,17 +210,18 @@ pub fn register_families(meter: &Meter, context: &Context, list: &[Family]) -> R
         slot.read();
         for (place, metric) in metrics(family, options).enumerate() {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            let callback = Callback { slot: Arc::clone(&slot), metric, place };
+            let callback = Callback { slot: Arc::clone(&slot), metric, name: shape.name, place };
             instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
         }
     }
     Registered { families, reader }
 }
 
+/// The families that were asked for and have a metric to report: what another profile calls by no name is not read.
 fn selected<'a>(list: &'a [Family], options: &Options) -> impl Iterator<Item = &'a Family> {
     let asked =
         |family: &&Family| options.families.as_ref().is_none_or(|names| names.iter().any(|name| name == family.name));
-    list.iter().filter(asked)
+    list.iter().filter(asked).filter(|family| metrics(family, options).next().is_some())
 }
 
 /// A family's metrics in the profile and detail that were asked for.
@@ -384,12 +385,12 @@ impl Slot {
         }
     }
 
-    fn report_cut(&self, metric: &Metric, cut: usize) {
+    fn report_cut(&self, name: &str, cut: usize) {
         self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
         if !self.cut_reported.swap(true, Ordering::Relaxed) {
             warn!(
-                "{} has {cut} series more than --max-series allows ({}); they are left out, here and from now on",
-                metric.id, self.max_series
+                "{name} has {cut} series more than --max-series allows ({}); they are left out, here and from now on",
+                self.max_series
             );
         }
     }
@@ -399,6 +400,8 @@ impl Slot {
 struct Callback {
     slot: Arc<Slot>,
     metric: &'static Metric,
+    /// The metric's name in the profile.
+    name: &'static str,
     /// Its place in the family's table.
     place: usize,
 }
@@ -412,7 +415,7 @@ impl Callback {
         let reported = self.slot.max_series - left;
         self.slot.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if seen > reported {
-            self.slot.report_cut(self.metric, seen - reported);
+            self.slot.report_cut(self.name, seen - reported);
         }
         if let Err(fault) = outcome {
             self.slot.panicked(&fault);

@@ -92,27 +92,54 @@ impl DiskStore {
     }
 }
 
+/// Makes the directory if need be, takes its lock, and tries to write there.
+fn take(fs: &impl Fs, dir: &Path) -> Result<files::Lock, OpenError> {
+    let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
+    files::create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
+    let lock = files::Lock::take(&dir.join(names::LOCK_NAME)).map_err(|error| {
+        fail(match error.kind() {
+            io::ErrorKind::WouldBlock => OpenFault::InUse,
+            _ if refuses_writing(&error) => OpenFault::NotWritable(error),
+            _ => OpenFault::NotLockable(error),
+        })
+    })?;
+    // The lock file may be older than the mode of its directory: try, rather than learn at the first outage.
+    let trial = names::temporary(dir, 0);
+    match fs.write(&trial, [&[], &[]]) {
+        Err(error) if refuses_writing(&error) => return Err(fail(OpenFault::NotWritable(error))),
+        // A full disk is no reason to go without what is on it.
+        _ => delete(fs, &trial),
+    };
+    Ok(lock)
+}
+
+/// Whether [`DiskStore::open`] could have the directory. Batches that wait there are not touched, and what it had to
+/// make is taken away again: another user may ask than the one that the agent will run as.
+///
+/// # Errors
+/// Why not.
+pub fn probe(dir: &Path) -> Result<(), OpenError> {
+    let made: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    let lock_path = dir.join(names::LOCK_NAME);
+    let locked_before = lock_path.exists();
+    let outcome = take(&OsFs, dir).and_then(|lock| {
+        let listed = fs::read_dir(dir);
+        if !locked_before {
+            delete(&OsFs, &lock_path);
+        }
+        drop(lock);
+        listed.map(drop).map_err(|error| OpenError { dir: dir.to_path_buf(), fault: OpenFault::NotReadable(error) })
+    });
+    for path in made {
+        let _ = fs::remove_dir(path);
+    }
+    outcome
+}
+
 impl<F: Fs> DiskStore<F> {
     /// [`DiskStore::open`] on a file system of the caller's.
     pub fn open_with(fs: F, dir: &Path, limits: Limits, boot_id: u128, now: Moment) -> Result<Self, OpenError> {
-        let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
-        files::create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
-        let lock = files::Lock::take(&dir.join(names::LOCK_NAME)).map_err(|error| {
-            fail(match error.kind() {
-                io::ErrorKind::WouldBlock => OpenFault::InUse,
-                _ if refuses_writing(&error) => OpenFault::NotWritable(error),
-                _ => OpenFault::NotLockable(error),
-            })
-        })?;
-        // The lock file may be older than the mode of its directory: try, rather than learn at the first outage.
-        let trial = names::temporary(dir, 0);
-        match fs.write(&trial, [&[], &[]]) {
-            Err(error) if refuses_writing(&error) => {
-                return Err(fail(OpenFault::NotWritable(error)));
-            }
-            // A full disk is no reason to go without what is on it.
-            _ => delete(&fs, &trial),
-        };
+        let lock = take(&fs, dir)?;
         let mut store = Self {
             fs,
             dir: dir.to_path_buf(),
@@ -128,7 +155,9 @@ impl<F: Fs> DiskStore<F> {
             health: Health::default(),
             dropped: DropCounts::default(),
         };
-        store.recover(&now).map_err(|error| fail(OpenFault::NotReadable(error)))?;
+        store
+            .recover(&now)
+            .map_err(|error| OpenError { dir: dir.to_path_buf(), fault: OpenFault::NotReadable(error) })?;
         Ok(store)
     }
 

@@ -1,7 +1,9 @@
 //! Wrong usage: exit code 2 and one line that names the place, the value and what is allowed, before anything starts.
 
+use std::path::Path;
+
 use crate::help::flags;
-use crate::run::Run;
+use crate::run::{Run, fixture};
 
 /// A flag, its variable, wrong values, and a word of what is allowed.
 type Wrong = (&'static str, Option<&'static str>, &'static [&'static str], &'static str);
@@ -162,4 +164,25 @@ fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_n
     let kept = Run::new(&["--once", "--endpoint", &endpoint, "--outbox-dir", "outbox"]).end();
     assert_eq!(kept.code, Some(0), "{kept:#?}");
     assert!(kept.err.contains("the outbox on disk keeps 1 batch for the next start"), "{}", kept.err);
+}
+
+#[test]
+fn check_tells_whether_the_outbox_can_have_its_directory_and_leaves_nothing_there() {
+    let root = fixture("server");
+    let check = |dir: &Path| {
+        let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--root-path", root.to_str().unwrap()];
+        let ended = Run::new(&arguments).set("HEKA_OUTBOX_DIR", dir).end();
+        assert_eq!(ended.code, Some(1), "nothing listens there: {ended:#?}");
+        ended.out.lines().find(|line| line.starts_with("OUTBOX")).unwrap().to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = dir.path().join("state/outbox");
+    let line = check(&wanted);
+    assert!(line.starts_with("OUTBOX       ok  ") && line.contains("state/outbox can be written"), "{line}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    // A file in the way fails for everyone, root included.
+    std::fs::write(dir.path().join("state"), "").unwrap();
+    let line = check(&wanted);
+    assert!(line.starts_with("OUTBOX       failed  ") && line.contains("cannot be created"), "{line}");
+    assert!(line.contains("or name another"), "what to do: {line}");
 }

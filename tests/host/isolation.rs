@@ -2,11 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use heka_insights_agent::collectors::{Collector, Context, Family, Observer, Options, cpu, memory, register_families};
+use heka_insights_agent::collectors::{
+    Collector, Context, Family, Observer, Options, cpu, memory, register_families, survey,
+};
 use heka_insights_agent::host::Reader;
 use heka_insights_agent::naming::Detail::Basic;
 use heka_insights_agent::naming::Kind::Counter;
 use heka_insights_agent::naming::Metric;
+use heka_insights_agent::naming::Naming::Hostmetrics;
 use heka_insights_agent::naming::Number::Int;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{Aggregation, SdkMeterProvider, Stream};
@@ -131,4 +134,18 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
     let collected = collect();
     assert!(collected.series("system.cpu.time").is_empty());
     assert_eq!(collected.value("system.cpu.utilization", &["user"]), 1.0);
+}
+
+#[test]
+fn a_family_without_a_metric_in_the_profile_is_neither_made_nor_read_nor_checked() {
+    let host = FixtureHost::copy("server");
+    let families = Some(vec!["memory".to_owned(), "pressure".to_owned()]);
+    let context = host.context(Options { families, naming: Hostmetrics, ..Options::default() });
+    let mut pipeline = Pipeline::new(&context);
+    pipeline.collect();
+    let names: Vec<_> = pipeline.registered.families.iter().map(|family| family.name).collect();
+    assert_eq!(names, ["memory"]);
+    assert_eq!(pipeline.registered.file_reads(), 2, "/proc/meminfo, at the start and in the collection");
+    let surveyed: Vec<_> = survey(&context).iter().map(|survey| survey.family).collect();
+    assert_eq!(surveyed, ["memory"]);
 }

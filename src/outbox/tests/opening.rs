@@ -28,6 +28,18 @@ fn two_agents_on_one_directory_are_told_and_the_first_keeps_it() {
 }
 
 #[test]
+fn a_probe_touches_no_batch_and_says_why_a_directory_cannot_be_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = open_dir(dir.path());
+    push_all(&mut first, &["1"]);
+    assert!(matches!(recovery::probe(dir.path()).unwrap_err().fault, OpenFault::InUse));
+    drop(first);
+    recovery::probe(dir.path()).unwrap();
+    assert_eq!(contents(&mut open_dir(dir.path()), at(0)), ["1"]);
+    assert!(matches!(recovery::probe(Path::new("/proc/no-such-outbox")).unwrap_err().fault, OpenFault::NotCreated(_)));
+}
+
+#[test]
 fn a_directory_in_use_falls_back_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open_dir(dir.path());
