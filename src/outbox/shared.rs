@@ -1,7 +1,7 @@
 //! What the exporter and the drain have in common: the store, the link, the signals between them.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::metrics::Temporality;
@@ -65,8 +65,8 @@ pub(crate) struct Shared {
     pub stop_seen: OnceLock<Instant>,
     pub live_deadline: Duration,
     pub tuning: Tuning,
-    /// A batch came into the store, or the last one will not come any more.
-    pub pushed: Notify,
+    /// A batch came into the store or can be read again, or the last one will not come any more.
+    pub pushed: Arc<Notify>,
     /// A live export failed just now: the drain waits once before it tries the same server.
     pub live_failed: AtomicBool,
     /// When live exports look for partial success next, and whether the last look found one; see [`Looks`].
@@ -84,7 +84,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(
         config: OtlpConfig,
-        store: Box<dyn Store>,
+        mut store: Box<dyn Store>,
         runtime: Handle,
         live_deadline: Duration,
         stop: watch::Receiver<bool>,
@@ -92,6 +92,9 @@ impl Shared {
     ) -> Result<Self, ExportError> {
         let stats = Stats::default();
         stats.store_changed(&*store);
+        let pushed = Arc::new(Notify::new());
+        let woken = pushed.clone();
+        store.on_wake(Box::new(move || woken.notify_one()));
         Ok(Shared {
             status: Status::new(&config.endpoint),
             temporality: otlp::temporality(&config),
@@ -104,7 +107,7 @@ impl Shared {
             ended: watch::Sender::new(false),
             stop_seen: OnceLock::new(),
             tuning,
-            pushed: Notify::new(),
+            pushed,
             live_failed: AtomicBool::new(false),
             looks: Mutex::default(),
             through_store: AtomicBool::new(false),

@@ -88,3 +88,23 @@ fn a_directory_that_cannot_be_used_is_one_warning_that_names_it() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].starts_with("WARN") && lines[0].contains("/proc/no-such-outbox"), "{lines:#?}");
 }
+
+#[test]
+fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
+    let (dir, start) = (Path::new("/var/lib/outbox"), std::time::Instant::now());
+    let lines = lines_of(|| {
+        let mut silence = super::super::health::Silence::default();
+        for turn in 0..100 {
+            let now = start + Duration::from_secs(turn * 5);
+            silence.look(true, false, dir, now);
+            silence.look(false, false, dir, now);
+        }
+        silence.look(false, true, dir, start);
+        silence.look(true, false, dir, start + Duration::from_secs(500));
+        silence.look(true, false, dir, start + Duration::from_secs(600));
+    });
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("/var/lib/outbox does not answer"), "{lines:#?}");
+    assert!(lines[1].starts_with("INFO") && lines[1].contains("answers again"), "{lines:#?}");
+    assert!(lines[2].starts_with("WARN"), "{lines:#?}");
+}
