@@ -252,7 +252,7 @@ impl Store for AsideStore {
     }
 
     fn patience(&self) -> Duration {
-        self.patience
+        self.patience.max(LAST_CHANCE)
     }
 
     fn on_wake(&mut self, wake: Wake) {

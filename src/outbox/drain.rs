@@ -194,10 +194,7 @@ impl<'a> Drain<'a> {
         if took < shared.live_deadline {
             shared.through_store.store(false, Ordering::Relaxed);
         }
-        let mut sent = Tally::default();
-        for batch in batches {
-            sent.add(batch.points);
-        }
+        let sent = tally(batches);
         let mut store = shared.store();
         store.remove(&seqs(batches));
         shared.stats.delivered(sent.batches, sent.points, accepted.rejected, true);
@@ -252,15 +249,22 @@ impl<'a> Drain<'a> {
         let mut store = shared.store();
         store.refuse(&seqs(batches));
         shared.stats.store_changed(&**store);
-        let dropped = store.dropped();
         drop(store);
-        shared.status.refused(&failure.words, &dropped, Instant::now());
+        shared.status.refused(&failure.words, tally(batches), Instant::now());
         Next::Go
     }
 }
 
 fn seqs(batches: &[Batch]) -> Vec<u64> {
     batches.iter().map(|batch| batch.seq).collect()
+}
+
+fn tally(batches: &[Batch]) -> Tally {
+    let mut tally = Tally::default();
+    for batch in batches {
+        tally.add(batch.points);
+    }
+    tally
 }
 
 fn join(batches: &[Batch]) -> Bytes {

@@ -87,7 +87,7 @@ pub use exporter::{DeliveryHandle, OutboxExporter, start};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
 pub use recovery::{OpenError, OpenFault};
-pub use shared::Tuning;
+pub use shared::{STOP_MOST, Tuning};
 pub use stats::Snapshot;
 pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally, Wake};
 

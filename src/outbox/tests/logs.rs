@@ -108,3 +108,27 @@ fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
     assert!(lines[1].starts_with("INFO") && lines[1].contains("answers again"), "{lines:#?}");
     assert!(lines[2].starts_with("WARN"), "{lines:#?}");
 }
+
+#[test]
+fn the_last_word_tells_what_was_lost_and_refused_after_the_last_line_and_nothing_twice() {
+    let mut dropped = DropCounts::default();
+    dropped.add(DropReason::Corrupt, 0); // told when the outbox was opened
+    let refused = |batches| Tally { batches, points: batches * 10 };
+    let start = std::time::Instant::now();
+    let lines = lines_of(|| {
+        let status = status::Status::new("http://backend", &dropped);
+        status.last_word(&dropped);
+        for _ in 0..3 {
+            dropped.add(DropReason::Size, 10);
+            status.lost(&dropped, start);
+            status.refused("bad data", refused(1), start);
+        }
+        status.last_word(&dropped);
+        status.last_word(&dropped);
+    });
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[0].contains("1 batch (10 data points) for http://backend lost"), "{lines:#?}");
+    assert!(lines[1].ends_with("bad data; 1 batch (10 data points) since the start"), "{lines:#?}");
+    assert!(lines[2].contains("2 batches (20 data points) for http://backend lost"), "{lines:#?}");
+    assert!(lines[3].ends_with("bad data; 3 batches (30 data points) since the start"), "{lines:#?}");
+}
