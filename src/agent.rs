@@ -105,9 +105,10 @@ pub fn run(
             };
             cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
-            cadence.run(&context, &resource, &exporter);
+            let start = delivery.stats();
+            let flushed = cadence.run(&context, &resource, &exporter);
             // Who asks for one collection asks whether it arrived. An agent that is stopped has said what it lost.
-            if once && delivery.stats().lost() {
+            if once && (!flushed || delivery.stats().lost_since(&start)) {
                 return Err(AgentError("the collection was not delivered".to_owned()));
             }
         }
@@ -163,8 +164,8 @@ impl Cadence {
         }
     }
 
-    /// Collects at each tick until told to stop.
-    fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) {
+    /// Collects at each tick until told to stop. Whether the last flush ended.
+    fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) -> bool {
         let mut generation = Generation::new(context, resource, exporter, self.itself.as_ref());
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
@@ -199,7 +200,7 @@ impl Cadence {
             }
         }
         self.manager.stopping();
-        generation.shutdown(exporter);
+        generation.shutdown(exporter)
     }
 }
 
@@ -296,7 +297,7 @@ mod tests {
         wall: Arc<Mutex<SystemTime>>,
         events: mpsc::Sender<Event>,
         shutdowns: Arc<AtomicU64>,
-        thread: thread::JoinHandle<()>,
+        thread: thread::JoinHandle<bool>,
     }
 
     fn run(interval: Duration, once: bool) -> Running {
@@ -408,7 +409,7 @@ mod tests {
     #[test]
     fn once_is_one_collection_and_no_more() {
         let running = run(Duration::from_secs(3_600), true);
-        running.thread.join().unwrap();
+        assert!(running.thread.join().unwrap(), "the flush ended");
         assert_eq!(running.exports.iter().count(), 1);
         assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1);
     }

@@ -16,15 +16,12 @@ use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, S
 use tracing::warn;
 
 use crate::collectors::{self, Context};
-use crate::outbox::DeliveryHandle;
+use crate::outbox::{DeliveryHandle, STOP_MOST};
 use crate::resource::SCHEMA_URL;
 use crate::self_metrics::{self, SelfMetrics, Timer};
 
 /// The scope that the host's metrics are sent in.
 pub const SCOPE: &str = env!("CARGO_PKG_NAME");
-
-/// The most that the last collection and flush may take; the process ends within 5 s of the signal.
-const SHUTDOWN_MOST: Duration = Duration::from_secs(4);
 
 /// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
 /// and makes up for missed ticks. See docs/adr/0001-cadence.md.
@@ -90,8 +87,8 @@ impl Generation {
         self.muted.store(true, Ordering::Relaxed);
     }
 
-    /// A last collection and flush, on a thread of its own so that it is bounded whatever happens in it.
-    pub fn shutdown<E: PushMetricExporter + Clone>(self, exporter: &E) {
+    /// A last collection and flush, on a thread of its own so that it is bounded whatever happens in it. Whether it ended.
+    pub fn shutdown<E: PushMetricExporter + Clone>(self, exporter: &E) -> bool {
         let (done, finished) = mpsc::channel();
         let exporter = exporter.clone();
         let flush = move || {
@@ -102,10 +99,12 @@ impl Generation {
             }
             let _ = done.send(());
         };
-        match thread::Builder::new().name("shutdown".to_owned()).spawn(flush) {
-            Ok(_) if finished.recv_timeout(SHUTDOWN_MOST).is_ok() => {}
-            _ => warn!("the last flush did not end within {SHUTDOWN_MOST:?}"),
+        let thread = thread::Builder::new().name("shutdown".to_owned()).spawn(flush);
+        let ended = thread.is_ok() && finished.recv_timeout(STOP_MOST).is_ok();
+        if !ended {
+            warn!("the last flush did not end within {STOP_MOST:?}");
         }
+        ended
     }
 }
 

@@ -6,19 +6,22 @@ mod support;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use heka_insights_agent::outbox::fs::{Fs, OsFs};
-use heka_insights_agent::outbox::{AsideStore, DiskStore, Limits, Moment};
+use heka_insights_agent::outbox::{
+    AsideStore, Batch, DiskStore, DropCounts, Limits, MemoryStore, Moment, PushOutcome, Store, Tally, Wake,
+};
 use support::agent::{Agent, Setup, config};
 use support::grpc::{Answer, GrpcServer};
-use support::log;
+use support::{eventually, log};
 use tonic::Status;
 
 /// The host's file system, of which every operation hangs while the gate is shut.
 #[derive(Clone, Default)]
-struct HangingFs(Arc<(Mutex<bool>, Condvar)>);
+struct HangingFs(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicUsize>);
 
 impl HangingFs {
     fn shut(&self, shut: bool) {
@@ -42,7 +45,9 @@ impl Fs for HangingFs {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.pass();
-        OsFs.sync_dir(dir)
+        OsFs.sync_dir(dir)?;
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         self.pass();
@@ -76,6 +81,8 @@ fn a_disk_that_hangs_delays_no_collection_and_loses_none_when_it_is_back() {
     server.scene.script((0..1000).map(|_| unavailable()));
     let (agent, fs) = agent(&server, dir.path());
     agent.ticks(2);
+    // A busy disk may need longer than the store's patience.
+    eventually("two batches on disk", || fs.1.load(Ordering::SeqCst) >= 2);
     fs.shut(true);
     for _ in 0..5 {
         let (value, took) = agent.tick();
@@ -96,6 +103,8 @@ fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
     server.scene.script((0..1000).map(|_| unavailable()));
     let (agent, fs) = agent(&server, dir.path());
     agent.ticks(2);
+    // A busy disk may need longer than the store's patience.
+    eventually("two batches on disk", || fs.1.load(Ordering::SeqCst) >= 2);
     fs.shut(true);
     agent.ticks(3);
     let (_, took) = agent.stop();
@@ -106,4 +115,70 @@ fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
     let errors: Vec<_> = lines.iter().filter(told).collect();
     assert!(errors.len() == 1 && errors[0].contains("the outbox directory did not take them"), "{lines:#?}");
     fs.shut(false);
+}
+
+/// A store that has nothing to give out until it is awake.
+struct Sleepy {
+    inner: MemoryStore,
+    awake: Arc<AtomicBool>,
+    peeked: mpsc::Sender<()>,
+    wake: Arc<OnceLock<Wake>>,
+}
+
+impl Store for Sleepy {
+    fn push(&mut self, payload: &[u8], points: u32, now: Moment) -> PushOutcome {
+        self.inner.push(payload, points, now)
+    }
+    fn peek(&mut self, max_bytes: usize, now: Moment) -> Vec<Batch> {
+        let _ = self.peeked.send(());
+        if self.awake.load(Ordering::SeqCst) { self.inner.peek(max_bytes, now) } else { Vec::new() }
+    }
+    fn remove(&mut self, seqs: &[u64]) -> usize {
+        self.inner.remove(seqs)
+    }
+    fn refuse(&mut self, seqs: &[u64]) -> usize {
+        self.inner.refuse(seqs)
+    }
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+    fn points(&self) -> u64 {
+        self.inner.points()
+    }
+    fn bytes(&self) -> u64 {
+        self.inner.bytes()
+    }
+    fn oldest(&self, now: Moment) -> Option<Duration> {
+        self.inner.oldest(now)
+    }
+    fn dropped(&self) -> DropCounts {
+        self.inner.dropped()
+    }
+    fn on_wake(&mut self, wake: Wake) {
+        assert!(self.wake.set(wake).is_ok());
+    }
+    fn unsaved(&self) -> Tally {
+        self.inner.unsaved()
+    }
+    fn sync(&mut self, now: Moment) -> Tally {
+        self.inner.sync(now)
+    }
+}
+
+#[test]
+fn a_store_that_can_be_read_again_is_read_at_once_and_not_seconds_later() {
+    let server = GrpcServer::start();
+    let (awake, wake, (peeked, peeks)) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()), mpsc::channel());
+    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
+    let store = Sleepy { inner: MemoryStore::new(limits), awake: awake.clone(), peeked, wake: wake.clone() };
+    let agent = Agent::with(config(server.endpoint()), Setup { store: Box::new(store), ..Setup::default() }).unwrap();
+    server.scene.script([Answer::Status(Status::invalid_argument("no"))]);
+    peeks.recv().unwrap(); // at the start
+    let (value, _) = agent.tick();
+    peeks.recv().unwrap();
+    let begun = Instant::now();
+    awake.store(true, Ordering::SeqCst);
+    wake.get().unwrap()();
+    server.scene.wait_value(value);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

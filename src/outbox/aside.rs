@@ -5,19 +5,23 @@
 //! in their order, whether somebody still waits or not: a batch whose push was not awaited is on disk as soon as the disk
 //! is back, behind the older ones. Until then it is in memory, at most 4 MiB of them, oldest dropped first.
 //!
-//! While an answer is overdue nobody waits at all: pushes stay here, and there is nothing to peek at.
+//! While an answer is overdue nobody waits at all: pushes stay here, and there is nothing to peek at until the store's
+//! wake says so. A directory that takes long to open is such a disk too.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::memory::{MEMORY_MAX_BYTES, give_back};
-use super::{Batch, DropCounts, DropReason, Kept, Moment, PushOutcome, Store, Tally};
+use super::desk::{Answer, Call, Desk, State};
+use super::health::Silence;
+use super::memory::{MEMORY_MAX_BYTES, MemoryStore};
+use super::{
+    Batch, DropCounts, DropReason, Kept, Limits, Moment, OpenError, OpenFault, PushOutcome, Store, Tally, Wake,
+};
 
 /// A disk that is slow for a moment is no news.
 const SAY_AFTER: Duration = Duration::from_secs(5);
@@ -33,151 +37,8 @@ pub struct AsideStore {
     desk: Arc<Desk>,
     /// What is named in the log.
     dir: PathBuf,
-    patience: Duration,
-    said: bool,
-}
-
-/// Where calls and answers are put.
-#[derive(Default)]
-struct Desk {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// Calls not yet begun.
-    queue: VecDeque<Call>,
-    /// The call that the disk is busy with, its push if it is one, and since when.
-    busy: Option<(Option<Tally>, Instant)>,
-    /// A caller gave up on the call that the disk is busy with.
-    overdue: bool,
-    /// Numbers of the newest call and of the newest one that was done.
-    asked: u64,
-    done: u64,
-    answer: Answer,
-    /// The disk's store after the last call.
-    seen: Seen,
-    /// Batches of the queue, and of those that gave way because it was full.
-    queued: Tally,
-    queued_bytes: u64,
-    dropped: DropCounts,
-    ending: bool,
-    ended: bool,
-}
-
-enum Call {
-    Push(Bytes, u32, Moment),
-    Peek(usize, Moment),
-    Remove(Vec<u64>),
-    Refuse(Vec<u64>),
-    Sync(Moment),
-}
-
-#[derive(Default)]
-enum Answer {
-    #[default]
-    None,
-    Pushed(PushOutcome),
-    Batches(Vec<Batch>),
-    Found(usize),
-    Unsaved(Tally),
-}
-
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    batches: usize,
-    points: u64,
-    bytes: u64,
-    /// When the oldest was born, on the clock since boot.
-    oldest: Option<Duration>,
-    dropped: DropCounts,
-    unsaved: Tally,
-}
-
-impl Seen {
-    fn of(store: &dyn Store) -> Self {
-        let now = Moment::now();
-        let oldest = store.oldest(now).map(|age| now.up.saturating_sub(age));
-        Self {
-            batches: store.len(),
-            points: store.points(),
-            bytes: store.bytes(),
-            oldest,
-            dropped: store.dropped(),
-            unsaved: store.unsaved(),
-        }
-    }
-}
-
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The thread: does one call after the other.
-    fn serve(&self, mut store: impl Store) {
-        let mut state = self.lock();
-        loop {
-            let Some(call) = state.queue.pop_front() else {
-                if state.ending {
-                    break;
-                }
-                give_back(&mut state.queue);
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let pushed = state.leave_queue(&call);
-            state.busy = Some((pushed, Instant::now()));
-            drop(state);
-            let answer = match call {
-                Call::Push(payload, points, now) => Answer::Pushed(store.push(&payload, points, now)),
-                Call::Peek(max_bytes, now) => Answer::Batches(store.peek(max_bytes, now)),
-                Call::Remove(seqs) => Answer::Found(store.remove(&seqs)),
-                Call::Refuse(seqs) => Answer::Found(store.refuse(&seqs)),
-                Call::Sync(now) => Answer::Unsaved(store.sync(now)),
-            };
-            let seen = Seen::of(&store);
-            state = self.lock();
-            (state.answer, state.seen, state.busy, state.overdue) = (answer, seen, None, false);
-            state.done += 1;
-            self.changed.notify_all();
-        }
-        drop(state);
-        drop(store); // and with it the lock on the directory
-        self.lock().ended = true;
-        self.changed.notify_all();
-    }
-}
-
-impl State {
-    /// A call that is no longer in the queue; what it was to push.
-    fn leave_queue(&mut self, call: &Call) -> Option<Tally> {
-        let Call::Push(payload, points, _) = call else { return None };
-        self.queued_bytes = self.queued_bytes.saturating_sub(payload.len() as u64);
-        self.queued.batches = self.queued.batches.saturating_sub(1);
-        self.queued.points = self.queued.points.saturating_sub((*points).into());
-        Some(Tally { batches: 1, points: (*points).into() })
-    }
-
-    /// Makes room in the queue for a push by dropping the oldest ones there.
-    fn make_room(&mut self, bytes: u64) {
-        while self.queued_bytes + bytes > MEMORY_MAX_BYTES {
-            let Some(oldest) = self.queue.iter().position(|call| matches!(call, Call::Push(..))) else { return };
-            let Some(call) = self.queue.remove(oldest) else { return };
-            if let (Call::Push(_, points, _), Some(_)) = (&call, self.leave_queue(&call)) {
-                self.dropped.add(DropReason::Io, *points);
-            }
-            // It counts as done, for those who count.
-            self.asked -= 1;
-        }
-    }
-
-    /// Batches that the disk's store does not have yet.
-    fn on_the_way(&self) -> Tally {
-        let busy = self.busy.and_then(|(pushed, _)| pushed).unwrap_or_default();
-        Tally { batches: self.queued.batches + busy.batches, points: self.queued.points + busy.points }
-    }
+    pub(super) patience: Duration,
+    silence: Silence,
 }
 
 impl AsideStore {
@@ -186,11 +47,66 @@ impl AsideStore {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(store: impl Store + 'static, dir: PathBuf, patience: Duration) -> io::Result<Self> {
+        let store = Self::spawn(dir, patience, move |desk| desk.serve(Box::new(store)))?;
+        drop(store.desk.changed.wait_while(store.desk.lock(), |state| !state.open));
+        Ok(store)
+    }
+
+    /// Opens a directory on the thread that will have it. If that takes longer than `within`, batches wait in memory
+    /// meanwhile, and for good if it fails then: in a store with the limits `instead`.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, where that is known in time.
+    pub fn open<S: Store + 'static>(
+        open: impl FnOnce() -> Result<S, OpenError> + Send + 'static,
+        instead: Limits,
+        dir: PathBuf,
+        patience: Duration,
+        within: Duration,
+    ) -> Result<Self, OpenError> {
+        let (told, outcome) = mpsc::sync_channel(1);
+        let path = dir.clone();
+        let opening = move |desk: &Desk| match open() {
+            Ok(store) => {
+                desk.serve(Box::new(store));
+            }
+            Err(error) => {
+                let mut state = desk.lock();
+                state.open = true;
+                if state.overdue {
+                    drop(state);
+                    super::warn_of(&error);
+                    desk.serve(Box::new(MemoryStore::new(instead)));
+                } else {
+                    drop(told.send(error));
+                    desk.changed.notify_all();
+                }
+            }
+        };
+        let store = Self::spawn(dir, patience, opening)
+            .map_err(|error| OpenError { dir: path, fault: OpenFault::NoThread(error) });
+        let mut store = store?;
+        let desk = store.desk.clone();
+        let waited = desk.changed.wait_timeout_while(desk.lock(), within, |state| !state.open);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Ok(error) = outcome.try_recv() {
+            state.ended = true;
+            return Err(error);
+        }
+        if !state.open {
+            state.overdue = true;
+            store.silence.look(true, false, &store.dir, Instant::now());
+        }
+        Ok(store)
+    }
+
+    fn spawn(dir: PathBuf, patience: Duration, run: impl FnOnce(&Desk) + Send + 'static) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
-        desk.lock().seen = Seen::of(&store);
+        desk.lock().busy = Some((None, Instant::now()));
         let served = desk.clone();
-        thread::Builder::new().name("outbox".into()).stack_size(STACK_BYTES).spawn(move || served.serve(store))?;
-        Ok(Self { desk, dir, patience, said: false })
+        let thread = thread::Builder::new().name("outbox".into()).stack_size(STACK_BYTES);
+        thread.spawn(move || run(&served))?;
+        Ok(Self { desk, dir, patience, silence: Silence::default() })
     }
 
     /// Puts a call on the desk and waits for its answer; `None` if that would take too long.
@@ -198,14 +114,25 @@ impl AsideStore {
         let desk = self.desk.clone();
         let mut state = desk.lock();
         self.tell(&state);
-        if state.overdue && matches!(call, Call::Peek(..)) {
-            return None;
+        match call {
+            Call::Peek(..) => {
+                if let Some(batches) = state.late.take() {
+                    return Some(Answer::Batches(batches));
+                }
+                if state.overdue {
+                    return None;
+                }
+            }
+            // What was found before is no longer true.
+            Call::Remove(_) | Call::Refuse(_) => (state.late, state.late_wanted) = (None, false),
+            Call::Push(..) | Call::Sync(_) => {}
         }
         if let Call::Push(payload, points, _) = &call {
             state.make_room(payload.len() as u64);
             state.queued_bytes += payload.len() as u64;
             state.queued.add(*points);
         }
+        let peek = matches!(call, Call::Peek(..));
         let patience = match call {
             Call::Sync(_) => LAST_CHANCE,
             _ if state.overdue => Duration::ZERO,
@@ -215,15 +142,18 @@ impl AsideStore {
         state.queue.push_back(call);
         desk.changed.notify_all();
         let asked = state.asked;
+        state.awaited = Some(asked);
         let waited = desk.changed.wait_timeout_while(state, patience, |state| state.done < asked);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.awaited = None;
         if waited.timed_out() {
-            state.overdue = true;
-            // Nobody will look at what it finds.
-            if let Some(Call::Peek(..)) = state.queue.back() {
+            if peek && matches!(state.queue.back(), Some(Call::Peek(..))) {
                 state.queue.pop_back();
                 state.asked -= 1;
+            } else if peek {
+                state.late_wanted = true;
             }
+            state.overdue = state.pending();
             return None;
         }
         Some(std::mem::take(&mut state.answer))
@@ -232,15 +162,7 @@ impl AsideStore {
     /// Says when the disk hangs, and when it is back.
     fn tell(&mut self, state: &State) {
         let hangs = state.overdue && state.busy.is_some_and(|(_, since)| since.elapsed() >= SAY_AFTER);
-        if hangs && !self.said {
-            tracing::warn!(
-                "outbox directory {} does not answer; batches wait in memory until it does",
-                self.dir.display()
-            );
-        } else if self.said && !state.overdue {
-            tracing::info!("outbox directory {} answers again", self.dir.display());
-        }
-        self.said = hangs || (self.said && state.overdue);
+        self.silence.look(hangs, !state.overdue && !state.pending(), &self.dir, Instant::now());
     }
 }
 
@@ -259,10 +181,13 @@ impl Drop for AsideStore {
 impl Store for AsideStore {
     fn push(&mut self, payload: &[u8], points: u32, now: Moment) -> PushOutcome {
         let before = self.dropped().total().batches;
-        if payload.len() as u64 > MEMORY_MAX_BYTES {
-            self.desk.lock().dropped.add(DropReason::Size, points);
-            return PushOutcome { seq: 0, kept: Kept::Not(DropReason::Size), dropped: 1 };
+        let mut state = self.desk.lock();
+        // More than memory may hold goes to a disk that takes it at once, or nowhere.
+        if payload.len() as u64 > MEMORY_MAX_BYTES && (state.overdue || state.pending()) {
+            state.dropped.add(DropReason::Io, points);
+            return PushOutcome { seq: 0, kept: Kept::Not(DropReason::Io), dropped: 1 };
         }
+        drop(state);
         match self.ask(Call::Push(Bytes::copy_from_slice(payload), points, now)) {
             Some(Answer::Pushed(outcome)) => outcome,
             // It gets its number when the disk takes it.
@@ -323,7 +248,15 @@ impl Store for AsideStore {
     }
 
     fn on_disk(&self) -> bool {
-        true
+        !self.desk.lock().seen.in_memory
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience.max(LAST_CHANCE)
+    }
+
+    fn on_wake(&mut self, wake: Wake) {
+        drop(self.desk.wake.set(wake));
     }
 
     fn unsaved(&self) -> Tally {

@@ -50,6 +50,8 @@ struct Drain<'a> {
     alone_until: Option<u64>,
     /// The batch that is in doubt and how often it was tried alone.
     doubt: (u64, u32),
+    /// When a store that could not be read is asked again.
+    ask_at: Option<Instant>,
 }
 
 /// What the loop does next.
@@ -66,7 +68,7 @@ impl<'a> Drain<'a> {
     fn new(shared: &'a Shared) -> Self {
         let tuning = &shared.tuning;
         let backoff = Backoff::new(tuning.backoff_base, tuning.backoff_cap).with_jitter(tuning.backoff_jitter);
-        Self { shared, backoff, timeouts: 0, alone_until: None, doubt: (0, 0) }
+        Self { shared, backoff, timeouts: 0, alone_until: None, doubt: (0, 0), ask_at: None }
     }
 
     /// Returns only when the process ends and nothing is left to try.
@@ -109,18 +111,22 @@ impl<'a> Drain<'a> {
     }
 
     /// Waits for a batch, or for a store that cannot be read to get better.
-    async fn idle(&self) {
+    async fn idle(&mut self) {
         let unreadable = !self.shared.store().is_empty();
+        let now = Instant::now();
+        // A batch that comes meanwhile does not put it off.
+        let ask_at = self.ask_at.filter(|_| unreadable).unwrap_or(now + UNREADABLE_PAUSE);
+        self.ask_at = unreadable.then_some(ask_at);
         let again = async {
             if unreadable {
-                tokio::time::sleep(UNREADABLE_PAUSE).await;
+                tokio::time::sleep(ask_at.saturating_duration_since(now)).await;
             } else {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             () = self.shared.pushed.notified() => {}
-            () = again => {}
+            () = again => self.ask_at = None,
         }
     }
 
@@ -141,6 +147,7 @@ impl<'a> Drain<'a> {
         let Some(last) = batches.last().map(|batch| batch.seq) else {
             return Next::Idle;
         };
+        self.ask_at = None;
         let config = self.shared.links.config();
         self.shared.links.refresh(false);
         let link = self.shared.links.current();
@@ -187,10 +194,7 @@ impl<'a> Drain<'a> {
         if took < shared.live_deadline {
             shared.through_store.store(false, Ordering::Relaxed);
         }
-        let mut sent = Tally::default();
-        for batch in batches {
-            sent.add(batch.points);
-        }
+        let sent = tally(batches);
         let mut store = shared.store();
         store.remove(&seqs(batches));
         shared.stats.delivered(sent.batches, sent.points, accepted.rejected, true);
@@ -245,15 +249,22 @@ impl<'a> Drain<'a> {
         let mut store = shared.store();
         store.refuse(&seqs(batches));
         shared.stats.store_changed(&**store);
-        let dropped = store.dropped();
         drop(store);
-        shared.status.refused(&failure.words, &dropped, Instant::now());
+        shared.status.refused(&failure.words, tally(batches), Instant::now());
         Next::Go
     }
 }
 
 fn seqs(batches: &[Batch]) -> Vec<u64> {
     batches.iter().map(|batch| batch.seq).collect()
+}
+
+fn tally(batches: &[Batch]) -> Tally {
+    let mut tally = Tally::default();
+    for batch in batches {
+        tally.add(batch.points);
+    }
+    tally
 }
 
 fn join(batches: &[Batch]) -> Bytes {

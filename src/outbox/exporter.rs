@@ -120,11 +120,13 @@ impl PushMetricExporter for OutboxExporter {
         shared.ended.send_replace(true);
         shared.stopping();
         if !shared.stats.store_is_empty() {
-            shared.close(timeout.min(shared.budget_left()));
+            shared.close(timeout.min(shared.drain_left()));
         }
         let mut store = shared.store();
         let lost = store.sync(Moment::now());
         shared.stats.ended(lost.batches);
+        shared.stats.store_changed(&**store);
+        shared.status.last_word(&store.dropped());
         shared.status.closed(lost, store.len(), store.on_disk());
         Ok(())
     }

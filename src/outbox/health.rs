@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Moment;
 
@@ -68,6 +68,26 @@ impl Health {
     pub fn unreadable(&mut self, dir: &Path, error: &io::Error) {
         if !std::mem::replace(&mut self.said_unreadable, true) {
             tracing::warn!("outbox directory {} cannot be read ({error}); its batches are kept", dir.display());
+        }
+    }
+}
+
+/// Whether the disk answers at all, said likewise.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    said_at: Option<Instant>,
+    said: bool,
+}
+
+impl Silence {
+    /// `hangs`: a call is long overdue. `done`: none is left that the disk has not done.
+    pub fn look(&mut self, hangs: bool, done: bool, dir: &Path, now: Instant) {
+        let again = self.said_at.is_none_or(|before| now.saturating_duration_since(before) >= SAY_AGAIN);
+        if hangs && !self.said && again {
+            (self.said, self.said_at) = (true, Some(now));
+            tracing::warn!("outbox directory {} does not answer; batches wait in memory until it does", dir.display());
+        } else if done && std::mem::take(&mut self.said) {
+            tracing::info!("outbox directory {} answers again", dir.display());
         }
     }
 }

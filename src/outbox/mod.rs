@@ -8,7 +8,7 @@
 //! | [`status`] | what the log says, and how rarely |
 //! | `shared` | what exporter and drain have in common: store, link, the signals between them |
 //! | [`stats`] | what the self-metrics say |
-//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`), on a thread of its own by [`aside`] |
+//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`), on a thread of its own by [`aside`] and `desk` |
 //! | [`moment`] | a point in time on two clocks |
 //!
 //! # Constraints
@@ -60,6 +60,7 @@
 pub mod aside;
 pub mod backoff;
 pub mod batch;
+mod desk;
 pub mod disk;
 pub mod drain;
 pub mod exporter;
@@ -86,27 +87,34 @@ pub use exporter::{DeliveryHandle, OutboxExporter, start};
 pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
 pub use moment::Moment;
 pub use recovery::{OpenError, OpenFault};
-pub use shared::Tuning;
+pub use shared::{STOP_MOST, Tuning};
 pub use stats::Snapshot;
-pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally};
+pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally, Wake};
 
 use std::time::Duration;
 
 use crate::config::OutboxConfig;
 
+/// A directory that takes longer to open is waited for in the background: the first collection is not.
+const OPEN_MOST: Duration = Duration::from_secs(2);
+
 /// The store that the configuration asks for. A directory that cannot be used gives one warning and a store in memory:
 /// sending metrics is worth more than keeping them. No call on the store waits for a disk longer than `patience`.
 pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment, patience: Duration) -> Box<dyn Store> {
-    let mut limits = Limits::from(config);
-    if let Some(dir) = &config.dir {
-        match DiskStore::open(dir, limits, boot_id, now) {
-            Ok(store) => match AsideStore::start(store, dir.clone(), patience) {
-                Ok(store) => return Box::new(store),
-                Err(error) => tracing::warn!("the outbox's thread cannot be started ({error}): batches wait in memory"),
-            },
-            Err(error) => tracing::warn!("{error}. Until then batches wait in memory and a restart loses them"),
+    let limits = Limits::from(config);
+    let Some(dir) = config.dir.clone() else { return Box::new(MemoryStore::new(limits)) };
+    let instead = Limits { max_bytes: limits.max_bytes.min(MEMORY_MAX_BYTES), ..limits };
+    let path = dir.clone();
+    let open = move || DiskStore::open(&path, limits, boot_id, now);
+    match AsideStore::open(open, instead, dir, patience, OPEN_MOST) {
+        Ok(store) => Box::new(store),
+        Err(error) => {
+            warn_of(&error);
+            Box::new(MemoryStore::new(instead))
         }
-        limits.max_bytes = limits.max_bytes.min(MEMORY_MAX_BYTES);
     }
-    Box::new(MemoryStore::new(limits))
+}
+
+fn warn_of(error: &OpenError) {
+    tracing::warn!("{error}. Until then batches wait in memory and a restart loses them");
 }

@@ -36,6 +36,8 @@ pub enum OpenFault {
     NotWritable(io::Error),
     /// Its file system has no locks.
     NotLockable(io::Error),
+    /// It cannot have a thread of its own.
+    NoThread(io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -63,6 +65,9 @@ impl fmt::Display for OpenError {
                     "outbox directory {dir} cannot be written ({error}); give it to the agent's user, or name another"
                 )
             }
+            OpenFault::NoThread(error) => {
+                write!(f, "outbox directory {dir} cannot have a thread ({error}); allow the agent's user one more")
+            }
             OpenFault::NotLockable(error) => {
                 write!(f, "outbox directory {dir} cannot be locked ({error}); name one on a local file system")
             }
@@ -77,7 +82,8 @@ impl std::error::Error for OpenError {
             OpenFault::NotCreated(error)
             | OpenFault::NotReadable(error)
             | OpenFault::NotWritable(error)
-            | OpenFault::NotLockable(error) => Some(error),
+            | OpenFault::NotLockable(error)
+            | OpenFault::NoThread(error) => Some(error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the exporter and the drain have in common: the store, the link, the signals between them.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::metrics::Temporality;
@@ -16,6 +16,9 @@ use crate::export::ExportError;
 use crate::export::link::Links;
 use crate::export::otlp;
 use crate::export::sender::Accepted;
+
+/// The most that the last collection and flush may take; the process ends within 5 s of the signal.
+pub const STOP_MOST: Duration = Duration::from_secs(4);
 
 /// Times and sizes that only tests have a reason to change.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ pub struct Tuning {
     pub stop_live: Duration,
     /// From the stop signal to the end of every send.
     pub stop_budget: Duration,
+    /// From the stop signal to the end of everything, the disk's last word included.
+    pub stop_most: Duration,
 }
 
 impl Default for Tuning {
@@ -50,6 +55,7 @@ impl Default for Tuning {
             stop_grace: Duration::from_millis(200),
             stop_live: Duration::from_secs(2),
             stop_budget: Duration::from_millis(2500),
+            stop_most: STOP_MOST,
         }
     }
 }
@@ -65,8 +71,10 @@ pub(crate) struct Shared {
     pub stop_seen: OnceLock<Instant>,
     pub live_deadline: Duration,
     pub tuning: Tuning,
-    /// A batch came into the store, or the last one will not come any more.
-    pub pushed: Notify,
+    /// What the disk may take for its last word: a call of the drain that is under way, and the last one.
+    disk: Duration,
+    /// A batch came into the store or can be read again, or the last one will not come any more.
+    pub pushed: Arc<Notify>,
     /// A live export failed just now: the drain waits once before it tries the same server.
     pub live_failed: AtomicBool,
     /// When live exports look for partial success next, and whether the last look found one; see [`Looks`].
@@ -84,7 +92,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(
         config: OtlpConfig,
-        store: Box<dyn Store>,
+        mut store: Box<dyn Store>,
         runtime: Handle,
         live_deadline: Duration,
         stop: watch::Receiver<bool>,
@@ -92,8 +100,12 @@ impl Shared {
     ) -> Result<Self, ExportError> {
         let stats = Stats::default();
         stats.store_changed(&*store);
+        let disk = store.patience() * 2;
+        let pushed = Arc::new(Notify::new());
+        let woken = pushed.clone();
+        store.on_wake(Box::new(move || woken.notify_one()));
         Ok(Shared {
-            status: Status::new(&config.endpoint),
+            status: Status::new(&config.endpoint, &store.dropped()),
             temporality: otlp::temporality(&config),
             links: Links::new(config, runtime.clone())?,
             store: Mutex::new(store),
@@ -103,8 +115,9 @@ impl Shared {
             stop,
             ended: watch::Sender::new(false),
             stop_seen: OnceLock::new(),
+            disk,
             tuning,
-            pushed: Notify::new(),
+            pushed,
             live_failed: AtomicBool::new(false),
             looks: Mutex::default(),
             through_store: AtomicBool::new(false),
@@ -162,6 +175,12 @@ impl Shared {
             Some(seen) => self.tuning.stop_budget.saturating_sub(seen.elapsed()),
             None => self.tuning.stop_budget,
         }
+    }
+
+    /// What is left of it for the drain, once nothing more will come: the disk's last word needs some.
+    pub fn drain_left(&self) -> Duration {
+        let elapsed = self.stop_seen.get().map(Instant::elapsed).unwrap_or_default();
+        self.budget_left().min(self.tuning.stop_most.saturating_sub(self.disk + elapsed))
     }
 
     /// The drain has nothing left to do, or nothing left to try.

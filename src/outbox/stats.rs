@@ -36,10 +36,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether anything was lost, or turned down by the server.
+    /// Whether anything was lost, or turned down by the server, since `start`: opening the outbox may have found losses
+    /// of earlier runs.
     #[must_use]
-    pub fn lost(&self) -> bool {
-        self.rejected_points + self.lost_at_end + self.dropped.total().batches > 0
+    pub fn lost_since(&self, start: &Self) -> bool {
+        let dropped = self.dropped.total().batches > start.dropped.total().batches;
+        self.rejected_points + self.lost_at_end > 0 || dropped
     }
 }
 

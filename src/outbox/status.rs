@@ -26,6 +26,9 @@ struct State {
     /// Sent from the outbox since it was last empty.
     replayed: Tally,
     refused: Rarely,
+    /// Refused for good since the start, the words of the last refusal, and how much of it was told.
+    refusals: (Tally, String),
+    refusals_told: Tally,
     partial: Rarely,
     lost: Rarely,
     /// Losses (without refusals) that were told.
@@ -72,8 +75,11 @@ pub(crate) struct Waiting {
 }
 
 impl Status {
-    pub fn new(endpoint: &str) -> Self {
-        Self { endpoint: endpoint.into(), state: Mutex::default() }
+    /// `dropped`: what opening the outbox found lost, and told.
+    pub fn new(endpoint: &str, dropped: &DropCounts) -> Self {
+        let lost = losses(dropped);
+        let state = State { told: lost, lost_before: lost, ..State::default() };
+        Self { endpoint: endpoint.into(), state: Mutex::new(state) }
     }
 
     /// Batches of an earlier run were found.
@@ -154,10 +160,24 @@ impl Status {
     /// The store dropped batches, perhaps: says so where the counts grew.
     pub fn lost(&self, dropped: &DropCounts, now: Instant) {
         let mut state = self.lock();
-        let lost = minus(losses(dropped), state.told);
-        if lost.batches == 0 || !state.lost.may(now) {
-            return;
+        if losses(dropped).batches > state.told.batches && state.lost.may(now) {
+            self.tell_lost(&mut state, dropped);
         }
+    }
+
+    /// The agent ends: what was lost and not told yet is told now, however short ago the last line was.
+    pub fn last_word(&self, dropped: &DropCounts) {
+        let mut state = self.lock();
+        if losses(dropped).batches > state.told.batches {
+            self.tell_lost(&mut state, dropped);
+        }
+        if state.refusals.0 != state.refusals_told {
+            self.tell_refused(&mut state);
+        }
+    }
+
+    fn tell_lost(&self, state: &mut State, dropped: &DropCounts) {
+        let lost = minus(losses(dropped), state.told);
         state.told = losses(dropped);
         let mut reasons = Vec::new();
         for (reason, words) in [
@@ -175,11 +195,21 @@ impl Status {
     }
 
     /// The server refused batches for good.
-    pub fn refused(&self, words: &str, dropped: &DropCounts, now: Instant) {
-        if self.lock().refused.may(now) {
-            let total = dropped.get(DropReason::Refused);
-            error!("{} refuses data for good, it is dropped: {words}; {} since the start", self.endpoint, told(total));
+    pub fn refused(&self, words: &str, refused: Tally, now: Instant) {
+        let mut state = self.lock();
+        // Counted here: a disk that hangs has not counted them yet.
+        let total = &mut state.refusals.0;
+        *total = Tally { batches: total.batches + refused.batches, points: total.points + refused.points };
+        state.refusals.1 = words.into();
+        if state.refused.may(now) {
+            self.tell_refused(&mut state);
         }
+    }
+
+    fn tell_refused(&self, state: &mut State) {
+        state.refusals_told = state.refusals.0;
+        let (total, words) = &state.refusals;
+        error!("{} refuses data for good, it is dropped: {words}; {} since the start", self.endpoint, told(*total));
     }
 
     /// The server took a request; says so where it turned part of it down, or has a warning.

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{Batch, Moment};
 use crate::config::OutboxConfig;
 
+/// A short call that neither blocks nor asks the store.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
 /// A bounded first-in, first-out store of batches.
 ///
 /// No method fails and none panics: an outbox that cannot keep a batch has nobody to tell but its counters. Methods may
@@ -56,6 +59,14 @@ pub trait Store: Send {
 
     /// What would be lost if the process ended now: for a store in memory, everything.
     fn unsaved(&self) -> Tally;
+
+    /// The longest that one call takes, where the store bounds that.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Leaves a call to be made, from any thread, when a store that had nothing to give out may have something again.
+    fn on_wake(&mut self, _wake: Wake) {}
 
     /// Puts everything on disk that can be, and returns what is [`unsaved`](Store::unsaved) then.
     fn sync(&mut self, now: Moment) -> Tally;

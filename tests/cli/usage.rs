@@ -164,6 +164,12 @@ fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_n
     let kept = Run::new(&["--once", "--endpoint", &endpoint, "--outbox-dir", "outbox"]).end();
     assert_eq!(kept.code, Some(0), "{kept:#?}");
     assert!(kept.err.contains("the outbox on disk keeps 1 batch for the next start"), "{}", kept.err);
+    // What an earlier run left damaged is not this one's loss.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("00000000000000000001.batch"), "").unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let kept = Run::new(&["--once", "--endpoint", &endpoint, "--outbox-dir", dir]).end();
+    assert!(kept.code == Some(0) && kept.err.contains("1 batches lost"), "{kept:#?}");
 }
 
 #[test]

@@ -88,3 +88,47 @@ fn a_directory_that_cannot_be_used_is_one_warning_that_names_it() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].starts_with("WARN") && lines[0].contains("/proc/no-such-outbox"), "{lines:#?}");
 }
+
+#[test]
+fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
+    let (dir, start) = (Path::new("/var/lib/outbox"), std::time::Instant::now());
+    let lines = lines_of(|| {
+        let mut silence = super::super::health::Silence::default();
+        for turn in 0..100 {
+            let now = start + Duration::from_secs(turn * 5);
+            silence.look(true, false, dir, now);
+            silence.look(false, false, dir, now);
+        }
+        silence.look(false, true, dir, start);
+        silence.look(true, false, dir, start + Duration::from_secs(500));
+        silence.look(true, false, dir, start + Duration::from_secs(600));
+    });
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("/var/lib/outbox does not answer"), "{lines:#?}");
+    assert!(lines[1].starts_with("INFO") && lines[1].contains("answers again"), "{lines:#?}");
+    assert!(lines[2].starts_with("WARN"), "{lines:#?}");
+}
+
+#[test]
+fn the_last_word_tells_what_was_lost_and_refused_after_the_last_line_and_nothing_twice() {
+    let mut dropped = DropCounts::default();
+    dropped.add(DropReason::Corrupt, 0); // told when the outbox was opened
+    let refused = |batches| Tally { batches, points: batches * 10 };
+    let start = std::time::Instant::now();
+    let lines = lines_of(|| {
+        let status = status::Status::new("http://backend", &dropped);
+        status.last_word(&dropped);
+        for _ in 0..3 {
+            dropped.add(DropReason::Size, 10);
+            status.lost(&dropped, start);
+            status.refused("bad data", refused(1), start);
+        }
+        status.last_word(&dropped);
+        status.last_word(&dropped);
+    });
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[0].contains("1 batch (10 data points) for http://backend lost"), "{lines:#?}");
+    assert!(lines[1].ends_with("bad data; 1 batch (10 data points) since the start"), "{lines:#?}");
+    assert!(lines[2].contains("2 batches (20 data points) for http://backend lost"), "{lines:#?}");
+    assert!(lines[3].ends_with("bad data; 3 batches (30 data points) since the start"), "{lines:#?}");
+}
