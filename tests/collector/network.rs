@@ -66,7 +66,7 @@ fn an_address_that_swallows_packets_delays_no_collection_and_the_next_run_delive
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(first.lines("ERROR"), [""; 0]);
-    assert_eq!(first.lines("stay in the outbox").len(), 1, "{}", first.log());
+    assert_eq!(first.lines("the outbox on disk keeps").len(), 1, "{}", first.log());
     let kept = waiting(outbox.path());
     assert!(kept >= 40, "{kept} batches kept");
     eprintln!("{kept} batches kept; SIGTERM took {took:?}");
