@@ -1,5 +1,5 @@
-//! `heka-insights-agent check`: reads every selected source once, tries the endpoint and the outbox's directory, and says in one table what works,
-//! what is missing and what to do.
+//! `heka-insights-agent check`: reads every selected source once, tries the endpoint and the outbox's directory, and says
+//! in one table what works, what is missing and what to do.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! A network that swallows packets without a word: from the start, or under a connection that worked.
 
-use std::path::Path;
 use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
     Agent, Collector, Network, Plan, SECOND, SOON, cycles, in_order_and_once, no_second_is_missing, since_epoch, until,
+    waiting,
 };
 
 const METRIC: &str = "system.memory.usage";
@@ -41,11 +41,6 @@ fn on_the_grid(times: &[u64]) {
         let off = time.abs_diff(ticks[0] + number * SECOND);
         assert!(off < SECOND / 4, "cycle {number} is {off} ns off its tick");
     }
-}
-
-fn waiting(outbox: &Path) -> usize {
-    let files = std::fs::read_dir(outbox).into_iter().flatten().flatten();
-    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch")).count()
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! Outages, kills and restarts: what was measured arrives, once, in order, and adds up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::harness::{
     Agent, Collector, Host, MINOR_FAULTS, Point, SECOND, SECTORS_READ, SECTORS_WRITTEN, SOON, USER_TICKS, cycles,
-    in_order_and_once, no_second_is_missing, series, since_epoch, until,
+    in_order_and_once, no_second_is_missing, series, since_epoch, until, waiting,
 };
 
 const METRIC: &str = "system.memory.usage";
@@ -18,12 +17,6 @@ const FREE: &str = "system.memory.usage{system.memory.state=free}";
 fn outage() -> Duration {
     let seconds = std::env::var("HEKA_OUTAGE").map_or(30, |text| text.parse().expect("HEKA_OUTAGE: seconds"));
     Duration::from_secs(seconds)
-}
-
-/// Batches that wait in an outbox's directory.
-fn waiting(outbox: &Path) -> usize {
-    let files = std::fs::read_dir(outbox).into_iter().flatten().flatten();
-    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch")).count()
 }
 
 #[test]

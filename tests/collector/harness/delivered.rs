@@ -1,6 +1,7 @@
 //! What must hold of all that was delivered, whatever happened on the way.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Point, SECOND};
 
@@ -27,4 +28,10 @@ pub fn no_second_is_missing<'a>(times: impl IntoIterator<Item = &'a u64>) {
         // The last collection, at the end of the agent, comes between two ticks.
         assert!(apart < SECOND * 3 / 2, "{apart} ns without a cycle after {}", pair[0]);
     }
+}
+
+/// Batches that wait in an outbox's directory.
+pub fn waiting(outbox: &Path) -> usize {
+    let files = std::fs::read_dir(outbox).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch")).count()
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use agent::Agent;
 pub use collector::{Collector, FLUSH, Plan, otlp_grpc};
-pub use delivered::{in_order_and_once, no_second_is_missing};
+pub use delivered::{in_order_and_once, no_second_is_missing, waiting};
 pub use host::{Host, MINOR_FAULTS, SECTORS_READ, SECTORS_WRITTEN, USER_TICKS, fixture};
 pub use network::Network;
 pub use points::{Kind, Output, Point, Value, cycles, series, since_epoch};
