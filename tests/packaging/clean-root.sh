@@ -8,7 +8,7 @@
 set -eu
 case ${1:-} in
 bare) with= ;;
-systemd) with='systemd systemd-sysv dbus curl ansible-core' ;;
+systemd) with='systemd systemd-sysv dbus curl ansible-core python3-apt' ;;
 openrc) with='openrc curl' ;;
 build) with='gcc libc6-dev ca-certificates git' ;;
 *) echo "$0: bare, systemd, openrc or build" >&2; exit 2 ;;
