@@ -125,7 +125,7 @@ impl Cycle {
 impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
         let context = context(root);
-        let family = COLLECTORS.iter().find(|known| known.name == family).unwrap();
+        let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Reader::new(&context.host), (family.new)(&context))
     }
 

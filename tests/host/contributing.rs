@@ -24,7 +24,7 @@ fn the_example_of_a_new_collector_is_the_one_that_is_compiled_here() {
 fn the_example_of_a_new_collector_counts_from_its_start() {
     for name in ["server", "old-kernel", "container"] {
         let host = FixtureHost::copy(name);
-        let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[switches::DEFINITION]);
+        let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[switches::DEFINITION]);
         let series = pipeline.collect();
         assert_eq!(series.value("system.cpu.context_switches", &[]), 0.0, "{name}");
         assert_eq!((&*series.0[0].unit, series.0[0].kind), ("{switch}", "counter"), "{name}");
@@ -39,6 +39,6 @@ fn the_example_of_a_new_collector_counts_from_its_start() {
 #[test]
 fn the_example_of_a_new_collector_leaves_out_what_is_no_number() {
     let host = FixtureHost::copy("hostile");
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[switches::DEFINITION]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[switches::DEFINITION]);
     assert!(pipeline.collect().0.is_empty());
 }

@@ -36,7 +36,7 @@ fn host_with_disks(disks: u64) -> FixtureHost {
 }
 
 fn only(collector: &str) -> Options {
-    Options { collectors: Some(vec![family.to_owned()]), ..Options::default() }
+    Options { collectors: Some(vec![collector.to_owned()]), ..Options::default() }
 }
 
 #[test]
