@@ -3,6 +3,7 @@
 # its API. It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent, outside the checkout. Needs Go.
 set -euo pipefail
 
+retry=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/.ci/retry
 version=v0.315.0 # the module's; the program calls it 3.15.0
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}}/heka-insights-agent
 prometheus=$cache/prometheus-$version
@@ -22,12 +23,12 @@ trap 'rm -rf "$work"' EXIT
 echo "building Prometheus $version, which takes a few minutes" >&2
 {
     # As its own main module: `go install` refuses the replacements in its go.mod. Its go.work names what is not in it.
-    source=$(go mod download -json "github.com/prometheus/prometheus@$version" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
+    source=$("$retry" go mod download -json "github.com/prometheus/prometheus@$version" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
     cp -r "$source" "$work/source"
     chmod -R u+w "$work/source"
     cd "$work/source"
     # Without the service discoveries, which are most of its code: nothing is scraped here.
-    GOWORK=off GOFLAGS="-buildvcs=false" go build -tags remove_all_sd -trimpath -ldflags='-s -w' -o "$work/prometheus" ./cmd/prometheus
+    GOWORK=off GOFLAGS="-buildvcs=false" "$retry" go build -tags remove_all_sd -trimpath -ldflags='-s -w' -o "$work/prometheus" ./cmd/prometheus
 } >&2
 # Two builds at once may both get here; each moves a finished file into place.
 mv "$work/prometheus" "$prometheus"
