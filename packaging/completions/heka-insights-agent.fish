@@ -14,7 +14,7 @@ complete -c heka-insights-agent -l temporality -d 'cumulative (totals), delta (d
 complete -c heka-insights-agent -l outbox-dir -d 'Directory that keeps what an outage holds up, over restarts and power cuts [default: in memory; under systemd its STATE_DIRECTORY] [env: HEKA_OUTBOX_DIR]' -r
 complete -c heka-insights-agent -l outbox-max-size -d 'Most bytes it keeps, at least 64KiB; the oldest go first [default: 64MiB on disk, 4MiB in memory] [env: HEKA_OUTBOX_MAX_SIZE]' -r
 complete -c heka-insights-agent -l outbox-max-age -d 'Oldest data it keeps, at least 1s [default: 24h] [env: HEKA_OUTBOX_MAX_AGE]' -r
-complete -c heka-insights-agent -l collectors -d 'Families to collect, separated by commas, of those that `check` lists [default: all] [env: HEKA_COLLECTORS]' -r
+complete -c heka-insights-agent -l collectors -d 'Collectors to collect, separated by commas, of those that `check` lists [default: all] [env: HEKA_COLLECTORS]' -r
 complete -c heka-insights-agent -l detail -d 'basic, detailed [default: basic] [env: HEKA_DETAIL]' -r
 complete -c heka-insights-agent -l naming -d 'Names of metrics and attributes: semconv, hostmetrics (as the Collector\'s receiver has them) [default: semconv] [env: HEKA_NAMING]' -r
 complete -c heka-insights-agent -l counters-since -d 'start: counters count from the agent\'s start, as the start time they carry says. boot: the kernel\'s own totals, to compare with /proc; a backend that uses start times adds the whole uptime again at every restart, and delta temporality refuses it [default: start; boot with the console] [env: HEKA_COUNTERS_SINCE]' -r

@@ -54,7 +54,7 @@ const SETTINGS: &[Setting] = &[
         variables: &[("HEKA_OUTBOX_MAX_SIZE", "2MiB", "2097152")] },
     Setting { flag: ("--outbox-max-age", "1h", "3600s"), default: "86400s", read: |c| format!("{:?}", c.outbox.max_age),
         variables: &[("HEKA_OUTBOX_MAX_AGE", "2h", "7200s")] },
-    Setting { flag: ("--collectors", "cpu, DISK", r#"Some(["cpu", "disk"])"#), default: "None", read: |c| format!("{:?}", c.options.families),
+    Setting { flag: ("--collectors", "cpu, DISK", r#"Some(["cpu", "disk"])"#), default: "None", read: |c| format!("{:?}", c.options.collectors),
         variables: &[("HEKA_COLLECTORS", "memory", r#"Some(["memory"])"#)] },
     Setting { flag: ("--detail", "basic", "Basic"), default: "Basic", read: |c| format!("{:?}", c.options.detail),
         variables: &[("HEKA_DETAIL", "detailed", "Detailed")] },

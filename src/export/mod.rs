@@ -2,6 +2,7 @@
 //!
 //! | file | its one idea |
 //! |---|---|
+//! | [`config`] | its settings |
 //! | [`otlp`] | the live exporter: `opentelemetry-otlp` over a connection that we build, deaf to its environment |
 //! | [`link`] | one configuration's connection: live exporter and raw sender over the same sockets; swapped as a whole |
 //! | [`sender`] | stored bytes onto the wire, and what the answer means |
@@ -15,6 +16,7 @@
 //! | [`reason`] | an error chain in an operator's words |
 
 pub mod channel;
+pub mod config;
 pub mod console;
 pub mod headers;
 pub mod http;

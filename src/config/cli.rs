@@ -89,7 +89,7 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", help_heading = "Outages")]
     pub outbox_max_age: Option<String>,
 
-    /// Families to collect, separated by commas, of those that `check` lists [default: all] [env: HEKA_COLLECTORS]
+    /// Collectors to collect, separated by commas, of those that `check` lists [default: all] [env: HEKA_COLLECTORS]
     #[arg(long, value_name = "LIST", help_heading = "What to collect")]
     pub collectors: Option<String>,
     /// basic, detailed [default: basic] [env: HEKA_DETAIL]

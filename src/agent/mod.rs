@@ -3,6 +3,14 @@
 //! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
 //! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.
 
+pub mod cadence;
+pub mod check;
+pub mod log;
+pub mod pipeline;
+pub mod self_metrics;
+pub mod signals;
+pub mod systemd;
+
 use std::future::Future;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -16,18 +24,17 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
+use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter, Protocol};
+use crate::config::{Command, Config, Exporter};
+use crate::export::config::Protocol;
 
+use crate::agent::pipeline::{Generation, Itself};
+use crate::agent::systemd::ServiceManager;
 use crate::export::console::{ConsoleExporter, Format};
-use crate::generation::{Generation, Itself};
 use crate::host::Host;
+use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
-use crate::resource::{Identity, resource};
-use crate::self_metrics;
-use crate::signals;
-use crate::systemd::ServiceManager;
 
 /// The most that one live export may hold up the collection, and the part of the interval it may at most be.
 const LIVE_DEADLINE_MOST: Duration = Duration::from_secs(3);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::collectors::FAMILIES;
-use crate::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
-use crate::self_metrics;
+use heka_insights_agent::internals::agent::self_metrics;
+use heka_insights_agent::internals::collectors::COLLECTORS;
+use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -49,7 +49,7 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
 #[must_use]
 pub fn metrics_markdown() -> String {
     let mut out = INTRODUCTION.to_owned();
-    for family in FAMILIES {
+    for family in COLLECTORS {
         let _ = write!(
             out,
             "\n## {}\n\n\
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn every_unit_is_one_that_the_prometheus_names_know() {
-        for metric in FAMILIES.iter().flat_map(|family| family.metrics) {
+        for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
             for shape in metric.semconv.iter().chain(&metric.hostmetrics) {
                 let known = matches!(shape.unit, "s" | "By" | "Hz" | "1") || shape.unit.starts_with('{');
                 assert!(known, "{}: {}", shape.name, shape.unit);
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn no_cell_breaks_its_table() {
-        for metric in FAMILIES.iter().flat_map(|family| family.metrics) {
+        for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
             for text in [metric.description, metric.source, metric.since] {
                 assert!(!text.contains(['|', '\n']), "{text}");
             }
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn one_name_in_a_profile_is_one_metric() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
-            let mut names: Vec<_> = FAMILIES
+            let mut names: Vec<_> = COLLECTORS
                 .iter()
                 .flat_map(|family| family.metrics)
                 .filter_map(|metric| metric.shape(naming).map(|shape| shape.name))

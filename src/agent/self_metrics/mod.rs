@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::collectors::{FamilyStats, Observer, Registered, observable};
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::collectors::{CollectorStats, Observer, Registered, observable};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 
 mod delivery;
 mod process;
@@ -113,8 +113,8 @@ impl SelfMetrics {
 
     /// How each collector fares. After they are registered.
     pub fn watch_collectors(&self, registered: &Registered) {
-        let families: Vec<(Attributes, Arc<FamilyStats>)> = registered
-            .families
+        let collectors: Vec<(Attributes, Arc<CollectorStats>)> = registered
+            .collectors
             .iter()
             .map(|stats| (own(&[(&COLLECTOR, AttributeValue::Text(stats.name.into()))]), Arc::clone(stats)))
             .collect();
@@ -124,7 +124,7 @@ impl SelfMetrics {
             || (),
             move |(), id, out| {
                 let number = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-                for (attributes, stats) in &families {
+                for (attributes, stats) in &collectors {
                     match id {
                         "collector.duration" => {
                             let took = Duration::from_nanos(number(&stats.read_nanos));

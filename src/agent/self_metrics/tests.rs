@@ -134,9 +134,9 @@ fn the_process_reports_itself() {
 #[test]
 fn each_collector_reports_its_series_of_the_same_collection_and_its_errors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
-    let families = Some(vec!["load".to_owned(), "system".to_owned()]);
+    let collectors = Some(vec!["load".to_owned(), "system".to_owned()]);
     let host = Host::new(&Roots { root: Some(root), ..Roots::default() });
-    let context = Context { host, options: Options { families, ..Options::default() } };
+    let context = Context { host, options: Options { collectors, ..Options::default() } };
     let (agent, own) = Agent::new();
     own.watch_collectors(&register(&agent.provider.meter("host"), &context));
     let lines = agent.collect();

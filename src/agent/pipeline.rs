@@ -15,10 +15,10 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tracing::warn;
 
+use crate::agent::self_metrics::{self, SelfMetrics, Timer};
 use crate::collectors::{self, Context};
+use crate::host::identity::SCHEMA_URL;
 use crate::outbox::{DeliveryHandle, STOP_MOST};
-use crate::resource::SCHEMA_URL;
-use crate::self_metrics::{self, SelfMetrics, Timer};
 
 /// The scope that the host's metrics are sent in.
 pub const SCOPE: &str = env!("CARGO_PKG_NAME");

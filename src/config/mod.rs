@@ -2,94 +2,25 @@
 //!
 //! Pure: nothing here touches a file, the clock or the process's environment. An error names the flag or the variable.
 
-use std::fmt;
+pub mod cli;
+pub mod settings;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex_lite::Regex;
 
-use crate::cli::Cli;
-use crate::collectors::filter::Filter;
-use crate::collectors::{DiskScope, FAMILIES, Options};
+use crate::collectors::{COLLECTORS, DiskScope, Options};
+use crate::config::cli::Cli;
+use crate::config::settings::{
+    Environment, Found, Lookup, UsageError, boolean, duration, millis, pair, pairs, seconds, size,
+};
+use crate::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
 use crate::host::Roots;
-use crate::naming::{Detail, Naming};
-use crate::settings::{Environment, Found, Lookup, UsageError, boolean, duration, millis, pair, pairs, seconds, size};
-use crate::total::Since;
-
-/// How batches leave the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// OTLP over gRPC (HTTP/2).
-    Grpc,
-    /// OTLP as binary protobuf over HTTP/1.1.
-    HttpProtobuf,
-}
-
-/// Which totals the counters carry on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Temporality {
-    /// Totals since the start time.
-    Cumulative,
-    /// Differences since the batch before.
-    Delta,
-    /// As the OTLP exporter specification has it; equals cumulative for observable counters.
-    LowMemory,
-}
-
-/// Where TLS finds its certificates. `None` everywhere means the system's roots and no client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM file with the client's certificate chain.
-    pub cert: Option<PathBuf>,
-    /// PEM file with the client's private key.
-    pub key: Option<PathBuf>,
-}
-
-/// Everything the OTLP exporter needs. Environment variables were merged already: nothing below reads them.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OtlpConfig {
-    /// gRPC or HTTP.
-    pub protocol: Protocol,
-    /// `http://host:port[/path]`, `https://…` or `unix:/path`. For HTTP it is the full URL, path included.
-    pub endpoint: String,
-    /// Header names (lower case) and decoded values, in the order given. Values are secrets.
-    pub headers: Vec<(String, String)>,
-    /// A file with more headers, one `name: value` or `name=value` a line, re-read when it changes; its lines win.
-    pub headers_file: Option<PathBuf>,
-    /// Compress requests with gzip.
-    pub gzip: bool,
-    /// Bound on one send from the outbox, connecting included.
-    pub timeout: Duration,
-    /// Certificates.
-    pub tls: TlsFiles,
-    /// Totals or differences.
-    pub temporality: Temporality,
-}
-
-/// Without the headers' values: they are secrets.
-impl fmt::Debug for OtlpConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
-        f.debug_struct("OtlpConfig")
-            .field("protocol", &self.protocol)
-            .field("endpoint", &self.endpoint)
-            .field("headers", &names)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The bounds of what an outage may keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxConfig {
-    /// Directory of the outbox, or `None` to hold it in memory.
-    pub dir: Option<PathBuf>,
-    /// Most bytes it may hold.
-    pub max_bytes: u64,
-    /// Oldest batch it may hold.
-    pub max_age: Duration,
-}
+use crate::metrics::filter::Filter;
+use crate::metrics::naming::{Detail, Naming};
+use crate::metrics::total::Since;
+use crate::outbox::config::OutboxConfig;
 
 /// What to do with a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -443,9 +374,9 @@ fn options<'a>(
     console: bool,
     temporality: Temporality,
 ) -> Result<Options, UsageError> {
-    let known = FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>();
+    let known = COLLECTORS.iter().map(|family| family.name).collect::<Vec<_>>();
     let found = lookup.find("--collectors", cli.collectors.as_deref(), &["HEKA_COLLECTORS"]);
-    let families = lookup.parse(found, &known.join(", "), |found| {
+    let collectors = lookup.parse(found, &known.join(", "), |found| {
         let names: Vec<String> = found
             .value
             .split(',')
@@ -474,7 +405,7 @@ fn options<'a>(
     let max_series = lookup
         .parse(found, "a whole number of at least 1", |found| found.value.parse().ok().filter(|most| *most >= 1))?;
     Ok(Options {
-        families,
+        collectors,
         detail: lookup
             .choice(
                 "--detail",
