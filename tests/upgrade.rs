@@ -68,7 +68,7 @@ fn an_outbox_of_each_earlier_format_is_sent_whole_and_then_empty() {
         let ended = run(&server, outbox.path());
         let log = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{format:?}: {log}");
-        assert_eq!(records(outbox.path()), [PathBuf::new(); 0], "{format:?}: {log}");
+        assert_eq!(records(outbox.path()), Vec::<PathBuf>::new(), "{format:?}: {log}");
         let seen = server.scene.seen();
         // Batches that wait may share a request, so count what is in them: memory is in the old ones only.
         let names: Vec<_> = seen.iter().flat_map(|seen| metrics(&seen.request)).collect();
