@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod disk;
 pub mod fault;
 pub mod filesystem;
+mod held;
 pub mod host_metrics;
 pub mod limit;
 pub mod load;
@@ -18,6 +19,7 @@ pub mod paging;
 pub mod pressure;
 pub mod processes;
 mod registration;
+mod slot;
 mod survey;
 pub mod system;
 #[cfg(test)]
@@ -128,7 +130,7 @@ impl Default for Options {
 }
 
 /// What a collector is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,
