@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use crate::cli::Cli;
+use crate::agent::{self, check, log, signals};
+use crate::config::cli::Cli;
+use crate::config::settings::{Environment, UsageError};
 use crate::config::{Command, Config};
-use crate::settings::{Environment, UsageError};
-use crate::{agent, check, log, signals};
 
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";

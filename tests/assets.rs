@@ -8,7 +8,7 @@ use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
-use heka_insights_agent::cli::Cli;
+use heka_insights_agent::internals::config::cli::Cli;
 
 const NAME: &str = "heka-insights-agent";
 
@@ -55,7 +55,7 @@ fn the_configuration_page_is_the_command_lines() {
 fn configuration(command: &Command) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         <!-- Generated from src/cli.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
+         <!-- Generated from src/config/cli.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
          Each setting is taken from its flag, else from the first of its variables that is set, else it has its default.\n\
          An empty variable is unset. `.env` in the working directory is read as well, for variables that are not set\n\
          otherwise, but not under systemd. A wrong flag or `HEKA_*` variable ends the program with status 2 and one line\n\

@@ -7,7 +7,7 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use heka_insights_agent::outbox::{DiskStore, DropReason, Limits, MemoryStore, Moment, Tuning};
+use heka_insights_agent::internals::outbox::{DiskStore, DropReason, Limits, MemoryStore, Moment, Tuning};
 use support::agent::{Agent, Setup, config, memory, quick};
 use support::grpc::{Answer, GrpcServer};
 use support::{eventually, log, taken, values};

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use heka_insights_agent::outbox::fs::{Fs, OsFs};
-use heka_insights_agent::outbox::{
+use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
+use heka_insights_agent::internals::outbox::{
     AsideStore, Batch, DiskStore, DropCounts, Limits, MemoryStore, Moment, PushOutcome, Store, Tally, Wake,
 };
 use support::agent::{Agent, Setup, config};

@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use heka_insights_agent::export::probe::probe;
-use heka_insights_agent::outbox::DropReason;
+use heka_insights_agent::internals::export::probe::probe;
+use heka_insights_agent::internals::outbox::DropReason;
 use support::agent::{Agent, Setup, config};
 use support::http::{Answer, HttpServer};
 use support::{eventually, log, taken};

@@ -8,8 +8,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use heka_insights_agent::config::OtlpConfig;
-use heka_insights_agent::export::probe::probe;
+use heka_insights_agent::internals::export::config::OtlpConfig;
+use heka_insights_agent::internals::export::probe::probe;
 use support::agent::{Agent, config};
 use support::certs::{Authority, Pair};
 use support::grpc::{GrpcServer, runtime};

@@ -8,7 +8,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use heka_insights_agent::config::{OtlpConfig, Temporality};
+use heka_insights_agent::internals::export::config::{OtlpConfig, Temporality};
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use support::agent::{Agent, config};

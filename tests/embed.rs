@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heka_insights_agent::collectors::filter::Filter;
+use heka_insights_agent::internals::metrics::filter::Filter;
 use heka_insights_agent::{HostMetrics, HostMetricsBuilder};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -31,7 +31,7 @@ fn the_example_runs_and_prints_a_line_for_each_metric() {
             |line: &str| line.strip_prefix(metric)?.strip_prefix(" (")?.split(' ').next()?.parse::<usize>().ok();
         assert!(out.lines().filter_map(series).any(|series| series > 0), "no {metric} in:\n{out}");
     }
-    assert!(!out.contains("system.network"), "only the families that were asked for:\n{out}");
+    assert!(!out.contains("system.network"), "only the collectors that were asked for:\n{out}");
 }
 
 fn fixture(dir: &str) -> PathBuf {
@@ -59,7 +59,7 @@ fn values(series: &Series, key: &str) -> BTreeSet<String> {
 
 #[test]
 fn filters_and_the_limit_of_series_reach_the_collectors() {
-    let of = |families: [&str; 1]| HostMetrics::builder().root(fixture("")).collectors(families).unwrap();
+    let of = |collectors: [&str; 1]| HostMetrics::builder().root(fixture("")).collectors(collectors).unwrap();
     let disks = values(&collect(&of(["disk"])), "system.device");
     let one = disks.first().unwrap();
     assert!(disks.len() > 1, "{disks:?}");

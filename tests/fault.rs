@@ -5,10 +5,10 @@
 use std::io;
 use std::sync::Mutex;
 
-use heka_insights_agent::collectors::{Collector, Context, Family, Observer, Options, register_families};
-use heka_insights_agent::host::{Host, Reader, Roots};
-use heka_insights_agent::log::hook_panics;
-use heka_insights_agent::naming::{Detail, Kind, Metric, Number};
+use heka_insights_agent::internals::agent::log::hook_panics;
+use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options, register_from};
+use heka_insights_agent::internals::host::{Host, Reader, Roots};
+use heka_insights_agent::internals::metrics::naming::{Detail, Kind, Metric, Number};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
@@ -76,9 +76,9 @@ fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
     hook_panics();
     let reader = PeriodicReader::builder(Nowhere).with_interval(std::time::Duration::MAX).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
-    let family = Family { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
+    let family = Definition { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
     let context = Context { host: Host::new(&Roots::default()), options: Options::default() };
-    register_families(&provider.meter("test"), &context, &[family]);
+    register_from(&provider.meter("test"), &context, &[family]);
     (0..3).for_each(|_| provider.force_flush().unwrap());
     std::panic::set_hook(usual);
     let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();

@@ -1,11 +1,11 @@
-//! What is measured: a family's reading of its file, or a collection of all families through the SDK.
+//! What is measured: a family's reading of its file, or a collection of all collectors through the SDK.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use heka_insights_agent::collectors::{self, Collector, Context, FAMILIES, Options, Registered};
-use heka_insights_agent::host::{Host, Reader, Roots};
+use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
+use heka_insights_agent::internals::host::{Host, Reader, Roots};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -29,7 +29,7 @@ enum Work {
     Read(&'static str),
     /// The paging family, of whose two files only this one has something in it.
     Paging(&'static str),
-    /// All families, through the SDK, down to what an exporter is given.
+    /// All collectors, through the SDK, down to what an exporter is given.
     Collect,
 }
 
@@ -123,9 +123,9 @@ impl Cycle {
 }
 
 impl Doing {
-    fn read(family: &str, root: &Path) -> Self {
+    fn read(collector: &str, root: &Path) -> Self {
         let context = context(root);
-        let family = FAMILIES.iter().find(|known| known.name == family).unwrap();
+        let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Reader::new(&context.host), (family.new)(&context))
     }
 

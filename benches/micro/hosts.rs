@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use heka_insights_agent::host::Calls;
-use heka_insights_agent::space::{Reading, Space};
+use heka_insights_agent::internals::host::Calls;
+use heka_insights_agent::internals::host::usage::{Reading, Space};
 
 /// How much a host has of everything.
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::{Context, Observer};
+use crate::host::sockets::{Census, Transport};
 use crate::host::{Calls, Reader, Source};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::parse::number;
-use crate::sockets::{Census, Transport};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::number;
 
 pub(super) const STATE: Attribute = Attribute {
     key: Names("network.connection.state", "state"),
@@ -214,7 +214,7 @@ mod tests {
     use super::super::testing::{Host, series};
     use super::super::{Collector, Options, network};
     use super::*;
-    use crate::naming::Detail;
+    use crate::metrics::naming::Detail;
 
     /// State n has n sockets more than a hundred.
     fn hundreds(_: Transport) -> io::Result<Census> {
@@ -225,7 +225,7 @@ mod tests {
         host.write("proc/1/net/dev", "  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
         let mut context = host.context(options);
         context.host.calls.sockets = sockets;
-        (network::FAMILY.new)(&context)
+        (network::DEFINITION.new)(&context)
     }
 
     fn options(naming: Naming, detail: Detail) -> Options {
@@ -236,7 +236,7 @@ mod tests {
         let host = Host::empty();
         let mut network = collector(&host, options(naming, detail), sockets);
         let failures = host.read(&mut *network);
-        (series(&*network, network::FAMILY.metrics, "connections"), failures)
+        (series(&*network, network::DEFINITION.metrics, "connections"), failures)
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             Err(io::Error::from_raw_os_error(2))
         });
         assert_eq!((host.read(&mut *network), host.read(&mut *network), ASKED.load(Ordering::Relaxed)), (0, 0, 1));
-        assert!(series(&*network, network::FAMILY.metrics, "connections").is_empty());
+        assert!(series(&*network, network::DEFINITION.metrics, "connections").is_empty());
     }
 
     #[test]
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn a_recorded_host_has_no_sockets() {
         let host = Host::fixture("server");
-        let mut network = (network::FAMILY.new)(&host.context(options(Naming::Semconv, Detail::Detailed)));
+        let mut network = (network::DEFINITION.new)(&host.context(options(Naming::Semconv, Detail::Detailed)));
         assert_eq!(host.read(&mut *network), 0);
-        assert!(series(&*network, network::FAMILY.metrics, "connections").is_empty());
+        assert!(series(&*network, network::DEFINITION.metrics, "connections").is_empty());
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         host.write("proc/sys/net/netfilter/nf_conntrack_count", "321\n");
         let mut network = collector(&host, options(Naming::Hostmetrics, Detail::Detailed), hundreds);
         assert_eq!(host.read(&mut *network), 0);
-        assert_eq!(series(&*network, network::FAMILY.metrics, "conntrack.count"), ["321"]);
-        assert!(series(&*network, network::FAMILY.metrics, "conntrack.max").is_empty());
+        assert_eq!(series(&*network, network::DEFINITION.metrics, "conntrack.count"), ["321"]);
+        assert!(series(&*network, network::DEFINITION.metrics, "conntrack.max").is_empty());
     }
 }

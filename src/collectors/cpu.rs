@@ -7,17 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Collector, Context, Family, Observer, Point};
+use super::{Collector, Context, Definition, Observer, Point};
 use crate::host::{Host, Reader, Source, read_small};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
-use crate::parse::{fields, lines, number};
-use crate::total::{Since, Total};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
+use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
 
 const MODE: Attribute = Attribute {
     key: Names("cpu.mode", "state"),
@@ -95,7 +96,7 @@ const MOST_CPUS: usize = 8192;
 fn mode_names(naming: Naming) -> &'static [Names] {
     match naming {
         Naming::Semconv => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL],
-        Naming::Hostmetrics => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
+        Naming::Hostmetrics | Naming::NodeExporter => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
     }
 }
 
@@ -104,7 +105,7 @@ fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = *columns;
     let (interrupt, softirq) = match naming {
         Naming::Semconv => (irq.saturating_add(softirq), 0),
-        Naming::Hostmetrics => (irq, softirq),
+        Naming::Hostmetrics | Naming::NodeExporter => (irq, softirq),
     };
     [user.saturating_sub(guest), nice.saturating_sub(guest_nice), system, idle, iowait, interrupt, steal, softirq]
 }
@@ -165,7 +166,7 @@ fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
 fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
     let value = match naming {
         Naming::Semconv => AttributeValue::Int(i64::from(cpu)),
-        Naming::Hostmetrics => AttributeValue::Text(format!("cpu{cpu}").into()),
+        Naming::Hostmetrics | Naming::NodeExporter => AttributeValue::Text(format!("cpu{cpu}").into()),
     };
     (&LOGICAL_NUMBER, value)
 }
@@ -356,7 +357,8 @@ impl SlowFacts {
             cores.insert(
                 siblings.unwrap_or_else(|| cpu.core.clone().unwrap_or_else(|| number.to_string().into_bytes())),
             );
-            let khz = read_small(&dir.join("cpufreq/scaling_cur_freq")).and_then(|text| crate::parse::number(&text));
+            let khz =
+                read_small(&dir.join("cpufreq/scaling_cur_freq")).and_then(|text| crate::metrics::parse::number(&text));
             // Drivers that cannot tell write 0.
             let hertz = khz.filter(|khz| *khz > 0).map(|khz| khz.saturating_mul(1_000));
             if let Some(hertz) = hertz.or(cpu.hertz) {

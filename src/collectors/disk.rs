@@ -1,23 +1,24 @@
 //! Disk I/O, from `/proc/diskstats` (Documentation/admin-guide/iostats.rst): cumulative counters, never rates.
 //!
-//! Which disks are whole and physical is [`crate::block`]'s to say; this file reads and adds up their counters.
+//! Which disks are whole and physical is [`crate::host::block_devices`]'s to say; this file reads and adds up their counters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Collector, Context, DiskScope, Family, Observer, Options};
-use crate::block::{BlockDevices, Class};
+use super::{Collector, Context, Definition, DiskScope, Observer, Options};
+use crate::host::block_devices::{BlockDevices, Class};
 use crate::host::{Host, Reader, Source};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Counter, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::parse::{fields, lines, number, text};
-use crate::total::Total;
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::{fields, lines, number, text};
+use crate::metrics::total::Total;
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "disk", metrics: METRICS, new: |context| Box::new(Disk::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "disk", metrics: METRICS, new: |context| Box::new(Disk::new(context)) };
 
 const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
 const DIRECTION: Attribute = Attribute { key: Names("disk.io.direction", "direction"), values: &[READ, WRITE] };
@@ -574,7 +575,7 @@ fn seconds(millis: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::total::Since;
+    use crate::metrics::total::Since;
 
     const LINE: &[u8] = b" 259 0 nvme0n1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17";
 

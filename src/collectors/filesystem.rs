@@ -1,6 +1,6 @@
 //! How full the host's file systems are, from `mountinfo` of its first process and statvfs.
 //!
-//! [`crate::mounts`] says which are reported, [`crate::space`] asks them without waiting for one that hangs. What a
+//! [`crate::host::mounts`] says which are reported, [`crate::host::usage`] asks them without waiting for one that hangs. What a
 //! mount point leads to is compared with `mountinfo`: without the host's root, a container finds something else there.
 //!
 //! Datasets of one ZFS pool share what is free in it: each reports the same bytes.
@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::{Collector, Context, Family, Observer, Options};
+use super::{Collector, Context, Definition, Observer, Options};
+use crate::host::mounts::{self, Mount};
+use crate::host::usage::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
 use crate::host::{Host, Reader, Source};
-use crate::mounts::{self, Mount};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::parse::text;
-use crate::space::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::text;
 
 /// The family's entry in the list.
-pub const FAMILY: Family =
-    Family { name: "filesystem", metrics: METRICS, new: |context| Box::new(Filesystem::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "filesystem", metrics: METRICS, new: |context| Box::new(Filesystem::new(context)) };
 
 const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
 const MODE: Attribute = Attribute { key: Names("system.filesystem.mode", "mode"), values: &[RW, RO] };
@@ -72,8 +72,8 @@ impl Series {
             let mut pairs = vec![
                 (&DEVICE, text(device)),
                 (&MODE, AttributeValue::Word(if mount.read_only { RO } else { RW })),
-                (&MOUNTPOINT, text(&crate::parse::text(&mount.point))),
-                (&TYPE, text(&crate::parse::text(&mount.fs_type))),
+                (&MOUNTPOINT, text(&crate::metrics::parse::text(&mount.point))),
+                (&TYPE, text(&crate::metrics::parse::text(&mount.fs_type))),
             ];
             pairs.extend(state.map(|state| (&STATE, AttributeValue::Word(state))));
             attributes(naming, &pairs)
@@ -277,9 +277,9 @@ fn share(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::Filter;
     use super::super::testing::{Host as TestHost, series};
     use super::*;
+    use crate::metrics::filter::Filter;
     use std::io;
     use std::sync::mpsc::channel;
     use std::sync::{Arc, Mutex};

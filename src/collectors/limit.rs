@@ -2,8 +2,9 @@
 //! room for the limit in advance. Too low loses data, too high costs memory; where all attributes have fixed values, the
 //! limit is the number of their combinations.
 
-use super::{Context, FAMILIES, max_series, metrics, selected};
-use crate::naming::Shape;
+use super::registration::{metrics, selected};
+use super::{COLLECTORS, Context, max_series};
+use crate::metrics::naming::Shape;
 
 /// Room for the agent's own metrics, which have a series a collector at most.
 const OWN: usize = 64;
@@ -12,7 +13,7 @@ const OWN: usize = 64;
 pub fn by_instrument(context: &Context) -> impl Fn(&str) -> usize + use<> {
     let most = max_series(context);
     let naming = context.options.naming;
-    let limits: Vec<(&'static str, usize)> = selected(FAMILIES, &context.options)
+    let limits: Vec<(&'static str, usize)> = selected(COLLECTORS, &context.options)
         .flat_map(|family| metrics(family, &context.options))
         .filter_map(|metric| metric.shape(naming))
         .map(|shape| (shape.name, combinations(shape).map_or(most, |known| known.min(most))))
@@ -31,14 +32,14 @@ mod tests {
     use super::super::testing::Host as TestHost;
     use super::super::{DEFAULT_MAX_SERIES, Options};
     use super::*;
-    use crate::naming::Naming;
+    use crate::metrics::naming::Naming;
 
     #[test]
     fn an_instrument_whose_series_are_known_has_room_for_exactly_these() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
             let context = TestHost::fixture("server").context(Options { naming, ..Options::default() });
             let limit = by_instrument(&context);
-            for family in FAMILIES {
+            for family in COLLECTORS {
                 for shape in metrics(family, &context.options).filter_map(|metric| metric.shape(naming)) {
                     let fixed = shape.attributes.iter().all(|attribute| !attribute.values.is_empty());
                     let expected = shape.attributes.iter().map(|attribute| attribute.values.len()).product();

@@ -3,16 +3,17 @@
 //! They count threads that run, wait for a CPU or sleep uninterruptibly, as the kernel averages them over 1, 5 and 15
 //! minutes. No semantic convention has them yet: both profiles use hostmetrics' names.
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::Gauge;
-use crate::naming::Metric;
-use crate::naming::Number::Double;
-use crate::parse::{decimal, fields};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::Gauge;
+use crate::metrics::naming::Metric;
+use crate::metrics::naming::Number::Double;
+use crate::metrics::parse::{decimal, fields};
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "load", metrics: METRICS, new: |context| Box::new(Load::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "load", metrics: METRICS, new: |context| Box::new(Load::new(context)) };
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
@@ -20,17 +21,20 @@ const METRICS: &[Metric] = &[
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 1 minute",
         "/proc/loadavg, field 1")
         .semconv("system.cpu.load_average.1m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.1m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.1m", "{thread}", Basic, &[])
+        .node_exporter("node_load1", Basic, &[]),
     Metric::new("load.5m", Gauge, Double,
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 5 minutes",
         "/proc/loadavg, field 2")
         .semconv("system.cpu.load_average.5m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.5m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.5m", "{thread}", Basic, &[])
+        .node_exporter("node_load5", Basic, &[]),
     Metric::new("load.15m", Gauge, Double,
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 15 minutes",
         "/proc/loadavg, field 3")
         .semconv("system.cpu.load_average.15m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.15m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.15m", "{thread}", Basic, &[])
+        .node_exporter("node_load15", Basic, &[]),
 ];
 
 struct Load {
@@ -82,7 +86,7 @@ mod tests {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
             let options = Options { naming, ..Options::default() };
             assert_eq!(
-                Bench::new(FAMILY, fixture("server", options)).next(),
+                Bench::new(DEFINITION, fixture("server", options)).next(),
                 [
                     "system.cpu.load_average.1m 2.17",
                     "system.cpu.load_average.5m 1.83",
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn an_average_that_is_missing_or_odd_costs_itself() {
         assert_eq!(
-            Bench::new(FAMILY, fixture("hostile", Options::default())).next(),
+            Bench::new(DEFINITION, fixture("hostile", Options::default())).next(),
             ["system.cpu.load_average.1m 0.42", "system.cpu.load_average.5m 1.5"]
         );
         assert_eq!(parse(b"0.10 nan 0.30 1/2 3\n"), [Some(0.1), None, Some(0.3)]);
@@ -106,7 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("proc")).unwrap();
         std::fs::write(dir.path().join("proc/loadavg"), "1.00 2.00 3.00 1/2 3\n").unwrap();
-        let mut load = Bench::new(FAMILY, context(dir.path(), Options::default()));
+        let mut load = Bench::new(DEFINITION, context(dir.path(), Options::default()));
         assert_eq!(load.next().len(), 3);
         std::fs::remove_file(dir.path().join("proc/loadavg")).unwrap();
         assert!(load.next().is_empty());

@@ -3,16 +3,17 @@
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
 //! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, Attributes, Metric, Names, Naming, word};
-use crate::parse::{lines, next_number};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, Attributes, Metric, Names, Naming, word};
+use crate::metrics::parse::{lines, next_number};
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "memory", metrics: METRICS, new: |context| Box::new(Memory::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "memory", metrics: METRICS, new: |context| Box::new(Memory::new(context)) };
 
 const STATE: Attribute = Attribute {
     key: Names("system.memory.state", "state"),
@@ -133,7 +134,7 @@ impl Meminfo {
     fn parse(bytes: &[u8]) -> Self {
         let mut info = Self::default();
         for line in lines(bytes) {
-            let mut fields = crate::parse::fields(line);
+            let mut fields = crate::metrics::parse::fields(line);
             let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
             let (slot, unit) = match name {
                 b"MemTotal" => (&mut info.total, KB_BYTES),
@@ -203,7 +204,7 @@ impl Memory {
         let info = &self.info;
         match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
-            Naming::Hostmetrics => {
+            Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }

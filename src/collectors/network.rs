@@ -9,17 +9,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::connections::{Connections, STATE, TRANSPORT};
-use super::{Collector, Context, Family, Observer, Options};
+use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Counter, UpDownCounter};
-use crate::naming::Number::Int;
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::parse::{fields, lines, number, text};
-use crate::total::Total;
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::{fields, lines, number, text};
+use crate::metrics::total::Total;
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
 
 const INTERFACE: Attribute = Attribute { key: Names("network.interface.name", "device"), values: &[] };
 /// The convention of packet.count alone asks for this one.
@@ -162,7 +163,7 @@ impl Interface {
             |keys: &[&Attribute]| Directions { receive: series(keys, RECEIVE), transmit: series(keys, TRANSMIT) };
         let packet_keys: &[&Attribute] = match options.naming {
             Naming::Semconv => &[&INTERFACE, &DEVICE],
-            Naming::Hostmetrics => &[&INTERFACE],
+            Naming::Hostmetrics | Naming::NodeExporter => &[&INTERFACE],
         };
         Self {
             name: name.to_vec(),
@@ -309,10 +310,10 @@ impl Collector for Network {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::Filter;
     use super::super::testing::{Host, series};
     use super::*;
-    use crate::total::Since;
+    use crate::metrics::filter::Filter;
+    use crate::metrics::total::Since;
     use proptest::prelude::*;
 
     const HEADING: &str =

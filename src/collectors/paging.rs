@@ -3,17 +3,18 @@
 //! The operations of type `minor` are pgpgin and pgpgout, which the kernel counts in KiB of block I/O.
 //! hostmetrics multiplies all of them by 4096 under units that say operations and faults; here they are the kernel's counts.
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::{Basic, Detailed};
-use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
-use crate::parse::{fields, lines, next_number, number, text, unescape};
-use crate::total::{Since, Total};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
+use crate::metrics::parse::{fields, lines, next_number, number, text, unescape};
+use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "paging", metrics: METRICS, new: |context| Box::new(Paging::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "paging", metrics: METRICS, new: |context| Box::new(Paging::new(context)) };
 
 const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
 const STATE: Attribute = Attribute { key: Names("system.paging.state", "state"), values: &[USED, FREE] };
@@ -234,7 +235,7 @@ impl Collector for Paging {
 fn swap_series(naming: Naming, name: &[u8]) -> [Attributes; 2] {
     let device = match naming {
         Naming::Semconv => text(&unescape(name)),
-        Naming::Hostmetrics => text(name),
+        Naming::Hostmetrics | Naming::NodeExporter => text(name),
     };
     let device: std::sync::Arc<str> = device.into();
     [USED, FREE].map(|state| {

@@ -11,18 +11,18 @@ use std::path::Path;
 
 use tracing::info;
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::{Health, Reader, Source};
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::Counter;
-use crate::naming::Number::Double;
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::parse::{fields, lines, number};
-use crate::total::{Since, Total};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::Counter;
+use crate::metrics::naming::Number::Double;
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
-pub const FAMILY: Family =
-    Family { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
 
 const RESOURCE: Attribute = Attribute { key: Names::both("system.pressure.resource"), values: &[CPU, MEMORY, IO, IRQ] };
 const TYPE: Attribute = Attribute { key: Names::both("system.pressure.type"), values: &[SOME, FULL] };
@@ -162,7 +162,7 @@ mod tests {
 
     fn points(host: &str) -> Vec<String> {
         let prefix = "system.pressure.time{system.pressure.resource=";
-        let points = Bench::new(FAMILY, fixture(host, since_boot())).next();
+        let points = Bench::new(DEFINITION, fixture(host, since_boot())).next();
         points.iter().map(|point| point.strip_prefix(prefix).unwrap().replace("system.pressure.type=", "")).collect()
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_pressure_reports_nothing_and_fails_nothing() {
-        let mut pressure = Bench::new(FAMILY, fixture("old-kernel", since_boot()));
+        let mut pressure = Bench::new(DEFINITION, fixture("old-kernel", since_boot()));
         assert!(pressure.next().is_empty());
         assert_eq!(pressure.reader.failures(), 0);
     }
@@ -218,7 +218,7 @@ mod tests {
         let file = dir.path().join("proc/pressure/io");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, "some total=5000000\n").unwrap();
-        let mut pressure = Bench::new(FAMILY, context(dir.path(), Options::default()));
+        let mut pressure = Bench::new(DEFINITION, context(dir.path(), Options::default()));
         std::fs::write(&file, "some total=6500000\nfull total=900000\n").unwrap();
         let series = "system.pressure.time{system.pressure.resource=io,system.pressure.type=";
         assert_eq!(pressure.next(), [format!("{series}some}} 1.5"), format!("{series}full}} 0")]);
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn hostmetrics_has_no_pressure() {
         let options = Options { naming: Naming::Hostmetrics, ..since_boot() };
-        assert!(Bench::new(FAMILY, fixture("server", options)).next().is_empty());
+        assert!(Bench::new(DEFINITION, fixture("server", options)).next().is_empty());
     }
 
     proptest! {

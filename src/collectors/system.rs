@@ -3,16 +3,17 @@
 //! The time includes suspension (CLOCK_BOOTTIME), in hundredths of a second; hostmetrics has it in whole seconds.
 //! In a container it is the host's, unless a time namespace or lxcfs says otherwise.
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::Gauge;
-use crate::naming::Metric;
-use crate::naming::Number::Double;
-use crate::parse::{decimal, fields};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::Gauge;
+use crate::metrics::naming::Metric;
+use crate::metrics::naming::Number::Double;
+use crate::metrics::parse::{decimal, fields};
 
 /// The family's entry in the list.
-pub const FAMILY: Family = Family { name: "system", metrics: METRICS, new: |context| Box::new(System::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "system", metrics: METRICS, new: |context| Box::new(System::new(context)) };
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
@@ -63,16 +64,16 @@ mod tests {
     fn uptime_keeps_the_hundredths_that_the_kernel_gives() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
             let options = Options { naming, ..Options::default() };
-            assert_eq!(Bench::new(FAMILY, fixture("server", options)).next(), ["system.uptime 864213.47"]);
+            assert_eq!(Bench::new(DEFINITION, fixture("server", options)).next(), ["system.uptime 864213.47"]);
         }
         for (host, uptime) in [("old-kernel", "system.uptime 312500.42"), ("container", "system.uptime 123456.78")] {
-            assert_eq!(Bench::new(FAMILY, fixture(host, Options::default())).next(), [uptime]);
+            assert_eq!(Bench::new(DEFINITION, fixture(host, Options::default())).next(), [uptime]);
         }
     }
 
     #[test]
     fn an_uptime_that_is_no_number_is_not_reported() {
-        assert!(Bench::new(FAMILY, fixture("hostile", Options::default())).next().is_empty());
+        assert!(Bench::new(DEFINITION, fixture("hostile", Options::default())).next().is_empty());
     }
 
     proptest! {

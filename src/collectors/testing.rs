@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::AsyncInstrument;
 
-use super::{Collector, Context, Family, Kind, Number, Observer, Options, Sink};
+use super::observer::Sink;
+use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Roots};
-use crate::naming::Metric;
+use crate::metrics::naming::{Kind, Metric, Number};
 
 /// A fixture host, or an empty directory in which a test makes its own.
 pub struct Host {
@@ -83,9 +84,9 @@ pub fn fixture(name: &str, options: Options) -> Context {
     context(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), options)
 }
 
-/// A family at work on one host.
+/// A definition at work on one host.
 pub struct Bench {
-    family: Family,
+    definition: Definition,
     context: Context,
     pub reader: Reader,
     pub collector: Box<dyn Collector>,
@@ -93,11 +94,11 @@ pub struct Bench {
 
 impl Bench {
     /// After the baseline reading.
-    pub fn new(family: Family, context: Context) -> Self {
+    pub fn new(definition: Definition, context: Context) -> Self {
         let mut reader = Reader::new(&context.host);
-        let mut collector = (family.new)(&context);
+        let mut collector = (definition.new)(&context);
         collector.read(&mut reader);
-        Self { family, context, reader, collector }
+        Self { definition, context, reader, collector }
     }
 
     /// Takes the next reading.
@@ -111,7 +112,7 @@ impl Bench {
     pub fn points(&self) -> Vec<String> {
         let options = &self.context.options;
         let mut lines = Vec::new();
-        for metric in self.family.metrics {
+        for metric in self.definition.metrics {
             let Some(shape) = metric.shape(options.naming).filter(|shape| shape.detail <= options.detail) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use super::headers::USER_AGENT;
 use super::tls::{self, TlsMaterial};
 use super::watched::{LastTlsError, Watched};
 use super::{ExportError, chain};
-use crate::config::OtlpConfig;
+use crate::export::config::OtlpConfig;
 
 /// Longest wait for one TCP connection or one TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::path::Path;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ExportError;
-use crate::config::OtlpConfig;
+use crate::export::config::OtlpConfig;
 
 /// Names that belong to the protocol. A request that carried another value for them would not be OTLP any more.
 const RESERVED: [&str; 9] = [
@@ -86,7 +86,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Protocol, Temporality, TlsFiles};
+    use crate::export::config::{Protocol, Temporality, TlsFiles};
     use std::time::Duration;
 
     fn config(headers: &[(&str, &str)], file: Option<&Path>) -> OtlpConfig {

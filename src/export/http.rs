@@ -23,7 +23,7 @@ use super::sender::Accepted;
 use super::tls::{self, TlsMaterial};
 use super::verdict::Failure;
 use super::watched::{LastTlsError, Watched};
-use crate::config::OtlpConfig;
+use crate::export::config::OtlpConfig;
 
 /// Longest wait for a TCP connection to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use super::tls::TlsMaterial;
 use super::verdict::Failure;
 use super::watched::LastTlsError;
 use super::{ExportError, channel, headers, tls};
-use crate::config::{OtlpConfig, Protocol};
+use crate::export::config::{OtlpConfig, Protocol};
 
 /// How often, at most, exports look whether a file changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 //!
 //! | file | its one idea |
 //! |---|---|
+//! | [`config`] | its settings |
 //! | [`otlp`] | the live exporter: `opentelemetry-otlp` over a connection that we build, deaf to its environment |
 //! | [`link`] | one configuration's connection: live exporter and raw sender over the same sockets; swapped as a whole |
 //! | [`sender`] | stored bytes onto the wire, and what the answer means |
@@ -11,16 +12,19 @@
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
 //! | [`probe`] | one empty export, to check a configuration |
+//! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
 pub mod channel;
+pub mod config;
 pub mod console;
 pub mod headers;
 pub mod http;
 pub mod link;
 pub mod otlp;
 pub mod probe;
+pub mod prometheus;
 pub mod proxy;
 pub mod reason;
 pub mod sender;

@@ -24,8 +24,8 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 use super::http::HttpSender;
-use super::{ExportError, chain};
-use crate::config::{self, OtlpConfig};
+use super::{ExportError, chain, config};
+use crate::export::config::OtlpConfig;
 
 /// What carries a batch straight from the reader to the wire.
 pub enum Live {

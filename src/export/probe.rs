@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::ExportError;
 use super::link;
 use super::verdict::Failure;
-use crate::config::{OtlpConfig, Protocol};
+use crate::export::config::{OtlpConfig, Protocol};
 
 /// The server took an empty export.
 #[derive(Clone, Debug, PartialEq, Eq)]

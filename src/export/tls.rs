@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::{ExportError, chain};
-use crate::config::TlsFiles;
+use crate::export::config::TlsFiles;
 
 /// The files' contents, as PEM, known to be usable.
 #[derive(Clone, Default)]

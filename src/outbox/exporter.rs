@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use super::shared::{Shared, Tuning};
 use super::stats::Snapshot;
 use super::{Moment, Store, drain};
-use crate::config::OtlpConfig;
 use crate::export::ExportError;
+use crate::export::config::OtlpConfig;
 use crate::export::otlp::Live;
 
 /// Builds the delivery chain and starts its background task on `runtime`.

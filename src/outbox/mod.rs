@@ -60,6 +60,7 @@
 pub mod aside;
 pub mod backoff;
 pub mod batch;
+pub mod config;
 mod desk;
 pub mod disk;
 pub mod drain;
@@ -93,7 +94,7 @@ pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally,
 
 use std::time::Duration;
 
-use crate::config::OutboxConfig;
+use config::OutboxConfig;
 
 /// A directory that takes longer to open is waited for in the background: the first collection is not.
 const OPEN_MOST: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Batch, Moment};
-use crate::config::OutboxConfig;
+use crate::outbox::config::OutboxConfig;
 
 /// A short call that neither blocks nor asks the store.
 pub type Wake = Box<dyn Fn() + Send + Sync>;

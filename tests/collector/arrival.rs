@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heka_insights_agent::collectors::FAMILIES;
-use heka_insights_agent::generation::SCOPE;
-use heka_insights_agent::naming::{self, Naming, Number};
+use heka_insights_agent::internals::agent::pipeline::SCOPE;
+use heka_insights_agent::internals::collectors::COLLECTORS;
+use heka_insights_agent::internals::metrics::naming::{self, Naming, Number};
 
 use crate::harness::{Agent, Collector, Host, Kind, Point, SOON, Value, fixture, since_epoch};
 
@@ -79,7 +79,7 @@ fn metrics_arrive_with_the_hosts_own_values() {
 type Facts<'a> = (&'a str, Kind, bool, BTreeSet<&'a str>);
 
 fn promised(naming: Naming) -> BTreeMap<&'static str, Facts<'static>> {
-    let metrics = FAMILIES.iter().flat_map(|family| family.metrics);
+    let metrics = COLLECTORS.iter().flat_map(|family| family.metrics);
     let shaped = metrics.filter_map(|metric| Some((metric, metric.shape(naming)?)));
     shaped
         .map(|(metric, shape)| {

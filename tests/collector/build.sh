@@ -4,6 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+retry=$here/../../.ci/retry
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}}/heka-insights-agent
 collector=$cache/otelcol-$(sha256sum "$here/builder.yaml" | cut -c1-12)
 
@@ -22,17 +23,17 @@ trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/.*otlpreceiver \(v[0-9.]*\)$/\1/p' "$here/builder.yaml")
 echo "building the Collector $version, which takes a few minutes" >&2
 {
-    GOBIN=$work/bin go install "go.opentelemetry.io/collector/cmd/builder@$version"
+    GOBIN=$work/bin "$retry" go install "go.opentelemetry.io/collector/cmd/builder@$version"
     cp "$here/builder.yaml" "$work"
     cd "$work"
     # It writes the sources and go.mod, then runs `go mod tidy`, which fails: that asks for the modules of the
     # components' own tests as well, some of which nobody serves. The compiler gets what it needs by itself.
-    ./bin/builder --config builder.yaml --skip-compilation >builder.log 2>&1 || [ -f dist/go.mod ] || {
+    "$retry" sh -c './bin/builder --config builder.yaml --skip-compilation || [ -f dist/go.mod ]' >builder.log 2>&1 || {
         cat builder.log
         exit 1
     }
     cd dist
-    GOFLAGS="-mod=mod -buildvcs=false" go build -trimpath -ldflags='-s -w' -o otelcol .
+    GOFLAGS="-mod=mod -buildvcs=false" "$retry" go build -trimpath -ldflags='-s -w' -o otelcol .
 } >&2
 # Two builds at once may both get here; each moves a finished file into place.
 mv "$work/dist/otelcol" "$collector"

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use heka_insights_agent::cadence::{self, Ticks};
-use heka_insights_agent::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
-use heka_insights_agent::outbox::{
+use heka_insights_agent::internals::agent::cadence::{self, Ticks};
+use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use heka_insights_agent::internals::host::identity::Identity;
+use heka_insights_agent::internals::outbox::{
     self, DeliveryHandle, Limits, MEMORY_MAX_BYTES, MemoryStore, OutboxExporter, Tuning,
 };
-use heka_insights_agent::resource::Identity;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use heka_insights_agent::collectors::FAMILIES;
-use heka_insights_agent::generation::SCOPE;
+use heka_insights_agent::internals::agent::pipeline::SCOPE;
+use heka_insights_agent::internals::collectors::COLLECTORS;
 use serde_json::{Value, json};
 
 use crate::harness::{Agent, Collector, Kind, Output, Plan, Point, SECOND, SOON, fixture};
@@ -100,9 +100,9 @@ fn guest_seconds(root: &Path, point: &Point) -> f64 {
     line.split_whitespace().nth(column).unwrap().parse::<f64>().unwrap() / TICKS_PER_SECOND
 }
 
-/// The receiver, with the scrapers of the families that the agent has.
+/// The receiver, with the scrapers of the collectors that the agent has.
 fn receiver(detailed: bool, per_cpu: bool, root: Option<&Path>) -> Value {
-    let ours = |name: &str| FAMILIES.iter().any(|family| family.name == name);
+    let ours = |name: &str| COLLECTORS.iter().any(|family| family.name == name);
     let scrapers = SCRAPERS.iter().filter(|(name, _)| ours(name)).map(|(name, opt_in)| {
         let opt_in = if detailed { *opt_in } else { &[] };
         let mut metrics: BTreeMap<_, _> = opt_in.iter().map(|metric| (*metric, json!({"enabled": true}))).collect();

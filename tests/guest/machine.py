@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 
+RETRY = pathlib.Path(__file__).resolve().parents[2] / ".ci/retry"
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/programs:/bin HOME=/root
@@ -41,15 +42,11 @@ def cache():
     return pathlib.Path(base) / "heka-insights-agent"
 
 
-def three_tries(command, **options):
-    for wait in (5, 20, None):
-        done = subprocess.run(command, capture_output=True, text=True, **options)
-        if done.returncode == 0:
-            return done.stdout
-        if wait is None:
-            raise SystemExit(f"guest: {' '.join(map(str, command))}: {done.stderr.strip()}")
-        print(f"guest: {command[0]} failed, next try in {wait} s: {done.stderr.strip()}", flush=True)
-        time.sleep(wait)
+def output(*command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, **options)
+    if done.returncode:
+        raise SystemExit(f"guest: failed: {' '.join(map(str, command))}")
+    return done.stdout
 
 
 def kernel():
@@ -60,10 +57,10 @@ def kernel():
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as work:
         os.chmod(work, 0o755)
-        three_tries(["apt-get", "update"])
-        depends = three_tries(["apt-cache", "depends", "linux-image-amd64"])
+        output(RETRY, "apt-get", "-qq", "update")
+        depends = output("apt-cache", "depends", "linux-image-amd64")
         package = re.search(r"Depends: (linux-image-[0-9]\S*)", depends)[1]
-        three_tries(["apt-get", "-o", "APT::Sandbox::User=root", "download", package], cwd=work)
+        output(RETRY, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
         unpacked = pathlib.Path(work) / "kernel"
         subprocess.run(["dpkg-deb", "-x", *pathlib.Path(work).glob("*.deb"), unpacked], check=True)
         release = next((unpacked / "lib/modules").iterdir()).name
@@ -89,8 +86,8 @@ def copy_modules(names, source, root):
     release = next((source / "lib/modules").iterdir()).name
     wanted = pathlib.Path("lib/modules") / release
     for name in names:
-        depends = ["modprobe", "-d", source, "-S", release, "--show-depends", name]
-        for path in re.findall(r"^insmod (\S+)", three_tries(depends), re.MULTILINE):
+        depends = output("modprobe", "-d", source, "-S", release, "--show-depends", name)
+        for path in re.findall(r"^insmod (\S+)", depends, re.MULTILINE):
             place = root / wanted / path.split(f"/modules/{release}/")[1]
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use heka_insights_agent::collectors::{DiskScope, Options};
-use heka_insights_agent::naming::Detail;
+use heka_insights_agent::internals::collectors::{DiskScope, Options};
+use heka_insights_agent::internals::metrics::naming::Detail;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -94,7 +94,7 @@ fn everything(delta: bool) -> Options {
 
 /// Panics that were caught are counted as errors, beside readings that failed, of which there are none here.
 fn faults(pipeline: &Pipeline) -> u64 {
-    pipeline.registered.families.iter().map(|family| family.errors.load(std::sync::atomic::Ordering::Relaxed)).sum()
+    pipeline.registered.collectors.iter().map(|family| family.errors.load(std::sync::atomic::Ordering::Relaxed)).sum()
 }
 
 /// No total is below what it ever was, no difference below zero.

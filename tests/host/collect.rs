@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heka_insights_agent::collectors::{Context, FAMILIES, Family, Registered, max_series, register_families};
+use heka_insights_agent::internals::collectors::{
+    COLLECTORS, Context, Definition, Registered, max_series, register_from,
+};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -160,17 +162,17 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(context: &Context) -> Self {
-        Self::with_families(context, FAMILIES)
+        Self::with_collectors(context, COLLECTORS)
     }
 
-    pub fn with_families(context: &Context, families: &[Family]) -> Self {
+    pub fn with_collectors(context: &Context, collectors: &[Definition]) -> Self {
         let (reader, last) = keeping(context.options.delta);
         let limit = max_series(context);
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
             .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
             .build();
-        let registered = register_families(&provider.meter("test"), context, families);
+        let registered = register_from(&provider.meter("test"), context, collectors);
         Self { provider, last, registered }
     }
 

@@ -1,7 +1,7 @@
 //! CONTRIBUTING.md's example of a new collector: it compiles as it is shown and reports what the text says.
 
 // What the example finds around it in `src/collectors`.
-use heka_insights_agent::collectors::{Collector, Context, Family, Observer, Options};
+use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options};
 
 use crate::collect::Pipeline;
 use crate::fixture::FixtureHost;
@@ -15,7 +15,7 @@ fn the_example_of_a_new_collector_is_the_one_that_is_compiled_here() {
     let page = include_str!("../../CONTRIBUTING.md");
     let shown = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(shown, include_str!("switches.rs"), "CONTRIBUTING.md and tests/host/switches.rs must be the same");
-    for step in ["src/collectors/switches.rs", "pub mod switches;", "switches::FAMILY"] {
+    for step in ["src/collectors/switches.rs", "pub mod switches;", "switches::DEFINITION"] {
         assert!(page.contains(step), "{step}");
     }
 }
@@ -24,7 +24,7 @@ fn the_example_of_a_new_collector_is_the_one_that_is_compiled_here() {
 fn the_example_of_a_new_collector_counts_from_its_start() {
     for name in ["server", "old-kernel", "container"] {
         let host = FixtureHost::copy(name);
-        let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[switches::FAMILY]);
+        let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[switches::DEFINITION]);
         let series = pipeline.collect();
         assert_eq!(series.value("system.cpu.context_switches", &[]), 0.0, "{name}");
         assert_eq!((&*series.0[0].unit, series.0[0].kind), ("{switch}", "counter"), "{name}");
@@ -39,6 +39,6 @@ fn the_example_of_a_new_collector_counts_from_its_start() {
 #[test]
 fn the_example_of_a_new_collector_leaves_out_what_is_no_number() {
     let host = FixtureHost::copy("hostile");
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[switches::FAMILY]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[switches::DEFINITION]);
     assert!(pipeline.collect().0.is_empty());
 }

@@ -1,8 +1,8 @@
 //! Rules of truth 2 and 3 for disks: each I/O is counted once, and totals survive disks that come and go.
 
-use heka_insights_agent::collectors::filter::Filter;
-use heka_insights_agent::collectors::{DiskScope, Options};
-use heka_insights_agent::total::Since;
+use heka_insights_agent::internals::collectors::{DiskScope, Options};
+use heka_insights_agent::internals::metrics::filter::Filter;
+use heka_insights_agent::internals::metrics::total::Since;
 use regex_lite::Regex;
 
 use crate::collect::{Collected, Number, Pipeline};
@@ -25,7 +25,7 @@ fn host(disks: &[&str], listing: &str) -> FixtureHost {
 }
 
 fn options() -> Options {
-    Options { families: Some(vec!["disk".to_owned()]), ..Options::default() }
+    Options { collectors: Some(vec!["disk".to_owned()]), ..Options::default() }
 }
 
 fn boot() -> Options {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use heka_insights_agent::collectors::Options;
+use heka_insights_agent::internals::collectors::Options;
 use rustix::fs::inotify;
 
 use crate::collect::{Collected, Pipeline};
@@ -138,7 +138,7 @@ fn a_file_that_cannot_be_read_is_one_warning_and_one_line_when_it_can() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("proc/vmstat") && lines[0].contains("directory"));
     let errors = |name| {
-        let family = pipeline.registered.families.iter().find(|family| family.name == name).unwrap();
+        let family = pipeline.registered.collectors.iter().find(|family| family.name == name).unwrap();
         family.errors.load(Ordering::Relaxed)
     };
     assert_eq!((errors("paging"), errors("cpu")), (5, 0), "each failed reading is counted");
@@ -159,7 +159,7 @@ fn a_file_that_this_kernel_lacks_is_one_line_and_no_failure() {
     let lines = log::lines(host.mark());
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("INFO") && lines[0].contains("proc/swaps is not there"), "{lines:?}");
-    assert!(pipeline.registered.families.iter().all(|family| family.errors.load(Ordering::Relaxed) == 0));
+    assert!(pipeline.registered.collectors.iter().all(|family| family.errors.load(Ordering::Relaxed) == 0));
 }
 
 #[test]
@@ -181,8 +181,8 @@ fn one_family_that_fails_leaves_the_others_as_they_are() {
 #[test]
 fn each_file_is_read_once_a_collection_whatever_is_reported_from_it() {
     let host = FixtureHost::copy("server");
-    let families = ["cpu", "memory", "paging", "disk"].map(str::to_owned).to_vec();
-    let mut pipeline = Pipeline::new(&host.context(Options { families: Some(families), ..Options::default() }));
+    let collectors = ["cpu", "memory", "paging", "disk"].map(str::to_owned).to_vec();
+    let mut pipeline = Pipeline::new(&host.context(Options { collectors: Some(collectors), ..Options::default() }));
     pipeline.collect();
     const FILES: [&str; 5] = ["stat", "meminfo", "swaps", "vmstat", "diskstats"];
     let before = pipeline.registered.file_reads();

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use heka_insights_agent::collectors::{Context, Options};
-use heka_insights_agent::host::{Host, Roots};
+use heka_insights_agent::internals::collectors::{Context, Options};
+use heka_insights_agent::internals::host::{Host, Roots};
 use tempfile::TempDir;
 
 use crate::kernel;

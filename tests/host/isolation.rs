@@ -1,16 +1,16 @@
-//! A collector's fault, a family's single reading, and views of a user's own, with families made for the test.
+//! A collector's fault, a family's single reading, and views of a user's own, with collectors made for the test.
 
 use std::sync::atomic::Ordering;
 
-use heka_insights_agent::collectors::{
-    Collector, Context, Family, Observer, Options, cpu, memory, register_families, survey,
+use heka_insights_agent::internals::collectors::{
+    Collector, Context, Definition, Observer, Options, cpu, memory, register_from, survey,
 };
-use heka_insights_agent::host::Reader;
-use heka_insights_agent::naming::Detail::Basic;
-use heka_insights_agent::naming::Kind::Counter;
-use heka_insights_agent::naming::Metric;
-use heka_insights_agent::naming::Naming::Hostmetrics;
-use heka_insights_agent::naming::Number::Int;
+use heka_insights_agent::internals::host::Reader;
+use heka_insights_agent::internals::metrics::naming::Detail::Basic;
+use heka_insights_agent::internals::metrics::naming::Kind::Counter;
+use heka_insights_agent::internals::metrics::naming::Metric;
+use heka_insights_agent::internals::metrics::naming::Naming::Hostmetrics;
+use heka_insights_agent::internals::metrics::naming::Number::Int;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{Aggregation, SdkMeterProvider, Stream};
 
@@ -40,8 +40,8 @@ impl Collector for Faulty {
     }
 }
 
-const fn faulty(name: &'static str, metrics: &'static [Metric], new: fn(&Context) -> Box<dyn Collector>) -> Family {
-    Family { name, metrics, new }
+const fn faulty(name: &'static str, metrics: &'static [Metric], new: fn(&Context) -> Box<dyn Collector>) -> Definition {
+    Definition { name, metrics, new }
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_fault_in_reporting_costs_that_metric_and_one_line() {
     let family = faulty("faulty-observe", METRICS, |_| Box::new(Faulty { at: "second", readings: 0 }));
     let host = FixtureHost::copy("server");
     let mut pipeline =
-        Pipeline::with_families(&host.context(Options::default()), &[cpu::FAMILY, family, memory::FAMILY]);
+        Pipeline::with_collectors(&host.context(Options::default()), &[cpu::DEFINITION, family, memory::DEFINITION]);
     for _ in 0..3 {
         let collected = pipeline.collect();
         assert!(collected.series("t.second").is_empty());
@@ -61,7 +61,7 @@ fn a_fault_in_reporting_costs_that_metric_and_one_line() {
     let lines = log::lines("faulty-observe");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("ERROR") && lines[0].contains("it broke at second"), "{lines:?}");
-    assert_eq!(pipeline.registered.families[1].errors.load(Ordering::Relaxed), 3, "and each is counted");
+    assert_eq!(pipeline.registered.collectors[1].errors.load(Ordering::Relaxed), 3, "and each is counted");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_fault_in_reading_leaves_the_other_families_running() {
     const METRICS: &[Metric] = &[metric("readings", "t.readings")];
     let family = faulty("faulty-read", METRICS, |_| Box::new(Faulty { at: "reading", readings: 0 }));
     let host = FixtureHost::copy("server");
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family, memory::FAMILY]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family, memory::DEFINITION]);
     for _ in 0..4 {
         assert!(!pipeline.collect().series("system.memory.usage").is_empty());
     }
@@ -83,7 +83,7 @@ fn a_fault_at_the_start_costs_that_family() {
     const METRICS: &[Metric] = &[metric("never", "t.never")];
     let family = faulty("faulty-new", METRICS, |_| panic!("it broke at the start"));
     let host = FixtureHost::copy("server");
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family, memory::FAMILY]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family, memory::DEFINITION]);
     let collected = pipeline.collect();
     assert!(collected.series("t.never").is_empty() && !collected.series("system.memory.usage").is_empty());
     assert_eq!(log::lines("faulty-new").len(), 1);
@@ -94,7 +94,7 @@ fn all_instruments_of_a_family_report_from_one_reading() {
     const METRICS: &[Metric] = &[metric("a", "t.a"), metric("b", "t.b"), metric("c", "t.c")];
     let family = faulty("counting", METRICS, |_| Box::new(Faulty { at: "", readings: 0 }));
     let host = FixtureHost::empty();
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[family]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family]);
     for cycle in 1..4 {
         let collected = pipeline.collect();
         let readings = ["t.a", "t.b", "t.c"].map(|name| collected.value(name, &[]));
@@ -106,7 +106,7 @@ fn all_instruments_of_a_family_report_from_one_reading() {
 fn a_family_without_metrics_in_a_profile_does_not_stop_the_clock_of_the_others() {
     let silent = faulty("silent", &[], |_| Box::new(Faulty { at: "", readings: 0 }));
     let host = FixtureHost::copy("server");
-    let mut pipeline = Pipeline::with_families(&host.context(Options::default()), &[silent, cpu::FAMILY]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[silent, cpu::DEFINITION]);
     pipeline.collect();
     host.edit("proc/stat", "cpu  8311108", "cpu  8311208");
     assert_eq!(pipeline.collect().value("system.cpu.time", &["user"]), 1.0);
@@ -124,7 +124,7 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
             drop.then(|| Stream::builder().with_aggregation(Aggregation::Drop).build().ok()).flatten()
         })
         .build();
-    register_families(&provider.meter("test"), &context, &[cpu::FAMILY]);
+    register_from(&provider.meter("test"), &context, &[cpu::DEFINITION]);
     let collect = || {
         provider.force_flush().unwrap();
         last.lock().unwrap().take().unwrap()
@@ -139,13 +139,13 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
 #[test]
 fn a_family_without_a_metric_in_the_profile_is_neither_made_nor_read_nor_checked() {
     let host = FixtureHost::copy("server");
-    let families = Some(vec!["memory".to_owned(), "pressure".to_owned()]);
-    let context = host.context(Options { families, naming: Hostmetrics, ..Options::default() });
+    let collectors = Some(vec!["memory".to_owned(), "pressure".to_owned()]);
+    let context = host.context(Options { collectors, naming: Hostmetrics, ..Options::default() });
     let mut pipeline = Pipeline::new(&context);
     pipeline.collect();
-    let names: Vec<_> = pipeline.registered.families.iter().map(|family| family.name).collect();
+    let names: Vec<_> = pipeline.registered.collectors.iter().map(|family| family.name).collect();
     assert_eq!(names, ["memory"]);
     assert_eq!(pipeline.registered.file_reads(), 2, "/proc/meminfo, at the start and in the collection");
-    let surveyed: Vec<_> = survey(&context).iter().map(|survey| survey.family).collect();
+    let surveyed: Vec<_> = survey(&context).iter().map(|survey| survey.collector).collect();
     assert_eq!(surveyed, ["memory"]);
 }

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use heka_insights_agent::host::Calls;
-use heka_insights_agent::mounts;
-use heka_insights_agent::sockets::{Census, Transport};
-use heka_insights_agent::space::{Reading, Space};
+use heka_insights_agent::internals::host::Calls;
+use heka_insights_agent::internals::host::mounts;
+use heka_insights_agent::internals::host::sockets::{Census, Transport};
+use heka_insights_agent::internals::host::usage::{Reading, Space};
 
 pub const CALLS: Calls = Calls { space, sockets };
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
 // Where the example of CONTRIBUTING.md finds them in `src`.
-use heka_insights_agent::{host, naming, parse, total};
+use heka_insights_agent::internals::{host, metrics};
 
 mod any_bytes;
 mod collect;

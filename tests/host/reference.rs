@@ -1,8 +1,8 @@
 //! Our readings against those of procfs-core, which parses the same files and is not ours: on the hosts whose files it
 //! can read whole.
 
-use heka_insights_agent::collectors::Options;
-use heka_insights_agent::total::Since;
+use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::metrics::total::Since;
 use procfs_core::{DiskStats, FromBufRead, FromRead, LoadAverage, Meminfo, Uptime, VmStat};
 
 use crate::collect::Pipeline;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use heka_insights_agent::collectors::Options;
+use heka_insights_agent::internals::collectors::Options;
 
 use crate::collect::Pipeline;
 use crate::fixture::FixtureHost;
@@ -35,8 +35,8 @@ fn host_with_disks(disks: u64) -> FixtureHost {
     host
 }
 
-fn only(family: &str) -> Options {
-    Options { families: Some(vec![family.to_owned()]), ..Options::default() }
+fn only(collector: &str) -> Options {
+    Options { collectors: Some(vec![collector.to_owned()]), ..Options::default() }
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn cpu_times_of_512_cpus_in_7_modes_arrive_whole() {
     assert_eq!(collected.series("system.cpu.time").len(), 512 * 7);
     assert_eq!(collected.values_of("system.cpu.time", "cpu.logical_number").len(), 512);
     assert!(!collected.to_string().contains("otel.metric.overflow"));
-    assert_eq!(pipeline.registered.families[0].cut.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn max_series_cuts_counts_and_says_so_once() {
         assert_eq!(collected.series("system.disk.io_time").len(), 40);
         assert!(!collected.to_string().contains("otel.metric.overflow"), "the agent cuts before the SDK folds");
     }
-    let cut = pipeline.registered.families[0].cut.load(std::sync::atomic::Ordering::Relaxed);
+    let cut = pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(cut, 4 * (80 - 53), "of the metrics with a direction, in one collection");
     let lines = log::lines("--max-series allows (53)");
     assert_eq!(lines.len(), 1, "{lines:?}");

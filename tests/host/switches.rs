@@ -1,17 +1,17 @@
 //! Context switches, from `/proc/stat` (Documentation/filesystems/proc.rst).
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::Counter;
-use crate::naming::Metric;
-use crate::naming::Number::Int;
-use crate::parse::{lines, number};
-use crate::total::{Since, Total};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::Counter;
+use crate::metrics::naming::Metric;
+use crate::metrics::naming::Number::Int;
+use crate::metrics::parse::{lines, number};
+use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
-pub const FAMILY: Family =
-    Family { name: "switches", metrics: METRICS, new: |context| Box::new(Switches::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "switches", metrics: METRICS, new: |context| Box::new(Switches::new(context)) };
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[

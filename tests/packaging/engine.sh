@@ -11,7 +11,7 @@ engine_start() {
         dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
         > "$work/dockerd.log" 2>&1 &
     engine=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         docker info > /dev/null 2>&1 && return
         kill -0 $engine 2> /dev/null || break
         sleep 0.3

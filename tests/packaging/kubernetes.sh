@@ -28,11 +28,11 @@ done
 [ "$(id -u)" = 0 ] || fail "not root: no container engine can be started"
 
 kustomize=$cache/kustomize-$kustomize_version/kustomize
-[ -x "$kustomize" ] || GOBIN=${kustomize%/*} go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version"
+[ -x "$kustomize" ] || GOBIN=${kustomize%/*} .ci/retry go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version"
 venv=$cache/kubernetes-validate-$validator_version
 if [ ! -x "$venv/bin/kubernetes-validate" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet "kubernetes-validate==$validator_version"
+    .ci/retry "$venv/bin/pip" install --quiet "kubernetes-validate==$validator_version"
 fi
 
 for each in base vendor; do

@@ -1,16 +1,17 @@
-# A Debian with systemd as PID 1 that a test has to itself, for scripts to source: a copy of the clean root in $work, its
-# processes in namespaces of their own, in the caller's network. Needs root, systemd-nspawn and debootstrap.
+# A Debian with systemd as PID 1 that a test has to itself, for scripts to source: a copy of $HEKA_ROOT in $work, which
+# `clean-root.sh systemd` has made, its processes in namespaces of their own, in the caller's network. Needs root and
+# systemd-nspawn.
 
 machine=
 machine_root=
 
 machine_start() {
     machine_root=$work/machine
-    cp -a "$(tests/packaging/clean-root.sh systemd)" "$machine_root"
+    cp -a "$HEKA_ROOT" "$machine_root"
     systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$machine_root" --machine=heka-test \
         > "$work/machine.log" 2>&1 < /dev/null &
     machine=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         kill -0 $machine 2> /dev/null || break
         case $(in_machine systemctl is-system-running 2> /dev/null) in running | degraded) return ;; esac
         sleep 0.3

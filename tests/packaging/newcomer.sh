@@ -5,12 +5,14 @@
 #     tests/packaging/newcomer.sh deb        a clean Debian with systemd running, and the .deb of target/packages
 #     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet
 # The crates' sources must be in cargo's cache: downloading them is not in the time, and Prometheus runs already.
-# PROMETHEUS: the path of a Prometheus 3. Needs root; for container docker and dockerd, else debootstrap; for deb
-# systemd-nspawn. Everything is in namespaces of its own, so port 9090 is free.
+# PROMETHEUS: the path of a Prometheus 3. HEKA_ROOT: a clean Debian root for cargo (clean-root.sh build) and deb
+# (clean-root.sh systemd). Both are made before, since there is no network in here. Needs root; for container docker and
+# dockerd; for deb systemd-nspawn. Everything is in namespaces of its own, so port 9090 is free.
 set -eu
 mode=${1:?cargo, deb or container}
 cd "$(dirname "$0")/../.."
 : "${PROMETHEUS:?the path of a Prometheus 3 binary}"
+[ "$mode" = container ] || : "${HEKA_ROOT:?the path of a clean Debian root}"
 # Processes end with the first of their namespace, this script, whatever becomes of it.
 [ -n "${HEKA_INSIDE:-}" ] ||
     HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
@@ -67,7 +69,7 @@ visible() {
 case $mode in
 cargo)
     root=$work/root
-    cp -a "$(tests/packaging/clean-root.sh build)" "$root"
+    cp -a "$HEKA_ROOT" "$root"
     toolchain=$(rustc --print sysroot)
     mkdir -p "$root/toolchain" "$root/root/.cargo/registry"
     mount --bind -o ro "$toolchain" "$root/toolchain"

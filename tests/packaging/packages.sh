@@ -1,7 +1,7 @@
 #!/bin/sh
 # The packages in target/packages (packaging/build-packages makes them): the .deb is installed in a clean Debian, run as its
 # user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
-# Needs root, dpkg-deb, rpm and debootstrap.
+# HEKA_ROOT: a clean Debian root (clean-root.sh bare). Needs root, dpkg-deb and rpm.
 set -eu
 cd "$(dirname "$0")/../.."
 fail() { echo "packages: $*" >&2; exit 1; }
@@ -10,14 +10,14 @@ deb=$(ls "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).d
 rpm=$(ls "target/packages/heka-insights-agent-"*".$(uname -m).rpm")
 (cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
 
-base=$(tests/packaging/clean-root.sh bare) || fail "no clean root"
+: "${HEKA_ROOT:?the path of a clean Debian root}"
 root=$(mktemp -d)
 clean_up() {
     umount "$root/proc" "$root/sys" 2> /dev/null || true
     rm -rf --one-file-system "$root"
 }
 trap clean_up EXIT
-cp -a "$base/." "$root"
+cp -a "$HEKA_ROOT/." "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
@@ -26,9 +26,13 @@ outbox=/var/lib/$name/outbox
 kept() { find "$root$outbox" -type f ! -name '*lock*' | wc -l; }
 # As the unit would, without systemd: the package's user, its state directory; nothing listens, so the outbox fills.
 run_agent() {
-    in_root timeout --preserve-status --signal=TERM 3 \
-        setpriv --reuid=$name --regid=$name --clear-groups "/usr/bin/$name" --interval 500ms --no-phase \
-        --outbox-dir "$outbox" --endpoint http://127.0.0.1:1 2> "$root/log" || fail "the agent ended with $?: $(cat "$root/log")"
+    chroot "$root" setpriv --reuid=$name --regid=$name --clear-groups "/usr/bin/$name" --interval 500ms --no-phase \
+        --outbox-dir "$outbox" --endpoint http://127.0.0.1:1 2> "$root/log" &
+    agent=$!
+    until=$(($(date +%s) + 60))
+    while [ "$(kept)" = 0 ] && kill -0 $agent 2> /dev/null && [ "$(date +%s)" -lt $until ]; do sleep 0.2; done
+    kill $agent 2> /dev/null || true
+    wait $agent || fail "the agent ended with $?: $(cat "$root/log")"
 }
 
 cp "$deb" "$root/first.deb"

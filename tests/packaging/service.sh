@@ -2,9 +2,11 @@
 # The .deb of target/packages under a systemd of its own (machine.sh): the service is ready when it says so, has the rights of
 # its user and no more, is reloaded, killed when it hangs, started again after a crash with its outbox kept, restarted by an
 # upgrade, left alone when its configuration is wrong, and gone after a purge.
-# Needs root, debootstrap, systemd-nspawn and dpkg-deb.
+# HEKA_ROOT: a clean Debian root with systemd (clean-root.sh systemd); it is made before, since there is no network in here.
+# Needs root, systemd-nspawn and dpkg-deb.
 set -eu
 cd "$(dirname "$0")/../.."
+: "${HEKA_ROOT:?the path of a clean Debian root with systemd}"
 # Processes end with the first of their namespace, this script, whatever becomes of it.
 [ -n "${HEKA_INSIDE:-}" ] ||
     HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
@@ -26,15 +28,16 @@ fail() {
 say() { echo "service: ok, $*"; }
 property() { in_machine systemctl show "$name" --property "$1" --value; }
 outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
-# until_true WHAT COMMAND...: within 20 s.
+# until_true WHAT COMMAND...: within 90 s.
 until_true() {
     what=$1
     shift
-    for _ in $(seq 100); do
+    until=$(($(date +%s) + 90))
+    while [ "$(date +%s)" -lt $until ]; do
         "$@" && return
         sleep 0.2
     done
-    fail "not within 20 s: $what"
+    fail "not within 90 s: $what"
 }
 running() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "${not:-0}" ]; }
 waiting() { [ "$(outbox | wc -l)" -gt "${more_than:-0}" ]; }

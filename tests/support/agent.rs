@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use heka_insights_agent::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
-use heka_insights_agent::export::ExportError;
-use heka_insights_agent::outbox::{self, DeliveryHandle, Limits, MemoryStore, Store, Tuning};
+use heka_insights_agent::internals::export::ExportError;
+use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Limits, MemoryStore, Store, Tuning};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use tokio::sync::{oneshot, watch};

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::parse::{fields, lines, number};
+use crate::metrics::parse::{fields, lines, number};
 
 /// Bit of the capability that sees every process.
 const CAP_SYS_PTRACE: u32 = 19;

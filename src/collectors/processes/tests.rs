@@ -32,7 +32,7 @@ fn processes_are_counted_in_the_state_of_their_main_thread() {
     for (host, counts) in
         [("server", [3, 7, 1, 2, 2, 1]), ("old-kernel", [1, 6, 2, 0, 0, 0]), ("container", [2, 4, 0, 1, 0, 0])]
     {
-        let points = Bench::new(FAMILY, fixture(host, Options::default())).next();
+        let points = Bench::new(DEFINITION, fixture(host, Options::default())).next();
         assert_eq!(points[1..], semconv(counts), "{host}");
     }
 }
@@ -41,7 +41,7 @@ fn processes_are_counted_in_the_state_of_their_main_thread() {
 fn hostmetrics_has_its_own_words_and_processes_are_not_mixed_with_threads() {
     let options = Options { naming: Naming::Hostmetrics, since: Since::Boot, ..Options::default() };
     assert_eq!(
-        Bench::new(FAMILY, fixture("server", options)).next(),
+        Bench::new(DEFINITION, fixture("server", options)).next(),
         [
             "system.processes.created 7413052",
             "system.processes.count{status=running} 3",
@@ -57,7 +57,7 @@ fn hostmetrics_has_its_own_words_and_processes_are_not_mixed_with_threads() {
 #[test]
 fn a_state_that_has_no_name_is_unknown_and_no_process_is_lost() {
     let options = Options { since: Since::Boot, ..Options::default() };
-    let points = Bench::new(FAMILY, fixture("hostile", options)).next();
+    let points = Bench::new(DEFINITION, fixture("hostile", options)).next();
     let mut expected = vec!["system.process.created 4242".to_owned()];
     expected.extend(semconv([1, 2, 2, 1, 2, 1]));
     // 4002 4003 4008 4009 4010 4011 4014 4016
@@ -68,7 +68,7 @@ fn a_state_that_has_no_name_is_unknown_and_no_process_is_lost() {
 #[test]
 fn unknown_stays_from_its_first_sight_on() {
     let dir = host(&[("1", b"1 (init) S 0"), ("7", b"7 (parked) P 2")]);
-    let mut processes = Bench::new(FAMILY, context(dir.path(), Options::default()));
+    let mut processes = Bench::new(DEFINITION, context(dir.path(), Options::default()));
     assert!(processes.next().contains(&"system.process.count{process.state=unknown} 1".to_owned()));
     std::fs::remove_dir_all(dir.path().join("proc/7")).unwrap();
     assert!(processes.next().contains(&"system.process.count{process.state=unknown} 0".to_owned()));
@@ -99,13 +99,16 @@ fn only_pids_are_processes_and_one_that_is_gone_is_none() {
     let dir =
         host(&[("1", b"1 (init) S 0"), ("02", b"2 (x) S 0"), ("3x", b"3 (x) S 0"), ("99999999999", b"9 (x) S 0")]);
     std::fs::create_dir(dir.path().join("proc/4")).unwrap();
-    assert_eq!(Bench::new(FAMILY, context(dir.path(), Options::default())).next()[1..], semconv([0, 1, 0, 0, 0, 0]));
+    assert_eq!(
+        Bench::new(DEFINITION, context(dir.path(), Options::default())).next()[1..],
+        semconv([0, 1, 0, 0, 0, 0])
+    );
 }
 
 #[test]
 fn created_counts_from_the_agents_start() {
     let dir = host(&[("1", b"1 (init) S 0")]);
-    let mut processes = Bench::new(FAMILY, context(dir.path(), Options::default()));
+    let mut processes = Bench::new(DEFINITION, context(dir.path(), Options::default()));
     std::fs::write(dir.path().join("proc/stat"), "cpu 1 2 3 4\nprocesses 75\n").unwrap();
     assert_eq!(processes.next()[0], "system.process.created 5");
     std::fs::write(dir.path().join("proc/stat"), "cpu 1 2 3 4\n").unwrap();
@@ -122,7 +125,7 @@ fn the_fork_count_is_the_line_of_that_name_only() {
 #[test]
 fn a_proc_that_shows_no_first_process_hides_some_and_gives_no_count() {
     let dir = host(&[("500", b"500 (own) S 1")]);
-    let mut processes = Bench::new(FAMILY, context(dir.path(), Options::default()));
+    let mut processes = Bench::new(DEFINITION, context(dir.path(), Options::default()));
     assert_eq!(processes.next(), ["system.process.created 0"]);
     assert_eq!(processes.reader.failures(), 0, "hidden is not failed");
     add(dir.path(), "1", b"1 (init) S 0");
@@ -139,7 +142,7 @@ fn hidepid_gives_no_count_unless_the_agent_may_see_all() {
     let mounts = format!("22 28 {major}:{minor} / /proc rw - proc proc rw,hidepid=invisible\n");
     std::fs::write(own.join("mountinfo"), mounts).unwrap();
     std::fs::write(own.join("status"), "CapEff:\t0000000000000000\n").unwrap();
-    let points = || Bench::new(FAMILY, context(dir.path(), Options::default())).next();
+    let points = || Bench::new(DEFINITION, context(dir.path(), Options::default())).next();
     assert_eq!(points(), ["system.process.created 0"]);
     std::fs::write(own.join("status"), "CapEff:\t0000000000080000\n").unwrap();
     assert_eq!(points().len(), 7);
@@ -149,7 +152,7 @@ fn hidepid_gives_no_count_unless_the_agent_may_see_all() {
 fn a_proc_that_cannot_be_listed_is_one_failure_a_cycle_and_no_count() {
     let dir = host(&[]);
     std::fs::remove_dir_all(dir.path().join("proc")).unwrap();
-    let mut processes = Bench::new(FAMILY, context(dir.path(), Options::default()));
+    let mut processes = Bench::new(DEFINITION, context(dir.path(), Options::default()));
     let before = processes.reader.failures();
     assert!(processes.next().is_empty());
     assert_eq!(processes.reader.failures() - before, 1);

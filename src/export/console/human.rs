@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 use super::series::Value;
-use crate::naming::Kind;
+use crate::metrics::naming::Kind;
 
 /// A value with its unit: bytes in binary units, shares in percent, times that are no totals in the largest fitting unit.
 #[must_use]

@@ -15,7 +15,7 @@ pub fn render(collection: &Collection) -> String {
     object.insert("host".to_owned(), json!(collection.host));
     object.insert("elapsed_seconds".to_owned(), json!(collection.elapsed));
     for values in &collection.metrics {
-        let family = object.entry(values.family).or_insert_with(|| json!({}));
+        let family = object.entry(values.collector).or_insert_with(|| json!({}));
         if let Some(family) = family.as_object_mut() {
             let series: Vec<Json> = values.series.iter().map(one).collect();
             family.insert(values.name.to_owned(), json!({ "unit": values.unit, "series": series }));
@@ -44,7 +44,7 @@ fn one(series: &Series) -> Json {
 
 fn disks(object: &mut Map<String, Json>, metrics: &[Values]) {
     let (mut whole, mut parts) = (Map::new(), Map::new());
-    for values in metrics.iter().filter(|values| values.family == "disk") {
+    for values in metrics.iter().filter(|values| values.collector == "disk") {
         for series in &values.series {
             let direction = series.words.first().map(|(_, word)| word.as_str());
             let Some((key, value)) = counter(values.metric.id, direction, series.value) else { continue };

@@ -1,12 +1,12 @@
-//! A collection as plain values: families in the order of the list, metrics in the order of their tables, series sorted.
+//! A collection as plain values: collectors in the order of the list, metrics in the order of their tables, series sorted.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
-use crate::collectors::FAMILIES;
-use crate::naming::{Kind, Metric, Naming};
+use crate::collectors::COLLECTORS;
+use crate::metrics::naming::{Kind, Metric, Naming};
 
 /// One cycle.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Collection {
 #[derive(Debug)]
 pub struct Values {
     /// The family it belongs to.
-    pub family: &'static str,
+    pub collector: &'static str,
     /// Its row in the family's table.
     pub metric: &'static Metric,
     /// The name it is sent under.
@@ -92,7 +92,7 @@ impl History {
             found.push((
                 row.family_place,
                 row.metric_place,
-                Values { family: row.family, metric: row.metric, name: row.name, unit: row.unit, series },
+                Values { collector: row.collector, metric: row.metric, name: row.name, unit: row.unit, series },
             ));
         }
         found.sort_by_key(|(family, metric, _)| (*family, *metric));
@@ -120,7 +120,7 @@ impl History {
 
 /// Where a metric stands in the tables.
 struct Row {
-    family: &'static str,
+    collector: &'static str,
     family_place: usize,
     metric: &'static Metric,
     metric_place: usize,
@@ -131,15 +131,15 @@ struct Row {
 
 /// A metric that no table has (the agent's own) is not for the console.
 fn row(metric: &SdkMetric) -> Option<Row> {
-    for (family_place, family) in FAMILIES.iter().enumerate() {
+    for (family_place, family) in COLLECTORS.iter().enumerate() {
         for (metric_place, row) in family.metrics.iter().enumerate() {
-            for naming in [Naming::Semconv, Naming::Hostmetrics] {
+            for naming in Naming::ALL {
                 if let Some(shape) =
                     row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
                 {
                     let (name, unit) = (shape.name, shape.unit);
                     return Some(Row {
-                        family: family.name,
+                        collector: family.name,
                         family_place,
                         metric: row,
                         metric_place,

@@ -41,8 +41,8 @@ fn grids(metrics: &[Values]) -> Vec<(&'static str, Grid)> {
         let columns = columns(values);
         let rows = rows(values, &columns);
         match grids.last_mut() {
-            Some((family, grid)) if *family == values.family && grid.columns == columns => grid.rows.extend(rows),
-            _ => grids.push((values.family, Grid { columns, rows })),
+            Some((family, grid)) if *family == values.collector && grid.columns == columns => grid.rows.extend(rows),
+            _ => grids.push((values.collector, Grid { columns, rows })),
         }
     }
     grids

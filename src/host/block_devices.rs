@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use tracing::{info, warn};
 
 use crate::host::{Host, read_small};
-use crate::parse::number;
+use crate::metrics::parse::number;
 
 /// What a name in `/proc/diskstats` stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

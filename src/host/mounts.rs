@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::collectors::filter::Filter;
-use crate::parse::{lines, number, text, unescape};
+use crate::metrics::filter::Filter;
+use crate::metrics::parse::{lines, number, text, unescape};
 
 /// One line of `mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]

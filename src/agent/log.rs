@@ -8,8 +8,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::collectors::fault;
 use crate::config::{Config, LogFormat};
-use crate::fault;
 
 /// Starts logging as configured. A second call has no effect.
 pub fn start(config: &Config) {

@@ -8,7 +8,7 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use uuid::Uuid;
 
 use crate::host::{Host, read_small};
-use crate::parse::text;
+use crate::metrics::parse::text;
 
 /// The schema that names and attributes follow.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -90,7 +90,7 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
 
 /// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`.
 fn release_field(release: &[u8], name: &str) -> Option<String> {
-    let value = crate::parse::lines(release)
+    let value = crate::metrics::parse::lines(release)
         .find_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     let unquoted = [b'"', b'\''].iter().find_map(|quote| value.strip_prefix(&[*quote])?.strip_suffix(&[*quote]));
     let value = text(unquoted.unwrap_or(value).trim_ascii());

@@ -6,11 +6,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::collectors::Observer;
 use crate::host::Source;
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, Metric, Names, Naming, word};
-use crate::parse::{fields, next_number, number};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, Metric, Names, Naming, word};
+use crate::metrics::parse::{fields, next_number, number};
 
 const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
 const USER: Names = Names::both("user");

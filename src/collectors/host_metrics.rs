@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use opentelemetry::metrics::Meter;
 
-use crate::collectors::filter::Filter;
-use crate::collectors::{Context, DiskScope, FAMILIES, Options, Registered, register};
+use crate::collectors::{COLLECTORS, Context, DiskScope, Options, Registered, register};
 use crate::host::{Host, Roots};
-use crate::naming::{Detail, Naming};
-use crate::total::Since;
+use crate::metrics::filter::Filter;
+use crate::metrics::naming::{Detail, Naming};
+use crate::metrics::total::Since;
 
 /// Host metrics as instruments of your own meter.
 ///
@@ -19,7 +19,7 @@ use crate::total::Since;
 ///
 /// let provider = SdkMeterProvider::builder().build(); // with your own reader and exporter
 /// let registered = HostMetrics::builder().collectors(["cpu", "memory"])?.per_cpu(true).register(&provider.meter("host"));
-/// assert_eq!(registered.families.len(), 2);
+/// assert_eq!(registered.collectors.len(), 2);
 /// # Ok::<(), heka_insights_agent::UnknownCollector>(())
 /// ```
 ///
@@ -30,7 +30,7 @@ use crate::total::Since;
 pub struct HostMetrics;
 
 impl HostMetrics {
-    /// All families, basic metrics, this host, names of the semantic conventions.
+    /// All collectors, basic metrics, this host, names of the semantic conventions.
     #[must_use]
     pub fn builder() -> HostMetricsBuilder {
         HostMetricsBuilder::default()
@@ -43,7 +43,7 @@ pub struct UnknownCollector(pub String);
 
 impl std::fmt::Display for UnknownCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+        let known: Vec<_> = COLLECTORS.iter().map(|family| family.name).collect();
         write!(f, "'{}' is no collector; allowed: {}", self.0, known.join(", "))
     }
 }
@@ -58,19 +58,19 @@ pub struct HostMetricsBuilder {
 }
 
 impl HostMetricsBuilder {
-    /// Only these families.
+    /// Only these collectors.
     ///
     /// # Errors
     /// The first name that is no family's.
     pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
-        let mut families = Vec::new();
+        let mut collectors = Vec::new();
         for name in names {
-            if !FAMILIES.iter().any(|family| family.name == name) {
+            if !COLLECTORS.iter().any(|family| family.name == name) {
                 return Err(UnknownCollector(name.to_owned()));
             }
-            families.push(name.to_owned());
+            collectors.push(name.to_owned());
         }
-        self.options.families = Some(families);
+        self.options.collectors = Some(collectors);
         Ok(self)
     }
 
@@ -131,7 +131,7 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// At most so many series a metric; what is over is left out, counted in [`Registered::families`] and told once.
+    /// At most so many series a metric; what is over is left out, counted in [`Registered::collectors`] and told once.
     #[must_use]
     pub fn limit_series(mut self, most: usize) -> Self {
         self.options.max_series = Some(most);

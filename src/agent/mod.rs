@@ -3,12 +3,22 @@
 //! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
 //! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.
 
+pub mod cadence;
+pub mod check;
+pub mod log;
+pub mod pipeline;
+mod scraping;
+pub mod self_metrics;
+pub mod signals;
+pub mod systemd;
+
 use std::future::Future;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::{Builder, Handle};
@@ -16,18 +26,17 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::cadence::{StepWatch, Ticks, phase, wait_for_phase};
+use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter, Protocol};
+use crate::config::{Command, Config, Exporter};
+use crate::export::config::Protocol;
 
+use crate::agent::pipeline::{Generation, Itself};
+use crate::agent::systemd::ServiceManager;
 use crate::export::console::{ConsoleExporter, Format};
-use crate::generation::{Generation, Itself};
 use crate::host::Host;
+use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
-use crate::resource::{Identity, resource};
-use crate::self_metrics;
-use crate::signals;
-use crate::systemd::ServiceManager;
 
 /// The most that one live export may hold up the collection, and the part of the interval it may at most be.
 const LIVE_DEADLINE_MOST: Duration = Duration::from_secs(3);
@@ -112,6 +121,17 @@ pub fn run(
                 return Err(AgentError("the collection was not delivered".to_owned()));
             }
         }
+        Exporter::Prometheus => {
+            ignore_hangup(&io.handle);
+            let scraping = scraping::Scraping {
+                listen: &config.listen,
+                self_metrics: config.self_metrics,
+                events,
+                stopped,
+                io: &io.handle,
+            };
+            scraping.run(&cadence, &context, &resource)?;
+        }
         Exporter::ConsoleTable | Exporter::ConsoleJson => {
             let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };
             let told = std::sync::Mutex::new(events);
@@ -137,6 +157,8 @@ pub fn run(
 enum Event {
     /// End: a signal, or an output that nobody reads any more.
     Stop,
+    /// Collect, and answer with the text. Only with the Prometheus exporter.
+    Scrape(oneshot::Sender<Bytes>),
 }
 
 struct Cadence {
@@ -201,6 +223,15 @@ impl Cadence {
         }
         self.manager.stopping();
         generation.shutdown(exporter)
+    }
+}
+
+/// Keeps SIGHUP from ending the process where there is nothing to reload.
+fn ignore_hangup(io: &Handle) {
+    let _inside = io.enter();
+    match signals::on_hangup(|| info!("SIGHUP: nothing to reload with this exporter")) {
+        Ok(hangups) => drop(io.spawn(hangups)),
+        Err(error) => warn!("SIGHUP cannot be handled ({error})"),
     }
 }
 

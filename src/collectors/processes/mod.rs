@@ -21,14 +21,14 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
-use super::{Collector, Context, Family, Observer};
+use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::{Counter, UpDownCounter};
-use crate::naming::Number::Int;
-use crate::naming::{Attribute, Attributes, Metric, Names, word};
-use crate::parse::{fields, next_number};
-use crate::total::{Since, Total};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::{Attribute, Attributes, Metric, Names, word};
+use crate::metrics::parse::{fields, next_number};
+use crate::metrics::total::{Since, Total};
 
 mod hidden;
 mod walk;
@@ -36,8 +36,8 @@ mod walk;
 use walk::{Counts, STATES, UNKNOWN_AT};
 
 /// The family's entry in the list.
-pub const FAMILY: Family =
-    Family { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
+pub const DEFINITION: Definition =
+    Definition { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
 
 const STATE: Attribute = Attribute {
     key: Names("process.state", "status"),

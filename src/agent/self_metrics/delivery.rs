@@ -1,10 +1,10 @@
 //! What was sent, what waits in the outbox and what was lost.
 
 use crate::collectors::Observer;
-use crate::naming::Detail::Basic;
-use crate::naming::Kind::{Counter, Gauge, UpDownCounter};
-use crate::naming::Number::{Double, Int};
-use crate::naming::{Attribute, AttributeValue, Attributes, Metric, Names};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names};
 use crate::outbox::{DropReason, Snapshot};
 
 use super::{COMPONENT_NAME, COMPONENT_TYPE, component, own};

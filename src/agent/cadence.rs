@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use crate::resource::Identity;
+use crate::host::identity::Identity;
 
 /// A part of the interval that is the same at each start of this boot and spread evenly over a fleet.
 #[must_use]

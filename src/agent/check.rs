@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::collectors::{Context, Survey, survey};
-use crate::config::{Config, Exporter, Protocol};
+use crate::config::{Config, Exporter};
+use crate::export::config::Protocol;
 use crate::export::probe::{ProbeError, ProbeOk, probe};
 use crate::host::Host;
 use crate::outbox::{OpenError, OpenFault, recovery};
@@ -89,7 +90,7 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
         let fault = survey.panicked.then(|| "its collector has a fault; please report it".to_owned());
         let first = fault.or_else(|| notes.next()).unwrap_or_default();
         let time = format!("{:.2} ms", survey.took.as_secs_f64() * 1e3);
-        let line = format!("{:<12} {state:<12} {:>7} {time:>10}  {first}", survey.family, survey.series);
+        let line = format!("{:<12} {state:<12} {:>7} {time:>10}  {first}", survey.collector, survey.series);
         let _ = writeln!(text, "{}", line.trim_end());
         for note in notes {
             let _ = writeln!(text, "{:45}{note}", "");
@@ -126,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     fn found(series: usize, problems: Vec<Problem>) -> Survey {
-        Survey { family: "cpu", series, took: Duration::from_micros(250), problems, panicked: false }
+        Survey { collector: "cpu", series, took: Duration::from_micros(250), problems, panicked: false }
     }
 
     fn problem(failed: bool) -> Problem {

@@ -3,6 +3,12 @@
 //! A [`Source`] is one file that is read once a collection, through a descriptor that stays open: opening costs several
 //! times what reading does. A [`Reader`] is handed to each collector in turn and carries the buffer they share.
 
+pub mod block_devices;
+pub mod identity;
+pub mod mounts;
+pub mod sockets;
+pub mod usage;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -10,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use crate::sockets::{self, Census, Transport};
-use crate::space::{self, Reading};
+use sockets::{Census, Transport};
+use usage::Reading;
 
 /// Where the host's files are, and the facts about the system that its numbers are counted in.
 #[derive(Clone, Debug)]
@@ -42,7 +48,7 @@ pub struct Calls {
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: space::of_path, sockets: sockets::count };
+    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count };
     /// Asks nobody.
     pub const NONE: Self =
         Self { space: |_| Err(io::ErrorKind::Unsupported.into()), sockets: |_| Err(io::ErrorKind::Unsupported.into()) };
@@ -268,7 +274,7 @@ fn classify(error: &io::Error) -> Health {
     }
 }
 
-/// What a collection reads with: the shared buffer, the files that two families need, and the count of failures.
+/// What a collection reads with: the shared buffer, the files that two collectors need, and the count of failures.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
@@ -344,7 +350,7 @@ impl Reader {
         content
     }
 
-    /// The content of `/proc/stat`, which the families cpu and processes share: one reading serves both.
+    /// The content of `/proc/stat`, which the collectors cpu and processes share: one reading serves both.
     pub fn stat(&mut self) -> Option<&[u8]> {
         if self.stat_cycle != Some(self.cycle) {
             self.stat_cycle = Some(self.cycle);

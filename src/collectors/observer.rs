@@ -1,0 +1,63 @@
+//! Where a collector puts the values of one metric.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::AsyncInstrument;
+
+use crate::metrics::naming::Attributes;
+
+pub(super) enum Sink<'a> {
+    Nowhere,
+    U64(&'a dyn AsyncInstrument<u64>),
+    I64(&'a dyn AsyncInstrument<i64>),
+    F64(&'a dyn AsyncInstrument<f64>),
+}
+
+/// Where a collector puts the values of one metric.
+pub struct Observer<'a> {
+    pub(super) sink: Sink<'a>,
+    pub(super) left: usize,
+    pub(super) seen: usize,
+}
+
+impl Observer<'_> {
+    /// One series' whole number. What does not fit OTLP's signed 64 bits is held at its limit.
+    pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
+        if !self.admit() {
+            return;
+        }
+        let signed = i64::try_from(value).unwrap_or(i64::MAX);
+        match &self.sink {
+            Sink::Nowhere => {}
+            Sink::U64(out) => out.observe(signed.unsigned_abs(), attributes),
+            Sink::I64(out) => out.observe(signed, attributes),
+            #[allow(clippy::cast_precision_loss)] // a double is what the metric is declared as
+            Sink::F64(out) => out.observe(value as f64, attributes),
+        }
+    }
+
+    /// One series' floating-point number. A value that is not finite is left out.
+    pub fn float(&mut self, value: f64, attributes: &[KeyValue]) {
+        if !value.is_finite() || !self.admit() {
+            return;
+        }
+        if let Sink::F64(out) = &self.sink {
+            out.observe(value, attributes);
+        }
+    }
+
+    fn admit(&mut self) -> bool {
+        self.seen += 1;
+        let room = self.left > 0;
+        self.left -= usize::from(room);
+        room
+    }
+}
+
+/// A value and the attributes of its series.
+#[derive(Debug)]
+pub struct Point<T> {
+    /// The series.
+    pub attributes: Attributes,
+    /// Its value.
+    pub value: T,
+}

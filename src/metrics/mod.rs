@@ -1,0 +1,6 @@
+//! Metrics as data: names in each naming profile, kernel counters, parsing, filters.
+
+pub mod filter;
+pub mod naming;
+pub mod parse;
+pub mod total;
