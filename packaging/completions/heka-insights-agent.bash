@@ -23,14 +23,18 @@ _heka__insights__agent() {
 
     case "${cmd}" in
         heka__insights__agent)
-            opts="-h -V --exporter --console-format --interval --once --no-phase --phase --env-file --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --no-per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --send --json --help --version check"
+            opts="-h -V --exporter --listen --console-format --interval --once --no-phase --phase --env-file --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --no-per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --send --json --help --version check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --exporter)
-                    COMPREPLY=($(compgen -W "otlp console none" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "otlp prometheus console none" -- "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --console-format)
@@ -106,7 +110,7 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --naming)
-                    COMPREPLY=($(compgen -W "semconv hostmetrics" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "semconv hostmetrics node_exporter" -- "${cur}"))
                     return 0
                     ;;
                 --counters-since)

@@ -19,8 +19,10 @@ use crate::collectors::{DiskScope, Options};
 use crate::config::lookup::{Arguments, Environment, Lookup, UsageError};
 use crate::export::config::{OtlpConfig, Temporality, TlsFiles};
 use crate::export::console::Format;
+use crate::export::prometheus::Listen;
 use crate::host::Roots;
 use crate::metrics::filter::Filter;
+use crate::metrics::naming::Naming;
 use crate::metrics::total::Since;
 use crate::outbox::config::OutboxConfig;
 
@@ -29,6 +31,8 @@ use crate::outbox::config::OutboxConfig;
 pub enum Exporter {
     /// OTLP.
     Otlp,
+    /// Prometheus' scrapes.
+    Prometheus,
     /// Standard output.
     Console(Format),
     /// Nothing.
@@ -84,6 +88,8 @@ pub struct Config {
     pub phase: bool,
     /// Connection to the backend.
     pub otlp: OtlpConfig,
+    /// The address that the Prometheus exporter listens on.
+    pub listen: Listen,
     /// Bounds of the outbox.
     pub outbox: OutboxConfig,
     /// Collectors and their options.
@@ -119,19 +125,26 @@ impl Config {
         let command = command(arguments)?;
         let exporter = exporter(arguments, &mut lookup)?;
         let console = matches!(exporter, Exporter::Console(_));
-        // A console prints totals for people to compare; differences would be of no use there.
+        let scraped = exporter == Exporter::Prometheus;
+        if scraped && command == Command::Once {
+            return Err(UsageError(
+                "--once: not with --exporter prometheus, which collects when it is scraped".to_owned(),
+            ));
+        }
+        // The setting is OTLP's: a console prints totals for people to compare, and Prometheus takes nothing else.
         let temporality = lookup.value(&table::TEMPORALITY)?;
-        let temporality = if console { Temporality::Cumulative } else { temporality };
+        let temporality = if console || scraped { Temporality::Cumulative } else { temporality };
         let otlp = otlp(&mut lookup, &mut notes, temporality)?;
-        let no_phase = lookup.optional(&table::NO_PHASE)?.unwrap_or(console);
+        let no_phase = lookup.optional(&table::NO_PHASE)?.unwrap_or(console || scraped);
         Ok(Self {
             command,
             exporter,
             interval: lookup.value(&table::INTERVAL)?,
             phase: !no_phase && command == Command::Run,
             otlp,
+            listen: listen(&mut lookup)?,
             outbox: outbox(&mut lookup)?,
-            options: options(&mut lookup, console, temporality)?,
+            options: options(&mut lookup, exporter, temporality)?,
             self_metrics: lookup.value(&table::SELF_METRICS)?,
             roots: Roots {
                 root: lookup.optional(&table::ROOT_PATH)?,
@@ -189,6 +202,16 @@ fn exporter(arguments: &Arguments, lookup: &mut Lookup<'_>) -> Result<Exporter, 
     })
 }
 
+/// The flag is the whole address; the variables are its two halves.
+fn listen(lookup: &mut Lookup<'_>) -> Result<Listen, UsageError> {
+    if let Some(address) = lookup.optional(&table::LISTEN)? {
+        return Ok(address);
+    }
+    let host = lookup.value(&table::PROMETHEUS_HOST)?;
+    let host = host.trim_matches(['[', ']']).to_owned();
+    Ok(Listen { host, port: lookup.value(&table::PROMETHEUS_PORT)? })
+}
+
 fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporality) -> Result<OtlpConfig, UsageError> {
     let (protocol, endpoint) = endpoint::endpoint(lookup, notes)?;
     let tls = [&table::CA_FILE, &table::CERT_FILE, &table::KEY_FILE].map(|setting| lookup.found(setting));
@@ -232,7 +255,9 @@ fn outbox(lookup: &mut Lookup<'_>) -> Result<OutboxConfig, UsageError> {
     })
 }
 
-fn options(lookup: &mut Lookup<'_>, console: bool, temporality: Temporality) -> Result<Options, UsageError> {
+fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality) -> Result<Options, UsageError> {
+    let console = matches!(exporter, Exporter::Console(_));
+    let scraped = exporter == Exporter::Prometheus;
     let delta = temporality == Temporality::Delta;
     let since = lookup.found(&table::COUNTERS_SINCE)?;
     if let (true, Some((Since::Boot, found))) = (delta, &since) {
@@ -241,14 +266,24 @@ fn options(lookup: &mut Lookup<'_>, console: bool, temporality: Temporality) -> 
             found.place
         )));
     }
+    if let (true, Some((Since::Start, found))) = (scraped, &since) {
+        return Err(UsageError(format!(
+            "{}: 'start' is not valid with --exporter prometheus, whose text format has no start time; allowed: boot",
+            found.place
+        )));
+    }
+    let naming = lookup.value(&table::NAMING)?;
+    let node_exporter = naming == Naming::NodeExporter;
+    let boot = console || scraped || (node_exporter && !delta);
     let scope = lookup.optional(&table::DISK_SCOPE)?;
     Ok(Options {
         collectors: lookup.optional(&table::SELECTED)?,
         detail: lookup.value(&table::DETAIL)?,
-        per_cpu: lookup.optional(&table::PER_CPU)?.unwrap_or(false),
-        naming: lookup.value(&table::NAMING)?,
+        // node_exporter has no sum over the CPUs.
+        per_cpu: lookup.optional(&table::PER_CPU)?.unwrap_or(false) || node_exporter,
+        naming,
         // A person at a console compares with /proc, and no backend there uses a start time.
-        since: since.map_or(if console { Since::Boot } else { Since::Start }, |(since, _)| since),
+        since: since.map_or(if boot { Since::Boot } else { Since::Start }, |(since, _)| since),
         delta,
         disk_scope: match (console, scope) {
             (true, None) => DiskScope::Both,

@@ -12,6 +12,7 @@ use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
 use crate::config::{Exporter, LogFormat, SelfMetrics, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;
+use crate::export::prometheus::Listen;
 use crate::metrics::naming::{Detail, Naming};
 use crate::metrics::total::Since;
 
@@ -29,7 +30,7 @@ pub const HEADINGS: [&str; 7] = [GENERAL, SENDING, OUTBOX, COLLECTION, RESOURCE,
 /// Every setting, in the order of the help. A new one is a constant below and a line here.
 #[rustfmt::skip] // one line each
 pub static SETTINGS: &[&dyn AnySetting] = &[
-    &EXPORTER, &SDK_DISABLED, &CONSOLE_FORMAT, &INTERVAL, &ONCE, &NO_PHASE, &ENV_FILE,
+    &EXPORTER, &SDK_DISABLED, &LISTEN, &PROMETHEUS_HOST, &PROMETHEUS_PORT, &CONSOLE_FORMAT, &INTERVAL, &ONCE, &NO_PHASE, &ENV_FILE,
     &ENDPOINT, &INSECURE, &PROTOCOL, &HEADER, &HEADERS_FILE, &COMPRESSION, &TIMEOUT, &CA_FILE, &CERT_FILE, &KEY_FILE,
     &TEMPORALITY,
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
@@ -59,6 +60,7 @@ pub(crate) static EXPORTER: Setting<Exporter> = Setting::words(
     "NAME",
     &[
         Word("otlp", Exporter::Otlp, ""),
+        Word("prometheus", Exporter::Prometheus, "an HTTP endpoint to scrape"),
         Word("console", Exporter::Console(Format::Table), ""),
         Word("none", Exporter::None, ""),
     ],
@@ -70,6 +72,23 @@ pub(crate) static EXPORTER: Setting<Exporter> = Setting::words(
 pub(crate) static SDK_DISABLED: Setting<bool> = Setting::variable(&[Variable("OTEL_SDK_DISABLED", "")], parse::boolean)
     .help(GENERAL, "true selects the exporter none, unless --exporter is given")
     .default("false");
+
+pub(crate) static LISTEN: Setting<Listen> =
+    Setting::one("--listen", "ADDRESS", |found| Listen::parse(found.value).ok_or(None))
+        .help(GENERAL, "Address that --exporter prometheus listens on")
+        .allowed("HOST:PORT, [IPV6]:PORT or :PORT for all interfaces")
+        .default("localhost:9464");
+
+pub(crate) static PROMETHEUS_HOST: Setting<String> =
+    Setting::variable(&[Variable("OTEL_EXPORTER_PROMETHEUS_HOST", "")], parse::text)
+        .help(GENERAL, "Host of --listen")
+        .default("localhost");
+
+pub(crate) static PROMETHEUS_PORT: Setting<u16> =
+    Setting::variable(&[Variable("OTEL_EXPORTER_PROMETHEUS_PORT", "")], |found| found.value.parse().map_err(|_| None))
+        .help(GENERAL, "Port of --listen")
+        .allowed("0 to 65535")
+        .default("9464");
 
 pub(crate) static CONSOLE_FORMAT: Setting<Format> = Setting::words(
     "--console-format",
@@ -96,7 +115,7 @@ pub(crate) static ONCE: Setting<bool> =
 pub(crate) static NO_PHASE: Setting<bool> = Setting::switch("--no-phase", "--phase")
     .help(GENERAL, "Start the first collection at once instead of at this host's own offset in the interval")
     .variables(&[Variable("HEKA_NO_PHASE", "true or false")])
-    .default_text("off; on with the console");
+    .default_text("off; on with the console and prometheus");
 
 pub(crate) static ENV_FILE: Setting<PathBuf> = Setting::one("--env-file", "FILE", parse::path)
     .help(GENERAL, "File with NAME=VALUE lines, read instead of .env; its variables win over the environment's")
@@ -208,7 +227,7 @@ pub(crate) static DETAIL: Setting<Detail> =
 pub(crate) static PER_CPU: Setting<bool> = Setting::switch("--per-cpu", "--no-per-cpu")
     .help(COLLECTION, "CPU series per logical CPU instead of for the whole host")
     .variables(&[Variable("HEKA_PER_CPU", "true or false")])
-    .default_text("off");
+    .default_text("off; always on with --naming node_exporter");
 
 pub(crate) static NAMING: Setting<Naming> = Setting::words(
     "--naming",
@@ -216,6 +235,11 @@ pub(crate) static NAMING: Setting<Naming> = Setting::words(
     &[
         Word("semconv", Naming::Semconv, "OpenTelemetry semantic conventions"),
         Word("hostmetrics", Naming::Hostmetrics, "the Collector's hostmetrics receiver"),
+        Word(
+            "node_exporter",
+            Naming::NodeExporter,
+            "Prometheus' node_exporter, with its default filters, one series per CPU and totals since boot",
+        ),
     ],
 )
 .help(COLLECTION, "Names of metrics and attributes")
@@ -231,7 +255,7 @@ pub(crate) static COUNTERS_SINCE: Setting<Since> =
     .help(COLLECTION, "Origin of the counters")
     .note("with boot, a backend that uses start times adds the whole uptime again at every restart; not with delta temporality")
     .variables(&[Variable("HEKA_COUNTERS_SINCE", "")])
-    .default_text("start; boot with the console");
+    .default_text("start; boot with --exporter console or prometheus and with --naming node_exporter");
 
 pub(crate) static DISK_SCOPE: Setting<DiskScope> = Setting::words(
     "--disk-scope",
