@@ -122,23 +122,26 @@ fn ended(error: &clap::Error) -> Ended {
     if !error.use_stderr() {
         return Ended::Text(error.render().to_string());
     }
-    if error.kind() == ErrorKind::UnknownArgument {
-        if let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidArg) {
-            // A value may be a secret.
-            let wrong = wrong.split('=').next().unwrap_or_default();
-            let command = command();
-            let flags: Vec<String> =
-                command.get_arguments().filter_map(Arg::get_long).map(|long| format!("--{long}")).collect();
-            let hint = match nearest(wrong, flags.iter().map(String::as_str)) {
-                Some(flag) => format!("did you mean {flag}?"),
-                None => "--help lists all flags".to_owned(),
-            };
-            return Ended::Wrong(UsageError(format!("unexpected argument '{wrong}'; {hint}")));
-        }
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    if let (true, Some(ContextValue::String(wrong))) = (unknown, error.get(ContextKind::InvalidArg)) {
+        return Ended::Wrong(unexpected(wrong));
     }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     Ended::Wrong(UsageError(line.trim_start_matches("error: ").to_owned()))
+}
+
+fn unexpected(argument: &str) -> UsageError {
+    // A value may be a secret.
+    let name = argument.split('=').next().unwrap_or_default();
+    let command = command();
+    let flags: Vec<String> =
+        command.get_arguments().filter_map(Arg::get_long).map(|long| format!("--{long}")).collect();
+    let hint = match nearest(name, flags.iter().map(String::as_str)) {
+        Some(flag) => format!("did you mean {flag}?"),
+        None => "--help lists all flags".to_owned(),
+    };
+    UsageError(format!("unexpected argument '{name}'; {hint}"))
 }
 
 /// Takes any text; the words are for the completions and the man page.
