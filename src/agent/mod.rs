@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod check;
 pub mod log;
 pub mod pipeline;
+mod scraping;
 pub mod self_metrics;
 pub mod signals;
 pub mod systemd;
@@ -17,6 +18,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::{Builder, Handle};
@@ -26,12 +28,12 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter};
+use crate::config::{Command, Config, Exporter, SelfMetrics};
 use crate::export::config::Protocol;
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::{ConsoleExporter, Format};
+use crate::export::console::ConsoleExporter;
 use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
@@ -112,7 +114,8 @@ pub fn run(
                 Protocol::Grpc => self_metrics::GRPC_EXPORTER,
                 Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
             };
-            cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
+            cadence.itself = (config.self_metrics != SelfMetrics::Off)
+                .then_some(Itself { delivery: delivery.clone(), exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             let start = delivery.stats();
             let flushed = cadence.run(&context, &resource, &exporter);
@@ -121,8 +124,18 @@ pub fn run(
                 return Err(AgentError("the collection was not delivered".to_owned()));
             }
         }
-        Exporter::ConsoleTable | Exporter::ConsoleJson => {
-            let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };
+        Exporter::Prometheus => {
+            ignore_hangup(&io.handle);
+            let scraping = scraping::Scraping {
+                listen: &config.listen,
+                self_metrics: config.self_metrics != SelfMetrics::Off,
+                events,
+                stopped,
+                io: &io.handle,
+            };
+            scraping.run(&cadence, &context, &resource)?;
+        }
+        Exporter::Console(format) => {
             let told = std::sync::Mutex::new(events);
             let closed = move || {
                 if let Ok(told) = told.lock() {
@@ -146,6 +159,8 @@ pub fn run(
 enum Event {
     /// End: a signal, or an output that nobody reads any more.
     Stop,
+    /// Collect, and answer with the text. Only with the Prometheus exporter.
+    Scrape(oneshot::Sender<Bytes>),
 }
 
 struct Cadence {
@@ -210,6 +225,15 @@ impl Cadence {
         }
         self.manager.stopping();
         generation.shutdown(exporter)
+    }
+}
+
+/// Keeps SIGHUP from ending the process where there is nothing to reload.
+fn ignore_hangup(io: &Handle) {
+    let _inside = io.enter();
+    match signals::on_hangup(|| info!("SIGHUP: nothing to reload with this exporter")) {
+        Ok(hangups) => drop(io.spawn(hangups)),
+        Err(error) => warn!("SIGHUP cannot be handled ({error})"),
     }
 }
 

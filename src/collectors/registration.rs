@@ -11,7 +11,7 @@ use super::held::Held;
 use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
 use super::{COLLECTORS, Context, Definition, Options, cpu, disk};
-use crate::metrics::naming::{Kind, Metric, Number};
+use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 pub use super::slot::CollectorStats;
 
@@ -99,14 +99,17 @@ pub fn max_series(context: &Context) -> usize {
     })
 }
 
-/// Creates an instrument outside the collectors, under the name that the conventions have for it. A panic in its callback
-/// costs its points of that cycle.
+/// Creates an instrument outside the collectors, under the name that node_exporter or the conventions have for it. A panic
+/// in its callback costs its points of that cycle.
 pub(crate) fn observable(
     meter: &Meter,
+    naming: Naming,
     metric: &'static Metric,
     callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
 ) {
-    let Some(shape) = &metric.semconv else { return };
+    // hostmetrics has no metrics of this kind: they keep the conventions' names.
+    let naming = if naming == Naming::NodeExporter { naming } else { Naming::Semconv };
+    let Some(shape) = metric.shape(naming) else { return };
     let fault_reported = AtomicBool::new(false);
     instrument(meter, metric, shape.name, shape.unit, move |sink| {
         let mut out = Observer { sink, left: usize::MAX, seen: 0 };

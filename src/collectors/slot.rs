@@ -21,6 +21,8 @@ pub struct CollectorStats {
     pub read_nanos: AtomicU64,
     /// Readings that failed or did not end in time, and panics.
     pub errors: AtomicU64,
+    /// Whether the last reading had one of these.
+    pub failed: AtomicBool,
     /// Series that the last collection reported.
     pub series: AtomicU64,
     /// Series that the last collection had to leave out, see [`super::Options::max_series`].
@@ -61,6 +63,7 @@ impl Collection {
             name: definition.name,
             read_nanos: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             series: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         };
@@ -115,6 +118,7 @@ impl Collection {
         self.worker.run(jobs, cycle);
         for slot in slots.iter().filter(|slot| !slot.is_fresh() && !slot.is_broken()) {
             slot.stats.errors.fetch_add(1, Ordering::Relaxed);
+            slot.stats.failed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -176,6 +180,7 @@ impl Job for Slot {
     fn run(&self, reader: &mut Reader) {
         let begun = Instant::now();
         let failures = reader.failures();
+        self.stats.failed.store(false, Ordering::Relaxed);
         let mut work = lock(&self.work);
         if work.collector.is_none() {
             match guarded(|| (self.new)(&self.context)) {
@@ -200,6 +205,7 @@ impl Job for Slot {
         let failed = reader.failures() - failures;
         if failed > 0 {
             self.stats.errors.fetch_add(failed, Ordering::Relaxed);
+            self.stats.failed.store(true, Ordering::Relaxed);
         }
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stats.read_nanos.store(nanos, Ordering::Relaxed);
@@ -259,6 +265,7 @@ impl Slot {
     /// A fault is counted each time and logged once: what is wrong in the code will be wrong in the next cycle too.
     fn panicked(&self, fault: &str) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        self.stats.failed.store(true, Ordering::Relaxed);
         if !self.fault_reported.swap(true, Ordering::Relaxed) {
             error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
         }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tracing::info;
 
 pub use files::read_small;
@@ -61,14 +62,24 @@ pub struct Calls {
     pub space: fn(&Path) -> io::Result<Reading>,
     /// How many sockets this process' network has in each state.
     pub sockets: fn(Transport) -> io::Result<Census>,
+    /// The time since boot, suspends included (CLOCK_BOOTTIME), at the collection of that number.
+    pub clock: fn(u64) -> Duration,
 }
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count };
-    /// Asks nobody.
-    pub const NONE: Self =
-        Self { space: |_| Err(io::ErrorKind::Unsupported.into()), sockets: |_| Err(io::ErrorKind::Unsupported.into()) };
+    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count, clock: boot_time };
+    /// Asks nobody. A recorded host has no clock: its collections are ten seconds apart.
+    pub const NONE: Self = Self {
+        space: |_| Err(io::ErrorKind::Unsupported.into()),
+        sockets: |_| Err(io::ErrorKind::Unsupported.into()),
+        clock: |cycle| Duration::from_secs(10).saturating_mul(u32::try_from(cycle).unwrap_or(u32::MAX)),
+    };
+}
+
+fn boot_time(_cycle: u64) -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.

@@ -17,6 +17,8 @@ pub struct Reader {
     stat_bytes: Option<usize>,
     stat_cycle: Option<u64>,
     cycle: u64,
+    clock: fn(u64) -> Duration,
+    now: Duration,
     /// When the thread that waits for the reading leaves it behind.
     limit: Option<Instant>,
     failures: u64,
@@ -35,6 +37,8 @@ impl Reader {
             stat_bytes: None,
             stat_cycle: None,
             cycle: 0,
+            clock: host.calls.clock,
+            now: (host.calls.clock)(0),
             limit: None,
             failures: 0,
             reads: Arc::default(),
@@ -64,11 +68,21 @@ impl Reader {
     /// Begins the next collection: each file may be read once more.
     pub fn next_cycle(&mut self) {
         self.cycle += 1;
+        self.now = (self.clock)(self.cycle);
+    }
+
+    /// When this collection began: the time since boot, suspends included.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
     }
 
     /// Begins a collector's reading in this cycle, which is waited for until `limit`.
     pub(super) fn begin(&mut self, cycle: u64, limit: Instant) {
-        self.cycle = cycle;
+        if self.cycle != cycle {
+            self.cycle = cycle;
+            self.now = (self.clock)(cycle);
+        }
         self.limit = Some(limit);
     }
 
