@@ -9,14 +9,17 @@ pub mod disk;
 pub mod fault;
 pub mod filesystem;
 pub mod host_metrics;
+mod identity;
 pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod processes;
+mod queues;
 mod registration;
 mod survey;
 pub mod system;
@@ -46,6 +49,9 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
 ];
 
 /// A family of metrics.
