@@ -271,7 +271,7 @@ fn list(dir: &Path) -> Vec<String> {
 
 impl Collector for Facts {
     fn read(&mut self, reader: &mut Reader) {
-        if self.facts.is_empty() || reader.cycle() % REFRESH == 0 {
+        if self.facts.is_empty() || reader.cycle().is_multiple_of(REFRESH) {
             self.refresh();
         }
         let btime = |stat: &[u8]| number(lines(stat).find_map(|line| line.strip_prefix(b"btime "))?.trim_ascii());
