@@ -10,14 +10,17 @@ pub mod fault;
 pub mod filesystem;
 mod held;
 pub mod host_metrics;
+mod identity;
 pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod processes;
+mod queues;
 mod registration;
 mod slot;
 mod survey;
@@ -48,6 +51,9 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
 ];
 
 /// A family of metrics.
