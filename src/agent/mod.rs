@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod check;
 pub mod log;
 pub mod pipeline;
+pub mod readings;
 mod scraping;
 pub mod self_metrics;
 pub mod signals;
