@@ -82,9 +82,7 @@ fn start() -> Option<Child> {
 }
 
 fn encode(survey: &Survey) -> Value {
-    let problem = |problem: &Problem| {
-        json!({ "path": problem.path.to_string_lossy(), "failed": problem.failed, "words": problem.words })
-    };
+    let problem = |problem: &Problem| json!({ "path": problem.path.to_string_lossy(), "failed": problem.failed, "words": problem.words });
     json!({
         "collector": survey.collector,
         "series": survey.series,

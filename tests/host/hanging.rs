@@ -86,7 +86,9 @@ fn every_file_of_the_host_may_be_a_fifo() {
     let host = FixtureHost::empty();
     host.write("proc/stat", "cpu 1 2 3 4\ncpu0 1 2 3 4\n");
     host.write("proc/diskstats", "8 0 sda 1 2 3 4 5 6 7 8 0 9 10\n");
-    for file in ["etc/machine-id", "etc/hostname", "etc/os-release", "sys/devices/system/cpu/possible", "sys/block/sda/hidden"] {
+    for file in
+        ["etc/machine-id", "etc/hostname", "etc/os-release", "sys/devices/system/cpu/possible", "sys/block/sda/hidden"]
+    {
         host.write(file, "");
         make_fifo(&host, file);
     }
