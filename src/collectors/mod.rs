@@ -3,13 +3,17 @@
 //! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
 //! A collector that fails or panics costs its own metrics of that cycle and nothing else.
 
+pub mod clock;
 mod connections;
 pub mod cpu;
 pub mod disk;
+pub mod ecc;
 pub mod fault;
 pub mod filesystem;
 pub mod host_metrics;
+pub mod kernel;
 pub mod limit;
+pub mod link;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -17,9 +21,14 @@ mod observer;
 pub mod paging;
 pub mod pressure;
 pub mod processes;
+pub mod protocols;
+pub mod raid;
 mod registration;
+pub mod sensors;
+pub mod sockets;
 mod survey;
 pub mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 
@@ -46,6 +55,14 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    kernel::DEFINITION,
+    protocols::DEFINITION,
+    sockets::DEFINITION,
+    link::DEFINITION,
+    clock::DEFINITION,
+    sensors::DEFINITION,
+    raid::DEFINITION,
+    ecc::DEFINITION,
 ];
 
 /// A family of metrics.

@@ -6,7 +6,9 @@
 pub mod block_devices;
 pub mod identity;
 pub mod mounts;
+mod shared;
 pub mod sockets;
+mod sysfs;
 pub mod usage;
 
 use std::fs::File;
@@ -14,6 +16,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+pub use heka_adjtimex::ClockState;
 use tracing::{info, warn};
 
 use sockets::{Census, Transport};
@@ -44,14 +47,19 @@ pub struct Calls {
     pub space: fn(&Path) -> io::Result<Reading>,
     /// How many sockets this process' network has in each state.
     pub sockets: fn(Transport) -> io::Result<Census>,
+    /// How the clock is disciplined.
+    pub clock: fn() -> io::Result<ClockState>,
 }
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count };
+    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count, clock: heka_adjtimex::read };
     /// Asks nobody.
-    pub const NONE: Self =
-        Self { space: |_| Err(io::ErrorKind::Unsupported.into()), sockets: |_| Err(io::ErrorKind::Unsupported.into()) };
+    pub const NONE: Self = Self {
+        space: |_| Err(io::ErrorKind::Unsupported.into()),
+        sockets: |_| Err(io::ErrorKind::Unsupported.into()),
+        clock: || Err(io::ErrorKind::Unsupported.into()),
+    };
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.
@@ -165,6 +173,7 @@ pub enum Health {
 pub struct Source {
     path: PathBuf,
     missing: &'static str,
+    optional: bool,
     file: Option<File>,
     health: Health,
 }
@@ -174,7 +183,13 @@ impl Source {
     /// is empty nothing is logged then, and the collector says it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
-        Self { path, missing, file: None, health: Health::Unread }
+        Self { path, missing, optional: false, file: None, health: Health::Unread }
+    }
+
+    /// A file that many hosts lack, where that is normal: nothing is logged then, and `check` lists it as absent.
+    #[must_use]
+    pub fn optional(path: PathBuf) -> Self {
+        Self { optional: true, ..Self::new(path, "") }
     }
 
     /// The file's path.
@@ -192,7 +207,7 @@ impl Source {
     fn problem(&self) -> Option<Problem> {
         let (failed, words) = match &self.health {
             Health::Unread | Health::Good => return None,
-            Health::Unsupported if self.missing.is_empty() => return None,
+            Health::Unsupported if self.missing.is_empty() && !self.optional => return None,
             Health::Unsupported => (false, self.missing.to_owned()),
             Health::Failed(why) => (true, why.clone()),
         };
@@ -278,6 +293,7 @@ fn classify(error: &io::Error) -> Health {
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
+    shared: shared::SharedFiles,
     stat: Source,
     stat_buffer: Vec<u8>,
     stat_bytes: Option<usize>,
@@ -295,8 +311,16 @@ pub struct Problem {
     pub path: PathBuf,
     /// Whether it failed, or is only not there.
     pub failed: bool,
-    /// Why, or what to do.
+    /// Why, or what to do; empty where the file's absence is normal.
     pub words: String,
+}
+
+impl Problem {
+    /// Whether the file is only absent, which is normal for many hosts.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        !self.failed && self.words.is_empty()
+    }
 }
 
 impl Reader {
@@ -305,6 +329,7 @@ impl Reader {
     pub fn new(host: &Host) -> Self {
         Self {
             buffer: Vec::new(),
+            shared: shared::SharedFiles::new(host),
             stat: Source::new(host.proc("stat"), "is this a Linux /proc?"),
             stat_buffer: Vec::new(),
             stat_bytes: None,

@@ -230,7 +230,11 @@ pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
     let unit_word = match unit {
         "s" => "seconds",
         "By" => "bytes",
+        "By/s" => "bytes_per_second",
         "Hz" => "hertz",
+        "Cel" => "celsius",
+        "V" => "volts",
+        "W" => "watts",
         "1" => "",
         annotation if annotation.starts_with('{') => "",
         other => other,
@@ -274,7 +278,8 @@ mod tests {
     fn every_unit_is_one_that_the_prometheus_names_know() {
         for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
             for shape in metric.semconv.iter().chain(&metric.hostmetrics) {
-                let known = matches!(shape.unit, "s" | "By" | "Hz" | "1") || shape.unit.starts_with('{');
+                let known = matches!(shape.unit, "s" | "By" | "By/s" | "Hz" | "Cel" | "V" | "W" | "rpm" | "1")
+                    || shape.unit.starts_with('{');
                 assert!(known, "{}: {}", shape.name, shape.unit);
             }
         }
