@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod check;
 pub mod log;
 pub mod pipeline;
+mod scraping;
 pub mod self_metrics;
 pub mod signals;
 pub mod systemd;
@@ -17,6 +18,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::{Builder, Handle};
@@ -119,6 +121,17 @@ pub fn run(
                 return Err(AgentError("the collection was not delivered".to_owned()));
             }
         }
+        Exporter::Prometheus => {
+            ignore_hangup(&io.handle);
+            let scraping = scraping::Scraping {
+                listen: &config.listen,
+                self_metrics: config.self_metrics,
+                events,
+                stopped,
+                io: &io.handle,
+            };
+            scraping.run(&cadence, &context, &resource)?;
+        }
         Exporter::ConsoleTable | Exporter::ConsoleJson => {
             let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };
             let told = std::sync::Mutex::new(events);
@@ -144,6 +157,8 @@ pub fn run(
 enum Event {
     /// End: a signal, or an output that nobody reads any more.
     Stop,
+    /// Collect, and answer with the text. Only with the Prometheus exporter.
+    Scrape(oneshot::Sender<Bytes>),
 }
 
 struct Cadence {
@@ -208,6 +223,15 @@ impl Cadence {
         }
         self.manager.stopping();
         generation.shutdown(exporter)
+    }
+}
+
+/// Keeps SIGHUP from ending the process where there is nothing to reload.
+fn ignore_hangup(io: &Handle) {
+    let _inside = io.enter();
+    match signals::on_hangup(|| info!("SIGHUP: nothing to reload with this exporter")) {
+        Ok(hangups) => drop(io.spawn(hangups)),
+        Err(error) => warn!("SIGHUP cannot be handled ({error})"),
     }
 }
 

@@ -56,7 +56,7 @@ struct Clock {
 
 impl Clock {
     fn new(context: &Context) -> Self {
-        Self { ask: context.host.calls.clock, state: None, failed: false, unsupported: false }
+        Self { ask: context.host.calls.adjtimex, state: None, failed: false, unsupported: false }
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
 
     fn bench(ask: fn() -> io::Result<ClockState>) -> Bench {
         let mut context = fixture("server", Options { detail: Detail::Detailed, ..Options::default() });
-        context.host.calls.clock = ask;
+        context.host.calls.adjtimex = ask;
         Bench::new(DEFINITION, context)
     }
 

@@ -15,8 +15,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use heka_adjtimex::ClockState;
+use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
 use sockets::{Census, Transport};
@@ -47,19 +49,28 @@ pub struct Calls {
     pub space: fn(&Path) -> io::Result<Reading>,
     /// How many sockets this process' network has in each state.
     pub sockets: fn(Transport) -> io::Result<Census>,
-    /// How the clock is disciplined.
-    pub clock: fn() -> io::Result<ClockState>,
+    /// How the wall clock is disciplined.
+    pub adjtimex: fn() -> io::Result<ClockState>,
+    /// The time since boot, suspends included (CLOCK_BOOTTIME), at the collection of that number.
+    pub clock: fn(u64) -> Duration,
 }
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count, clock: heka_adjtimex::read };
-    /// Asks nobody.
+    pub const LIVE: Self =
+        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time };
+    /// Asks nobody. A recorded host has no clock: its collections are ten seconds apart.
     pub const NONE: Self = Self {
         space: |_| Err(io::ErrorKind::Unsupported.into()),
         sockets: |_| Err(io::ErrorKind::Unsupported.into()),
-        clock: || Err(io::ErrorKind::Unsupported.into()),
+        adjtimex: || Err(io::ErrorKind::Unsupported.into()),
+        clock: |cycle| Duration::from_secs(10).saturating_mul(u32::try_from(cycle).unwrap_or(u32::MAX)),
     };
+}
+
+fn boot_time(_cycle: u64) -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Which directories stand for the host's own; `None` is the place under `root`.
@@ -299,6 +310,8 @@ pub struct Reader {
     stat_bytes: Option<usize>,
     stat_cycle: Option<u64>,
     cycle: u64,
+    clock: fn(u64) -> Duration,
+    now: Duration,
     failures: u64,
     reads: u64,
     problems: Option<Vec<Problem>>,
@@ -335,6 +348,8 @@ impl Reader {
             stat_bytes: None,
             stat_cycle: None,
             cycle: 0,
+            clock: host.calls.clock,
+            now: (host.calls.clock)(0),
             failures: 0,
             reads: 0,
             problems: None,
@@ -356,6 +371,13 @@ impl Reader {
     /// Begins the next collection: each file may be read once more.
     pub fn next_cycle(&mut self) {
         self.cycle += 1;
+        self.now = (self.clock)(self.cycle);
+    }
+
+    /// When this collection began: the time since boot, suspends included.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
     }
 
     /// 0 while the baselines are read, 1 at the first collection.

@@ -9,7 +9,7 @@ use heka_insights_agent::internals::host::mounts;
 use heka_insights_agent::internals::host::sockets::{Census, Transport};
 use heka_insights_agent::internals::host::usage::{Reading, Space};
 
-pub const CALLS: Calls = Calls { space, sockets, clock };
+pub const CALLS: Calls = Calls { space, sockets, adjtimex, clock: Calls::NONE.clock };
 
 fn space(path: &Path) -> io::Result<Reading> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
@@ -30,7 +30,7 @@ fn sockets(transport: Transport) -> io::Result<Census> {
     })
 }
 
-fn clock() -> io::Result<ClockState> {
+fn adjtimex() -> io::Result<ClockState> {
     Ok(ClockState {
         offset_seconds: -0.000_125,
         estimated_error_seconds: 0.000_25,
