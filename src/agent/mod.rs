@@ -28,12 +28,12 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter};
+use crate::config::{Command, Config, Exporter, SelfMetrics};
 use crate::export::config::Protocol;
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::{ConsoleExporter, Format};
+use crate::export::console::ConsoleExporter;
 use crate::host::Host;
 use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
@@ -112,7 +112,8 @@ pub fn run(
                 Protocol::Grpc => self_metrics::GRPC_EXPORTER,
                 Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
             };
-            cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
+            cadence.itself = (config.self_metrics != SelfMetrics::Off)
+                .then_some(Itself { delivery: delivery.clone(), exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             let start = delivery.stats();
             let flushed = cadence.run(&context, &resource, &exporter);
@@ -125,15 +126,14 @@ pub fn run(
             ignore_hangup(&io.handle);
             let scraping = scraping::Scraping {
                 listen: &config.listen,
-                self_metrics: config.self_metrics,
+                self_metrics: config.self_metrics != SelfMetrics::Off,
                 events,
                 stopped,
                 io: &io.handle,
             };
             scraping.run(&cadence, &context, &resource)?;
         }
-        Exporter::ConsoleTable | Exporter::ConsoleJson => {
-            let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };
+        Exporter::Console(format) => {
             let told = std::sync::Mutex::new(events);
             let closed = move || {
                 if let Ok(told) = told.lock() {

@@ -11,6 +11,7 @@ pub mod ecc;
 pub mod fault;
 pub mod filesystem;
 pub mod host_metrics;
+mod identity;
 pub mod kernel;
 pub mod limit;
 pub mod link;
@@ -19,9 +20,11 @@ pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod processes;
 pub mod protocols;
+mod queues;
 pub mod raid;
 mod registration;
 pub mod sensors;
@@ -63,6 +66,9 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
 ];
 
 /// A family of metrics.

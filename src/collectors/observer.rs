@@ -45,6 +45,15 @@ impl Observer<'_> {
         }
     }
 
+    /// One series' number, whole where the metric is declared so.
+    pub fn number(&mut self, value: f64, attributes: &[KeyValue]) {
+        match self.sink {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // as it saturates
+            Sink::U64(_) | Sink::I64(_) => self.int(value as u64, attributes),
+            Sink::F64(_) | Sink::Nowhere => self.float(value, attributes),
+        }
+    }
+
     fn admit(&mut self) -> bool {
         self.seen += 1;
         let room = self.left > 0;
