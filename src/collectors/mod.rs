@@ -10,6 +10,7 @@ pub mod disk;
 pub mod ecc;
 pub mod fault;
 pub mod filesystem;
+mod held;
 pub mod host_metrics;
 mod identity;
 pub mod kernel;
@@ -28,6 +29,7 @@ mod queues;
 pub mod raid;
 mod registration;
 pub mod sensors;
+mod slot;
 pub mod sockets;
 mod survey;
 pub mod system;
@@ -151,7 +153,7 @@ impl Default for Options {
 }
 
 /// What a collector is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,

@@ -1,5 +1,7 @@
 //! Files that two collectors need: the first to ask in a collection reads the file for both.
 
+use std::sync::atomic::Ordering;
+
 use super::{Host, Reader, Source};
 
 /// A file with the content that it had in one collection.
@@ -22,8 +24,8 @@ impl SharedFiles {
     pub(super) fn new(host: &Host) -> Self {
         let file = |source| SharedFile { source, buffer: Vec::new(), bytes: None, cycle: None };
         Self([
-            file(Source::new(host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")),
-            file(Source::new(host.proc("loadavg"), "is this a Linux /proc?")),
+            file(Source::new(host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS").holds_counters()),
+            file(Source::new(host.proc("loadavg"), "is this a Linux /proc?").required()),
         ])
     }
 }
@@ -47,7 +49,7 @@ impl Reader {
             file.cycle = Some(cycle);
             file.bytes = file.source.read(&mut file.buffer).map(<[u8]>::len);
             let (failed, problem) = (file.source.failed(), file.source.problem());
-            self.reads += 1;
+            self.reads.fetch_add(1, Ordering::Relaxed);
             self.failures += u64::from(failed);
             self.problems.iter_mut().for_each(|problems| problems.extend(problem.clone()));
         }

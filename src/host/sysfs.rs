@@ -4,11 +4,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Host, Reader, read_small};
+use super::{Host, Reader, files, read_small};
 use crate::metrics::parse::number;
-
-/// The most entries that are taken from one directory.
-const MAX_ENTRIES: usize = 65_536;
 
 impl Reader {
     /// The names in a directory, sorted; `None` where there is none to read. `check` lists it as absent then.
@@ -27,12 +24,12 @@ impl Reader {
 
     /// Whether there is something at the path.
     pub fn exists(&mut self, path: &Path) -> bool {
-        path.exists()
+        files::metadata(path).is_ok()
     }
 
     /// The last part of a link's target.
     pub fn link_name(&mut self, link: &Path) -> Option<String> {
-        Some(std::fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
+        Some(files::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
     }
 
     /// The whole number in a small file.
@@ -54,9 +51,7 @@ fn signed(text: &[u8]) -> Option<i64> {
 
 /// The names in a directory, sorted.
 fn names(dir: &Path) -> Option<Vec<OsString>> {
-    let entries = std::fs::read_dir(dir).ok()?;
-    let mut names: Vec<OsString> =
-        entries.filter_map(|entry| Some(entry.ok()?.file_name())).take(MAX_ENTRIES).collect();
+    let mut names = files::list(dir).ok()?;
     names.sort_unstable();
     Some(names)
 }
@@ -66,7 +61,7 @@ impl Host {
     /// `network` logs which of them it is.
     #[must_use]
     pub fn network_file(&self, name: &str) -> PathBuf {
-        let own = match std::fs::File::open(self.proc("1/net/dev")) {
+        let own = match files::open(&self.proc("1/net/dev")) {
             Ok(_) => "1/net",
             Err(_) => "net",
         };
