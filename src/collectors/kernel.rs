@@ -407,7 +407,7 @@ mod tests {
     fn a_host_without_the_files_reports_nothing_and_fails_nothing() {
         let host = Host::empty();
         host.write("proc/stat", "cpu 1 2 3 4\n");
-        host.write("proc/loadavg", "");
+        host.write("proc/loadavg", "0.1 0.2 0.3\n");
         let mut kernel =
             Bench::new(DEFINITION, host.context(Options { detail: Detail::Detailed, ..Options::default() }));
         assert!(kernel.next().is_empty());
