@@ -170,7 +170,7 @@ impl Network {
         let options = &context.options;
         Self {
             options: options.clone(),
-            source: Source::new(file, "this kernel has no network (CONFIG_NET)"),
+            source: Source::new(file, "this kernel has no network (CONFIG_NET)").holds_counters(),
             lines: Vec::new(),
             interfaces: Table::new(
                 rules(options, context.host.word_bits),

@@ -96,7 +96,8 @@ impl Paging {
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
             meminfo_file: Source::new(context.host.proc("meminfo"), ""),
             swaps: Vec::new(),
-            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS"),
+            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
+                .holds_counters(),
             faults: [MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind)),
             operations: [operation(IN, MAJOR), operation(OUT, MAJOR), operation(IN, MINOR), operation(OUT, MINOR)],
             totals: Counters::new(Rules::new([events; 6], options.since)),
