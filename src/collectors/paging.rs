@@ -72,7 +72,6 @@ struct Paging {
     /// Read where `/proc/swaps` is missing.
     meminfo_file: Source,
     swaps: Vec<Swap>,
-    vmstat_file: Source,
     faults: [Attributes; 2],
     operations: [Attributes; 4],
     /// Of the faults, then of the operations.
@@ -96,8 +95,6 @@ impl Paging {
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
             meminfo_file: Source::new(context.host.proc("meminfo"), ""),
             swaps: Vec::new(),
-            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
-                .holds_counters(),
             faults: [MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind)),
             operations: [operation(IN, MAJOR), operation(OUT, MAJOR), operation(IN, MINOR), operation(OUT, MINOR)],
             totals: Counters::new(Rules::new([events; 6], options.since)),
@@ -203,7 +200,7 @@ impl Collector for Paging {
     fn read(&mut self, reader: &mut Reader) {
         self.read_swaps(reader);
         let now = reader.now();
-        if let Some(bytes) = reader.read(&mut self.vmstat_file) {
+        if let Some(bytes) = reader.vmstat() {
             let stat = Vmstat::parse(bytes);
             let minor = stat.minor_faults(self.word_bits);
             let Vmstat { swapped_in, swapped_out, paged_in, paged_out, major_faults, .. } = stat;
