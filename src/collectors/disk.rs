@@ -469,10 +469,10 @@ impl Disk {
                 }
             }
         }
-        if scope != DiskScope::Device {
-            if let Some(sum) = self.sum.as_ref().and_then(|sum| sum.get(column)) {
-                each(*sum, direction.of(&self.total));
-            }
+        // A disk that went away stays in the sum: the total never goes back.
+        let sum = self.sum.as_ref().and_then(|sum| sum.get(column));
+        if let Some(sum) = sum.filter(|_| scope != DiskScope::Device) {
+            each(*sum, direction.of(&self.total));
         }
     }
 
