@@ -362,7 +362,7 @@ fn each(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>]) {
 /// A share of nothing is not a number, and is not sent.
 fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>], whole: Option<u64>) {
     for (attributes, value) in series.iter().zip(values) {
-        if let (Some(value), Some(whole @ 1..)) = (value, whole) {
+        if let (Some(value), Some(whole)) = (value, whole) {
             #[allow(clippy::cast_precision_loss)] // a ratio
             out.float(*value as f64 / whole as f64, attributes);
         }
