@@ -5,30 +5,7 @@ minutes.
 """
 
 # Metrics that rules ask for and that no collector has yet.
-PENDING = {
-    "heka_textfile_error",
-    "hw_errors_total",
-    "hw_temperature_celsius",
-    "hw_temperature_limit_celsius",
-    "system_clock_linux_error_maximum_seconds",
-    "system_clock_linux_offset_seconds",
-    "system_clock_linux_synchronized",
-    "system_cpu_context_switches_total",
-    "system_disk_linux_raid_member_count",
-    "system_disk_linux_raid_member_limit",
-    "system_disk_linux_raid_status",
-    "system_filesystem_linux_device_error",
-    "system_filesystem_linux_file_handle_count",
-    "system_filesystem_linux_file_handle_limit",
-    "system_memory_linux_oom_kills_total",
-    "system_network_linux_bond_member_active",
-    "system_network_linux_bond_member_count",
-    "system_network_linux_tcp_listen_drops_total",
-    "system_process_limit",
-    "system_process_linux_thread_count",
-    "systemd_service_restarts_total",
-    "systemd_unit_state",
-}
+PENDING = {"heka_textfile_error", "system_filesystem_linux_device_error", "systemd_service_restarts_total", "systemd_unit_state"}
 
 GIB = 1 << 30
 
