@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Collector, Context, Definition, Observer};
-use crate::host::{Host, Reader, Source};
+use super::super::{Collector, Context, Definition, Observer};
+use super::network_file;
+use crate::host::{Reader, Source};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label, labels};
@@ -44,12 +45,6 @@ impl Queues {
             queued: Vec::new(),
         }
     }
-}
-
-/// A file of the first process' network, or of one's own where that cannot be read.
-fn network_file(host: &Host, name: &str) -> std::path::PathBuf {
-    let of_first = host.proc("1/net").join(name);
-    if of_first.exists() { of_first } else { host.proc("net").join(name) }
 }
 
 /// How many lines name each interface, which is the last field. The first line is the heading.
@@ -105,8 +100,8 @@ impl Collector for Queues {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
-    use super::super::testing::{Host as TestHost, series};
+    use super::super::super::Options;
+    use super::super::super::testing::{Host as TestHost, series};
     use super::*;
 
     #[test]
