@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::mounts::{self, Mount};
 use crate::host::usage::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
-use crate::host::{Host, Reader, Source};
+use crate::host::{Host, Reader, Source, files};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -164,7 +164,7 @@ impl Filesystem {
         Self {
             options: context.options.clone(),
             own_view: file == host.proc("self/mountinfo"),
-            source: Source::new(file, "is this a Linux /proc?"),
+            source: Source::new(file, "is this a Linux /proc?").required(),
             mountinfo: Vec::new(),
             volumes: Vec::new(),
             targets: Vec::new(),
@@ -288,7 +288,7 @@ fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
     let (major, minor) = mount.device;
     let is_mapped = naming == Naming::Hostmetrics && source.starts_with("/dev/mapper/");
     if is_mapped || source == "/dev/root" {
-        let target = |link: PathBuf| Some(std::fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned());
+        let target = |link: PathBuf| Some(files::read_link(&link).ok()?.file_name()?.to_string_lossy().into_owned());
         let mapped = is_mapped.then(|| target(host.root().join(source.trim_start_matches('/')))).flatten();
         let name = mapped.or_else(|| target(host.sys("dev/block").join(format!("{major}:{minor}"))));
         return name.map_or(source, |name| format!("/dev/{name}"));
@@ -306,7 +306,7 @@ impl Collector for Filesystem {
             self.mountinfo = bytes.to_vec();
             self.choose();
         }
-        let outcomes = self.prober.ask(&self.targets);
+        let outcomes = self.prober.ask(&self.targets, reader.time_left());
         self.settle(reader, outcomes);
     }
 

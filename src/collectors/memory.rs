@@ -261,7 +261,7 @@ impl Memory {
         Self {
             naming,
             page_bytes: context.host.page_bytes,
-            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?"),
+            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?").required(),
             info: Meminfo::default(),
             states: [USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE]
                 .map(|state| word(naming, &STATE, state)),

@@ -5,6 +5,7 @@ use opentelemetry::metrics::AsyncInstrument;
 
 use crate::metrics::naming::Attributes;
 
+#[derive(Clone, Copy)]
 pub(super) enum Sink<'a> {
     Nowhere,
     U64(&'a dyn AsyncInstrument<u64>),

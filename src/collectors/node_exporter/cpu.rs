@@ -5,7 +5,7 @@ use super::super::cpu::parse_line;
 use super::super::{Collector, Context, Definition, Observer};
 use super::facts::Facts;
 use super::{cpus, rules};
-use crate::host::{Host, Reader, read_small};
+use crate::host::{Host, Reader, files, read_small};
 use crate::metrics::counter::{Kind, Table, Together};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
@@ -132,7 +132,7 @@ impl Cpu {
         let dir = self.host.sys("devices/system/cpu");
         self.facts.clear();
         self.throttles.begin(now);
-        let has_online = dir.join("cpu0/online").exists();
+        let has_online = files::metadata(&dir.join("cpu0/online")).is_ok();
         for cpu in &self.listed {
             let at = dir.join(format!("cpu{cpu}"));
             let file = |name: &str| read_small(&at.join(name));
@@ -140,7 +140,7 @@ impl Cpu {
             let pair = ("cpu", cpu.to_string());
             if has_online {
                 let online = file("online").is_none_or(|online| online == b"1");
-                self.facts.add("cpu.online", f64::from(u8::from(online)), &[pair.clone()]);
+                self.facts.add("cpu.online", f64::from(u8::from(online)), std::slice::from_ref(&pair));
             }
             if let (Some(package), Some(core)) = (value("topology/physical_package_id"), value("topology/core_id")) {
                 let ids = || [("core", core.to_string()), ("package", package.to_string())];
@@ -154,13 +154,13 @@ impl Cpu {
                     self.throttles.read(name.as_bytes(), &[Some(count)], series);
                 }
             }
-            if !at.join("cpufreq").exists() {
+            if files::metadata(&at.join("cpufreq")).is_err() {
                 continue;
             }
             for name in FREQUENCIES {
                 if let Some(khz) = value(&format!("cpufreq/{name}")) {
                     #[allow(clippy::cast_precision_loss)] // far below 2^53
-                    self.facts.add(name, khz as f64 * HERTZ_PER_KILOHERTZ, &[pair.clone()]);
+                    self.facts.add(name, khz as f64 * HERTZ_PER_KILOHERTZ, std::slice::from_ref(&pair));
                 }
             }
             if let Some(used) = file("cpufreq/scaling_governor").map(|name| text(&name)) {

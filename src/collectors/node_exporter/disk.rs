@@ -171,7 +171,7 @@ impl Disks {
             if udev.contains_key("ID_ATA") {
                 for id in ["ID_ATA_WRITE_CACHE", "ID_ATA_WRITE_CACHE_ENABLED", "ID_ATA_ROTATION_RATE_RPM"] {
                     if let Ok(value) = property(id).parse() {
-                        self.facts.add(id, value, &[device.clone()]);
+                        self.facts.add(id, value, std::slice::from_ref(&device));
                     }
                 }
             }

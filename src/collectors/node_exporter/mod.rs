@@ -24,7 +24,7 @@ pub(super) mod keys;
 use std::path::Path;
 
 use super::Options;
-use crate::host::Host;
+use crate::host::files;
 use crate::metrics::counter::{Kind, Rules};
 
 /// The most entries of a directory of sysfs.
@@ -40,8 +40,8 @@ fn rules<const N: usize>(kinds: [Kind; N], options: &Options) -> Rules<N> {
 
 /// The names in a directory, sorted; none where it is not there.
 fn list(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().take(MOST);
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let names = files::list(dir).unwrap_or_default();
+    let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort_unstable();
     names
 }
@@ -51,10 +51,4 @@ fn cpus(dir: &Path) -> Vec<u32> {
     let mut numbers: Vec<u32> = list(dir).iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
     numbers.sort_unstable();
     numbers
-}
-
-/// A file of the network of the host's first process, or of one's own where that cannot be read.
-pub(super) fn network_file(host: &Host, name: &str) -> std::path::PathBuf {
-    let of_first = host.proc("1/net").join(name);
-    if of_first.exists() { of_first } else { host.proc("net").join(name) }
 }

@@ -2,7 +2,6 @@
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
-use super::network_file;
 use crate::host::{Reader, Source};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Metric;
@@ -81,7 +80,7 @@ struct Netstat {
 
 impl Netstat {
     fn new(context: &Context) -> Self {
-        let file = |name: &str, missing| Source::new(network_file(&context.host, name), missing);
+        let file = |name: &str, missing| Source::new(context.host.network_file(name), missing);
         Self {
             pairs: [file("netstat", "the kernel needs CONFIG_INET"), file("snmp", "the kernel needs CONFIG_INET")],
             six: file("snmp6", "this kernel has no IPv6"),
@@ -154,11 +153,11 @@ mod tests {
     fn a_number_is_found_below_its_name() {
         let host = TestHost::empty();
         host.write(
-            "proc/1/net/snmp",
+            "proc/net/snmp",
             "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: MaxConn ActiveOpens RetransSegs\nTcp: -1 3556 2264\n",
         );
-        host.write("proc/1/net/netstat", "TcpExt: ListenDrops\nTcpExt: 5\nIpExt: InOctets\nOther: 6\n");
-        host.write("proc/1/net/snmp6", "Ip6InOctets                     460\nUdpLite6InErrors 7\nIcmp6InMsgs\t8\n");
+        host.write("proc/net/netstat", "TcpExt: ListenDrops\nTcpExt: 5\nIpExt: InOctets\nOther: 6\n");
+        host.write("proc/net/snmp6", "Ip6InOctets                     460\nUdpLite6InErrors 7\nIcmp6InMsgs\t8\n");
         let mut netstat = Netstat::new(&host.context(Options::default()));
         assert_eq!(host.read(&mut netstat), 0);
         for (id, value) in [

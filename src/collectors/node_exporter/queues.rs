@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::super::{Collector, Context, Definition, Observer};
-use super::network_file;
 use crate::host::{Reader, Source};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::Int;
@@ -37,7 +36,7 @@ struct Queues {
 
 impl Queues {
     fn new(context: &Context) -> Self {
-        let file = |name: &str| Source::new(network_file(&context.host, name), "this kernel lacks the protocol");
+        let file = |name: &str| Source::new(context.host.network_file(name), "this kernel lacks the protocol");
         Self {
             arp: file("arp"),
             udp: [(file("udp"), "v4"), (file("udp6"), "v6")],
@@ -108,14 +107,14 @@ mod tests {
     fn neighbours_are_counted_and_queues_are_added_up() {
         let host = TestHost::empty();
         host.write(
-            "proc/1/net/arp",
+            "proc/net/arp",
             "IP address       HW type     Flags       HW address            Mask     Device\n\
              192.0.2.1        0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth0\n\
              192.0.2.2        0x1         0x2         bb:cc:dd:ee:ff:aa     *        eth1\n\
              192.0.2.3        0x1         0x0         00:00:00:00:00:00     *        eth0\n",
         );
         host.write(
-            "proc/1/net/udp",
+            "proc/net/udp",
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n\
                1: 00000000:0044 00000000:0000 07 00000015:0000000A 00:00000000 00000000     0\n\
                2: 00000000:0045 00000000:0000 07 00000000:00000001 00:00000000 00000000     0\n",

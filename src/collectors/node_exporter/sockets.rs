@@ -3,7 +3,7 @@
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
-use super::{network_file, rules};
+use super::rules;
 use crate::host::{Reader, Source};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
@@ -121,7 +121,7 @@ struct Sockets {
 impl Sockets {
     fn new(context: &Context) -> Self {
         let host = &context.host;
-        let file = |name: &str, missing| Source::new(network_file(host, name), missing);
+        let file = |name: &str, missing| Source::new(host.network_file(name), missing);
         let netfilter = |name: &'static str| {
             let path = host.proc("sys/net/netfilter").join(name);
             (Source::new(path, "connection tracking is not in use (nf_conntrack)"), name)
@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn sockets_have_a_metric_for_each_protocol_and_state() {
         let host = TestHost::empty();
-        host.write("proc/1/net/sockstat", "sockets: used 229\nTCP: inuse 4 orphan 0 tw 4 alloc 17 mem 1\n");
-        host.write("proc/1/net/sockstat6", "TCP6: inuse 17\n");
+        host.write("proc/net/sockstat", "sockets: used 229\nTCP: inuse 4 orphan 0 tw 4 alloc 17 mem 1\n");
+        host.write("proc/net/sockstat6", "TCP6: inuse 17\n");
         let mut sockets = Sockets::new(&host.context(Options::default()));
         sockets.page_bytes = 4_096;
         host.read(&mut sockets);
@@ -261,7 +261,7 @@ mod tests {
     fn packets_are_counted_per_cpu_by_its_own_number() {
         let host = TestHost::empty();
         host.write(
-            "proc/1/net/softnet_stat",
+            "proc/net/softnet_stat",
             "00008e78 00000001 00000011 0 0 0 0 0 00000002 00000003 00000004 00000005 00000002\n\
              000004a9 00000000 00000000 0 0 0 0 0 0 0 0 00000000 00000003\n",
         );
@@ -275,7 +275,7 @@ mod tests {
     fn tracked_connections_are_added_over_the_cpus() {
         let host = TestHost::empty();
         host.write(
-            "proc/1/net/stat/nf_conntrack",
+            "proc/net/stat/nf_conntrack",
             "entries  found invalid\n00000021  0000000a 00000002\n00000021  00000005 00000001\n",
         );
         host.write("proc/sys/net/netfilter/nf_conntrack_count", "123\n");
