@@ -158,7 +158,7 @@ def fixture(options):
         subprocess.run(["cp", "-r", fixtures / "proc", fixtures / "textfile", directory], check=True)
         subprocess.run(["chmod", "-R", "u+w", directory], check=True)
         for archive in ("sys", "udev"):
-            subprocess.run([source / "ttar", "-C", directory, "-x", "-f", fixtures / f"{archive}.ttar"], check=True)
+            subprocess.run(["bash", source / "ttar", "-C", directory, "-x", "-f", fixtures / f"{archive}.ttar"], check=True)
         for part, target in (("udev", "run/udev"), ("usr", "usr")):
             (host / target).parent.mkdir(parents=True, exist_ok=True)
             origin = host / part if (host / part).exists() and part != "usr" else fixtures / part
