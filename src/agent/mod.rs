@@ -34,6 +34,7 @@ use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
 use crate::export::console::ConsoleExporter;
 use crate::host::Host;
+use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 
@@ -71,7 +72,8 @@ pub fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
     wall: WallClock,
 ) -> Result<(), AgentError> {
-    let host = Host::new(&config.roots);
+    let mut host = Host::new(&config.roots);
+    host.deadline = deadline(config.interval);
     let identity = Identity::read(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
@@ -99,12 +101,12 @@ pub fn run(
     let mut cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None };
     match config.exporter {
         Exporter::Otlp => {
-            let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
+            let live = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
             let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-            let patience = deadline.mul_f64(DISK_SHARE).min(DISK_MOST);
+            let patience = live.mul_f64(DISK_SHARE).min(DISK_MOST);
             let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now(), patience);
             let started =
-                outbox::start(config.otlp.clone(), store, io.handle.clone(), deadline, stopped, Tuning::default());
+                outbox::start(config.otlp.clone(), store, io.handle.clone(), live, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
             reload_on_hangup(&io.handle, delivery.clone());
             cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });

@@ -44,7 +44,10 @@ struct Load {
 
 impl Load {
     fn new(context: &Context) -> Self {
-        Self { source: Source::new(context.host.proc("loadavg"), "is this a Linux /proc?"), averages: [None; 3] }
+        Self {
+            source: Source::new(context.host.proc("loadavg"), "is this a Linux /proc?").required(),
+            averages: [None; 3],
+        }
     }
 }
 

@@ -8,16 +8,21 @@ pub mod cpu;
 pub mod disk;
 pub mod fault;
 pub mod filesystem;
+mod held;
 pub mod host_metrics;
+mod identity;
 pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod processes;
+mod queues;
 mod registration;
+mod slot;
 mod survey;
 pub mod system;
 #[cfg(test)]
@@ -46,6 +51,9 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
 ];
 
 /// A family of metrics.
@@ -128,7 +136,7 @@ impl Default for Options {
 }
 
 /// What a collector is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,

@@ -204,7 +204,7 @@ impl Network {
         Self {
             options: context.options.clone(),
             word_bits: context.host.word_bits,
-            source: Source::new(file, "this kernel has no network (CONFIG_NET)"),
+            source: Source::new(file, "this kernel has no network (CONFIG_NET)").holds_counters(),
             lines: Vec::new(),
             interfaces: Vec::new(),
             listings: 0,

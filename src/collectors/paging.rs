@@ -88,7 +88,8 @@ impl Paging {
             since: options.since,
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
             swaps: Vec::new(),
-            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS"),
+            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
+                .holds_counters(),
             faults: Counters::new([MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind))),
             operations: Counters::new([
                 operation(IN, MAJOR),
