@@ -121,7 +121,7 @@ fn failed(survey: &Survey) -> bool {
 }
 
 fn state(survey: &Survey) -> &'static str {
-    match (failed(survey), survey.series, survey.problems.is_empty()) {
+    match (failed(survey), survey.series, survey.problems.iter().all(Problem::is_normal)) {
         (true, ..) => "failed",
         (false, 0, _) => "nothing here",
         (false, _, true) => "ok",
@@ -141,7 +141,7 @@ fn note(problem: &Problem) -> String {
 
 fn notes(survey: &Survey) -> Vec<String> {
     let fault = survey.panicked.then(|| "internal error in this collector; please report it".to_owned());
-    fault.into_iter().chain(survey.problems.iter().map(note)).collect()
+    fault.into_iter().chain(survey.problems.iter().filter(|problem| !problem.is_normal()).map(note)).collect()
 }
 
 impl Endpoint {
@@ -190,6 +190,16 @@ impl Report {
         self.surveys.iter().map(|survey| survey.series).sum()
     }
 
+    /// The sources that this host lacks, as many hosts do.
+    fn absent(&self) -> Vec<String> {
+        let problems = self.surveys.iter().flat_map(|survey| &survey.problems);
+        let absent = problems.filter(|problem| problem.is_normal());
+        let mut paths: Vec<String> = absent.map(|problem| problem.path.display().to_string()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
     /// A table.
     #[must_use]
     pub fn text(&self) -> String {
@@ -205,6 +215,10 @@ impl Report {
             }
         }
         let _ = writeln!(text, "{:<12} {:<12} {:>7}\n", "all", "", self.series());
+        let absent = self.absent();
+        if !absent.is_empty() {
+            let _ = writeln!(text, "ABSENT       normal       {}", absent.join(", "));
+        }
         let ((endpoint, told), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
         let _ = writeln!(text, "ENDPOINT     {endpoint:<12} {told}");
         let _ = writeln!(text, "OUTBOX       {outbox:<12} {place}");
@@ -235,6 +249,7 @@ impl Report {
             "ok": self.well(),
             "series": self.series(),
             "collectors": collectors,
+            "absent": self.absent(),
             "endpoint": {"state": endpoint, "message": told},
             "outbox": {"state": outbox, "message": place},
             "hint": self.hint,
@@ -267,6 +282,18 @@ mod tests {
         let text = report.text();
         assert!(report.well());
         assert!(text.contains("ok, partly") && text.contains("/proc/stat is not there: permission denied"), "{text}");
+    }
+
+    #[test]
+    fn absences_that_are_normal_are_one_line_and_no_note() {
+        let absent = |path: &str| Problem { path: path.into(), failed: false, words: String::new() };
+        let surveys = vec![found(3, vec![absent("/sys/class/hwmon")]), found(0, vec![absent("/proc/1/net/snmp6")])];
+        let report = Report { surveys, ..report(found(0, Vec::new())) };
+        let text = report.text();
+        assert!(report.well());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("/sys") || line.contains("snmp6")).collect();
+        assert_eq!(lines, ["ABSENT       normal       /proc/1/net/snmp6, /sys/class/hwmon"]);
+        assert!(!text.contains("partly"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Network interfaces, from `net/dev` of the host's first process: every line is one interface's totals. And the
-//! connections, which `connections.rs` reads.
+//! connections, which `connections.rs` counts.
 //!
 //! A bond, a bridge and their members each count the same bytes, so nothing is summed here. Left out by default are the
 //! loopback, the host's ends of containers' links (`veth*`, `cali*`) and aliases (`eth0:1`), whose traffic their
@@ -59,14 +59,6 @@ const METRICS: &[Metric] = &[
         .since("3.3")
         .semconv("system.network.connection.count", "{connection}", Detailed, &[&STATE, &TRANSPORT])
         .hostmetrics("system.network.connections", "{connections}", Basic, &[&TRANSPORT, &STATE]),
-    Metric::new("conntrack.count", UpDownCounter, Int,
-        "Connections in the conntrack table",
-        "/proc/sys/net/netfilter/nf_conntrack_count")
-        .hostmetrics("system.network.conntrack.count", "{entries}", Detailed, &[]),
-    Metric::new("conntrack.max", UpDownCounter, Int,
-        "Connections that the conntrack table has room for",
-        "/proc/sys/net/netfilter/nf_conntrack_max")
-        .hostmetrics("system.network.conntrack.max", "{entries}", Detailed, &[]),
 ];
 
 /// The counters kept of a line: bytes, packets, errors and drops received, then the same sent.

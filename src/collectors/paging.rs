@@ -68,7 +68,6 @@ struct Paging {
     since: Since,
     swaps_file: Source,
     swaps: Vec<Swap>,
-    vmstat_file: Source,
     faults: Counters<2>,
     operations: Counters<4>,
 }
@@ -88,8 +87,6 @@ impl Paging {
             since: options.since,
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
             swaps: Vec::new(),
-            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
-                .holds_counters(),
             faults: Counters::new([MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind))),
             operations: Counters::new([
                 operation(IN, MAJOR),
@@ -201,7 +198,7 @@ impl Collector for Paging {
             }
             None => self.swaps.clear(),
         }
-        if let Some(bytes) = reader.read(&mut self.vmstat_file) {
+        if let Some(bytes) = reader.vmstat() {
             let stat = Vmstat::parse(bytes);
             self.faults.advance([stat.major_faults, stat.minor_faults()], self.since);
             self.operations.advance([stat.swapped_in, stat.swapped_out, stat.paged_in, stat.paged_out], self.since);
