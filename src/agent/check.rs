@@ -7,11 +7,12 @@ use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::agent;
-use crate::collectors::{Context, Survey, survey};
+use crate::agent::{self, readings};
+use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
 use crate::export::probe::probe;
+use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::{OpenError, OpenFault, recovery};
@@ -46,13 +47,20 @@ enum Outbox {
     Directory(PathBuf, Result<(), OpenError>),
 }
 
+/// The host and the options of a check's readings, as the agent would have them.
+#[must_use]
+pub fn context(config: &Config) -> Context {
+    let mut host = Host::new(&config.roots);
+    host.deadline = deadline(config.interval);
+    Context { host, options: config.options.clone() }
+}
+
 /// Reads and tries everything once. `send` delivers a real collection.
 ///
 /// # Errors
 /// When no runtime can be started.
 pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
-    let context = Context { host: Host::new(&config.roots), options: config.options.clone() };
-    let surveys = survey(&context);
+    let surveys = readings::from_child(|| context(config));
     if config.exporter != Exporter::Otlp {
         return Ok(Report { surveys, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
     }
