@@ -3,7 +3,7 @@
 //!
 //! `https` targets go through a `CONNECT` tunnel, so the proxy sees nothing but the host's name; `http` targets are asked
 //! of the proxy with the full URL. The local host is never reached through a proxy, which would look for a Collector on
-//! the proxy's own machine. gRPC has no proxy here.
+//! the proxy's own machine. gRPC goes through a tunnel whatever the scheme, since a proxy does not take HTTP/2 requests.
 
 use std::error::Error;
 use std::fmt;
@@ -25,12 +25,15 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::ExportError;
+use super::tcp::Resolver;
 
 /// A connector that asks the proxy rules for every new connection.
 #[derive(Clone)]
 pub struct ProxyConnector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     rules: Arc<Matcher>,
+    /// A request in the form that a proxy takes without a tunnel cannot be made over gRPC.
+    tunnels_only: bool,
 }
 
 impl fmt::Debug for ProxyConnector {
@@ -45,8 +48,8 @@ impl ProxyConnector {
     ///
     /// # Errors
     /// A proxy that is not spoken to by plain HTTP.
-    pub fn from_env(tcp: HttpConnector, target: &Uri) -> Result<Self, ExportError> {
-        let connector = Self { tcp, rules: Arc::new(Matcher::from_env()) };
+    pub fn from_env(tcp: HttpConnector<Resolver>, target: &Uri) -> Result<Self, ExportError> {
+        let connector = Self { tcp, rules: Arc::new(Matcher::from_env()), tunnels_only: false };
         match connector.proxy_for(target) {
             Some(proxy) if proxy.uri().scheme_str() != Some("http") => Err(ExportError::new(format!(
                 "HTTPS_PROXY / HTTP_PROXY: {} is not an http:// proxy; others are not supported (NO_PROXY excludes a host)",
@@ -54,6 +57,11 @@ impl ProxyConnector {
             ))),
             _ => Ok(connector),
         }
+    }
+
+    /// Every target is reached through a tunnel, as HTTP/2 needs it.
+    pub fn for_tunnels_only(self) -> Self {
+        Self { tunnels_only: true, ..self }
     }
 
     /// The `Proxy-Authorization` that a request to `target` itself must carry: for `http` targets only, a tunnel
@@ -92,7 +100,7 @@ impl Service<Uri> for ProxyConnector {
         let Some(proxy) = self.proxy_for(&target) else {
             return Box::pin(async move { Ok(MaybeProxied { io: tcp.call(target).await?, absolute_form: false }) });
         };
-        if target.scheme_str() == Some("https") {
+        if self.tunnels_only || target.scheme_str() == Some("https") {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
@@ -153,7 +161,7 @@ mod tests {
 
     fn proxied(target: &'static str) -> Option<String> {
         let rules = Matcher::builder().all("http://proxy.test:3128").no("inside.test,10.0.0.0/8").build();
-        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        let connector = ProxyConnector { tcp: crate::export::tcp::connector(std::time::Duration::ZERO), rules: Arc::new(rules), tunnels_only: false };
         connector.proxy_for(&Uri::from_static(target)).map(|proxy| proxy.uri().to_string())
     }
 
@@ -176,7 +184,7 @@ mod tests {
     #[test]
     fn the_proxys_password_is_in_no_debug_output() {
         let rules = Matcher::builder().all("http://user:s3cr3t@proxy.test:3128").build();
-        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        let connector = ProxyConnector { tcp: crate::export::tcp::connector(std::time::Duration::ZERO), rules: Arc::new(rules), tunnels_only: false };
         assert!(!format!("{connector:?}").contains("s3cr3t"));
     }
 }

@@ -38,6 +38,28 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Whether the chain says that the other side ended a connection in use.
+pub fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(link) = next {
+        // A connection that never was is another matter.
+        if link.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect())
+            || link.to_string().contains("connect error")
+        {
+            return false;
+        }
+        let by_kind = link.downcast_ref::<io::Error>().is_some_and(|e| {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        });
+        if by_kind || link.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        next = link.source();
+    }
+    false
+}
+
 /// A server's text, fit for one log line.
 pub fn quote(text: &str) -> String {
     let mut line: String = text.trim().chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
