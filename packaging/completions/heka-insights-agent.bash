@@ -23,13 +23,17 @@ _heka__insights__agent() {
 
     case "${cmd}" in
         heka__insights__agent)
-            opts="-h -V --exporter --console-format --interval --once --no-phase --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --help --version"
+            opts="-h -V --exporter --listen --console-format --interval --once --no-phase --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --exporter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -9,7 +9,7 @@ use crate::config::{Config, Exporter};
 use crate::export::config::Protocol;
 use crate::export::probe::{ProbeError, ProbeOk, probe};
 use crate::host::Host;
-use crate::outbox::{OpenError, OpenFault, recovery};
+use crate::outbox::{OpenError, OpenFault, opening};
 
 /// What a check found.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub fn check(config: &Config) -> std::io::Result<Report> {
     let mut report = report(&surveys, endpoint.as_ref());
     if config.exporter == Exporter::Otlp {
         let dir = config.outbox.dir.as_deref();
-        report.outbox(dir, dir.map(recovery::probe));
+        report.outbox(dir, dir.map(opening::probe));
     }
     Ok(report)
 }

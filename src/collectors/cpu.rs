@@ -96,7 +96,7 @@ const MOST_CPUS: usize = 8192;
 fn mode_names(naming: Naming) -> &'static [Names] {
     match naming {
         Naming::Semconv => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL],
-        Naming::Hostmetrics => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
+        Naming::Hostmetrics | Naming::NodeExporter => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
     }
 }
 
@@ -105,7 +105,7 @@ fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = *columns;
     let (interrupt, softirq) = match naming {
         Naming::Semconv => (irq.saturating_add(softirq), 0),
-        Naming::Hostmetrics => (irq, softirq),
+        Naming::Hostmetrics | Naming::NodeExporter => (irq, softirq),
     };
     [user.saturating_sub(guest), nice.saturating_sub(guest_nice), system, idle, iowait, interrupt, steal, softirq]
 }
@@ -166,7 +166,7 @@ fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
 fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
     let value = match naming {
         Naming::Semconv => AttributeValue::Int(i64::from(cpu)),
-        Naming::Hostmetrics => AttributeValue::Text(format!("cpu{cpu}").into()),
+        Naming::Hostmetrics | Naming::NodeExporter => AttributeValue::Text(format!("cpu{cpu}").into()),
     };
     (&LOGICAL_NUMBER, value)
 }

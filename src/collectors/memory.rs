@@ -204,7 +204,7 @@ impl Memory {
         let info = &self.info;
         match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
-            Naming::Hostmetrics => {
+            Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }

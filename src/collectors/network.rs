@@ -163,7 +163,7 @@ impl Interface {
             |keys: &[&Attribute]| Directions { receive: series(keys, RECEIVE), transmit: series(keys, TRANSMIT) };
         let packet_keys: &[&Attribute] = match options.naming {
             Naming::Semconv => &[&INTERFACE, &DEVICE],
-            Naming::Hostmetrics => &[&INTERFACE],
+            Naming::Hostmetrics | Naming::NodeExporter => &[&INTERFACE],
         };
         Self {
             name: name.to_vec(),

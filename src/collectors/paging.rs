@@ -235,7 +235,7 @@ impl Collector for Paging {
 fn swap_series(naming: Naming, name: &[u8]) -> [Attributes; 2] {
     let device = match naming {
         Naming::Semconv => text(&unescape(name)),
-        Naming::Hostmetrics => text(name),
+        Naming::Hostmetrics | Naming::NodeExporter => text(name),
     };
     let device: std::sync::Arc<str> = device.into();
     [USED, FREE].map(|state| {

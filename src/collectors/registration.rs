@@ -11,7 +11,7 @@ use super::fault::guarded;
 use super::observer::{Observer, Sink};
 use super::{COLLECTORS, Collector, Context, Definition, Options, cpu, disk};
 use crate::host::Reader;
-use crate::metrics::naming::{Kind, Metric, Number};
+use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 /// What a metric may have in any case: what the SDK itself allows an instrument.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
@@ -25,6 +25,8 @@ pub struct CollectorStats {
     pub read_nanos: AtomicU64,
     /// Readings that failed, and panics.
     pub errors: AtomicU64,
+    /// Whether the last reading had one of these.
+    pub failed: AtomicBool,
     /// Series that the last collection reported.
     pub series: AtomicU64,
     /// Series that the last collection had to leave out, see [`Options::max_series`].
@@ -70,6 +72,7 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
             name: definition.name,
             read_nanos: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             series: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         });
@@ -117,14 +120,17 @@ pub fn max_series(context: &Context) -> usize {
     })
 }
 
-/// Creates an instrument outside the collectors, under the name that the conventions have for it. A panic in its callback
-/// costs its points of that cycle.
+/// Creates an instrument outside the collectors, under the name that node_exporter or the conventions have for it. A panic
+/// in its callback costs its points of that cycle.
 pub(crate) fn observable(
     meter: &Meter,
+    naming: Naming,
     metric: &'static Metric,
     callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
 ) {
-    let Some(shape) = &metric.semconv else { return };
+    // hostmetrics has no metrics of this kind: they keep the conventions' names.
+    let naming = if naming == Naming::NodeExporter { naming } else { Naming::Semconv };
+    let Some(shape) = metric.shape(naming) else { return };
     let fault_reported = AtomicBool::new(false);
     instrument(meter, metric, shape.name, shape.unit, move |sink| {
         let mut out = Observer { sink, left: usize::MAX, seen: 0 };
@@ -242,6 +248,7 @@ impl Slot {
         let outcome = guarded(|| lock(&self.collector).read(&mut reader));
         let failed = reader.failures() - failures;
         drop(reader);
+        self.stats.failed.store(failed > 0, Ordering::Relaxed);
         if failed > 0 {
             self.stats.errors.fetch_add(failed, Ordering::Relaxed);
         }
@@ -257,6 +264,7 @@ impl Slot {
     /// A fault is counted each time and said once: what is wrong in the code will be wrong in the next cycle too.
     fn panicked(&self, fault: &str) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        self.stats.failed.store(true, Ordering::Relaxed);
         if !self.fault_reported.swap(true, Ordering::Relaxed) {
             error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
         }

@@ -32,9 +32,12 @@ pub struct Cli {
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
 
-    /// Where metrics go: otlp, console, none [default: otlp] [env: OTEL_METRICS_EXPORTER; OTEL_SDK_DISABLED=true is none]
+    /// Where metrics go: otlp, prometheus (an HTTP endpoint to scrape), console, none [default: otlp] [env: OTEL_METRICS_EXPORTER; OTEL_SDK_DISABLED=true is none]
     #[arg(long, value_name = "NAME", help_heading = "What to do")]
     pub exporter: Option<String>,
+    /// Address that --exporter prometheus listens on, HOST:PORT or :PORT for all interfaces [default: localhost:9464] [env: OTEL_EXPORTER_PROMETHEUS_HOST, OTEL_EXPORTER_PROMETHEUS_PORT]
+    #[arg(long, value_name = "ADDRESS", help_heading = "What to do")]
+    pub listen: Option<String>,
     /// How the console prints: table, json (one object a cycle, raw numbers) [default: table] [env: HEKA_CONSOLE_FORMAT]
     #[arg(long, value_name = "FORMAT", help_heading = "What to do")]
     pub console_format: Option<String>,
@@ -98,10 +101,10 @@ pub struct Cli {
     /// CPU series per logical CPU instead of for the whole host [env: HEKA_PER_CPU=true]
     #[arg(long, help_heading = "What to collect")]
     pub per_cpu: bool,
-    /// Names of metrics and attributes: semconv, hostmetrics (as the Collector's receiver has them) [default: semconv] [env: HEKA_NAMING]
+    /// Names of metrics and attributes: semconv, hostmetrics (those of the Collector's receiver), node_exporter (those of Prometheus' node_exporter, with its default filters, one series per CPU and totals since boot) [default: semconv] [env: HEKA_NAMING]
     #[arg(long, value_name = "PROFILE", help_heading = "What to collect")]
     pub naming: Option<String>,
-    /// start: counters count from the agent's start, as the start time they carry says. boot: the kernel's own totals, to compare with /proc; a backend that uses start times adds the whole uptime again at every restart, and delta temporality refuses it [default: start; boot with the console] [env: HEKA_COUNTERS_SINCE]
+    /// start: counters count from the agent's start, as the start time they carry says. boot: the kernel's own totals, to compare with /proc; a backend that uses start times adds the whole uptime again at every restart, and delta temporality refuses it [default: start; boot with --exporter console or prometheus and with --naming node_exporter] [env: HEKA_COUNTERS_SINCE]
     #[arg(long, value_name = "WHEN", help_heading = "What to collect")]
     pub counters_since: Option<String>,
     /// device: one series per disk. total: one over the physical disks [default: device; the console shows both] [env: HEKA_DISK_SCOPE]

@@ -16,6 +16,7 @@ use crate::config::settings::{
     Environment, Found, Lookup, UsageError, boolean, duration, millis, pair, pairs, seconds, size,
 };
 use crate::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use crate::export::prometheus::Listen;
 use crate::host::Roots;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
@@ -27,6 +28,8 @@ use crate::outbox::config::OutboxConfig;
 pub enum Exporter {
     /// Send it over OTLP.
     Otlp,
+    /// Answer Prometheus' scrapes.
+    Prometheus,
     /// Print it as a table.
     ConsoleTable,
     /// Print it as one JSON object.
@@ -68,6 +71,8 @@ pub struct Config {
     pub phase: bool,
     /// The way to the backend.
     pub otlp: OtlpConfig,
+    /// Where the Prometheus exporter listens.
+    pub listen: Listen,
     /// What an outage may keep.
     pub outbox: OutboxConfig,
     /// What to collect.
@@ -116,6 +121,12 @@ impl Config {
         };
         let exporter = exporter(cli, &mut lookup)?;
         let console = matches!(exporter, Exporter::ConsoleTable | Exporter::ConsoleJson);
+        let scraped = exporter == Exporter::Prometheus;
+        if scraped && command == Command::Once {
+            return Err(UsageError(
+                "--once: not with --exporter prometheus, which collects when it is scraped".to_owned(),
+            ));
+        }
         let temporality = lookup.choice(
             "--temporality",
             cli.temporality.as_deref(),
@@ -126,17 +137,21 @@ impl Config {
                 ("lowmemory", Temporality::LowMemory),
             ],
         )?;
-        // A console prints totals for people to compare; differences would be of no use there.
+        // The setting is OTLP's: a console prints totals for people to compare, and Prometheus takes nothing else.
         let temporality =
-            if console { Temporality::Cumulative } else { temporality.unwrap_or(Temporality::Cumulative) };
+            if console || scraped { Temporality::Cumulative } else { temporality.unwrap_or(Temporality::Cumulative) };
         let otlp = otlp(cli, &mut lookup, &mut notes, temporality)?;
-        let options = options(cli, &mut lookup, console, temporality)?;
+        let options = options(cli, &mut lookup, exporter, temporality)?;
         Ok(Self {
             command,
             exporter,
             interval: interval(cli, &mut lookup)?,
-            phase: !(flag(&mut lookup, cli.no_phase, "HEKA_NO_PHASE")? || console || command != Command::Run),
+            phase: !(flag(&mut lookup, cli.no_phase, "HEKA_NO_PHASE")?
+                || console
+                || scraped
+                || command != Command::Run),
             otlp,
+            listen: listen(cli, &mut lookup)?,
             outbox: outbox(cli, &mut lookup)?,
             options,
             self_metrics: lookup
@@ -181,12 +196,35 @@ fn exporter<'a>(cli: &'a Cli, lookup: &mut Lookup<'a>) -> Result<Exporter, Usage
         )?
         .unwrap_or(false);
     let console = if json { Exporter::ConsoleJson } else { Exporter::ConsoleTable };
-    let words = [("otlp", Exporter::Otlp), ("console", console), ("none", Exporter::None)];
+    let words = [
+        ("otlp", Exporter::Otlp),
+        ("prometheus", Exporter::Prometheus),
+        ("console", console),
+        ("none", Exporter::None),
+    ];
     let chosen = lookup.choice("--exporter", cli.exporter.as_deref(), &["OTEL_METRICS_EXPORTER"], &words)?;
     // OTEL_SDK_DISABLED: anything but "true" is false, says the specification.
     let disabled = cli.exporter.is_none()
         && lookup.environment.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     Ok(if disabled { Exporter::None } else { chosen.unwrap_or(Exporter::Otlp) })
+}
+
+/// The flag is the whole address; the variables are its two halves.
+fn listen<'a>(cli: &'a Cli, lookup: &mut Lookup<'a>) -> Result<Listen, UsageError> {
+    const ALLOWED: &str = "HOST:PORT, [IPV6]:PORT or :PORT";
+    let flag = lookup.find("--listen", cli.listen.as_deref(), &[]);
+    if let Some(address) = lookup.parse(flag, ALLOWED, |found| Listen::parse(found.value))? {
+        return Ok(address);
+    }
+    let mut address = Listen::default();
+    if let Some(found) = lookup.find("", None, &["OTEL_EXPORTER_PROMETHEUS_HOST"]) {
+        found.value.trim_matches(['[', ']']).clone_into(&mut address.host);
+    }
+    let found = lookup.find("", None, &["OTEL_EXPORTER_PROMETHEUS_PORT"]);
+    if let Some(port) = lookup.parse(found, "0 to 65535", |found| found.value.parse().ok())? {
+        address.port = port;
+    }
+    Ok(address)
 }
 
 fn interval<'a>(cli: &'a Cli, lookup: &mut Lookup<'a>) -> Result<Duration, UsageError> {
@@ -371,9 +409,11 @@ fn outbox<'a>(cli: &'a Cli, lookup: &mut Lookup<'a>) -> Result<OutboxConfig, Usa
 fn options<'a>(
     cli: &'a Cli,
     lookup: &mut Lookup<'a>,
-    console: bool,
+    exporter: Exporter,
     temporality: Temporality,
 ) -> Result<Options, UsageError> {
+    let console = matches!(exporter, Exporter::ConsoleTable | Exporter::ConsoleJson);
+    let scraped = exporter == Exporter::Prometheus;
     let known = COLLECTORS.iter().map(|family| family.name).collect::<Vec<_>>();
     let found = lookup.find("--collectors", cli.collectors.as_deref(), &["HEKA_COLLECTORS"]);
     let collectors = lookup.parse(found, &known.join(", "), |found| {
@@ -395,6 +435,22 @@ fn options<'a>(
     if delta && since == Some(Since::Boot) {
         return Err(UsageError("--counters-since: 'boot' is not valid with --temporality delta, whose first difference would be the whole uptime; allowed: start".to_owned()));
     }
+    if scraped && since == Some(Since::Start) {
+        return Err(UsageError("--counters-since: 'start' is not valid with --exporter prometheus, whose text format has no start time; allowed: boot".to_owned()));
+    }
+    let naming = lookup
+        .choice(
+            "--naming",
+            cli.naming.as_deref(),
+            &["HEKA_NAMING"],
+            &[
+                ("semconv", Naming::Semconv),
+                ("hostmetrics", Naming::Hostmetrics),
+                ("node_exporter", Naming::NodeExporter),
+            ],
+        )?
+        .unwrap_or(Naming::Semconv);
+    let node_exporter = naming == Naming::NodeExporter;
     let scope = lookup.choice(
         "--disk-scope",
         cli.disk_scope.as_deref(),
@@ -414,17 +470,15 @@ fn options<'a>(
                 &[("basic", Detail::Basic), ("detailed", Detail::Detailed)],
             )?
             .unwrap_or(Detail::Basic),
-        per_cpu: flag(lookup, cli.per_cpu, "HEKA_PER_CPU")?,
-        naming: lookup
-            .choice(
-                "--naming",
-                cli.naming.as_deref(),
-                &["HEKA_NAMING"],
-                &[("semconv", Naming::Semconv), ("hostmetrics", Naming::Hostmetrics)],
-            )?
-            .unwrap_or(Naming::Semconv),
+        // node_exporter knows no sum over the CPUs.
+        per_cpu: flag(lookup, cli.per_cpu, "HEKA_PER_CPU")? || node_exporter,
+        naming,
         // A person at a console compares with /proc, and no backend there is misled by a start time.
-        since: since.unwrap_or(if console { Since::Boot } else { Since::Start }),
+        since: since.unwrap_or(if console || scraped || (node_exporter && !delta) {
+            Since::Boot
+        } else {
+            Since::Start
+        }),
         delta,
         disk_scope: match (console, scope) {
             (true, None) => DiskScope::Both,

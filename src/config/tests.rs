@@ -32,6 +32,8 @@ struct Setting {
 const SETTINGS: &[Setting] = &[
     Setting { flag: ("--exporter", "none", "None"), default: "Otlp", read: |c| format!("{:?}", c.exporter),
         variables: &[("OTEL_METRICS_EXPORTER", "console", "ConsoleTable")] },
+    Setting { flag: ("--listen", "[::1]:9100", "[::1]:9100"), default: "localhost:9464", read: |c| c.listen.to_string(),
+        variables: &[("OTEL_EXPORTER_PROMETHEUS_HOST", "::", "[::]:9464")] },
     Setting { flag: ("--interval", "1s", "1s"), default: "10s", read: |c| format!("{:?}", c.interval),
         variables: &[("OTEL_METRIC_EXPORT_INTERVAL", "2500", "2.5s"), ("CPU_POLL_INTERVAL_SECONDS", "0.5", "500ms")] },
     Setting { flag: ("--endpoint", "http://a:1", "http://a:1"), default: "http://localhost:4317", read: |c| c.otlp.endpoint.clone(),
@@ -147,6 +149,28 @@ fn a_console_prints_the_kernels_totals_and_both_scopes_of_disks() {
 }
 
 #[test]
+fn a_scrape_has_totals_since_boot_and_no_phase() {
+    let delta = ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+    let config = good(&["--exporter", "prometheus"], &[delta, ("OTEL_EXPORTER_PROMETHEUS_PORT", "9100")]);
+    assert_eq!((config.exporter, config.phase), (Exporter::Prometheus, false));
+    assert_eq!((config.options.since, config.options.delta), (Since::Boot, false));
+    assert_eq!(config.listen.to_string(), "localhost:9100");
+    let error = bad(&["--exporter", "prometheus", "--counters-since", "start"], &[]);
+    assert!(error.contains("--counters-since"), "{error}");
+    assert!(bad(&["--exporter", "prometheus", "--once"], &[]).contains("--once"));
+    assert!(bad(&["--listen", "9100"], &[]).contains("'9100'"));
+}
+
+#[test]
+fn the_naming_of_node_exporter_brings_its_defaults() {
+    let options = good(&["--naming", "node_exporter"], &[]).options;
+    assert!(options.per_cpu);
+    assert_eq!((options.naming, options.since), (Naming::NodeExporter, Since::Boot));
+    let delta = good(&["--naming", "node_exporter", "--temporality", "delta"], &[]).options;
+    assert_eq!(delta.since, Since::Start);
+}
+
+#[test]
 fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
     let exporter = |arguments: &[&str], value| good(arguments, &[("OTEL_SDK_DISABLED", value)]).exporter;
     assert_eq!(exporter(&[], "True"), Exporter::None);
@@ -157,7 +181,8 @@ fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
 #[test]
 fn wrong_values_of_shared_variables_warn_and_leave_the_default() {
     for (name, value, setting) in [
-        ("OTEL_METRICS_EXPORTER", "prometheus", "--exporter"),
+        ("OTEL_METRICS_EXPORTER", "jaeger", "--exporter"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "70000", "--listen"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "10s", "--interval"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1", "--interval"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "--protocol"),

@@ -11,6 +11,7 @@
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | the table of answers and their consequences |
 //! | [`probe`] | one empty export, to check a configuration |
+//! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
@@ -22,6 +23,7 @@ pub mod grpc;
 pub mod headers;
 pub mod http;
 pub mod probe;
+pub mod prometheus;
 pub mod proxy;
 pub mod reason;
 pub mod split;

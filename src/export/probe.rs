@@ -7,9 +7,8 @@ use tokio::runtime::Handle;
 
 use super::ExportError;
 use super::config::{OtlpConfig, Protocol};
-use super::wire::Wire;
 use super::verdict::Failure;
-
+use super::wire::Wire;
 
 /// The server took an empty export.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -161,7 +161,11 @@ mod tests {
 
     fn proxied(target: &'static str) -> Option<String> {
         let rules = Matcher::builder().all("http://proxy.test:3128").no("inside.test,10.0.0.0/8").build();
-        let connector = ProxyConnector { tcp: crate::export::tcp::connector(std::time::Duration::ZERO), rules: Arc::new(rules), tunnels_only: false };
+        let connector = ProxyConnector {
+            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
+            rules: Arc::new(rules),
+            tunnels_only: false,
+        };
         connector.proxy_for(&Uri::from_static(target)).map(|proxy| proxy.uri().to_string())
     }
 
@@ -184,7 +188,11 @@ mod tests {
     #[test]
     fn the_proxys_password_is_in_no_debug_output() {
         let rules = Matcher::builder().all("http://user:s3cr3t@proxy.test:3128").build();
-        let connector = ProxyConnector { tcp: crate::export::tcp::connector(std::time::Duration::ZERO), rules: Arc::new(rules), tunnels_only: false };
+        let connector = ProxyConnector {
+            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
+            rules: Arc::new(rules),
+            tunnels_only: false,
+        };
         assert!(!format!("{connector:?}").contains("s3cr3t"));
     }
 }

@@ -34,7 +34,8 @@ pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
     let (config, identity) = match (&files.cert, &files.key) {
         (None, None) => (builder.with_no_client_auth(), false),
         (Some(cert_path), Some(key_path)) => {
-            let cert = certificates(&read("--cert-file", cert_path)?).map_err(|why| at("--cert-file", cert_path, why))?;
+            let cert =
+                certificates(&read("--cert-file", cert_path)?).map_err(|why| at("--cert-file", cert_path, why))?;
             let key = private_key(&read("--key-file", key_path)?).map_err(|why| at("--key-file", key_path, why))?;
             // During a rotation the two files change one after the other; the half-changed pair is refused here.
             let config = builder.with_client_auth_cert(cert, key).map_err(|e| {

@@ -175,7 +175,11 @@ impl Page<'_> {
     /// The consequence, where it is no success.
     pub fn over_http(self, now: SystemTime) -> Result<Accepted, Failure> {
         if self.status.is_success() && !self.is_html() {
-            return Ok(if self.is("json") { Accepted::from_json(&self.body) } else { Accepted::from_protobuf(self.body) });
+            return Ok(if self.is("json") {
+                Accepted::from_json(&self.body)
+            } else {
+                Accepted::from_protobuf(self.body)
+            });
         }
         Err(self.failure(now))
     }
@@ -208,7 +212,10 @@ impl Page<'_> {
             text => format!("the server answered {}: {text}", self.status),
         };
         if self.status.is_success() {
-            words = format!("an HTML page came back with {}: not an OTLP server (a login page or captive portal?)", self.status);
+            words = format!(
+                "an HTML page came back with {}: not an OTLP server (a login page or captive portal?)",
+                self.status
+            );
         }
         Failure { by_size, ..Failure::answered(verdict, words) }
     }
@@ -271,10 +278,14 @@ mod tests {
     const SMALL: usize = 1_000;
     const LARGE: usize = 1 << 20;
 
-    fn page(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> (StatusCode, HeaderMap, Bytes) {
-        let headers = headers.iter().map(|(name, value)| {
-            (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
-        });
+    fn page(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> (StatusCode, HeaderMap, Bytes) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
         (StatusCode::from_u16(status).unwrap(), headers.collect(), Bytes::from_static(body.as_bytes()))
     }
 
@@ -385,7 +396,10 @@ mod tests {
             assert!(failure.words.contains("no gRPC status"), "{}", failure.words);
         }
         let (status, headers, body) = page(413, &[], "");
-        assert_eq!(Page { status, headers: &headers, body }.in_place_of_grpc(now()).verdict_for(LARGE), Verdict::Smaller);
+        assert_eq!(
+            Page { status, headers: &headers, body }.in_place_of_grpc(now()).verdict_for(LARGE),
+            Verdict::Smaller
+        );
     }
 
     #[test]

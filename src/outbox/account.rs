@@ -53,10 +53,7 @@ impl Tally {
     /// These without those.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
-        Self {
-            batches: self.batches.saturating_sub(other.batches),
-            points: self.points.saturating_sub(other.points),
-        }
+        Self { batches: self.batches.saturating_sub(other.batches), points: self.points.saturating_sub(other.points) }
     }
 }
 

@@ -345,15 +345,13 @@ impl Queue {
 
     /// Delivery ends: what is not on disk is lost.
     pub fn close(&mut self) -> Tally {
-        let lost = self.entries.iter().filter(|entry| !entry.saved).fold(Tally::default(), |sum, entry| {
-            sum.and(Tally { batches: 1, points: entry.points.into() })
-        });
+        let lost = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.saved)
+            .fold(Tally::default(), |sum, entry| sum.and(Tally { batches: 1, points: entry.points.into() }));
         self.account.lost_at_end = lost.batches;
         lost
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
     }
 
     pub fn snapshot(&self, now: &Moment) -> Snapshot {
@@ -382,9 +380,10 @@ impl Queue {
     /// Enforces age and size, oldest first.
     fn trim(&mut self, now: &Moment) {
         let droppable = |queue: &Self, unsaved: bool| {
-            queue.entries.iter().position(|entry| {
-                !queue.in_flight(entry.id) && !queue.is_oversize(entry) && !(unsaved && entry.saved)
-            })
+            queue
+                .entries
+                .iter()
+                .position(|entry| !queue.in_flight(entry.id) && !queue.is_oversize(entry) && !(unsaved && entry.saved))
         };
         while let Some(position) = droppable(self, false)
             && self.entries.get(position).is_some_and(|entry| entry.born.age(now) > self.limits.max_age)

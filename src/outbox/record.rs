@@ -103,7 +103,6 @@ impl Header {
     fn created(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.wall_nanos)
     }
-
 }
 
 /// The payload of a whole file; `None` if anything about it is not as it was written.

@@ -49,8 +49,11 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
 /// Batches of an earlier run are the older ones. Sending waits this long for a directory that takes its time to open.
 const OPENING_MOST: Duration = Duration::from_secs(30);
 
-/// Between the end of sending and the last line, for the worker to save the rest.
-const SAVE_MOST: Duration = Duration::from_millis(500);
+/// Between the end of sending and the last line, for the worker to save the rest: at least, and at most.
+const SAVE_LEAST: Duration = Duration::from_millis(400);
+const SAVE_LONGEST: Duration = Duration::from_millis(1_500);
+/// After the stop signal.
+const LAST_LINE_AT: Duration = Duration::from_millis(4_400);
 
 /// Takes, sends, judges.
 pub(super) struct Sender<C> {
@@ -137,7 +140,6 @@ impl<C: Carrier> Sender<C> {
             () = shared.stop_signal() => {}
         }
         let account = shared.snapshot();
-        self.status.resumed(&account);
         if shared.lock().directory == Directory::Open && account.outbox_batches > 0 {
             self.pause(self.tuning.resume_within.mul_f64(fastrand::f64())).await;
         }
@@ -153,12 +155,11 @@ impl<C: Carrier> Sender<C> {
                 self.idle().await;
                 continue;
             };
-            let stopping = self.shared.stopping();
             let next = self.deliver(request).await;
             if next == Next::Go {
                 continue;
             }
-            if stopping {
+            if self.shared.stopping() {
                 // One failure after the stop signal is enough: what waits now stays where it is.
                 return self.last_batch().await;
             }
@@ -216,8 +217,7 @@ impl<C: Carrier> Sender<C> {
 
     fn log_losses(&mut self, last: bool) {
         let state = self.shared.lock();
-        let (account, oversize, busy) =
-            (state.queue.snapshot(&Moment::now()), state.queue.oversize_lost, state.busy);
+        let (account, oversize, busy) = (state.queue.snapshot(&Moment::now()), state.queue.oversize_lost, state.busy);
         drop(state);
         let now = std::time::Instant::now();
         self.status.disk(busy, now);
@@ -262,20 +262,10 @@ impl<C: Carrier> Sender<C> {
             self.shared.stop_signal().await;
             sleep(self.budget_left()).await;
         };
-        let mut future = std::pin::pin!(future);
-        let mut ended = std::pin::pin!(ended);
-        let mut look = tokio::time::interval(URGENT_AFTER);
-        loop {
-            tokio::select! {
-                biased;
-                value = &mut future => return Some(value),
-                () = &mut ended => return None,
-                _ = look.tick() => {
-                    if self.shared.lock().closing && self.budget_left().is_zero() {
-                        return None;
-                    }
-                }
-            }
+        tokio::select! {
+            biased;
+            value = future => Some(value),
+            () = ended => None,
         }
     }
 
@@ -287,9 +277,8 @@ impl<C: Carrier> Sender<C> {
             let sent = Tally { batches: 0, points: first.1.into() };
             return Request { size: first.0.len(), pieces: vec![first.0], sent, last, rest: Some(rest) };
         }
-        let sent = items.iter().fold(Tally::default(), |sum, item| {
-            sum.and(Tally { batches: 1, points: item.points.into() })
-        });
+        let sent =
+            items.iter().fold(Tally::default(), |sum, item| sum.and(Tally { batches: 1, points: item.points.into() }));
         let pieces: Vec<Bytes> = items.into_iter().map(|item| item.payload).collect();
         Request { size: pieces.iter().map(Bytes::len).sum(), pieces, sent, last, rest: None }
     }
@@ -449,7 +438,8 @@ impl<C: Carrier> Sender<C> {
                 shared.wake.notified().await;
             }
         };
-        let _ = timeout(SAVE_MOST, saved).await;
+        let _ =
+            timeout(SAVE_LEAST.max(LAST_LINE_AT.saturating_sub(shared.since_stop())).min(SAVE_LONGEST), saved).await;
         self.log_losses(true);
         let (lost, on_disk) = {
             let mut state = shared.lock();

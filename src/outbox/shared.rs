@@ -56,6 +56,8 @@ pub(super) struct Shared {
     /// Something changed for the sender.
     pub wake: Notify,
     stop: watch::Receiver<bool>,
+    /// Turns true with a shutdown, which ends the delivery even without a stop signal.
+    closing: watch::Sender<bool>,
     /// When the end began: the stop signal or the shutdown, whichever came first.
     stopped_at: Mutex<Option<Instant>>,
 }
@@ -80,6 +82,7 @@ impl Shared {
             changed: Condvar::new(),
             wake: Notify::new(),
             stop,
+            closing: watch::Sender::new(false),
             stopped_at: Mutex::new(None),
         })
     }
@@ -107,12 +110,18 @@ impl Shared {
         at.get_or_insert_with(Instant::now).elapsed()
     }
 
-    /// Ready once the stop signal has come. A shutdown without one wakes the sender instead.
+    /// Ready once the stop signal has come, or a shutdown.
     pub async fn stop_signal(&self) {
-        let mut stop = self.stop.clone();
-        if stop.wait_for(|stop| *stop).await.is_err() {
-            // Nobody is left who could send it.
-            std::future::pending::<()>().await;
+        let (mut stop, mut closing) = (self.stop.clone(), self.closing.subscribe());
+        let signal = async {
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                // Nobody is left who could send it.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = signal => {}
+            _ = closing.wait_for(|closing| *closing) => {}
         }
         self.since_stop();
     }
@@ -127,6 +136,7 @@ impl Shared {
     pub fn close(&self, limit: Duration) -> Result<(), Tally> {
         self.since_stop();
         self.lock().closing = true;
+        self.closing.send_replace(true);
         self.wake.notify_one();
         self.wake_worker();
         let state = self.lock();

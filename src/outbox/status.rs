@@ -81,23 +81,9 @@ impl Status {
         }
     }
 
-    /// Batches of an earlier run were found.
-    pub fn resumed(&mut self, account: &Snapshot) {
-        // The opening has logged its losses.
-        self.lost_logged = account.dropped.without_refused();
-        self.lost_before = self.lost_logged;
-        if account.outbox_batches > 0 {
-            info!(
-                "{} from an earlier run wait in the outbox, the oldest for {}: sending them first",
-                batches(account.outbox_batches),
-                span(account.outbox_oldest.unwrap_or_default())
-            );
-        }
-    }
-
     /// A request failed and its batches are kept.
     pub fn failed(&mut self, words: &str, account: &Snapshot, now: Instant) {
-        let lost = account.dropped.without_refused().without(self.lost_before);
+        let lost = losses(account).without(self.lost_before);
         let endpoint = &self.endpoint;
         let Some(outage) = &mut self.outage else {
             warn!("cannot deliver to {endpoint}: {words}; batches wait in the outbox and are sent later");
@@ -141,7 +127,7 @@ impl Status {
     /// Nothing waits: the outage, if there was one, is over.
     pub fn emptied(&mut self, account: &Snapshot, now: Instant) {
         let replayed = std::mem::take(&mut self.replayed);
-        let losses = account.dropped.without_refused();
+        let losses = losses(account);
         let lost = losses.without(std::mem::replace(&mut self.lost_before, losses));
         let Some(outage) = self.outage.take() else { return };
         self.lost.reset();
@@ -159,7 +145,7 @@ impl Status {
     /// The outbox dropped batches, perhaps: logged where the counts grew. At the end (`last`) however short ago the last
     /// line was.
     pub fn lost(&mut self, account: &Snapshot, oversize: u64, now: Instant, last: bool) {
-        let losses = account.dropped.without_refused();
+        let losses = losses(account);
         let grown = losses.without(self.lost_logged);
         if (grown.batches > 0 || grown.points > 0) && (last || self.lost.may(now)) {
             self.lost_logged = losses;
@@ -201,7 +187,9 @@ impl Status {
         let (endpoint, words) = (&self.endpoint, quote(&answer.message));
         match account.rejected_points {
             0 => warn!("{endpoint} accepted all data with a warning: {words}"),
-            points => error!("{endpoint} rejected part of accepted requests: {words}; {points} data points since start"),
+            points => {
+                error!("{endpoint} rejected part of accepted requests: {words}; {points} data points since start")
+            }
         }
     }
 
@@ -229,6 +217,11 @@ impl Status {
             info!("the outbox on disk keeps {} for the next start", batches(kept));
         }
     }
+}
+
+/// Everything lost but refusals and what the opening of the directory found: both have their own lines.
+fn losses(account: &Snapshot) -> Tally {
+    account.dropped.without_refused().without(account.found_lost)
 }
 
 /// The last line about batches that have no place to wait in.

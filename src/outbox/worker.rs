@@ -20,11 +20,11 @@ use tokio::sync::oneshot;
 use super::account::DropReason;
 use super::fs::Fs;
 use super::moment::Moment;
+use super::names;
 use super::opening::{self, number_of};
 use super::queue::{Entry, Item};
 use super::record::{self, Header};
 use super::shared::{Directory, Shared, State};
-use super::names;
 
 /// The thread's stack; what it does is shallow.
 const STACK_BYTES: usize = 128 * 1024;
@@ -256,7 +256,8 @@ impl<F: Fs> Worker<F> {
             }
             Err(error) => {
                 self.shared.lock().directory = Directory::Missing;
-                let again = ". Batches wait in memory, which a restart loses, until the directory can be used; retrying";
+                let again =
+                    ". Batches wait in memory, which a restart loses, until the directory can be used; retrying";
                 self.trouble(now, &format!("{error}{again}"));
             }
         }
@@ -302,10 +303,13 @@ impl<F: Fs> Worker<F> {
                     if medium && self.unread.1 >= READ_TRIES {
                         self.shared.lock().queue.unreadable(id, DropReason::Io);
                     } else {
-                        self.trouble(now, &format!(
-                            "outbox directory {} cannot be read ({error}); its batches are kept and read later",
-                            self.dir.display()
-                        ));
+                        self.trouble(
+                            now,
+                            &format!(
+                                "outbox directory {} cannot be read ({error}); its batches are kept and read later",
+                                self.dir.display()
+                            ),
+                        );
                     }
                     break;
                 }

@@ -10,7 +10,8 @@ type Wrong = (&'static str, Option<&'static str>, &'static [&'static str], &'sta
 
 #[rustfmt::skip] // a table
 const WRONG: &[Wrong] = &[
-    ("--exporter", None, &["prometheus", ""], "otlp, console, none"),
+    ("--exporter", None, &["jaeger", ""], "otlp, prometheus, console, none"),
+    ("--listen", None, &["9100", "::1:9100"], "HOST:PORT"),
     ("--console-format", Some("HEKA_CONSOLE_FORMAT"), &["yaml"], "table, json"),
     ("--interval", None, &["5", "99ms", "61m", "-1s", "soon", ""], "100ms to 1h"),
     ("--endpoint", None, &["ftp://h", "h:4317", "http://", "http://h:99999", ""], "http://HOST:PORT"),

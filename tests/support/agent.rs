@@ -1,6 +1,7 @@
 //! An agent in the small: a real meter provider with one observable counter, a real reader, the delivery under test. The
 //! reader's interval is an hour; a test collects when it says so.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use heka_insights_agent::internals::export::ExportError;
 use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
-use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Limits, MemoryStore, Store, Tuning};
+use heka_insights_agent::internals::outbox::config::OutboxConfig;
+use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
+use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Tuning};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use tokio::sync::{oneshot, watch};
@@ -37,8 +40,12 @@ pub fn quick() -> Tuning {
     }
 }
 
-pub fn memory(max_bytes: u64) -> Box<dyn Store> {
-    Box::new(MemoryStore::new(Limits { max_bytes, max_age: Duration::from_secs(86_400) }))
+pub fn memory(max_bytes: u64) -> OutboxConfig {
+    OutboxConfig { dir: None, max_bytes, max_age: Duration::from_secs(86_400) }
+}
+
+pub fn on_disk(dir: &Path) -> OutboxConfig {
+    OutboxConfig { dir: Some(dir.into()), ..memory(1 << 20) }
 }
 
 pub struct Agent {
@@ -51,14 +58,13 @@ pub struct Agent {
 }
 
 pub struct Setup {
-    pub store: Box<dyn Store>,
-    pub live_deadline: Duration,
+    pub outbox: OutboxConfig,
     pub tuning: Tuning,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { store: memory(4 << 20), live_deadline: Duration::from_secs(3), tuning: quick() }
+        Self { outbox: memory(4 << 20), tuning: quick() }
     }
 }
 
@@ -68,11 +74,15 @@ impl Agent {
     }
 
     pub fn with(config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+        Self::with_fs(OsFs, config, setup)
+    }
+
+    pub fn with_fs<F: Fs + Clone + Sync>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
         super::log::capture();
         let runtime = super::grpc::runtime();
         let (stop, stopped) = watch::channel(false);
-        let (exporter, handle) =
-            outbox::start(config, setup.store, runtime.handle().clone(), setup.live_deadline, stopped, setup.tuning)?;
+        let handle = runtime.handle().clone();
+        let (exporter, handle) = outbox::start_on(fs, config, &setup.outbox, 1, handle, stopped, setup.tuning)?;
         let (end, ended) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let _ = runtime.block_on(ended);
@@ -102,13 +112,15 @@ impl Agent {
         (0..n).fold(0, |_, _| self.tick().0)
     }
 
-    /// Collects on another thread.
-    pub fn tick_in_background(&self) -> JoinHandle<()> {
-        let (provider, value) = (self.provider.clone(), self.value.clone());
-        std::thread::spawn(move || {
-            value.fetch_add(1, Ordering::SeqCst);
-            provider.force_flush().unwrap();
-        })
+    /// Collects, and waits until nothing waits any more.
+    pub fn tick_through(&self) -> u64 {
+        let (value, _) = self.tick();
+        self.emptied();
+        value
+    }
+
+    pub fn emptied(&self) {
+        super::eventually("an empty outbox", || self.handle.stats().outbox_batches == 0);
     }
 
     /// As the agent does on SIGTERM; the last collection has one more value.
