@@ -54,6 +54,7 @@ fn an_outage_is_replayed_once_in_order_and_told_once() {
     eventually("the recovery", || log::lines(&endpoint).iter().any(|l| l.contains("again after")));
     let last = agent.ticks(2);
     assert_eq!(scene.wait_value(last), (1..=12).collect::<Vec<_>>());
+    agent.emptied();
     let lines = log::lines(&endpoint);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("connection refused"), "{lines:#?}");

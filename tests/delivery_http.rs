@@ -67,8 +67,8 @@ fn retryable_answers_are_retried_and_retry_after_is_the_floor() {
 #[test]
 fn a_refusal_is_dropped_and_told_with_the_servers_words_but_never_its_echo_of_a_secret() {
     let server = HttpServer::start();
-    let endpoint = server.endpoint();
-    let mut config = config(&endpoint);
+    let endpoint = server.addr.to_string();
+    let mut config = config(server.endpoint());
     config.headers = vec![("authorization".into(), "Bearer s3cr3t-token".into())];
     let agent = Agent::start(config);
     let refusal = || Answer::Status(403, None, "no write permission for s3cr3t-token");

@@ -395,13 +395,19 @@ impl Queue {
         {
             self.lose(position, DropReason::Size);
         }
-        // Of those that wait for the disk, the newest stays: one batch may be larger than the bound.
-        while self.unsaved_max.is_some_and(|max| self.unsaved_bytes > max)
+        // Of those that wait for the disk, the newest does not count: one batch may be larger than the bound.
+        while self.unsaved_max.is_some_and(|max| self.unsaved_older() > max)
             && let Some(position) = droppable(self, true).filter(|position| position + 1 < self.entries.len())
         {
             self.lose(position, DropReason::Io);
         }
         self.give_back();
+    }
+
+    /// Bytes that wait for the disk, less the newest entry and those that have one try only.
+    fn unsaved_older(&self) -> u64 {
+        let newest = self.entries.back().filter(|entry| !self.is_oversize(entry)).map_or(0, Entry::unsaved_cost);
+        self.unsaved_bytes.saturating_sub(newest + self.oversize_bytes)
     }
 
     fn lose(&mut self, position: usize, reason: DropReason) {

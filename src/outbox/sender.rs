@@ -155,11 +155,12 @@ impl<C: Carrier> Sender<C> {
                 self.idle().await;
                 continue;
             };
+            let began_late = self.shared.stopping();
             let next = self.deliver(request).await;
             if next == Next::Go {
                 continue;
             }
-            if self.shared.stopping() {
+            if began_late || (self.shared.stopping() && self.shared.since_stop() >= self.tuning.stop_send) {
                 // One failure after the stop signal is enough: what waits now stays where it is.
                 return self.last_batch().await;
             }
