@@ -29,13 +29,14 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter};
+use crate::config::{Command, Config, Exporter, SelfMetrics};
 use crate::export::config::Protocol;
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
 use crate::export::console::{ConsoleExporter, Format};
 use crate::host::Host;
+use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Tuning};
 
@@ -72,7 +73,8 @@ pub fn run(
     reload_on_hangup(&io.handle, delivery.clone());
     let (events, inbox) = mpsc::channel();
     let stopped = watch_for_stop(&io.handle, shutdown, events.clone());
-    let host = Host::new(&config.roots);
+    let mut host = Host::new(&config.roots);
+    host.deadline = deadline(config.interval);
     let identity = Identity::read(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
@@ -85,8 +87,7 @@ pub fn run(
     match config.exporter {
         Exporter::Otlp => run.deliver(cadence, &identity, &delivery),
         Exporter::Prometheus => run.answer_scrapes(&cadence),
-        Exporter::ConsoleTable => run.print(&cadence, Format::Table),
-        Exporter::ConsoleJson => run.print(&cadence, Format::Json),
+        Exporter::Console(format) => run.print(&cadence, format),
         Exporter::None => run.wait(&cadence),
     }?;
     io.stop();
@@ -134,7 +135,8 @@ impl Run<'_> {
             Protocol::Grpc => self_metrics::GRPC_EXPORTER,
             Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
         };
-        cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
+        let itself = || Itself { delivery: delivery.clone(), exporter: kind };
+        cadence.itself = (config.self_metrics != SelfMetrics::Off).then(itself);
         let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
         info!(%endpoint, interval = ?config.interval, first_in = ?first, "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
@@ -148,7 +150,7 @@ impl Run<'_> {
     fn answer_scrapes(self, cadence: &Cadence) -> Result<(), AgentError> {
         let scraping = scraping::Scraping {
             listen: &self.config.listen,
-            self_metrics: self.config.self_metrics,
+            self_metrics: self.config.self_metrics != SelfMetrics::Off,
             events: self.events,
             stopped: self.stopped,
             io: self.io,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Collector, Context, Definition, Observer, Point};
-use crate::host::{Host, Reader, Source, read_small};
+use crate::host::{Host, Reader, Source, files, read_small};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -24,7 +24,7 @@ const MODE: Attribute = Attribute {
     key: Names("cpu.mode", "state"),
     values: &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, SOFTIRQ, STEAL],
 };
-const LOGICAL_NUMBER: Attribute = Attribute { key: Names("cpu.logical_number", "cpu"), values: &[] };
+pub(super) const LOGICAL_NUMBER: Attribute = Attribute { key: Names("cpu.logical_number", "cpu"), values: &[] };
 
 const USER: Names = Names::both("user");
 const NICE: Names = Names::both("nice");
@@ -78,7 +78,7 @@ const MODES: usize = 8;
 /// The most series that a metric of this host's CPUs can have: CPUs that are offline now may come online.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
-    let online = std::fs::read(host.proc("stat")).unwrap_or_default();
+    let online = files::read(&host.proc("stat")).unwrap_or_default();
     let online = lines(&online).filter_map(parse_line).filter(|(cpu, _)| cpu.is_some()).count();
     // "0-511", in the odd case with gaps: the last number is the most there can be.
     let possible = read_small(&host.sys("devices/system/cpu/possible"))
@@ -163,7 +163,7 @@ fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
     (sum > 0).then(|| passed.map(|ticks| ticks as f64 / sum as f64))
 }
 
-fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
+pub(super) fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
     let value = match naming {
         Naming::Semconv => AttributeValue::Int(i64::from(cpu)),
         Naming::Hostmetrics | Naming::NodeExporter => AttributeValue::Text(format!("cpu{cpu}").into()),

@@ -3,23 +3,37 @@
 //! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
 //! A collector that fails or panics costs its own metrics of that cycle and nothing else.
 
+pub mod clock;
 mod connections;
 pub mod cpu;
 pub mod disk;
+pub mod ecc;
 pub mod fault;
 pub mod filesystem;
+mod held;
 pub mod host_metrics;
+mod identity;
+pub mod kernel;
 pub mod limit;
+pub mod link;
 pub mod load;
 pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod processes;
+pub mod protocols;
+mod queues;
+pub mod raid;
 mod registration;
+pub mod sensors;
+mod slot;
+pub mod sockets;
 mod survey;
 pub mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 
@@ -46,6 +60,17 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    kernel::DEFINITION,
+    protocols::DEFINITION,
+    sockets::DEFINITION,
+    link::DEFINITION,
+    clock::DEFINITION,
+    sensors::DEFINITION,
+    raid::DEFINITION,
+    ecc::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
 ];
 
 /// A family of metrics.
@@ -128,7 +153,7 @@ impl Default for Options {
 }
 
 /// What a collector is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,

@@ -40,7 +40,7 @@ pub trait Carrier: Send + Sync + 'static {
 
 enum Transport {
     Grpc(GrpcWire),
-    Http(HttpWire),
+    Http(Box<HttpWire>),
 }
 
 /// One connection.
@@ -69,7 +69,7 @@ impl Wire {
         let transport = match config.protocol {
             Protocol::Grpc => Transport::Grpc(GrpcWire::build(config, &parts.tls, headers, last_tls_error.clone())?),
             Protocol::HttpProtobuf => {
-                Transport::Http(HttpWire::build(config, &parts.tls, headers, last_tls_error.clone())?)
+                Transport::Http(Box::new(HttpWire::build(config, &parts.tls, headers, last_tls_error.clone())?))
             }
         };
         Ok(Self { transport, secrets, last_tls_error })

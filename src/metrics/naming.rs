@@ -227,6 +227,22 @@ impl Metric {
     }
 }
 
+/// A label of node_exporter's whose values the host decides.
+#[must_use]
+pub const fn label(key: &'static str) -> Attribute {
+    Attribute { key: Names::both(key), values: &[] }
+}
+
+/// The labels of one of node_exporter's series, sorted by key. Prometheus knows no label without a value.
+#[must_use]
+pub fn labels(pairs: &[(&'static str, String)]) -> Attributes {
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let mut set: Vec<KeyValue> =
+        pairs.map(|(key, value)| KeyValue::new(Key::from_static_str(key), Arc::<str>::from(value.as_str()))).collect();
+    set.sort_by(|a, b| a.key.cmp(&b.key));
+    set.into_boxed_slice()
+}
+
 /// The attributes of one series, built once and reused every cycle.
 pub type Attributes = Box<[KeyValue]>;
 

@@ -383,7 +383,7 @@ impl Queue {
             queue
                 .entries
                 .iter()
-                .position(|entry| !queue.in_flight(entry.id) && !queue.is_oversize(entry) && !(unsaved && entry.saved))
+                .position(|entry| !(queue.in_flight(entry.id) || queue.is_oversize(entry) || unsaved && entry.saved))
         };
         while let Some(position) = droppable(self, false)
             && self.entries.get(position).is_some_and(|entry| entry.born.age(now) > self.limits.max_age)

@@ -172,7 +172,6 @@ impl Fs for FakeFs {
 struct Outbox {
     shared: Arc<Shared>,
     worker: Worker<FakeFs>,
-    fs: FakeFs,
     clock: Instant,
     _stop: watch::Sender<bool>,
 }
@@ -189,7 +188,7 @@ impl Outbox {
         let (stop, stopped) = watch::channel(false);
         let shared = Shared::new(Queue::new(limits, true), true, stopped);
         let worker = Worker::new(shared.clone(), fs.clone(), DIR.into(), BOOT);
-        Self { shared, worker, fs: fs.clone(), clock: Instant::now(), _stop: stop }
+        Self { shared, worker, clock: Instant::now(), _stop: stop }
     }
 
     fn push(&self, text: &str, now: Moment) {
