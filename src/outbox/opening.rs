@@ -38,19 +38,29 @@ pub enum OpenFault {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = self.dir.display();
-        let (what, error, remedy) = match &self.fault {
+        match &self.fault {
             OpenFault::InUse => {
-                return write!(
-                    f,
-                    "outbox directory {dir} is in use by another agent; give each agent a directory of its own"
-                );
+                write!(f, "outbox directory {dir} is in use by another agent; give each agent a directory of its own")
             }
-            OpenFault::NotCreated(error) => ("created", error, "create it for the agent's user, or name another"),
-            OpenFault::NotReadable(error) => ("read", error, "give it to the agent's user, or name another"),
-            OpenFault::NotWritable(error) => ("written", error, "give it to the agent's user, or name another"),
-            OpenFault::NotLockable(error) => ("locked", error, "name one on a local file system"),
-        };
-        write!(f, "outbox directory {dir} cannot be {what} ({error}); {remedy}")
+            OpenFault::NotCreated(e) => {
+                write!(
+                    f,
+                    "outbox directory {dir} cannot be created ({e}); create it for the agent's user, or name another"
+                )
+            }
+            OpenFault::NotReadable(e) => {
+                write!(f, "outbox directory {dir} cannot be read ({e}); give it to the agent's user, or name another")
+            }
+            OpenFault::NotWritable(e) => {
+                write!(
+                    f,
+                    "outbox directory {dir} cannot be written ({e}); give it to the agent's user, or name another"
+                )
+            }
+            OpenFault::NotLockable(e) => {
+                write!(f, "outbox directory {dir} cannot be locked ({e}); name one on a local file system")
+            }
+        }
     }
 }
 
