@@ -185,6 +185,18 @@ impl<F: Fs> Worker<F> {
         Step::Done
     }
 
+    /// Records that could not be deleted.
+    #[cfg(test)]
+    pub fn leftovers(&self) -> usize {
+        self.leftovers.len()
+    }
+
+    /// The name of an entry's record.
+    #[cfg(test)]
+    pub fn record_name(&self, id: i64) -> PathBuf {
+        names::record(&self.dir, self.number(id))
+    }
+
     fn may_try(&self, now: Instant) -> bool {
         self.trouble.as_ref().is_none_or(|trouble| now >= trouble.retry_at)
     }
@@ -193,11 +205,13 @@ impl<F: Fs> Worker<F> {
     fn peek(&self, state: &State, now: Instant) -> Step {
         let may_try = self.may_try(now) || (state.finish && !self.tried_last);
         let retry_at = self.trouble.as_ref().map(|trouble| trouble.retry_at);
-        let asked = state.read.is_some() || state.rewrite.is_some();
+        // Deleting what was accepted waits for nothing: a record that stays is sent again by the next run.
+        let delete = self.opened.is_some() && !state.queue.trash.is_empty();
+        let asked = delete || state.read.is_some() || state.rewrite.is_some();
         let wanted = state.urgent || state.finish || state.queue.belongs_on_disk();
         let work = match self.opened {
             None => true,
-            Some(_) => !state.queue.trash.is_empty() || (wanted && state.queue.first_unsaved().is_some()),
+            Some(_) => wanted && state.queue.first_unsaved().is_some(),
         };
         match (asked || (work && may_try), state.finish) {
             (true, _) => Step::Done,
@@ -220,8 +234,7 @@ impl<F: Fs> Worker<F> {
             }
             return Job::Open;
         }
-        let may_try = self.may_try(now) || state.finish;
-        if may_try && !state.queue.trash.is_empty() {
+        if !state.queue.trash.is_empty() {
             return Job::Delete(std::mem::take(&mut state.queue.trash));
         }
         if let Some((ids, answer)) = state.read.take() {
