@@ -274,17 +274,18 @@ impl Memory {
     /// Bytes in each state, in the order of `states`. hostmetrics has the reclaimable slab inside `cached` too.
     fn states(&self) -> [Option<u64>; 6] {
         let info = &self.info;
-        match self.naming {
+        let states = match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
             Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }
-        }
+        };
+        states.map(|state| part(state, info.total))
     }
 
     fn huge_states(&self) -> [Option<u64>; 2] {
-        [self.info.huge_used(), self.info.huge_free]
+        [self.info.huge_used(), self.info.huge_free].map(|state| part(state, self.info.huge_total))
     }
 }
 
@@ -317,6 +318,11 @@ impl Collector for Memory {
             name => self.lines.iter().for_each(|keys| keys.observe(name, out)),
         }
     }
+}
+
+/// A part of a whole; a value above the whole cannot be one, and is left out.
+fn part(value: Option<u64>, whole: Option<u64>) -> Option<u64> {
+    value.filter(|value| whole.is_none_or(|whole| *value <= whole))
 }
 
 fn one(out: &mut Observer<'_>, value: Option<u64>) {
@@ -353,6 +359,13 @@ mod tests {
             b"MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 700 kB\nBuffers: 50 kB\nCached: 500 kB\n",
         );
         assert_eq!(info.used(), Some(300 * 1024));
+    }
+
+    #[test]
+    fn a_state_above_the_total_is_left_out() {
+        assert_eq!(part(Some(7), Some(7)), Some(7));
+        assert_eq!(part(Some(8), Some(7)), None);
+        assert_eq!(part(Some(8), None), Some(8));
     }
 
     #[test]
