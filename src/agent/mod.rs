@@ -88,7 +88,8 @@ pub fn run(
     let first = if config.phase { phase() } else { Duration::ZERO };
     let once = config.command == Command::Once;
     let manager = ServiceManager::from_environment(&io.handle);
-    let cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None };
+    let cadence =
+        Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None, delivery: None };
     let run = Run { config, context, resource, events, stopped, io: &io.handle };
     match config.exporter {
         Exporter::Otlp => run.deliver(cadence, &identity, &delivery),
@@ -137,6 +138,7 @@ impl Run<'_> {
         let started = outbox::start(config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
         let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
         let _ = reload.set(delivery.clone());
+        cadence.delivery = Some(delivery.clone());
         let kind = match config.otlp.protocol {
             Protocol::Grpc => self_metrics::GRPC_EXPORTER,
             Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
@@ -200,6 +202,8 @@ struct Cadence {
     wall: WallClock,
     manager: ServiceManager,
     itself: Option<Itself>,
+    /// The delivery that must live, where there is one.
+    delivery: Option<DeliveryHandle>,
 }
 
 impl Cadence {
@@ -208,7 +212,13 @@ impl Cadence {
         loop {
             let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
             match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) => self.manager.alive(Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {
+                    // A sender that has ended earns no sign of life: the manager restarts the agent, which finds the
+                    // batches on disk.
+                    if self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive) {
+                        self.manager.alive(Instant::now());
+                    }
+                }
                 event => return event,
             }
             if wake == tick {
@@ -387,6 +397,7 @@ mod tests {
             wall: clock,
             manager: ServiceManager::default(),
             itself: None,
+            delivery: None,
         };
         let thread =
             thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter).unwrap());

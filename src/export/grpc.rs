@@ -108,6 +108,7 @@ fn judge(status: &Status, mut message: Bytes) -> Result<Accepted, Failure> {
 
 fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel, ExportError> {
     let shown = config.shown_endpoint();
+    super::refuse_fragment(config)?;
     let endpoint = Endpoint::from_shared(config.endpoint.clone())
         .map_err(|e| ExportError::new(format!("--endpoint {shown}: {}", chain(&e))))?;
     let unix = config.endpoint.starts_with("unix:");

@@ -44,6 +44,7 @@ impl HttpWire {
     /// An endpoint that is not an HTTP URL, or a proxy that cannot be used.
     pub fn build(config: &OtlpConfig, tls: &Tls, headers: HeaderMap, last: LastTlsError) -> Result<Self, ExportError> {
         let shown = config.shown_endpoint();
+        super::refuse_fragment(config)?;
         let target: Option<Uri> = config.endpoint.parse().ok();
         let scheme = target.as_ref().and_then(|uri| uri.scheme_str());
         let secure = scheme == Some("https");

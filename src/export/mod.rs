@@ -54,6 +54,17 @@ impl fmt::Display for ExportError {
 
 impl std::error::Error for ExportError {}
 
+/// A fragment never reaches a server, and it swallows the path that is appended to an endpoint.
+pub(crate) fn refuse_fragment(config: &config::OtlpConfig) -> Result<(), ExportError> {
+    match config.endpoint.contains('#') {
+        false => Ok(()),
+        true => Err(ExportError::new(format!(
+            "--endpoint {}: a URL with a fragment (#...) cannot be an endpoint; write # as %23",
+            config.shown_endpoint()
+        ))),
+    }
+}
+
 /// `error: cause: cause`, without a cause that only repeats what came before.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

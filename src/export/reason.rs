@@ -6,6 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::chain;
+use super::proxy::ThroughProxy;
 
 /// Longest text of a server that goes into the log, in characters.
 const QUOTED: usize = 200;
@@ -13,9 +14,13 @@ const QUOTED: usize = 200;
 /// What went wrong on the way to the server.
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
+    let mut through = String::new();
     while let Some(link) = next {
         if let Some(words) = known(link) {
-            return words;
+            return through + &words;
+        }
+        if let Some(proxy) = link.downcast_ref::<ThroughProxy>() {
+            through = format!("through the proxy {}: ", proxy.proxy);
         }
         next = link.source();
     }

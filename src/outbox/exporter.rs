@@ -9,6 +9,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::account::Snapshot;
 use super::config::OutboxConfig;
@@ -69,19 +70,15 @@ pub fn start_on<F: Fs + Clone + Sync>(
         ..tuning
     };
     let shared = Shared::new(Queue::new(limits, outbox.dir.is_some()), outbox.dir.is_some(), stop);
-    if let Some(dir) = &outbox.dir
-        && let Err(error) = Worker::new(shared.clone(), fs, dir.clone(), boot_id).spawn()
-    {
-        shared.lock().directory = super::shared::Directory::Missing;
-        tracing::warn!(
-            "outbox directory {}: no thread for its disk ({error}); batches wait in memory, which a restart loses",
-            dir.display()
-        );
+    let mut sender = Sender::new(shared.clone(), wires.clone(), &endpoint, timeout, tuning);
+    if let Some(dir) = outbox.dir.clone() {
+        let shared = shared.clone();
+        sender =
+            sender.with_worker(Box::new(move || Worker::new(shared.clone(), fs.clone(), dir.clone(), boot_id).spawn()));
     }
-    let sender = Sender::new(shared.clone(), wires.clone(), &endpoint, timeout, tuning);
-    runtime.spawn(sender.run());
+    let task = Arc::new(runtime.spawn(sender.run()));
     let exporter = OutboxExporter { shared: shared.clone(), encoder: Arc::new(encoder), endpoint: endpoint.into() };
-    Ok((exporter, DeliveryHandle { shared, wires }))
+    Ok((exporter, DeliveryHandle { shared, wires, task }))
 }
 
 /// The default bound of an outbox without a directory.
@@ -100,12 +97,18 @@ pub struct OutboxExporter {
 pub struct DeliveryHandle {
     shared: Arc<Shared>,
     wires: Arc<Wires>,
+    task: Arc<JoinHandle<()>>,
 }
 
 impl DeliveryHandle {
     /// Delivery now. Does not block.
     pub fn stats(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    /// Whether the sender lives.
+    pub fn is_alive(&self) -> bool {
+        !self.task.is_finished()
     }
 
     /// Reads certificates and headers again and connects again.

@@ -49,6 +49,9 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
 /// Batches of an earlier run are the older ones. Sending waits this long for a directory that takes its time to open.
 const OPENING_MOST: Duration = Duration::from_secs(30);
 
+/// How often a worker that could not be started is started again.
+const START_WORKER_EVERY: Duration = Duration::from_secs(30);
+
 /// Between the end of sending and the last line, for the worker to save the rest: at least, and at most.
 const SAVE_LEAST: Duration = Duration::from_millis(400);
 const SAVE_LONGEST: Duration = Duration::from_millis(1_500);
@@ -62,6 +65,9 @@ pub(super) struct Sender<C> {
     request_timeout: Duration,
     tuning: Tuning,
     status: Status,
+    /// Starts the worker, where there is to be one, and when that was tried last.
+    start_worker: Option<StartWorker>,
+    worker_tried: Instant,
     backoff: Backoff,
     /// Largest request, in bytes before compression.
     limit: usize,
@@ -75,6 +81,9 @@ pub(super) struct Sender<C> {
     /// The batch that is in doubt and how often it was tried alone.
     doubt: (i64, u32),
 }
+
+/// Starts a worker's thread.
+pub(super) type StartWorker = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
 
 /// One request.
 struct Request {
@@ -105,6 +114,8 @@ impl<C: Carrier> Sender<C> {
             request_timeout: timeout,
             tuning,
             status: Status::new(endpoint),
+            start_worker: None,
+            worker_tried: Instant::now(),
             backoff,
             limit: tuning.request_max_bytes,
             ceiling: None,
@@ -112,6 +123,35 @@ impl<C: Carrier> Sender<C> {
             unanswered: 0,
             alone_until: None,
             doubt: (0, 0),
+        }
+    }
+
+    /// With a worker that has to be started, now and again if that fails: a host may be short of threads for a while.
+    pub fn with_worker(self, start: StartWorker) -> Self {
+        if let Err(error) = start() {
+            self.shared.lock().directory = Directory::Missing;
+            tracing::warn!(
+                "outbox directory: no thread for its disk ({error}); batches wait in memory, which a restart loses, until \
+                 there is one; retrying"
+            );
+        }
+        Self { start_worker: Some(start), ..self }
+    }
+
+    /// A worker that could not be started is started later.
+    fn ensure_worker(&mut self) {
+        let missing = {
+            let state = self.shared.lock();
+            state.worker_ended && !state.finish
+        };
+        if let Some(start) = &self.start_worker
+            && missing
+            && self.worker_tried.elapsed() >= START_WORKER_EVERY
+        {
+            self.worker_tried = Instant::now();
+            if start().is_ok() {
+                tracing::info!("the outbox directory has its thread");
+            }
         }
     }
 
@@ -402,6 +442,7 @@ impl<C: Carrier> Sender<C> {
 
     fn kept(&mut self, failure: &Failure, asked: Option<Duration>) -> Next {
         self.shared.lock().queue.kept(&Moment::now());
+        self.ensure_worker();
         self.shared.wake_worker();
         let account = self.shared.snapshot();
         self.status.failed(&failure.words, &account, std::time::Instant::now());

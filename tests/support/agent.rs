@@ -12,8 +12,9 @@ use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Tempo
 use heka_insights_agent::internals::outbox::config::OutboxConfig;
 use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
 use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Tuning};
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream};
 use tokio::sync::{oneshot, watch};
 
 pub fn config(endpoint: impl Into<String>) -> OtlpConfig {
@@ -60,11 +61,13 @@ pub struct Agent {
 pub struct Setup {
     pub outbox: OutboxConfig,
     pub tuning: Tuning,
+    /// Points in each collection.
+    pub series: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { outbox: memory(4 << 20), tuning: quick() }
+        Self { outbox: memory(4 << 20), tuning: quick(), series: 1 }
     }
 }
 
@@ -88,13 +91,22 @@ impl Agent {
             let _ = runtime.block_on(ended);
         });
         let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(3600)).build();
-        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let view = move |_: &Instrument| Stream::builder().with_cardinality_limit(setup.series + 1).build().ok();
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_view(view).build();
         let value = Arc::new(AtomicU64::new(0));
         let observed = value.clone();
         provider
             .meter("test")
             .u64_observable_counter("test.ticks")
-            .with_callback(move |observer| observer.observe(observed.load(Ordering::SeqCst), &[]))
+            .with_callback(move |observer| {
+                let value = observed.load(Ordering::SeqCst);
+                if setup.series == 1 {
+                    return observer.observe(value, &[]);
+                }
+                for n in 0..setup.series {
+                    observer.observe(value, &[KeyValue::new("series", format!("a series with the number {n:08}"))]);
+                }
+            })
             .build();
         Ok(Self { handle, provider, value, stop, end: Some(end), runtime: Some(thread) })
     }
