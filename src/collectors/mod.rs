@@ -4,6 +4,7 @@
 //! A collector that fails or panics costs its own metrics of that cycle and nothing else.
 
 mod connections;
+pub mod containers;
 pub mod cpu;
 pub mod disk;
 pub mod fault;
@@ -16,6 +17,7 @@ pub mod network;
 mod observer;
 pub mod paging;
 pub mod pressure;
+pub mod process;
 pub mod processes;
 mod registration;
 mod survey;
@@ -46,6 +48,8 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    containers::DEFINITION,
+    process::DEFINITION,
 ];
 
 /// A family of metrics.

@@ -4,8 +4,11 @@
 //! times what reading does. A [`Reader`] is handed to each collector in turn and carries the buffer they share.
 
 pub mod block_devices;
+pub mod cgroups;
+pub mod counted_disks;
 pub mod identity;
 pub mod mounts;
+pub mod processes;
 pub mod sockets;
 pub mod usage;
 
