@@ -6,9 +6,8 @@ ARG HEKA_COMMIT
 WORKDIR /src
 COPY . .
 RUN binary=$(HEKA_COMMIT="$HEKA_COMMIT" packaging/build-static) \
- && mkdir -p /image/etc/ssl/certs /state \
- && cp "$binary" /image/ \
- && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
+ && packaging/release/licences > /THIRD-PARTY-LICENSES \
+ && HEKA_BINARY=$binary HEKA_LICENCES=/THIRD-PARTY-LICENSES packaging/container/layout /
 
 # From here on as in packaging/container/Dockerfile.
 FROM scratch

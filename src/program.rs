@@ -1,6 +1,7 @@
 //! From the command line to the exit code: 0 a clean stop, 1 it could not run, 2 wrong usage.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -8,33 +9,29 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use crate::agent::{self, check, log, signals};
-use crate::config::cli::Cli;
-use crate::config::settings::{Environment, UsageError};
-use crate::config::{Command, Config};
+use crate::config::cli::{self, Ended};
+use crate::config::lookup::{Arguments, Environment, UsageError};
+use crate::config::{Command, Config, env_file, table};
 
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::parse_arguments(arguments) {
-        Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            return usage(&UsageError(line.trim_start_matches("error: ").to_owned()));
-        }
-        // --help and --version are no errors. A closed pipe is no reason to complain either.
-        Err(help) => {
-            let _ = write!(std::io::stdout(), "{}", help.render());
+    let arguments = match cli::parse(arguments) {
+        Ok(arguments) => arguments,
+        Err(Ended::Wrong(error)) => return usage(&error),
+        // A closed pipe is no error here.
+        Err(Ended::Text(text)) => {
+            let _ = write!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
     };
-    let (environment, note) = match environment() {
+    let (environment, note) = match environment(&arguments) {
         Ok(environment) => environment,
         Err(error) => return usage(&error),
     };
-    let config = match Config::resolve(&cli, &environment) {
+    let config = match Config::resolve(&arguments, &environment) {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
@@ -51,9 +48,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Does what was asked for; false where a check found a failure.
+/// Runs the command; false if a check found a failure.
 fn run(config: &Config) -> Result<bool, Box<dyn std::error::Error>> {
-    if config.command == Command::Check {
+    if let Command::Check { .. } = config.command {
         let report = check::check(config)?;
         let _ = write!(std::io::stdout(), "{}", report.text);
         return Ok(report.well);
@@ -63,25 +60,32 @@ fn run(config: &Config) -> Result<bool, Box<dyn std::error::Error>> {
 }
 
 fn usage(error: &UsageError) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "heka-insights-agent: {error}");
+    let _ = writeln!(std::io::stderr(), "{}: {error}", cli::NAME);
     ExitCode::from(USAGE)
 }
 
-/// The process's environment and, where a person runs the program, the `.env` file of the working directory; with the
-/// line that says so.
-fn environment() -> Result<(Environment, Option<String>), UsageError> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let mut environment = Environment::new(std::env::vars_os().filter_map(text));
-    // systemd sets this for every unit; there the working directory is nobody's choice.
-    if environment.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal() {
-        return Ok((environment, None));
+/// The process's environment together with the file that `--env-file` names, or with the `.env` file of the working
+/// directory if a person runs the program; and a line about the file for the log.
+fn environment(arguments: &Arguments) -> Result<(Environment, Option<String>), UsageError> {
+    let mut process = Environment::default();
+    process.add_process(std::env::vars_os());
+    let named = table::ENV_FILE.row;
+    let flag = arguments.get(named.flag).next().map(|file| (named.flag, file));
+    let variable = || named.variables.iter().find_map(|name| Some((name.0, process.get(name.0)?)));
+    if let Some((place, file)) = flag.or_else(variable) {
+        let text =
+            fs::read_to_string(file).map_err(|error| UsageError(format!("{place}: {file} cannot be read: {error}")))?;
+        let mut environment = Environment::new(env_file::parse(file, &text)?);
+        environment.add_process(std::env::vars_os());
+        return Ok((environment, Some(format!("loaded {file} (its variables take precedence over the environment)"))));
     }
-    let Ok(file) = dotenvy::from_filename_iter(DOT_ENV) else { return Ok((environment, None)) };
-    let mut variables = Vec::new();
-    for (index, entry) in file.enumerate() {
-        // The error's own text would print the line, which may hold a secret.
-        variables.push(entry.map_err(|_| UsageError(format!("{DOT_ENV}: entry {} is not NAME=VALUE", index + 1)))?);
+    // systemd sets INVOCATION_ID for every unit, and nobody chose the working directory of a unit.
+    let service = process.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
+    // A directory of this name is a Python environment.
+    if service || !fs::metadata(DOT_ENV).is_ok_and(|file| file.is_file()) {
+        return Ok((process, None));
     }
-    environment.add(variables);
-    Ok((environment, Some(format!("variables are read from {DOT_ENV} too, where they are not set already"))))
+    let text = fs::read_to_string(DOT_ENV).map_err(|error| UsageError(format!("{DOT_ENV} cannot be read: {error}")))?;
+    process.add(env_file::parse(DOT_ENV, &text)?);
+    Ok((process, Some(format!("loaded {DOT_ENV} (variables that are already set take precedence)"))))
 }

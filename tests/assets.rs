@@ -1,20 +1,21 @@
-//! The man page, the completions and the configuration page are the command line's: made from it, and checked against it.
-//! `HEKA_UPDATE=1 cargo test --test assets` writes them anew.
+//! The man page, the completions and the configuration page are generated from the table of settings, and checked here.
+//! `HEKA_UPDATE=1 cargo test --test assets` writes them.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
-use heka_insights_agent::internals::config::cli::Cli;
+use heka_insights_agent::internals::config::setting::{self, AnySetting, Kind};
+use heka_insights_agent::internals::config::{cli, table};
 
 const NAME: &str = "heka-insights-agent";
 
-/// The command as the documents show it: without the commit, which is new each time.
+/// The command as the documents show it: without the commit, which differs between builds.
 fn command() -> Command {
-    Cli::command().version(env!("CARGO_PKG_VERSION")).long_version(env!("CARGO_PKG_VERSION"))
+    cli::command().version(env!("CARGO_PKG_VERSION")).long_version(env!("CARGO_PKG_VERSION"))
 }
 
 fn check(path: &str, made: &[u8]) {
@@ -25,19 +26,20 @@ fn check(path: &str, made: &[u8]) {
     }
     let is = std::fs::read(&file).unwrap_or_default();
     if is != made {
-        panic!("{path} is not what the command line makes of it: run HEKA_UPDATE=1 cargo test --test assets");
+        panic!("{path} is out of date: run HEKA_UPDATE=1 cargo test --test assets");
     }
 }
 
 #[test]
-fn the_man_page_is_the_command_lines() {
+fn the_man_page_is_generated_from_the_command_line() {
     let mut page = Vec::new();
     clap_mangen::Man::new(command()).source(format!("{NAME} {}", env!("CARGO_PKG_VERSION"))).render(&mut page).unwrap();
+    page.extend_from_slice(include_bytes!("../packaging/man/sections.roff"));
     check(&format!("packaging/man/{NAME}.1"), &page);
 }
 
 #[test]
-fn the_completions_are_the_command_lines() {
+fn the_completions_are_generated_from_the_command_line() {
     for (shell, file) in
         [(Shell::Bash, format!("{NAME}.bash")), (Shell::Zsh, format!("_{NAME}")), (Shell::Fish, format!("{NAME}.fish"))]
     {
@@ -48,70 +50,54 @@ fn the_completions_are_the_command_lines() {
 }
 
 #[test]
-fn the_configuration_page_is_the_command_lines() {
-    check("docs/configuration.md", configuration(&command()).as_bytes());
+fn the_configuration_page_is_the_table_of_settings() {
+    check("docs/configuration.md", configuration().as_bytes());
 }
 
-fn configuration(command: &Command) -> String {
+fn configuration() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         <!-- Generated from src/config/cli.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
-         Each setting is taken from its flag, else from the first of its variables that is set, else it has its default.\n\
-         An empty variable is unset. `.env` in the working directory is read as well, for variables that are not set\n\
-         otherwise, but not under systemd. A wrong flag or `HEKA_*` variable ends the program with status 2 and one line\n\
-         that says what is allowed; for the shared `OTEL_*` numbers and names it is one warning and the default, as their\n\
-         specification wants. A switch's variable takes `true` or `false`.\n",
+         <!-- Generated from src/config/table.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
+         A flag wins over a `HEKA_*` variable, that over the OTEL variable of the metrics signal, that over the general\n\
+         OTEL variable, that over the default. Each row lists its variables in this order. An empty variable is unset; an\n\
+         empty value of a flag is an error.\n\n\
+         A wrong flag or `HEKA_*` variable ends the program with status 2 and one line with the allowed values. A wrong\n\
+         number or name in a shared `OTEL_*` variable is one warning, and the default applies, as the OpenTelemetry\n\
+         specification requires. Switches and `HEKA_*` booleans take `true`, `yes`, `on`, `1` and `false`, `no`, `off`,\n\
+         `0`; `OTEL_*` booleans take `true` and `false`. A comma inside brackets, braces or parentheses, or after a\n\
+         backslash, does not separate a list of regular expressions.\n\n\
+         When a person runs the program, it also reads `.env` in the working directory (never in a parent directory);\n\
+         variables that are already set take precedence. Both that file and the one that `--env-file` names have one\n\
+         `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n",
     );
-    let mut headings: Vec<&str> = Vec::new();
-    let flags: Vec<&Arg> = command.get_arguments().filter(|flag| flag.get_help_heading().is_some()).collect();
-    for heading in flags.iter().filter_map(|flag| flag.get_help_heading()) {
-        if !headings.contains(&heading) {
-            headings.push(heading);
-        }
-    }
-    for heading in headings {
-        let _ = write!(page, "\n## {heading}\n\n| flag | what it does | default | variables |\n|---|---|---|---|\n");
-        for flag in flags.iter().filter(|flag| flag.get_help_heading() == Some(heading)) {
-            page.push_str(&row(flag));
+    for heading in table::HEADINGS {
+        let _ = write!(page, "\n## {heading}\n\n| flag | effect | default | variables |\n|---|---|---|---|\n");
+        for setting in table::SETTINGS.iter().filter(|setting| setting.row().heading == heading) {
+            page.push_str(&row(*setting));
         }
     }
     page
 }
 
-fn row(flag: &Arg) -> String {
-    let help = flag.get_help().unwrap().to_string();
-    let (what, default) = take(&help, "[default: ");
-    let (what, variables) = take(&what, "[env: ");
-    let name = flag.get_long().unwrap();
-    let value = flag.get_value_names().filter(|_| flag.get_action().takes_values()).and_then(|names| names.first());
-    let value = value.map(|value| format!(" {value}")).unwrap_or_default();
+fn row(setting: &dyn AnySetting) -> String {
+    let row = setting.row();
     let cell = |text: &str| text.trim().replace('|', "\\|").replace('<', "&lt;");
-    format!("| `--{name}{value}` | {} | {} | {} |\n", cell(&what), cell(&default), variable_names(&cell(&variables)))
-}
-
-/// Cuts `[mark …]` out of a help text; brackets inside it are its own.
-fn take(help: &str, mark: &str) -> (String, String) {
-    let Some((before, rest)) = help.split_once(mark) else { return (help.to_owned(), String::new()) };
-    let mut depth = 1;
-    for (at, letter) in rest.char_indices() {
-        depth += i32::from(letter == '[') - i32::from(letter == ']');
-        if depth == 0 {
-            return (format!("{}{}", before.trim_end(), &rest[at + 1..]), rest[..at].to_owned());
-        }
-    }
-    panic!("{mark} is not closed in: {help}");
+    let flag = match row.kind {
+        _ if row.flag.is_empty() => String::new(),
+        Kind::Switch { negation: "" } => format!("`{}`", row.flag),
+        Kind::Switch { negation } => format!("`{}`, `{negation}`", row.flag),
+        _ => format!("`{} {}`", row.flag, cell(row.value)),
+    };
+    let variables = variable_names(&cell(&row.variables_text()));
+    format!("| {flag} | {} | {} | {variables} |\n", cell(&setting::sentence(setting)), cell(row.default_text()))
 }
 
 /// Variables in code type.
 fn variable_names(text: &str) -> String {
-    let is_variable = |word: &str| {
-        word.len() > 5 && word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || "_[]".contains(c))
-    };
-    text.split(' ')
-        .map(|word| {
-            let (bare, rest) = word.split_at(word.find(['=', ',', ';', ':']).unwrap_or(word.len()));
-            if is_variable(bare) { format!("`{bare}`{rest}") } else { word.to_owned() }
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
+    let is_variable = |word: &str| word.len() > 5 && word.chars().all(|c| c.is_ascii_uppercase() || "_[]".contains(c));
+    let words = text.split(' ').map(|word| {
+        let (bare, rest) = word.split_at(word.find([',', ';', ':']).unwrap_or(word.len()));
+        if is_variable(bare) { format!("`{bare}`{rest}") } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -23,21 +23,29 @@ _heka__insights__agent() {
 
     case "${cmd}" in
         heka__insights__agent)
-            opts="-h -V --exporter --console-format --interval --once --no-phase --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --help --version"
+            opts="-h -V --exporter --listen --console-format --interval --once --no-phase --phase --env-file --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --no-per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --top-processes --process-command-lines --no-process-command-lines --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --send --json --help --version check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --exporter)
+                    COMPREPLY=($(compgen -W "otlp prometheus console none" -- "${cur}"))
+                    return 0
+                    ;;
+                --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --console-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0
                     ;;
                 --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -46,7 +54,7 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --protocol)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "grpc http/protobuf" -- "${cur}"))
                     return 0
                     ;;
                 --header)
@@ -58,7 +66,7 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --compression)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "none gzip" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -78,7 +86,7 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --temporality)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cumulative delta lowmemory" -- "${cur}"))
                     return 0
                     ;;
                 --outbox-dir)
@@ -98,19 +106,19 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --detail)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "basic detailed" -- "${cur}"))
                     return 0
                     ;;
                 --naming)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "semconv hostmetrics node_exporter" -- "${cur}"))
                     return 0
                     ;;
                 --counters-since)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "start boot" -- "${cur}"))
                     return 0
                     ;;
                 --disk-scope)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "device total" -- "${cur}"))
                     return 0
                     ;;
                 --disk-include)
@@ -137,12 +145,16 @@ _heka__insights__agent() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --top-processes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-series)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --self-metrics)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "on detailed off" -- "${cur}"))
                     return 0
                     ;;
                 --service-name)
@@ -162,7 +174,7 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --log-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -1,39 +1,64 @@
-complete -c heka-insights-agent -l exporter -d 'Where metrics go: otlp, console, none [default: otlp] [env: OTEL_METRICS_EXPORTER; OTEL_SDK_DISABLED=true is none]' -r
-complete -c heka-insights-agent -l console-format -d 'How the console prints: table, json (one object a cycle, raw numbers) [default: table] [env: HEKA_CONSOLE_FORMAT]' -r
-complete -c heka-insights-agent -l interval -d 'Time between two collections, 100ms to 1h, such as 500ms, 10s, 1m [default: 10s] [env: OTEL_METRIC_EXPORT_INTERVAL (ms), CPU_POLL_INTERVAL_SECONDS (s, fractions allowed)]' -r
-complete -c heka-insights-agent -l endpoint -d 'Collector or backend: http://HOST:PORT, https://HOST:PORT or unix:/PATH; over HTTP /v1/metrics is appended unless it is there [default: http://localhost:4317, over HTTP :4318] [env: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT (over HTTP taken as it is), OTEL_EXPORTER_OTLP_ENDPOINT; without a scheme OTEL_EXPORTER_OTLP_[METRICS_]INSECURE decides]' -r
-complete -c heka-insights-agent -l protocol -d 'grpc, http/protobuf [default: grpc; http/protobuf where the endpoint\'s port is 4318 or its path ends in /v1/metrics] [env: OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL]' -r
-complete -c heka-insights-agent -l header -d 'A header of every request, such as api-key=SECRET; repeat for more. Replaces those of the variables [env: OTEL_EXPORTER_OTLP_[METRICS_]HEADERS (K=V,K=V, percent-encoded)]' -r
-complete -c heka-insights-agent -l headers-file -d 'A file with one K=V a line, for secrets; read again when it changes, and wins over the same header elsewhere [env: HEKA_HEADERS_FILE]' -r
-complete -c heka-insights-agent -l compression -d 'none, gzip [default: none] [env: OTEL_EXPORTER_OTLP_[METRICS_]COMPRESSION]' -r
-complete -c heka-insights-agent -l timeout -d 'Bound on one request, connecting included, above 0; a collection never waits that long [default: 10s] [env: OTEL_EXPORTER_OTLP_[METRICS_]TIMEOUT (ms)]' -r
-complete -c heka-insights-agent -l ca-file -d 'PEM file of the authorities to trust [default: the system\'s] [env: OTEL_EXPORTER_OTLP_[METRICS_]CERTIFICATE]' -r
-complete -c heka-insights-agent -l cert-file -d 'PEM file of the client certificate, with --key-file [env: OTEL_EXPORTER_OTLP_[METRICS_]CLIENT_CERTIFICATE]' -r
-complete -c heka-insights-agent -l key-file -d 'PEM file of the client\'s private key, with --cert-file [env: OTEL_EXPORTER_OTLP_[METRICS_]CLIENT_KEY]' -r
-complete -c heka-insights-agent -l temporality -d 'cumulative (totals), delta (differences), lowmemory (as cumulative) [default: cumulative] [env: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE]' -r
-complete -c heka-insights-agent -l outbox-dir -d 'Directory that keeps what an outage holds up, over restarts and power cuts [default: in memory; under systemd its STATE_DIRECTORY] [env: HEKA_OUTBOX_DIR]' -r
-complete -c heka-insights-agent -l outbox-max-size -d 'Most bytes it keeps, at least 64KiB; the oldest go first [default: 64MiB on disk, 4MiB in memory] [env: HEKA_OUTBOX_MAX_SIZE]' -r
-complete -c heka-insights-agent -l outbox-max-age -d 'Oldest data it keeps, at least 1s [default: 24h] [env: HEKA_OUTBOX_MAX_AGE]' -r
-complete -c heka-insights-agent -l collectors -d 'Collectors to collect, separated by commas, of those that `check` lists [default: all] [env: HEKA_COLLECTORS]' -r
-complete -c heka-insights-agent -l detail -d 'basic, detailed [default: basic] [env: HEKA_DETAIL]' -r
-complete -c heka-insights-agent -l naming -d 'Names of metrics and attributes: semconv, hostmetrics (as the Collector\'s receiver has them) [default: semconv] [env: HEKA_NAMING]' -r
-complete -c heka-insights-agent -l counters-since -d 'start: counters count from the agent\'s start, as the start time they carry says. boot: the kernel\'s own totals, to compare with /proc; a backend that uses start times adds the whole uptime again at every restart, and delta temporality refuses it [default: start; boot with the console] [env: HEKA_COUNTERS_SINCE]' -r
-complete -c heka-insights-agent -l disk-scope -d 'device: one series per disk. total: one over the physical disks [default: device; the console shows both] [env: HEKA_DISK_SCOPE]' -r
-complete -c heka-insights-agent -l disk-include -d 'Disks to report instead of the whole physical ones, by regular expression on the name; repeat for more [env: HEKA_DISK_INCLUDE (separated by commas)]' -r
-complete -c heka-insights-agent -l disk-exclude -d 'Disks to leave out [env: HEKA_DISK_EXCLUDE]' -r
-complete -c heka-insights-agent -l filesystem-include -d 'File systems to report instead of the disk-backed ones, one mount per device; by regular expression on the mount point [env: HEKA_FILESYSTEM_INCLUDE]' -r
-complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave out [env: HEKA_FILESYSTEM_EXCLUDE]' -r
-complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; by regular expression on the name [env: HEKA_NETWORK_INCLUDE]' -r
-complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out [env: HEKA_NETWORK_EXCLUDE]' -r
-complete -c heka-insights-agent -l max-series -d 'Most series a metric may have, at least 1; what is cut is counted and said once [default: 2000, or what the host\'s CPUs and disks need] [env: HEKA_MAX_SERIES]' -r
-complete -c heka-insights-agent -l self-metrics -d 'on: the agent also sends its own cost, and what it sent and lost. off: only the host\'s metrics [default: on] [env: HEKA_SELF_METRICS]' -r
-complete -c heka-insights-agent -l service-name -d 'Service name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]' -r
-complete -c heka-insights-agent -l resource-attribute -d 'A resource attribute; repeat for more. Wins over what the agent found out [env: OTEL_RESOURCE_ATTRIBUTES (K=V,K=V, percent-encoded)]' -r
-complete -c heka-insights-agent -l root-path -d 'The host\'s root directory, for an agent in a container [default: /] [env: HEKA_ROOT_PATH; HOST_PROC, HOST_SYS, HOST_ETC win for theirs]' -r
-complete -c heka-insights-agent -l log-level -d 'error, warn, info, debug, trace, off, or targets as in RUST_LOG; to standard error [default: info] [env: RUST_LOG, OTEL_LOG_LEVEL]' -r
-complete -c heka-insights-agent -l log-format -d 'text, json [default: text] [env: HEKA_LOG_FORMAT]' -r
-complete -c heka-insights-agent -l once -d 'Collect once, send or print it, and exit'
-complete -c heka-insights-agent -l no-phase -d 'Start at once, not at this host\'s own phase of the interval [default: wait, with the console start at once] [env: HEKA_NO_PHASE=true]'
-complete -c heka-insights-agent -l per-cpu -d 'CPU series per logical CPU instead of for the whole host [env: HEKA_PER_CPU=true]'
+complete -c heka-insights-agent -l exporter -d 'Destination of the metrics: otlp, prometheus (an HTTP endpoint to scrape), console, none [default: otlp] [env: OTEL_METRICS_EXPORTER]' -r -f -a "otlp\t''
+prometheus\t'an HTTP endpoint to scrape'
+console\t''
+none\t''"
+complete -c heka-insights-agent -l listen -d 'Address that --exporter prometheus listens on: HOST:PORT, [IPV6]:PORT or :PORT for all interfaces [default: localhost:9464]' -r
+complete -c heka-insights-agent -l console-format -d 'Output of the console: table, json (one object per collection, raw numbers) [default: table] [env: HEKA_CONSOLE_FORMAT]' -r -f -a "table\t''
+json\t'one object per collection, raw numbers'"
+complete -c heka-insights-agent -l interval -d 'Time between two collections: 100ms to 1h with its unit, such as 500ms, 10s, 1m [default: 10s] [env: HEKA_INTERVAL, OTEL_METRIC_EXPORT_INTERVAL (milliseconds), CPU_POLL_INTERVAL_SECONDS (seconds, may have a fraction)]' -r
+complete -c heka-insights-agent -l env-file -d 'File with NAME=VALUE lines, read instead of .env; its variables win over the environment\'s [env: HEKA_ENV_FILE]' -r
+complete -c heka-insights-agent -l endpoint -d 'Collector or backend: http://HOST:PORT, https://HOST:PORT, unix:/PATH (gRPC only); over HTTP, /v1/metrics is appended unless the path ends in it or the metrics variable is used [default: http://localhost:4317, over HTTP http://localhost:4318] [env: OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT]' -r
+complete -c heka-insights-agent -l protocol -d 'Protocol: grpc, http/protobuf [default: grpc; http/protobuf if the endpoint\'s port is 4318 or its path ends in /v1/metrics] [env: OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL]' -r -f -a "grpc\t''
+http/protobuf\t''"
+complete -c heka-insights-agent -l header -d 'Header of every request, such as api-key=SECRET or \'api-key: SECRET\': NAME=VALUE or NAME: VALUE, the name of letters, digits and -_., the value visible ASCII; replaces the headers of the variables; can be repeated [env: OTEL_EXPORTER_OTLP_[METRICS_]HEADERS (K=V,K=V, percent-encoded)]' -r
+complete -c heka-insights-agent -l headers-file -d 'File with one header per line, for secrets; wins over the same header elsewhere and is read again when it changes [env: HEKA_HEADERS_FILE]' -r
+complete -c heka-insights-agent -l compression -d 'Compression of requests: none, gzip [default: none] [env: OTEL_EXPORTER_OTLP_[METRICS_]COMPRESSION]' -r -f -a "none\t''
+gzip\t''"
+complete -c heka-insights-agent -l timeout -d 'Time limit of one request, connecting included: a duration above 0 with its unit, such as 10s (the variables: whole milliseconds); a collection never waits for it [default: 10s] [env: OTEL_EXPORTER_OTLP_[METRICS_]TIMEOUT (milliseconds)]' -r
+complete -c heka-insights-agent -l ca-file -d 'PEM file with the certificate authorities to trust [default: the system\'s] [env: OTEL_EXPORTER_OTLP_[METRICS_]CERTIFICATE]' -r
+complete -c heka-insights-agent -l cert-file -d 'PEM file with the client certificate; needs --key-file [env: OTEL_EXPORTER_OTLP_[METRICS_]CLIENT_CERTIFICATE]' -r
+complete -c heka-insights-agent -l key-file -d 'PEM file with the client\'s private key; needs --cert-file [env: OTEL_EXPORTER_OTLP_[METRICS_]CLIENT_KEY]' -r
+complete -c heka-insights-agent -l temporality -d 'Values of counters: cumulative (totals), delta (differences), lowmemory (same as cumulative here) [default: cumulative] [env: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE]' -r -f -a "cumulative\t'totals'
+delta\t'differences'
+lowmemory\t'same as cumulative here'"
+complete -c heka-insights-agent -l outbox-dir -d 'Directory for undelivered batches; survives restarts and power loss [default: in memory] [env: HEKA_OUTBOX_DIR, STATE_DIRECTORY (its subdirectory outbox; set by systemd)]' -r
+complete -c heka-insights-agent -l outbox-max-size -d 'Maximum size: at least 64KiB, such as 512KiB, 64MiB, 1GiB; the oldest batches are dropped first [default: 64MiB on disk, 4MiB in memory] [env: HEKA_OUTBOX_MAX_SIZE]' -r
+complete -c heka-insights-agent -l outbox-max-age -d 'Maximum age of a batch: at least 1s with its unit, such as 30m, 24h, 7d; older ones are dropped [default: 24h] [env: HEKA_OUTBOX_MAX_AGE]' -r
+complete -c heka-insights-agent -l collectors -d 'Collectors to run, separated by commas; the command check lists them [default: all] [env: HEKA_COLLECTORS]' -r
+complete -c heka-insights-agent -l detail -d 'Amount of metrics: basic, detailed [default: basic] [env: HEKA_DETAIL]' -r -f -a "basic\t''
+detailed\t''"
+complete -c heka-insights-agent -l naming -d 'Names of metrics and attributes: semconv (OpenTelemetry semantic conventions), hostmetrics (the Collector\'s hostmetrics receiver), node_exporter (Prometheus\' node_exporter, with its default filters, one series per CPU and totals since boot) [default: semconv] [env: HEKA_NAMING]' -r -f -a "semconv\t'OpenTelemetry semantic conventions'
+hostmetrics\t'the Collector\'s hostmetrics receiver'
+node_exporter\t'Prometheus\' node_exporter, with its default filters, one series per CPU and totals since boot'"
+complete -c heka-insights-agent -l counters-since -d 'Origin of the counters: start (the agent\'s start), boot (the kernel\'s own totals, as in /proc); with boot, a backend that uses start times adds the whole uptime again at every restart; not with delta temporality [default: start; boot with --exporter console or prometheus and with --naming node_exporter] [env: HEKA_COUNTERS_SINCE]' -r -f -a "start\t'the agent\'s start'
+boot\t'the kernel\'s own totals, as in /proc'"
+complete -c heka-insights-agent -l disk-scope -d 'Disk series: device (one series per disk), total (one series for all physical disks) [default: device; the console shows both] [env: HEKA_DISK_SCOPE]' -r -f -a "device\t'one series per disk'
+total\t'one series for all physical disks'"
+complete -c heka-insights-agent -l disk-include -d 'Disks to report instead of the physical ones; a regular expression on the name; can be repeated [env: HEKA_DISK_INCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l disk-exclude -d 'Disks to leave out; can be repeated [env: HEKA_DISK_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l filesystem-include -d 'File systems to report instead of the disk-backed ones, one mount per device; a regular expression on the mount point; can be repeated [env: HEKA_FILESYSTEM_INCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave out; can be repeated [env: HEKA_FILESYSTEM_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; a regular expression on the name; can be repeated [env: HEKA_NETWORK_INCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out; can be repeated [env: HEKA_NETWORK_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l top-processes -d 'Report this many of the largest processes by CPU time, and as many by memory: a whole number from 0 to 100; see docs/cardinality.md for the number of series [default: 0] [env: HEKA_TOP_PROCESSES]' -r
+complete -c heka-insights-agent -l max-series -d 'Maximum number of series per metric: a whole number from 1 to 100000; extra series are dropped, counted and logged once [default: 2000, or more if the host\'s CPUs and disks need it] [env: HEKA_MAX_SERIES]' -r
+complete -c heka-insights-agent -l self-metrics -d 'Metrics about the agent: its cost, sent and lost data points: on, detailed (per collector and per reason), off [default: on] [env: HEKA_SELF_METRICS]' -r -f -a "on\t''
+detailed\t'per collector and per reason'
+off\t''"
+complete -c heka-insights-agent -l service-name -d 'service.name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]' -r
+complete -c heka-insights-agent -l resource-attribute -d 'Resource attribute; wins over the detected ones: K=V; can be repeated [env: OTEL_RESOURCE_ATTRIBUTES (K=V,K=V, percent-encoded; merged with the flags)]' -r
+complete -c heka-insights-agent -l root-path -d 'Root directory of the host, for an agent in a container [default: /] [env: HEKA_ROOT_PATH]' -r
+complete -c heka-insights-agent -l log-level -d 'Log level, to standard error: error, warn, info, debug, trace, off, or targets such as info,h2=debug [default: info] [env: RUST_LOG, OTEL_LOG_LEVEL]' -r
+complete -c heka-insights-agent -l log-format -d 'Format of log lines: text, json [default: text] [env: HEKA_LOG_FORMAT]' -r -f -a "text\t''
+json\t''"
+complete -c heka-insights-agent -l once -d 'Collect once, send or print the result, and exit'
+complete -c heka-insights-agent -l no-phase -d 'Start the first collection at once instead of at this host\'s own offset in the interval [default: off; on with the console and prometheus] [env: HEKA_NO_PHASE (true or false)]'
+complete -c heka-insights-agent -l phase -d 'Undoes --no-phase and its variable'
+complete -c heka-insights-agent -l per-cpu -d 'CPU series per logical CPU instead of for the whole host [default: off; always on with --naming node_exporter] [env: HEKA_PER_CPU (true or false)]'
+complete -c heka-insights-agent -l no-per-cpu -d 'Undoes --per-cpu and its variable'
+complete -c heka-insights-agent -l process-command-lines -d 'Add the command line to each reported process; command lines can hold secrets [default: off] [env: HEKA_PROCESS_COMMAND_LINES (true or false)]'
+complete -c heka-insights-agent -l no-process-command-lines -d 'Undoes --process-command-lines and its variable'
+complete -c heka-insights-agent -l send -d 'Send one real collection instead of an empty export'
+complete -c heka-insights-agent -l json -d 'Print the result as one JSON object'
 complete -c heka-insights-agent -s h -l help -d 'Print help'
 complete -c heka-insights-agent -s V -l version -d 'Print version'

@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod check;
 pub mod log;
 pub mod pipeline;
+mod scraping;
 pub mod self_metrics;
 pub mod signals;
 pub mod systemd;
@@ -17,6 +18,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::{Builder, Handle};
@@ -26,13 +28,14 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter};
+use crate::config::{Command, Config, Exporter, SelfMetrics};
 use crate::export::config::Protocol;
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::{ConsoleExporter, Format};
+use crate::export::console::ConsoleExporter;
 use crate::host::Host;
+use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 
@@ -70,7 +73,8 @@ pub fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
     wall: WallClock,
 ) -> Result<(), AgentError> {
-    let host = Host::new(&config.roots);
+    let mut host = Host::new(&config.roots);
+    host.deadline = deadline(config.interval);
     let identity = Identity::read(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
@@ -98,19 +102,20 @@ pub fn run(
     let mut cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None };
     match config.exporter {
         Exporter::Otlp => {
-            let deadline = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
+            let live = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
             let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-            let patience = deadline.mul_f64(DISK_SHARE).min(DISK_MOST);
+            let patience = live.mul_f64(DISK_SHARE).min(DISK_MOST);
             let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now(), patience);
             let started =
-                outbox::start(config.otlp.clone(), store, io.handle.clone(), deadline, stopped, Tuning::default());
+                outbox::start(config.otlp.clone(), store, io.handle.clone(), live, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
             reload_on_hangup(&io.handle, delivery.clone());
             let kind = match config.otlp.protocol {
                 Protocol::Grpc => self_metrics::GRPC_EXPORTER,
                 Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
             };
-            cadence.itself = config.self_metrics.then_some(Itself { delivery: delivery.clone(), exporter: kind });
+            cadence.itself = (config.self_metrics != SelfMetrics::Off)
+                .then_some(Itself { delivery: delivery.clone(), exporter: kind });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             let start = delivery.stats();
             let flushed = cadence.run(&context, &resource, &exporter);
@@ -119,8 +124,18 @@ pub fn run(
                 return Err(AgentError("the collection was not delivered".to_owned()));
             }
         }
-        Exporter::ConsoleTable | Exporter::ConsoleJson => {
-            let format = if config.exporter == Exporter::ConsoleJson { Format::Json } else { Format::Table };
+        Exporter::Prometheus => {
+            ignore_hangup(&io.handle);
+            let scraping = scraping::Scraping {
+                listen: &config.listen,
+                self_metrics: config.self_metrics != SelfMetrics::Off,
+                events,
+                stopped,
+                io: &io.handle,
+            };
+            scraping.run(&cadence, &context, &resource)?;
+        }
+        Exporter::Console(format) => {
             let told = std::sync::Mutex::new(events);
             let closed = move || {
                 if let Ok(told) = told.lock() {
@@ -144,6 +159,8 @@ pub fn run(
 enum Event {
     /// End: a signal, or an output that nobody reads any more.
     Stop,
+    /// Collect, and answer with the text. Only with the Prometheus exporter.
+    Scrape(oneshot::Sender<Bytes>),
 }
 
 struct Cadence {
@@ -208,6 +225,15 @@ impl Cadence {
         }
         self.manager.stopping();
         generation.shutdown(exporter)
+    }
+}
+
+/// Keeps SIGHUP from ending the process where there is nothing to reload.
+fn ignore_hangup(io: &Handle) {
+    let _inside = io.enter();
+    match signals::on_hangup(|| info!("SIGHUP: nothing to reload with this exporter")) {
+        Ok(hangups) => drop(io.spawn(hangups)),
+        Err(error) => warn!("SIGHUP cannot be handled ({error})"),
     }
 }
 

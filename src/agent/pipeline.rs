@@ -12,12 +12,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 use tracing::warn;
 
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
 use crate::collectors::{self, Context};
+use crate::export::prometheus::names::prometheus_name;
 use crate::host::identity::SCHEMA_URL;
+use crate::metrics::naming::Kind;
 use crate::outbox::{DeliveryHandle, STOP_MOST};
 
 /// The scope that the host's metrics are sent in.
@@ -41,6 +44,41 @@ fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
     provider.meter_with_scope(scope.build())
 }
 
+/// Gives each instrument the SDK's limit of series.
+fn view(context: &Context) -> impl Fn(&Instrument) -> Option<Stream> + use<> {
+    let limit = collectors::limit::by_instrument(context);
+    move |instrument| Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
+}
+
+/// A provider for a reader that Prometheus asks, and the collectors that feed it. Each metric has the name under which
+/// Prometheus would store it if it came by OTLP.
+pub fn scraped(
+    context: &Context,
+    resource: &Resource,
+    reader: impl MetricReader,
+    self_metrics: bool,
+) -> SdkMeterProvider {
+    let limit = collectors::limit::by_instrument(context);
+    let renamed = move |instrument: &Instrument| {
+        let kind = match instrument.kind() {
+            InstrumentKind::Counter | InstrumentKind::ObservableCounter => Kind::Counter,
+            InstrumentKind::UpDownCounter | InstrumentKind::ObservableUpDownCounter => Kind::UpDownCounter,
+            _ => Kind::Gauge,
+        };
+        let name = prometheus_name(instrument.name(), instrument.unit(), kind);
+        Stream::builder().with_name(name).with_cardinality_limit(limit(instrument.name())).build().ok()
+    };
+    let provider =
+        SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).with_view(renamed).build();
+    let naming = context.options.naming;
+    let own = self_metrics.then(|| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming));
+    let registered = collectors::register(&meter(&provider, SCOPE), context);
+    if let Some(own) = own {
+        own.watch_collectors(&registered);
+    }
+    provider
+}
+
 /// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
 /// carry cannot be changed.
 pub struct Generation {
@@ -57,16 +95,14 @@ impl Generation {
         let muted = Arc::new(AtomicBool::new(false));
         let timer = Timer::default();
         let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted), timer: timer.clone() };
-        let limit = collectors::limit::by_instrument(context);
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(move |instrument: &Instrument| {
-                Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
-            })
+            .with_view(view(context))
             .build();
         // The agent's own metrics surround the host's: the collection's time begins at the first callback.
-        let own = itself.map(|_| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer));
+        let own =
+            itself.map(|_| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming));
         let registered = collectors::register(&meter(&provider, SCOPE), context);
         if let (Some(own), Some(itself)) = (own, itself) {
             let delivery = itself.delivery.clone();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Collector, Context, Definition, Observer, Point};
-use crate::host::{Host, Reader, Source, read_small};
+use crate::host::{Host, Reader, Source, files, read_small};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -78,7 +78,7 @@ const MODES: usize = 8;
 /// The most series that a metric of this host's CPUs can have: CPUs that are offline now may come online.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
-    let online = std::fs::read(host.proc("stat")).unwrap_or_default();
+    let online = files::read(&host.proc("stat")).unwrap_or_default();
     let online = lines(&online).filter_map(parse_line).filter(|(cpu, _)| cpu.is_some()).count();
     // "0-511", in the odd case with gaps: the last number is the most there can be.
     let possible = read_small(&host.sys("devices/system/cpu/possible"))
@@ -96,7 +96,7 @@ const MOST_CPUS: usize = 8192;
 fn mode_names(naming: Naming) -> &'static [Names] {
     match naming {
         Naming::Semconv => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL],
-        Naming::Hostmetrics => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
+        Naming::Hostmetrics | Naming::NodeExporter => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL, SOFTIRQ],
     }
 }
 
@@ -105,7 +105,7 @@ fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = *columns;
     let (interrupt, softirq) = match naming {
         Naming::Semconv => (irq.saturating_add(softirq), 0),
-        Naming::Hostmetrics => (irq, softirq),
+        Naming::Hostmetrics | Naming::NodeExporter => (irq, softirq),
     };
     [user.saturating_sub(guest), nice.saturating_sub(guest_nice), system, idle, iowait, interrupt, steal, softirq]
 }
@@ -166,7 +166,7 @@ fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
 fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
     let value = match naming {
         Naming::Semconv => AttributeValue::Int(i64::from(cpu)),
-        Naming::Hostmetrics => AttributeValue::Text(format!("cpu{cpu}").into()),
+        Naming::Hostmetrics | Naming::NodeExporter => AttributeValue::Text(format!("cpu{cpu}").into()),
     };
     (&LOGICAL_NUMBER, value)
 }

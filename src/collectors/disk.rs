@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Collector, Context, Definition, DiskScope, Observer, Options};
 use crate::host::block_devices::{BlockDevices, Class};
-use crate::host::{Host, Reader, Source};
+use crate::host::{Host, Reader, Source, files};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -147,7 +147,7 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], Row)> {
 /// The most series that a metric of this host's disks can have, partitions counted as room for disks to come.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
-    let listing = std::fs::read(host.proc("diskstats")).unwrap_or_default();
+    let listing = files::read(&host.proc("diskstats")).unwrap_or_default();
     lines(&listing).filter_map(parse_line).count().saturating_mul(DIRECTIONS)
 }
 
@@ -332,7 +332,9 @@ impl Disk {
         let options = context.options.clone();
         Self {
             word_bits: context.host.word_bits,
-            source: Source::new(context.host.proc("diskstats"), "this kernel has no block devices (CONFIG_BLOCK)"),
+            source: Source::new(context.host.proc("diskstats"), "this kernel has no block devices (CONFIG_BLOCK)")
+                .may_be_empty()
+                .holds_counters(),
             block: BlockDevices::new(&context.host),
             lines: Vec::new(),
             devices: Vec::new(),

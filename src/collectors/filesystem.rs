@@ -12,11 +12,11 @@ use tracing::{info, warn};
 use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::mounts::{self, Mount};
 use crate::host::usage::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
-use crate::host::{Host, Reader, Source};
+use crate::host::{Host, Reader, Source, files};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, label, labels};
 use crate::metrics::parse::text;
 
 /// The family's entry in the list.
@@ -28,6 +28,10 @@ const MODE: Attribute = Attribute { key: Names("system.filesystem.mode", "mode")
 const MOUNTPOINT: Attribute = Attribute { key: Names("system.filesystem.mountpoint", "mountpoint"), values: &[] };
 const TYPE: Attribute = Attribute { key: Names("system.filesystem.type", "type"), values: &[] };
 const STATE: Attribute = Attribute { key: Names("system.filesystem.state", "state"), values: &[USED, FREE, RESERVED] };
+
+/// node_exporter's labels; the last one is there only with an error.
+const NODE: [&Attribute; 4] = [&label("device"), &label("fstype"), &label("mountpoint"), &label("device_error")];
+const NODE_MOUNT: [&Attribute; 4] = [&label("device"), &label("major"), &label("minor"), &label("mountpoint")];
 
 const RW: Names = Names::both("rw");
 const RO: Names = Names::both("ro");
@@ -56,6 +60,24 @@ const METRICS: &[Metric] = &[
         "statvfs(3): f_files - f_ffree, f_ffree")
         .semconv("system.filesystem.inodes.usage", "{inode}", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+    Metric::node("node.size", Gauge, Int, "node_filesystem_size_bytes", &NODE,
+        "Capacity of the file system", "statvfs(3): f_blocks * f_frsize"),
+    Metric::node("node.free", Gauge, Int, "node_filesystem_free_bytes", &NODE,
+        "Bytes that are free, for root too", "statvfs(3): f_bfree * f_frsize"),
+    Metric::node("node.avail", Gauge, Int, "node_filesystem_avail_bytes", &NODE,
+        "Bytes that are free for everyone", "statvfs(3): f_bavail * f_frsize"),
+    Metric::node("node.files", Gauge, Int, "node_filesystem_files", &NODE,
+        "Inodes that there are", "statvfs(3): f_files"),
+    Metric::node("node.files_free", Gauge, Int, "node_filesystem_files_free", &NODE,
+        "Inodes that are free", "statvfs(3): f_ffree"),
+    Metric::node("node.readonly", Gauge, Int, "node_filesystem_readonly", &NODE,
+        "Whether it cannot be written, 1 or 0", "/proc/1/mountinfo"),
+    Metric::node("node.device_error", Gauge, Int, "node_filesystem_device_error", &NODE,
+        "Whether it cannot be asked, 1 or 0", "statvfs(3)"),
+    Metric::node("node.mount_info", Gauge, Int, "node_filesystem_mount_info", &NODE_MOUNT,
+        "A mount, value 1", "/proc/1/mountinfo"),
+    Metric::node("node.purgeable", Gauge, Int, "node_filesystem_purgeable_bytes", &NODE,
+        "Always 0: no file system of Linux has such bytes", "none"),
 ];
 
 /// The attributes of one file system's series.
@@ -90,6 +112,30 @@ struct Volume {
     space: Option<Space>,
     /// Whether it was said that it cannot be asked.
     reported: bool,
+    /// Why it could not be asked, for node_exporter's label.
+    trouble: Option<String>,
+}
+
+impl Volume {
+    /// node_exporter's labels.
+    fn labels(&self) -> Attributes {
+        labels(&[
+            ("device", text(&self.mount.source)),
+            ("device_error", self.trouble.clone().unwrap_or_default()),
+            ("fstype", text(&self.mount.fs_type)),
+            ("mountpoint", text(&self.mount.point)),
+        ])
+    }
+
+    fn mount_labels(&self) -> Attributes {
+        let (major, minor) = self.mount.device;
+        labels(&[
+            ("device", text(&self.mount.source)),
+            ("major", major.to_string()),
+            ("minor", minor.to_string()),
+            ("mountpoint", text(&self.mount.point)),
+        ])
+    }
 }
 
 struct Filesystem {
@@ -118,7 +164,7 @@ impl Filesystem {
         Self {
             options: context.options.clone(),
             own_view: file == host.proc("self/mountinfo"),
-            source: Source::new(file, "is this a Linux /proc?"),
+            source: Source::new(file, "is this a Linux /proc?").required(),
             mountinfo: Vec::new(),
             volumes: Vec::new(),
             targets: Vec::new(),
@@ -132,12 +178,16 @@ impl Filesystem {
         let root = Path::new(if self.own_view { self.host.root() } else { Path::new("/") });
         let mounts = mounts::parse(&self.mountinfo).filter_map(|mount| mount.seen_from(root));
         let mut known = std::mem::take(&mut self.volumes);
-        for mount in mounts::choose(mounts, &self.options.filesystems) {
+        let chosen = match self.options.naming {
+            Naming::NodeExporter => mounts::choose_as_node_exporter(mounts, &self.options.filesystems),
+            _ => mounts::choose(mounts, &self.options.filesystems),
+        };
+        for mount in chosen {
             let same = known.iter().position(|volume| volume.mount == mount).map(|place| known.swap_remove(place));
             self.volumes.push(same.unwrap_or_else(|| {
                 let naming = self.options.naming;
                 let series = Series::new(naming, &mount, &device_label(naming, &self.host, &mount));
-                Volume { mount, series, space: None, reported: false }
+                Volume { mount, series, space: None, reported: false, trouble: None }
             }));
         }
         let target = |volume: &Volume| Target {
@@ -150,8 +200,11 @@ impl Filesystem {
 
     fn settle(&mut self, reader: &mut Reader, outcomes: Vec<Outcome>) {
         let mut elsewhere = 0;
+        // node_exporter has empty file systems too.
+        let any_size = self.options.naming == Naming::NodeExporter;
         for (volume, outcome) in self.volumes.iter_mut().zip(outcomes) {
             volume.space = None;
+            volume.trouble = node_error(&outcome);
             let trouble = match outcome {
                 Outcome::Reading(reading) if !is_at(&volume.mount, &reading) => {
                     elsewhere += 1;
@@ -161,7 +214,8 @@ impl Filesystem {
                     if std::mem::take(&mut volume.reported) {
                         info!("the file system at {} answers again", text(&volume.mount.point));
                     }
-                    volume.space = Some(reading.space).filter(|space| space.limit > 0);
+                    volume.trouble = None;
+                    volume.space = Some(reading.space).filter(|space| space.limit > 0 || any_size);
                     continue;
                 }
                 Outcome::StillHangs => continue,
@@ -180,6 +234,28 @@ impl Filesystem {
                 self.source.path().display(),
                 self.host.root().display()
             );
+        }
+    }
+
+    /// node_exporter's metrics, of which two are there for a file system that cannot be asked, too.
+    fn observe_as_node_exporter(&self, id: &str, out: &mut Observer<'_>) {
+        for volume in self.volumes.iter().filter(|volume| volume.space.is_some() || volume.trouble.is_some()) {
+            let value = match (id, &volume.space) {
+                ("node.readonly", _) => u64::from(volume.mount.read_only),
+                ("node.device_error", space) => u64::from(space.is_none()),
+                ("node.mount_info", Some(_)) => {
+                    out.int(1, &volume.mount_labels());
+                    continue;
+                }
+                ("node.size", Some(space)) => space.limit,
+                ("node.free", Some(space)) => space.free.saturating_add(space.reserved),
+                ("node.avail", Some(space)) => space.free,
+                ("node.files", Some(space)) => space.files,
+                ("node.files_free", Some(space)) => space.files_free,
+                ("node.purgeable", Some(_)) => 0,
+                _ => continue,
+            };
+            out.int(value, &volume.labels());
         }
     }
 
@@ -212,7 +288,7 @@ fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
     let (major, minor) = mount.device;
     let is_mapped = naming == Naming::Hostmetrics && source.starts_with("/dev/mapper/");
     if is_mapped || source == "/dev/root" {
-        let target = |link: PathBuf| Some(std::fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned());
+        let target = |link: PathBuf| Some(files::read_link(&link).ok()?.file_name()?.to_string_lossy().into_owned());
         let mapped = is_mapped.then(|| target(host.root().join(source.trim_start_matches('/')))).flatten();
         let name = mapped.or_else(|| target(host.sys("dev/block").join(format!("{major}:{minor}"))));
         return name.map_or(source, |name| format!("/dev/{name}"));
@@ -230,7 +306,7 @@ impl Collector for Filesystem {
             self.mountinfo = bytes.to_vec();
             self.choose();
         }
-        let outcomes = self.prober.ask(&self.targets);
+        let outcomes = self.prober.ask(&self.targets, reader.time_left());
         self.settle(reader, outcomes);
     }
 
@@ -260,8 +336,20 @@ impl Collector for Filesystem {
                     values.into_iter().zip(&series.states).for_each(|(value, series)| out.int(value, series));
                 }
             }),
-            _ => {}
+            id => self.observe_as_node_exporter(id, out),
         }
+    }
+}
+
+/// An error in node_exporter's words.
+fn node_error(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Hangs | Outcome::StillHangs => Some("mountpoint timeout".to_owned()),
+        Outcome::Failed(error) => {
+            let text = error.to_string();
+            Some(text.split(" (os error").next().unwrap_or_default().to_lowercase())
+        }
+        Outcome::Reading(_) => None,
     }
 }
 
@@ -310,6 +398,41 @@ mod tests {
     }
 
     const ROOT: &str = "28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n";
+
+    #[test]
+    fn node_exporter_has_each_mount_of_a_type_that_is_not_on_its_list_and_its_errors() {
+        let host = with_mounts(
+            "28 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+             29 1 0:5 / /dev rw - devtmpfs udev rw\n\
+             30 1 0:6 / /run ro - tmpfs tmpfs rw\n\
+             31 1 8:1 /x /srv rw - ext4 /dev/sda1 rw\n\
+             32 1 8:1 /y /var/lib/docker/y rw - ext4 /dev/sda1 rw\n\
+             33 1 8:2 / /data rw - xfs /dev/sdb rw\n",
+        );
+        let options = Options { naming: Naming::NodeExporter, ..Options::default() };
+        let mut filesystem = filesystem(&host, options, |path| match path.ends_with("data") {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(Reading { device: if path.ends_with("run") { (0, 6) } else { (8, 1) }, space: space() }),
+        });
+        host.read(&mut filesystem);
+        assert_eq!(
+            series(&filesystem, METRICS, "node.avail"),
+            [
+                "device=/dev/sda1 fstype=ext4 mountpoint=/ 1024000",
+                "device=tmpfs fstype=tmpfs mountpoint=/run 1024000",
+                "device=/dev/sda1 fstype=ext4 mountpoint=/srv 1024000",
+            ]
+        );
+        assert_eq!(series(&filesystem, METRICS, "node.free")[0], "device=/dev/sda1 fstype=ext4 mountpoint=/ 1228800");
+        let errors = series(&filesystem, METRICS, "node.device_error");
+        assert_eq!(errors[0], "device=/dev/sda1 fstype=ext4 mountpoint=/ 0");
+        assert_eq!(errors[3], "device=/dev/sdb device_error=permission denied fstype=xfs mountpoint=/data 1");
+        assert_eq!(series(&filesystem, METRICS, "node.readonly")[1], "device=tmpfs fstype=tmpfs mountpoint=/run 1");
+        assert_eq!(
+            series(&filesystem, METRICS, "node.mount_info")[0],
+            "device=/dev/sda1 major=8 minor=1 mountpoint=/ 1"
+        );
+    }
 
     #[test]
     fn a_file_system_reports_its_bytes_its_shares_and_its_inodes() {

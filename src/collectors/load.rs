@@ -21,17 +21,20 @@ const METRICS: &[Metric] = &[
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 1 minute",
         "/proc/loadavg, field 1")
         .semconv("system.cpu.load_average.1m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.1m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.1m", "{thread}", Basic, &[])
+        .node_exporter("node_load1", Basic, &[]),
     Metric::new("load.5m", Gauge, Double,
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 5 minutes",
         "/proc/loadavg, field 2")
         .semconv("system.cpu.load_average.5m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.5m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.5m", "{thread}", Basic, &[])
+        .node_exporter("node_load5", Basic, &[]),
     Metric::new("load.15m", Gauge, Double,
         "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 15 minutes",
         "/proc/loadavg, field 3")
         .semconv("system.cpu.load_average.15m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.15m", "{thread}", Basic, &[]),
+        .hostmetrics("system.cpu.load_average.15m", "{thread}", Basic, &[])
+        .node_exporter("node_load15", Basic, &[]),
 ];
 
 struct Load {
@@ -41,7 +44,10 @@ struct Load {
 
 impl Load {
     fn new(context: &Context) -> Self {
-        Self { source: Source::new(context.host.proc("loadavg"), "is this a Linux /proc?"), averages: [None; 3] }
+        Self {
+            source: Source::new(context.host.proc("loadavg"), "is this a Linux /proc?").required(),
+            averages: [None; 3],
+        }
     }
 }
 

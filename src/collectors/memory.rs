@@ -106,7 +106,63 @@ const METRICS: &[Metric] = &[
         "/proc/meminfo, HugePages_Total, HugePages_Free")
         .semconv("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE])
         .hostmetrics("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE]),
+    line("Active", "node_memory_Active_bytes"),
+    line("Active(anon)", "node_memory_Active_anon_bytes"),
+    line("Active(file)", "node_memory_Active_file_bytes"),
+    line("AnonHugePages", "node_memory_AnonHugePages_bytes"),
+    line("AnonPages", "node_memory_AnonPages_bytes"),
+    line("Bounce", "node_memory_Bounce_bytes"),
+    line("Buffers", "node_memory_Buffers_bytes"),
+    line("Cached", "node_memory_Cached_bytes"),
+    line("CmaFree", "node_memory_CmaFree_bytes"),
+    line("CmaTotal", "node_memory_CmaTotal_bytes"),
+    line("CommitLimit", "node_memory_CommitLimit_bytes"),
+    line("Committed_AS", "node_memory_Committed_AS_bytes"),
+    line("DirectMap1G", "node_memory_DirectMap1G_bytes"),
+    line("DirectMap2M", "node_memory_DirectMap2M_bytes"),
+    line("DirectMap4k", "node_memory_DirectMap4k_bytes"),
+    line("Dirty", "node_memory_Dirty_bytes"),
+    line("HardwareCorrupted", "node_memory_HardwareCorrupted_bytes"),
+    line("Hugepagesize", "node_memory_Hugepagesize_bytes"),
+    line("Inactive", "node_memory_Inactive_bytes"),
+    line("Inactive(anon)", "node_memory_Inactive_anon_bytes"),
+    line("Inactive(file)", "node_memory_Inactive_file_bytes"),
+    line("KernelStack", "node_memory_KernelStack_bytes"),
+    line("Mapped", "node_memory_Mapped_bytes"),
+    line("MemAvailable", "node_memory_MemAvailable_bytes"),
+    line("MemFree", "node_memory_MemFree_bytes"),
+    line("MemTotal", "node_memory_MemTotal_bytes"),
+    line("Mlocked", "node_memory_Mlocked_bytes"),
+    line("NFS_Unstable", "node_memory_NFS_Unstable_bytes"),
+    line("PageTables", "node_memory_PageTables_bytes"),
+    line("Percpu", "node_memory_Percpu_bytes"),
+    line("SReclaimable", "node_memory_SReclaimable_bytes"),
+    line("SUnreclaim", "node_memory_SUnreclaim_bytes"),
+    line("Shmem", "node_memory_Shmem_bytes"),
+    line("ShmemHugePages", "node_memory_ShmemHugePages_bytes"),
+    line("ShmemPmdMapped", "node_memory_ShmemPmdMapped_bytes"),
+    line("Slab", "node_memory_Slab_bytes"),
+    line("SwapCached", "node_memory_SwapCached_bytes"),
+    line("SwapFree", "node_memory_SwapFree_bytes"),
+    line("SwapTotal", "node_memory_SwapTotal_bytes"),
+    line("Unevictable", "node_memory_Unevictable_bytes"),
+    line("VmallocChunk", "node_memory_VmallocChunk_bytes"),
+    line("VmallocTotal", "node_memory_VmallocTotal_bytes"),
+    line("VmallocUsed", "node_memory_VmallocUsed_bytes"),
+    line("Writeback", "node_memory_Writeback_bytes"),
+    line("WritebackTmp", "node_memory_WritebackTmp_bytes"),
+    line("Zswap", "node_memory_Zswap_bytes"),
+    line("Zswapped", "node_memory_Zswapped_bytes"),
+    line("HugePages_Free", "node_memory_HugePages_Free"),
+    line("HugePages_Rsvd", "node_memory_HugePages_Rsvd"),
+    line("HugePages_Surp", "node_memory_HugePages_Surp"),
+    line("HugePages_Total", "node_memory_HugePages_Total"),
 ];
+
+/// A line of the file that node_exporter has as a metric of its own.
+const fn line(name: &'static str, metric: &'static str) -> Metric {
+    Metric::node(name, Gauge, Int, metric, &[], "The line of this name; sizes in bytes", "/proc/meminfo")
+}
 
 /// Bytes of a `kB` in `/proc/meminfo`.
 const KB_BYTES: u64 = 1024;
@@ -182,6 +238,41 @@ struct Memory {
     states: [Attributes; 6],
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
+    /// Every line, for node_exporter's naming, which needs nothing else.
+    lines: Option<Lines>,
+}
+
+/// The value of each line that is a metric, sorted by name.
+struct Lines {
+    names: Vec<&'static str>,
+    values: Vec<Option<u64>>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let mut names: Vec<_> =
+            METRICS.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect();
+        names.sort_unstable();
+        Self { values: vec![None; names.len()], names }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.values.fill(None);
+        for line in lines(bytes) {
+            let mut fields = crate::metrics::parse::fields(line);
+            let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
+            let Ok(place) = self.names.binary_search_by(|known| known.as_bytes().cmp(name)) else { continue };
+            let value = next_number(&mut fields);
+            let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
+            if let Some(slot) = self.values.get_mut(place).filter(|slot| slot.is_none()) {
+                *slot = value.and_then(|value| value.checked_mul(unit));
+            }
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<u64> {
+        self.values.get(self.names.binary_search(&name).ok()?).copied().flatten()
+    }
 }
 
 impl Memory {
@@ -190,12 +281,13 @@ impl Memory {
         Self {
             naming,
             page_bytes: context.host.page_bytes,
-            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?"),
+            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?").required(),
             info: Meminfo::default(),
             states: [USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE]
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
+            lines: (naming == Naming::NodeExporter).then(Lines::new),
         }
     }
 
@@ -204,7 +296,7 @@ impl Memory {
         let info = &self.info;
         match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
-            Naming::Hostmetrics => {
+            Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }
@@ -218,7 +310,11 @@ impl Memory {
 
 impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
-        self.info = reader.read(&mut self.source).map(Meminfo::parse).unwrap_or_default();
+        let bytes = reader.read(&mut self.source).unwrap_or_default();
+        match &mut self.lines {
+            Some(values) => values.take(bytes),
+            None => self.info = Meminfo::parse(bytes),
+        }
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
@@ -238,7 +334,7 @@ impl Collector for Memory {
             "hugepages.surplus" => one(out, info.huge_surplus),
             "hugepages.usage" => each(out, &self.hugepages, &self.huge_states()),
             "hugepages.utilization" => each_share(out, &self.hugepages, &self.huge_states(), info.huge_total),
-            _ => {}
+            name => one(out, self.lines.as_ref().and_then(|lines| lines.value(name))),
         }
     }
 }
@@ -289,6 +385,18 @@ mod tests {
     #[test]
     fn used_is_never_below_zero() {
         assert_eq!(Meminfo::parse(b"MemTotal: 10 kB\nMemAvailable: 700 kB\n").used(), Some(0));
+    }
+
+    #[test]
+    fn node_exporter_has_every_line_in_bytes() {
+        let mut lines = Lines::new();
+        lines.take(
+            b"MemTotal: 10 kB\nActive(anon): 2 kB\nHugePages_Total: 4\nNew: 5 kB\nZswap: x kB\nMemTotal: 11 kB\n",
+        );
+        let values = ["MemTotal", "Active(anon)", "HugePages_Total", "New", "Zswap"].map(|name| lines.value(name));
+        assert_eq!(values, [Some(10_240), Some(2_048), Some(4), None, None]);
+        lines.take(b"");
+        assert_eq!(lines.value("MemTotal"), None);
     }
 
     #[test]

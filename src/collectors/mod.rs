@@ -9,17 +9,22 @@ pub mod cpu;
 pub mod disk;
 pub mod fault;
 pub mod filesystem;
+mod held;
 pub mod host_metrics;
+mod identity;
 pub mod limit;
 pub mod load;
 pub mod memory;
 pub mod network;
 mod observer;
 pub mod paging;
+mod power;
 pub mod pressure;
 pub mod process;
 pub mod processes;
+mod queues;
 mod registration;
+mod slot;
 mod survey;
 pub mod system;
 #[cfg(test)]
@@ -48,6 +53,9 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    identity::DEFINITION,
+    power::DEFINITION,
+    queues::DEFINITION,
     containers::DEFINITION,
     process::DEFINITION,
 ];
@@ -109,6 +117,10 @@ pub struct Options {
     pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
+    /// How many of the largest processes by CPU time, and as many by memory, are reported.
+    pub top_processes: usize,
+    /// Whether a process has its command line as an attribute.
+    pub process_command_lines: bool,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
     pub max_series: Option<usize>,
 }
@@ -126,13 +138,15 @@ impl Default for Options {
             disks: Filter::default(),
             filesystems: Filter::default(),
             interfaces: Filter::default(),
+            top_processes: 0,
+            process_command_lines: false,
             max_series: None,
         }
     }
 }
 
 /// What a collector is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,

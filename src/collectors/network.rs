@@ -163,7 +163,7 @@ impl Interface {
             |keys: &[&Attribute]| Directions { receive: series(keys, RECEIVE), transmit: series(keys, TRANSMIT) };
         let packet_keys: &[&Attribute] = match options.naming {
             Naming::Semconv => &[&INTERFACE, &DEVICE],
-            Naming::Hostmetrics => &[&INTERFACE],
+            Naming::Hostmetrics | Naming::NodeExporter => &[&INTERFACE],
         };
         Self {
             name: name.to_vec(),
@@ -204,7 +204,7 @@ impl Network {
         Self {
             options: context.options.clone(),
             word_bits: context.host.word_bits,
-            source: Source::new(file, "this kernel has no network (CONFIG_NET)"),
+            source: Source::new(file, "this kernel has no network (CONFIG_NET)").holds_counters(),
             lines: Vec::new(),
             interfaces: Vec::new(),
             listings: 0,

@@ -5,6 +5,7 @@ use opentelemetry::metrics::AsyncInstrument;
 
 use crate::metrics::naming::Attributes;
 
+#[derive(Clone, Copy)]
 pub(super) enum Sink<'a> {
     Nowhere,
     U64(&'a dyn AsyncInstrument<u64>),
@@ -42,6 +43,15 @@ impl Observer<'_> {
         }
         if let Sink::F64(out) = &self.sink {
             out.observe(value, attributes);
+        }
+    }
+
+    /// One series' number, whole where the metric is declared so.
+    pub fn number(&mut self, value: f64, attributes: &[KeyValue]) {
+        match self.sink {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // as it saturates
+            Sink::U64(_) | Sink::I64(_) => self.int(value as u64, attributes),
+            Sink::F64(_) | Sink::Nowhere => self.float(value, attributes),
         }
     }
 

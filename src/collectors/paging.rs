@@ -88,7 +88,8 @@ impl Paging {
             since: options.since,
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
             swaps: Vec::new(),
-            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS"),
+            vmstat_file: Source::new(context.host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
+                .holds_counters(),
             faults: Counters::new([MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind))),
             operations: Counters::new([
                 operation(IN, MAJOR),
@@ -235,7 +236,7 @@ impl Collector for Paging {
 fn swap_series(naming: Naming, name: &[u8]) -> [Attributes; 2] {
     let device = match naming {
         Naming::Semconv => text(&unescape(name)),
-        Naming::Hostmetrics => text(name),
+        Naming::Hostmetrics | Naming::NodeExporter => text(name),
     };
     let device: std::sync::Arc<str> = device.into();
     [USED, FREE].map(|state| {

@@ -31,7 +31,7 @@ struct System {
 
 impl System {
     fn new(context: &Context) -> Self {
-        Self { source: Source::new(context.host.proc("uptime"), "is this a Linux /proc?"), uptime: None }
+        Self { source: Source::new(context.host.proc("uptime"), "is this a Linux /proc?").required(), uptime: None }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Where each setting comes from and what wins, through [`Config::resolve`]; nothing here is read from the process.
 
+use regex_lite::Regex;
+
 use super::*;
+use crate::config::setting::{Default, Kind};
+use crate::export::config::Protocol;
 
 fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, UsageError> {
-    let arguments = std::iter::once("heka-insights-agent").chain(arguments.iter().copied()).map(Into::into);
-    let cli = Cli::parse_arguments(arguments).unwrap();
+    let arguments = std::iter::once(cli::NAME).chain(arguments.iter().copied()).map(Into::into);
+    let arguments = cli::parse(arguments).unwrap();
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Config::resolve(&cli, &Environment::new(variables))
+    Config::resolve(&arguments, &Environment::new(variables))
 }
 
 fn good(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
@@ -31,9 +35,11 @@ struct Setting {
 #[rustfmt::skip] // a table
 const SETTINGS: &[Setting] = &[
     Setting { flag: ("--exporter", "none", "None"), default: "Otlp", read: |c| format!("{:?}", c.exporter),
-        variables: &[("OTEL_METRICS_EXPORTER", "console", "ConsoleTable")] },
+        variables: &[("OTEL_METRICS_EXPORTER", "console", "Console(Table)")] },
+    Setting { flag: ("--listen", "[::1]:9100", "[::1]:9100"), default: "localhost:9464", read: |c| c.listen.to_string(),
+        variables: &[("OTEL_EXPORTER_PROMETHEUS_HOST", "::", "[::]:9464")] },
     Setting { flag: ("--interval", "1s", "1s"), default: "10s", read: |c| format!("{:?}", c.interval),
-        variables: &[("OTEL_METRIC_EXPORT_INTERVAL", "2500", "2.5s"), ("CPU_POLL_INTERVAL_SECONDS", "0.5", "500ms")] },
+        variables: &[("HEKA_INTERVAL", "3s", "3s"), ("OTEL_METRIC_EXPORT_INTERVAL", "2500", "2.5s"), ("CPU_POLL_INTERVAL_SECONDS", "0.5", "500ms")] },
     Setting { flag: ("--endpoint", "http://a:1", "http://a:1"), default: "http://localhost:4317", read: |c| c.otlp.endpoint.clone(),
         variables: &[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://b:2", "http://b:2"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:3", "http://c:3")] },
     Setting { flag: ("--protocol", "grpc", "Grpc"), default: "Grpc", read: |c| format!("{:?}", c.otlp.protocol),
@@ -70,8 +76,8 @@ const SETTINGS: &[Setting] = &[
         variables: &[("HEKA_NETWORK_EXCLUDE", "^docker", "[^docker]")] },
     Setting { flag: ("--max-series", "7", "Some(7)"), default: "None", read: |c| format!("{:?}", c.options.max_series),
         variables: &[("HEKA_MAX_SERIES", "8", "Some(8)")] },
-    Setting { flag: ("--self-metrics", "off", "false"), default: "true", read: |c| c.self_metrics.to_string(),
-        variables: &[("HEKA_SELF_METRICS", "OFF", "false")] },
+    Setting { flag: ("--self-metrics", "off", "Off"), default: "On", read: |c| format!("{:?}", c.self_metrics),
+        variables: &[("HEKA_SELF_METRICS", "DETAILED", "Detailed")] },
     Setting { flag: ("--service-name", "a", r#"[("service.name", "a")]"#), default: "[]", read: |c| format!("{:?}", c.resource),
         variables: &[("OTEL_SERVICE_NAME", "b", r#"[("service.name", "b")]"#)] },
     Setting { flag: ("--root-path", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.roots.root),
@@ -92,7 +98,7 @@ fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
         let set: Vec<_> = variables.iter().map(|(name, value, _)| (*name, *value)).collect();
         let config = good(&[flag, value], &set);
         assert_eq!(read(&config), *result, "{flag}");
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        assert!(config.warnings.iter().all(|line| line.contains("is not https")), "{:?}", config.warnings);
         for (place, (name, _, result)) in variables.iter().enumerate() {
             assert_eq!(read(&good(&[], &set[place..])), *result, "{name}");
             let emptied: Vec<_> = set
@@ -108,24 +114,129 @@ fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
 
 #[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
-    use clap::CommandFactory;
     // These join with others, and have tests of their own.
-    const JOINED: [&str; 9] = [
-        "console-format",
-        "headers-file",
-        "cert-file",
-        "key-file",
-        "disk-exclude",
-        "network-include",
-        "resource-attribute",
-        "filesystem-include",
-        "filesystem-exclude",
+    const JOINED: [&str; 10] = [
+        "--env-file",
+        "--console-format",
+        "--headers-file",
+        "--cert-file",
+        "--key-file",
+        "--disk-exclude",
+        "--network-include",
+        "--resource-attribute",
+        "--filesystem-include",
+        "--filesystem-exclude",
     ];
-    for argument in Cli::command().get_arguments().filter(|argument| argument.get_action().takes_values()) {
-        let Some(name) = argument.get_long() else { continue };
-        let known = SETTINGS.iter().any(|setting| setting.flag.0.strip_prefix("--") == Some(name));
-        assert!(known || JOINED.contains(&name), "--{name} is in no test of precedence");
+    let rows = table::SETTINGS.iter().map(|setting| setting.row());
+    for row in rows.filter(|row| !matches!(row.kind, Kind::Switch { .. }) && !row.flag.is_empty()) {
+        let known = SETTINGS.iter().any(|setting| setting.flag.0 == row.flag);
+        assert!(known || JOINED.contains(&row.flag), "{} is in no test of precedence", row.flag);
     }
+}
+
+#[test]
+fn the_defaults_that_the_help_prints_are_the_ones_in_use() {
+    let all = |config: &Config| {
+        let otlp = &config.otlp;
+        format!("{config:?} {:?} {:?} {:?} {:?}", otlp.gzip, otlp.timeout, otlp.temporality, otlp.headers)
+    };
+    let unset = all(&good(&[], &[]));
+    let mut compared = 0;
+    for row in table::SETTINGS.iter().map(|setting| setting.row()) {
+        let Default::Value(value) = row.default else { continue };
+        let set = match row.flag {
+            "" => good(&[], &[(row.variables[0].0, value)]),
+            flag => good(&[flag, value], &[]),
+        };
+        assert_eq!(all(&set), unset, "{row:?}");
+        compared += 1;
+    }
+    assert!(compared > 12, "{compared}");
+    // These depend on other settings.
+    let text =
+        |flag: &str| table::SETTINGS.iter().find(|setting| setting.row().flag == flag).unwrap().row().default_text();
+    assert_eq!(text("--outbox-max-size"), "64MiB on disk, 4MiB in memory");
+    let bytes = |arguments: &[&str]| good(arguments, &[]).outbox.max_bytes;
+    assert_eq!((bytes(&["--outbox-dir", "/d"]), bytes(&[])), (64 << 20, 4 << 20));
+    assert_eq!(text("--endpoint"), "http://localhost:4317, over HTTP http://localhost:4318");
+    assert_eq!(good(&[], &[]).otlp.endpoint, "http://localhost:4317");
+    assert_eq!(good(&["--protocol", "http/protobuf"], &[]).otlp.endpoint, "http://localhost:4318/v1/metrics");
+    assert_eq!(
+        text("--counters-since"),
+        "start; boot with --exporter console or prometheus and with --naming node_exporter"
+    );
+    let since = |arguments: &[&str]| good(arguments, &[]).options.since;
+    assert_eq!((since(&[]), since(&["--exporter", "console"])), (Since::Start, Since::Boot));
+}
+
+#[test]
+fn an_unknown_variable_of_this_program_is_one_warning_with_the_nearest_name() {
+    let config = good(&[], &[("HEKA_INTERVALL", "1s"), ("HEKA_COLOUR_OF_LOGS", "red"), ("OTHER", "1")]);
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    let all = config.warnings.join("\n");
+    assert!(all.contains("HEKA_INTERVALL: unknown variable, ignored; did you mean HEKA_INTERVAL?"), "{all}");
+    assert!(all.contains("HEKA_COLOUR_OF_LOGS: unknown variable, ignored; --help"), "{all}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_named_and_not_shown() {
+    use std::os::unix::ffi::OsStringExt;
+    let resolve = |name: &str| {
+        let mut environment = Environment::default();
+        environment.add_process([(name.into(), std::ffi::OsString::from_vec(b"hunter2\xff".to_vec()))]);
+        Config::resolve(&Arguments::default(), &environment)
+    };
+    for name in ["HEKA_DETAIL", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"] {
+        let error = resolve(name).unwrap_err().to_string();
+        assert!(error.starts_with(name) && error.contains("UTF-8") && !error.contains("hunter2"), "{error}");
+    }
+    assert!(resolve("OTHER").unwrap().warnings.is_empty());
+    assert_eq!(resolve("HEKA_OTHER").unwrap().warnings.len(), 1);
+}
+
+#[test]
+fn a_certificate_beside_an_endpoint_without_tls_is_one_warning_that_names_its_place() {
+    let config = good(&["--endpoint", "http://h:1"], &[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/c")]);
+    assert_eq!(config.warnings, ["OTEL_EXPORTER_OTLP_CERTIFICATE: not used, since the endpoint is not https://"]);
+    assert!(good(&["--endpoint", "https://h:1", "--ca-file", "/c"], &[]).warnings.is_empty());
+}
+
+#[test]
+fn an_empty_value_of_any_flag_is_an_error() {
+    for row in table::SETTINGS.iter().map(|setting| setting.row()) {
+        if matches!(row.kind, Kind::Switch { .. }) || row.flag.is_empty() || row.flag == "--env-file" {
+            continue;
+        }
+        let error = bad(&[&format!("{}=", row.flag)], &[]);
+        assert!(error.starts_with(&format!("{}: ", row.flag)) && error.contains("allowed: "), "{error}");
+    }
+}
+
+#[test]
+fn a_fragment_of_an_endpoint_is_no_part_of_its_path() {
+    let config = good(&["--endpoint", "http://h:1/x#y", "--protocol", "http/protobuf"], &[]);
+    assert_eq!(config.otlp.endpoint, "http://h:1/x/v1/metrics");
+}
+
+#[test]
+fn the_number_of_series_has_an_upper_bound() {
+    assert_eq!(good(&["--max-series", "100000"], &[]).options.max_series, Some(100_000));
+    for value in ["100001", "18446744073709551615", "18446744073709551616"] {
+        assert!(bad(&["--max-series", value], &[]).contains("from 1 to 100000"));
+    }
+}
+
+#[test]
+fn send_and_json_belong_to_check() {
+    assert_eq!(good(&["check", "--send"], &[]).command, Command::Check { send: true, json: false });
+    assert_eq!(good(&["check", "--json"], &[]).command, Command::Check { send: false, json: true });
+    assert!(bad(&["--send"], &[]).contains("check") && bad(&["--json"], &[]).contains("check"));
+}
+
+#[test]
+fn a_negated_switch_undoes_its_variable() {
+    assert!(!good(&["--no-per-cpu"], &[("HEKA_PER_CPU", "true")]).options.per_cpu);
+    assert!(good(&["--phase"], &[("HEKA_NO_PHASE", "true")]).phase);
 }
 
 #[test]
@@ -143,21 +254,45 @@ fn a_console_prints_the_kernels_totals_and_both_scopes_of_disks() {
         good(&["--exporter", "console"], &[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")]).options;
     assert_eq!((options.since, options.disk_scope, options.delta), (Since::Boot, DiskScope::Both, false));
     let json = good(&[], &[("OTEL_METRICS_EXPORTER", "console"), ("HEKA_CONSOLE_FORMAT", "json")]);
-    assert_eq!(json.exporter, Exporter::ConsoleJson);
+    assert_eq!(json.exporter, Exporter::Console(Format::Json));
+}
+
+#[test]
+fn a_scrape_has_totals_since_boot_and_no_phase() {
+    let delta = ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+    let config = good(&["--exporter", "prometheus"], &[delta, ("OTEL_EXPORTER_PROMETHEUS_PORT", "9100")]);
+    assert_eq!((config.exporter, config.phase), (Exporter::Prometheus, false));
+    assert_eq!((config.options.since, config.options.delta), (Since::Boot, false));
+    assert_eq!(config.listen.to_string(), "localhost:9100");
+    let error = bad(&["--exporter", "prometheus", "--counters-since", "start"], &[]);
+    assert!(error.contains("--counters-since"), "{error}");
+    assert!(bad(&["--exporter", "prometheus", "--once"], &[]).contains("--once"));
+    assert!(bad(&["--listen", "9100"], &[]).contains("'9100'"));
+}
+
+#[test]
+fn the_naming_of_node_exporter_brings_its_defaults() {
+    let options = good(&["--naming", "node_exporter"], &[]).options;
+    assert!(options.per_cpu);
+    assert_eq!((options.naming, options.since), (Naming::NodeExporter, Since::Boot));
+    let delta = good(&["--naming", "node_exporter", "--temporality", "delta"], &[]).options;
+    assert_eq!(delta.since, Since::Start);
 }
 
 #[test]
 fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
     let exporter = |arguments: &[&str], value| good(arguments, &[("OTEL_SDK_DISABLED", value)]).exporter;
     assert_eq!(exporter(&[], "True"), Exporter::None);
-    assert_eq!(exporter(&[], "1"), Exporter::Otlp, "anything but true is false, says the specification");
+    assert_eq!(exporter(&[], "1"), Exporter::Otlp, "the specification: anything but true is false");
+    assert_eq!(good(&[], &[("OTEL_SDK_DISABLED", "1")]).warnings.len(), 1);
     assert_eq!(exporter(&["--exporter", "otlp"], "true"), Exporter::Otlp);
 }
 
 #[test]
 fn wrong_values_of_shared_variables_warn_and_leave_the_default() {
     for (name, value, setting) in [
-        ("OTEL_METRICS_EXPORTER", "prometheus", "--exporter"),
+        ("OTEL_METRICS_EXPORTER", "jaeger", "--exporter"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "70000", "--listen"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "10s", "--interval"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1", "--interval"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "--protocol"),

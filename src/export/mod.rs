@@ -12,6 +12,7 @@
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
 //! | [`probe`] | one empty export, to check a configuration |
+//! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
@@ -23,6 +24,7 @@ pub mod http;
 pub mod link;
 pub mod otlp;
 pub mod probe;
+pub mod prometheus;
 pub mod proxy;
 pub mod reason;
 pub mod sender;

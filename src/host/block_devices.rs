@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tracing::{info, warn};
 
-use crate::host::{Host, read_small};
+use crate::host::{Host, files, read_small};
 use crate::metrics::parse::number;
 
 /// What a name in `/proc/diskstats` stands for.
@@ -45,7 +45,7 @@ impl BlockDevices {
 
     /// Reads `/sys/block` anew. When it cannot be read, the devices known before stay.
     pub fn refresh(&mut self) {
-        let entries = match std::fs::read_dir(&self.dir) {
+        let entries = match files::list(&self.dir) {
             Ok(entries) => entries,
             Err(error) => {
                 if self.readable != Some(false) {
@@ -62,7 +62,7 @@ impl BlockDevices {
             info!("{} can be read again", self.dir.display());
         }
         self.readable = Some(true);
-        let names: HashSet<OsString> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        let names: HashSet<OsString> = entries.into_iter().collect();
         self.classes = names.iter().map(|name| (diskstats_name(name), self.classify(name, &names))).collect();
     }
 
@@ -84,8 +84,8 @@ impl BlockDevices {
             return nvme_head(name.as_bytes()).map_or(Class::Other, |head| Class::HiddenPath { head });
         }
         // Without CONFIG_SYSFS's links (kernels before 2.6.26), only a physical device has a `device` of its own.
-        let Ok(target) = std::fs::read_link(&entry) else {
-            return if entry.join("device").exists() { Class::Physical } else { Class::Other };
+        let Ok(target) = files::read_link(&entry) else {
+            return if files::metadata(&entry.join("device")).is_ok() { Class::Physical } else { Class::Other };
         };
         let inside_a_disk = target.parent().and_then(Path::file_name).is_some_and(|parent| names.contains(parent));
         if inside_a_disk || is_virtual(&target) { Class::Other } else { Class::Physical }

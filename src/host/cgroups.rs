@@ -214,7 +214,8 @@ impl UsageReader {
         }
         usage.memory = self.file(folder, c"memory.current").and_then(single);
         if let Some(bytes) = self.file(folder, c"memory.stat") {
-            let [anonymous, inactive, faults, major] = keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]);
+            let [anonymous, inactive, faults, major] =
+                keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]);
             (usage.anonymous, usage.inactive_file) = (anonymous, inactive);
             usage.set_faults(faults, major);
         }
@@ -224,7 +225,9 @@ impl UsageReader {
         usage.tasks = self.file(folder, c"pids.current").and_then(single);
         usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted));
         if self.pressure {
-            for (name, slot) in [c"cpu.pressure", c"memory.pressure", c"io.pressure"].into_iter().zip(&mut usage.pressure) {
+            for (name, slot) in
+                [c"cpu.pressure", c"memory.pressure", c"io.pressure"].into_iter().zip(&mut usage.pressure)
+            {
                 if let Some(bytes) = self.file(folder, name) {
                     *slot = pressure(bytes);
                 }
@@ -448,7 +451,10 @@ mod tests {
         .unwrap();
         let [(usage, first)] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(20), Some(10), Some(7)));
-        assert_eq!((usage.memory, usage.anonymous, usage.working_set()), (Some(1 << 20), Some(4096), Some((1 << 20) - 2048)));
+        assert_eq!(
+            (usage.memory, usage.anonymous, usage.working_set()),
+            (Some(1 << 20), Some(4096), Some((1 << 20) - 2048))
+        );
         assert_eq!((usage.minor_faults, usage.major_faults, usage.oom_kills), (Some(60), Some(40), Some(1)));
         assert_eq!((usage.tasks, usage.io), (Some(3), Some([100, 200])));
         assert_eq!(usage.pressure, [[Some(11), Some(12)], [None; 2], [None; 2]]);
@@ -462,7 +468,11 @@ mod tests {
         write(root, "cpu,cpuacct/docker/cpuacct.stat", "user 200\nsystem 50\n");
         write(root, "cpu,cpuacct/docker/cpu.stat", "nr_periods 0\nthrottled_time 5000\n");
         write(root, "memory/docker/memory.usage_in_bytes", "4096\n");
-        write(root, "memory/docker/memory.stat", "rss 1\ntotal_rss 2048\ntotal_inactive_file 96\ntotal_pgfault 9\ntotal_pgmajfault 4\n");
+        write(
+            root,
+            "memory/docker/memory.stat",
+            "rss 1\ntotal_rss 2048\ntotal_inactive_file 96\ntotal_pgfault 9\ntotal_pgmajfault 4\n",
+        );
         write(root, "pids/docker/pids.current", "2\n");
         let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
         let mut seen = Vec::new();

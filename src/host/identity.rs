@@ -89,7 +89,7 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
 }
 
 /// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`.
-fn release_field(release: &[u8], name: &str) -> Option<String> {
+pub fn release_field(release: &[u8], name: &str) -> Option<String> {
     let value = crate::metrics::parse::lines(release)
         .find_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     let unquoted = [b'"', b'\''].iter().find_map(|quote| value.strip_prefix(&[*quote])?.strip_suffix(&[*quote]));

@@ -131,6 +131,64 @@ pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount
     visible
 }
 
+/// The mounts that node_exporter reports, in the file's order: whatever its type and however often, unless its type or its
+/// mount point is on node_exporter's lists. An include or exclude takes the place of the list of mount points.
+#[must_use]
+pub fn choose_as_node_exporter(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount> {
+    let mut chosen: Vec<Mount> = Vec::new();
+    for mount in mounts.filter(|mount| !NO_TYPES.contains(&&*mount.fs_type)) {
+        let listed = filter.exclude.is_empty() && is_left_out(&mount.point);
+        let same = |known: &Mount| {
+            (&known.source, &known.point, &known.fs_type) == (&mount.source, &mount.point, &mount.fs_type)
+        };
+        // What was mounted last at a place is what is found there.
+        if let Some(known) = chosen.iter_mut().find(|known| same(known)) {
+            *known = mount;
+        } else if filter.admits(&text(&mount.point), !listed) {
+            chosen.push(mount);
+        }
+    }
+    chosen
+}
+
+/// node_exporter's `collector.filesystem.fs-types-exclude`.
+const NO_TYPES: [&[u8]; 25] = [
+    b"autofs",
+    b"binfmt_misc",
+    b"bpf",
+    b"cgroup",
+    b"cgroup2",
+    b"configfs",
+    b"debugfs",
+    b"devpts",
+    b"devtmpfs",
+    b"fusectl",
+    b"hugetlbfs",
+    b"iso9660",
+    b"mqueue",
+    b"nsfs",
+    b"overlay",
+    b"proc",
+    b"procfs",
+    b"pstore",
+    b"rpc_pipefs",
+    b"securityfs",
+    b"selinuxfs",
+    b"squashfs",
+    b"erofs",
+    b"sysfs",
+    b"tracefs",
+];
+
+/// node_exporter's `collector.filesystem.mount-points-exclude`.
+fn is_left_out(point: &[u8]) -> bool {
+    let whole = [&b"/dev"[..], b"/proc", b"/sys"];
+    let below = [&b"/run/credentials/"[..], b"/var/lib/docker/", b"/var/lib/containers/storage/"];
+    let rest = |start: &[u8]| point.strip_prefix(start);
+    whole.iter().any(|start| rest(start).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+        || below.iter().any(|start| rest(start).is_some_and(|rest| !rest.is_empty()))
+}
+
 /// The places of the mounts that stand for their file systems, among those that are `eligible`.
 fn one_each(mounts: &[Mount], eligible: impl Fn(&Mount) -> bool) -> std::collections::HashSet<usize> {
     let mut best: HashMap<(u32, u32), (bool, usize, usize)> = HashMap::new();

@@ -115,7 +115,8 @@ pub fn open_files(dir: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const LINE: &[u8] = b"77 (a) b) S 1 77 77 0 -1 4194560 1 2 3 4 110 20 0 0 20 0 5 0 4242 1048576 250 18446744073709551615 1 1 0\n";
+    const LINE: &[u8] =
+        b"77 (a) b) S 1 77 77 0 -1 4194560 1 2 3 4 110 20 0 0 20 0 5 0 4242 1048576 250 18446744073709551615 1 1 0\n";
 
     #[test]
     fn a_line_is_read_from_behind_its_name() {

@@ -134,17 +134,20 @@ impl Prober {
         Self { ask: Arc::new(ask), each: EACH, total: TOTAL, retry: RETRY, worker: None, hung: Vec::new() }
     }
 
-    /// Asks them, those on local disks first, and returns what each came to, in their order.
-    pub fn ask(&mut self, targets: &[Target]) -> Vec<Outcome> {
+    /// Asks them, those on local disks first, and returns what each came to, in their order. All of it takes three quarters
+    /// of `most` at the longest, and one file system half of that.
+    pub fn ask(&mut self, targets: &[Target], most: Duration) -> Vec<Outcome> {
+        let total = self.total.min(most / 4 * 3);
+        let each = self.each.min(most / 8 * 3);
         self.hung.retain(|hung| !hung.thread.is_finished() || (hung.told && hung.since.elapsed() < self.retry));
-        let mut outcomes: Vec<Outcome> = targets.iter().map(|target| self.of_hung(target)).collect();
+        let mut outcomes: Vec<Outcome> = targets.iter().map(|target| self.of_hung(target, each)).collect();
         let mut todo: Vec<(usize, &Target)> = targets
             .iter()
             .enumerate()
             .filter(|(_, target)| !self.hung.iter().any(|hung| hung.target == **target))
             .collect();
         todo.sort_by_key(|(_, target)| !target.local);
-        let deadline = Instant::now() + self.total;
+        let deadline = Instant::now() + total;
         while !todo.is_empty() {
             let (ask, rest): (Vec<_>, Vec<_>) = todo.into_iter().partition(|(_, target)| self.may_ask(target));
             let mut settle = |place: usize, outcome| {
@@ -163,7 +166,7 @@ impl Prober {
                     return outcomes;
                 }
             };
-            let (answered, end) = worker.run(&ask, self.each, deadline, &mut settle);
+            let (answered, end) = worker.run(&ask, each, deadline, &mut settle);
             if let Some((place, target)) = ask.get(answered) {
                 settle(
                     *place,
@@ -190,8 +193,7 @@ impl Prober {
     }
 
     /// What a file system that is not asked now comes to.
-    fn of_hung(&mut self, target: &Target) -> Outcome {
-        let each = self.each;
+    fn of_hung(&mut self, target: &Target, each: Duration) -> Outcome {
         match self.hung.iter_mut().find(|hung| hung.target == *target && !hung.told) {
             Some(hung) if hung.since.elapsed() >= each => {
                 hung.told = true;
@@ -324,7 +326,7 @@ mod tests {
             Outcome::Hangs => "hangs",
             Outcome::StillHangs => "still hangs",
         };
-        prober.ask(targets).into_iter().map(word).collect()
+        prober.ask(targets, Duration::MAX).into_iter().map(word).collect()
     }
 
     /// Lets the hung calls return and waits for their threads to end.

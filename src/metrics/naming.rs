@@ -1,9 +1,10 @@
 //! Metrics as data. Each collector's file opens with its table of [`Metric`] rows: name, unit, kind, attributes,
 //! description and source, once per naming profile. Instruments, `docs/metrics.md` and the tests are made from them.
 //!
-//! Two profiles: [`Naming::Semconv`] is OpenTelemetry semantic conventions v1.44; [`Naming::Hostmetrics`] gives the
-//! names, attribute keys, attribute values and units of the Collector's hostmetrics receiver v0.160, for the
-//! dashboards that are built on them.
+//! Three profiles: [`Naming::Semconv`] is OpenTelemetry semantic conventions v1.44. [`Naming::Hostmetrics`] has the
+//! names, attribute keys, attribute values and units of the Collector's hostmetrics receiver v0.160, and
+//! [`Naming::NodeExporter`] the names, labels, values and types of Prometheus' node_exporter v1.12, for the dashboards
+//! and alerts that are built on them.
 
 use std::sync::Arc;
 
@@ -16,6 +17,13 @@ pub enum Naming {
     Semconv,
     /// The Collector's hostmetrics receiver.
     Hostmetrics,
+    /// Prometheus' node_exporter.
+    NodeExporter,
+}
+
+impl Naming {
+    /// Every profile.
+    pub const ALL: [Self; 3] = [Self::Semconv, Self::Hostmetrics, Self::NodeExporter];
 }
 
 /// What a metric's value is.
@@ -47,12 +55,13 @@ pub enum Detail {
     Detailed,
 }
 
-/// A word in both profiles: semantic conventions first, hostmetrics second.
+/// A word in each profile: semantic conventions first, hostmetrics second. node_exporter uses the second one: its keys
+/// are mostly the same (`device`, `cpu`), and where they differ its rows have attributes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names(pub &'static str, pub &'static str);
 
 impl Names {
-    /// A word that both profiles share.
+    /// A word that all profiles share.
     #[must_use]
     pub const fn both(word: &'static str) -> Self {
         Self(word, word)
@@ -63,7 +72,7 @@ impl Names {
     pub const fn of(self, naming: Naming) -> &'static str {
         match naming {
             Naming::Semconv => self.0,
-            Naming::Hostmetrics => self.1,
+            Naming::Hostmetrics | Naming::NodeExporter => self.1,
         }
     }
 }
@@ -120,6 +129,8 @@ pub struct Metric {
     pub semconv: Option<Shape>,
     /// Its shape in hostmetrics, where it has one.
     pub hostmetrics: Option<Shape>,
+    /// Its shape in node_exporter, where it has one.
+    pub node_exporter: Option<Shape>,
 }
 
 impl Metric {
@@ -132,7 +143,17 @@ impl Metric {
         description: &'static str,
         source: &'static str,
     ) -> Self {
-        Self { id, kind, number, description, source, since: "2.6", semconv: None, hostmetrics: None }
+        Self {
+            id,
+            kind,
+            number,
+            description,
+            source,
+            since: "2.6",
+            semconv: None,
+            hostmetrics: None,
+            node_exporter: None,
+        }
     }
 
     /// The first kernel that has the metric's source.
@@ -168,14 +189,58 @@ impl Metric {
         self
     }
 
+    /// The metric in node_exporter. It has no unit: the name says it, and Prometheus' OTLP receiver would append it.
+    /// `Basic` is a metric of a collector that node_exporter runs by default.
+    #[must_use]
+    pub const fn node_exporter(
+        mut self,
+        name: &'static str,
+        detail: Detail,
+        attributes: &'static [&'static Attribute],
+    ) -> Self {
+        self.node_exporter = Some(Shape { name, unit: "", detail, attributes });
+        self
+    }
+
+    /// A row that only node_exporter has, where it is several metrics there and one here.
+    #[must_use]
+    pub const fn node(
+        id: &'static str,
+        kind: Kind,
+        number: Number,
+        name: &'static str,
+        attributes: &'static [&'static Attribute],
+        description: &'static str,
+        source: &'static str,
+    ) -> Self {
+        Self::new(id, kind, number, description, source).node_exporter(name, Detail::Basic, attributes)
+    }
+
     /// The metric's shape in a profile.
     #[must_use]
     pub const fn shape(&self, naming: Naming) -> Option<&Shape> {
         match naming {
             Naming::Semconv => self.semconv.as_ref(),
             Naming::Hostmetrics => self.hostmetrics.as_ref(),
+            Naming::NodeExporter => self.node_exporter.as_ref(),
         }
     }
+}
+
+/// A label of node_exporter's whose values the host decides.
+#[must_use]
+pub const fn label(key: &'static str) -> Attribute {
+    Attribute { key: Names::both(key), values: &[] }
+}
+
+/// The labels of one of node_exporter's series, sorted by key. Prometheus knows no label without a value.
+#[must_use]
+pub fn labels(pairs: &[(&'static str, String)]) -> Attributes {
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let mut set: Vec<KeyValue> =
+        pairs.map(|(key, value)| KeyValue::new(Key::from_static_str(key), Arc::<str>::from(value.as_str()))).collect();
+    set.sort_by(|a, b| a.key.cmp(&b.key));
+    set.into_boxed_slice()
 }
 
 /// The attributes of one series, built once and reused every cycle.

@@ -4,14 +4,7 @@
 //! then: the first reading is the baseline. Kernel counters also step back (iowait and idle do on real machines),
 //! start again (a device that is plugged in anew) and wrap (32-bit columns); a total does none of that.
 
-/// What the exported totals count from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    /// The moment the instrument was created: the total agrees with the start time it carries.
-    Start,
-    /// The host's boot: the kernel's own totals, for people who compare with `/proc`.
-    Boot,
-}
+pub use super::counter::Since;
 
 /// One counter's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,6 @@
-//! What the program says of itself.
+//! `--help` and `--version`.
+
+use heka_insights_agent::internals::config::table;
 
 use crate::run::Run;
 
@@ -18,46 +20,32 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn help_groups_the_flags_and_says_each_ones_default_and_variable() {
+fn help_groups_the_flags_and_lists_each_default_and_variable() {
     let help = Run::new(&["--help"]).end().out;
-    let places: Vec<_> = ["What to do", "Sending", "Outages", "What to collect", "This host", "Log"]
+    let places: Vec<_> = table::HEADINGS
         .iter()
         .map(|heading| help.find(&format!("\n{heading}:")).unwrap_or_else(|| panic!("no {heading:?} in {help}")))
         .collect();
     assert!(places.is_sorted(), "the headings come in the order of their use");
     let paragraphs = flags(&help);
-    assert!(paragraphs.len() > 25, "{paragraphs:#?}");
-    for (flag, text) in &paragraphs {
-        if ["--help", "--version", "--once"].contains(&flag.as_str()) {
-            continue;
-        }
-        assert!(text.contains("[env: "), "{flag} does not say its variable: {text}");
-        // What is not set is not there, and a flag without value is off.
-        let without_default = [
-            "--header",
-            "--headers-file",
-            "--cert-file",
-            "--key-file",
-            "--resource-attribute",
-            "--per-cpu",
-            "--disk-include",
-            "--disk-exclude",
-            "--network-include",
-            "--network-exclude",
-            "--filesystem-include",
-            "--filesystem-exclude",
-        ];
-        assert!(text.contains("[default: ") || without_default.contains(&flag.as_str()), "{flag}: {text}");
+    for row in table::SETTINGS.iter().map(|setting| setting.row()) {
+        let variables = row.variables_text();
+        let text = match row.flag {
+            "" => help.split_whitespace().collect::<Vec<_>>().join(" "),
+            flag => paragraphs.iter().find(|(name, _)| name == flag).unwrap_or_else(|| panic!("no {flag}")).1.clone(),
+        };
+        assert!(text.contains(&variables), "{text} lacks {variables}");
+        assert!(text.contains(row.default_text()), "{text} lacks {}", row.default_text());
     }
     for (flag, bound) in [
         ("--interval", "100ms to 1h"),
         ("--timeout", "above 0"),
         ("--outbox-max-size", "at least 64KiB"),
         ("--outbox-max-age", "at least 1s"),
-        ("--max-series", "at least 1"),
+        ("--max-series", "from 1 to 100000"),
     ] {
         let (_, text) = paragraphs.iter().find(|(name, _)| name == flag).unwrap();
-        assert!(text.contains(bound), "{flag} does not say its bound: {text}");
+        assert!(text.contains(bound), "{flag} lacks its bound: {text}");
     }
 }
 
@@ -77,7 +65,7 @@ pub fn flags(help: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn counters_since_says_what_boot_costs() {
+fn counters_since_names_the_cost_of_boot() {
     let help = Run::new(&["--help"]).end().out;
     let flags = flags(&help);
     let (_, text) = flags.iter().find(|(flag, _)| flag == "--counters-since").unwrap();

@@ -10,9 +10,10 @@ type Wrong = (&'static str, Option<&'static str>, &'static [&'static str], &'sta
 
 #[rustfmt::skip] // a table
 const WRONG: &[Wrong] = &[
-    ("--exporter", None, &["prometheus", ""], "otlp, console, none"),
+    ("--exporter", None, &["jaeger", ""], "otlp, prometheus, console, none"),
+    ("--listen", None, &["9100", "::1:9100"], "HOST:PORT"),
     ("--console-format", Some("HEKA_CONSOLE_FORMAT"), &["yaml"], "table, json"),
-    ("--interval", None, &["5", "99ms", "61m", "-1s", "soon", ""], "100ms to 1h"),
+    ("--interval", Some("HEKA_INTERVAL"), &["5", "99ms", "61m", "-1s", "soon", ""], "100ms to 1h"),
     ("--endpoint", None, &["ftp://h", "h:4317", "http://", "http://h:99999", ""], "http://HOST:PORT"),
     ("--protocol", None, &["http/json", "http"], "grpc, http/protobuf"),
     ("--compression", None, &["zstd"], "none, gzip"),
@@ -31,15 +32,17 @@ const WRONG: &[Wrong] = &[
     ("--network-exclude", Some("HEKA_NETWORK_EXCLUDE"), &["a)"], "regular expression"),
     ("--filesystem-include", Some("HEKA_FILESYSTEM_INCLUDE"), &["("], "regular expression"),
     ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
-    ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, off"),
-    ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many"], "at least 1"),
+    ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, detailed, off"),
+    ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many", "100001"], "from 1 to 100000"),
+    ("--top-processes", Some("HEKA_TOP_PROCESSES"), &["-1", "101", "few"], "from 0 to 100"),
     ("--resource-attribute", None, &["novalue", "=v"], "K=V"),
     ("--log-level", None, &["loud"], "error, warn, info"),
     ("--log-format", Some("HEKA_LOG_FORMAT"), &["xml"], "text, json"),
 ];
 
 /// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
-const FREE: [&str; 9] = [
+const FREE: [&str; 10] = [
+    "--env-file",
     "--header",
     "--headers-file",
     "--ca-file",
@@ -109,6 +112,8 @@ fn what_is_no_flag_no_command_or_lacks_its_value_is_named() {
         (&["--interval"], "--interval"),
         (&["--once=1"], "--once"),
         (&["--detail", "basic", "--detail", "detailed"], "--detail"),
+        (&["--intervall", "1s"], "did you mean --interval?"),
+        (&["--send"], "only with the command check"),
         (&["chek"], "'chek'"),
         (&["check", "more"], "'more'"),
         (&["check", "--once"], "--once"),
@@ -128,11 +133,11 @@ fn secrets_are_never_printed() {
         Run::new(&["--header", secret]),
         Run::new(&["--header", "bad name=hunter2"]),
         Run::new(&["--headers", "api-key=hunter2"]),
+        Run::new(&["--headers=api-key=hunter2"]),
         Run::new(&["--endpoint", "https://user:hunter2@h"]),
         Run::new(&[]).set("OTEL_EXPORTER_OTLP_HEADERS", secret),
         Run::new(&[]).set("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=hunter2%ff"),
         Run::new(&[]).dot_env("OTEL_EXPORTER_OTLP_HEADERS=\"api-key=hunter2\nHEKA_DETAIL=basic\n"),
-        Run::new(&[]).dot_env("OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer hunter2 x\n"),
         Run::new(&[]).dot_env("hunter2\n"),
     ];
     for run in runs {

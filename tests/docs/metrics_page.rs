@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use heka_insights_agent::internals::agent::self_metrics;
 use heka_insights_agent::internals::collectors::COLLECTORS;
+use heka_insights_agent::internals::export::prometheus::names::prometheus_name;
 use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
 
 const INTRODUCTION: &str = "\
@@ -13,7 +14,7 @@ const INTRODUCTION: &str = "\
 This file is generated from the tables in `src/collectors`; `HEKA_UPDATE=1 cargo test --test docs` writes it anew.
 
 `--naming semconv` (the default) gives the names of OpenTelemetry semantic conventions v1.44, `--naming hostmetrics`
-those of the Collector's hostmetrics receiver v0.160. ● is sent by default, ○ with `--detail detailed`; – means that the
+those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` those of Prometheus' node_exporter v1.12. ● is sent by default, ○ with `--detail detailed`; – means that the
 profile has no such metric.
 
 - **Kinds.** A *counter* only grows. It counts from the agent's start, as the start time that it carries says;
@@ -57,10 +58,12 @@ pub fn metrics_markdown() -> String {
              |---|---|---|---|---|---|---|\n",
             family.name
         );
-        for metric in family.metrics {
+        let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
+        for metric in family.metrics.iter().filter(both) {
             row(&mut out, metric);
         }
         attribute_table(&mut out, family.metrics);
+        node_exporter_table(&mut out, family.metrics);
     }
     own(&mut out);
     out
@@ -182,7 +185,7 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
             let (semconv, hostmetrics) = rows.entry((attribute.key.0, attribute.key.1)).or_insert((None, None));
             match naming {
                 Naming::Semconv => *semconv = Some(*attribute),
-                Naming::Hostmetrics => *hostmetrics = Some(*attribute),
+                Naming::Hostmetrics | Naming::NodeExporter => *hostmetrics = Some(*attribute),
             }
         }
     }
@@ -198,6 +201,35 @@ fn attribute_table(out: &mut String, metrics: &[Metric]) {
         let (key, its) = cells(semconv, Naming::Semconv);
         let (other_key, others) = cells(hostmetrics, Naming::Hostmetrics);
         let _ = writeln!(out, "| {key} | {its} | {other_key} | {others} |");
+    }
+}
+
+/// The metrics of a collector in node_exporter's naming.
+fn node_exporter_table(out: &mut String, metrics: &[Metric]) {
+    let mut rows = metrics.iter().filter_map(|metric| Some((metric, metric.node_exporter.as_ref()?))).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    out.push_str("\n| in node_exporter | what it says | kind | labels | source |\n|---|---|---|---|---|\n");
+    for (metric, shape) in rows {
+        let labels = shape.attributes.iter().map(|attribute| {
+            let key = attribute.key.of(Naming::NodeExporter);
+            match attribute.values {
+                [] => format!("`{key}`"),
+                _ => format!("`{key}` ({})", values(attribute, Naming::NodeExporter, "")),
+            }
+        });
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "| {} `{}` | {} | {} | {} | {} |",
+            mark(shape),
+            shape.name,
+            metric.description,
+            kind(metric),
+            if labels.is_empty() { "–" } else { &labels },
+            metric.source
+        );
     }
 }
 
@@ -220,61 +252,16 @@ fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     if quoted.is_empty() { "–".to_owned() } else { quoted.join(", ") }
 }
 
-/// The name under which Prometheus 3 stores a metric that comes by OTLP, as its default translation makes it
-/// (`UnderscoreEscapingWithSuffixes`): `_` for what a name may not hold, the unit and `total` or `ratio` at the end unless
-/// the name has that word already.
-#[must_use]
-pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
-    let mut words: Vec<&str> =
-        name.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').filter(|word| !word.is_empty()).collect();
-    let unit_word = match unit {
-        "s" => "seconds",
-        "By" => "bytes",
-        "Hz" => "hertz",
-        "1" => "",
-        annotation if annotation.starts_with('{') => "",
-        other => other,
-    };
-    if !unit_word.is_empty() && !words.contains(&unit_word) {
-        words.push(unit_word);
-    }
-    let last = match (kind, unit) {
-        (Kind::Counter, _) => "total",
-        (Kind::Gauge, "1") => "ratio",
-        // An up-down counter is a gauge to Prometheus, a share among them would be a ratio too.
-        (Kind::UpDownCounter, "1") => "ratio",
-        _ => return words.join("_"),
-    };
-    words.retain(|&word| word != last);
-    words.push(last);
-    words.join("_")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn prometheus_names_end_in_the_unit_and_in_total_for_counters() {
-        for (name, unit, kind, expected) in [
-            ("system.cpu.time", "s", Kind::Counter, "system_cpu_time_seconds_total"),
-            ("system.cpu.utilization", "1", Kind::Gauge, "system_cpu_utilization_ratio"),
-            ("system.memory.usage", "By", Kind::UpDownCounter, "system_memory_usage_bytes"),
-            ("system.cpu.frequency", "Hz", Kind::Gauge, "system_cpu_frequency_hertz"),
-            ("system.disk.operations", "{operation}", Kind::Counter, "system_disk_operations_total"),
-            ("system.cpu.load_average.15m", "{thread}", Kind::Gauge, "system_cpu_load_average_15m"),
-            ("a.total.b", "By", Kind::Counter, "a_b_bytes_total"),
-            ("a.seconds", "s", Kind::Gauge, "a_seconds"),
-        ] {
-            assert_eq!(prometheus_name(name, unit, kind), expected);
-        }
-    }
-
-    #[test]
     fn every_unit_is_one_that_the_prometheus_names_know() {
         for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
-            for shape in metric.semconv.iter().chain(&metric.hostmetrics) {
-                let known = matches!(shape.unit, "s" | "By" | "Hz" | "1") || shape.unit.starts_with('{');
+            for shape in metric.semconv.iter().chain(&metric.hostmetrics).chain(&metric.node_exporter) {
+                let known = matches!(shape.unit, "s" | "By" | "By/s" | "Hz" | "1" | "Cel" | "V" | "A" | "W" | "J" | "")
+                    || shape.unit.starts_with('{');
                 assert!(known, "{}: {}", shape.name, shape.unit);
             }
         }
@@ -291,7 +278,7 @@ mod tests {
 
     #[test]
     fn one_name_in_a_profile_is_one_metric() {
-        for naming in [Naming::Semconv, Naming::Hostmetrics] {
+        for naming in Naming::ALL {
             let mut names: Vec<_> = COLLECTORS
                 .iter()
                 .flat_map(|family| family.metrics)

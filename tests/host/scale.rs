@@ -85,7 +85,10 @@ fn max_series_cuts_counts_and_says_so_once() {
     }
     let cut = pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(cut, 4 * (80 - 53), "of the metrics with a direction, in one collection");
-    let lines = log::lines("--max-series allows (53)");
+    let lines = log::lines("--max-series (53)");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("WARN") && lines[0].contains("system.disk.io has 27 series more"), "{lines:?}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("system.disk.io exceeds --max-series (53) by 27 series"),
+        "{lines:?}"
+    );
 }

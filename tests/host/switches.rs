@@ -2,12 +2,12 @@
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
+use crate::metrics::counter::{Counters, Kind, Rules};
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::Counter;
 use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::parse::{lines, number};
-use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -22,29 +22,27 @@ const METRICS: &[Metric] = &[
 ];
 
 struct Switches {
-    since: Since,
-    total: Option<Total>,
+    counters: Counters<1>,
 }
 
 impl Switches {
     fn new(context: &Context) -> Self {
-        Self { since: context.options.since, total: None }
+        Self { counters: Counters::new(Rules::new([Kind::EVENTS], context.options.since)) }
     }
 }
 
 impl Collector for Switches {
     fn read(&mut self, reader: &mut Reader) {
-        let line = reader.stat().and_then(|stat| lines(stat).find_map(|line| line.strip_prefix(b"ctxt ")));
-        let Some(reading) = line.and_then(number) else { return };
-        match &mut self.total {
-            Some(total) => total.advance(reading),
-            None => self.total = Some(Total::baseline(reading, self.since)),
-        }
+        let now = reader.now();
+        // A file that cannot be read is no reading: the total stays and is reported again.
+        let Some(stat) = reader.stat() else { return };
+        let line = lines(stat).find_map(|line| line.strip_prefix(b"ctxt "));
+        self.counters.read(&[line.and_then(number)], now);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
-        if let ("switches", Some(total)) = (metric.id, &self.total) {
-            out.int(total.value(), &[]);
+        if let ("switches", Some(total)) = (metric.id, self.counters.get(0)) {
+            out.int(total, &[]);
         }
     }
 }

@@ -1,34 +1,57 @@
 #!/bin/sh
 # Prints the path of a clean Debian root, and makes it first where there is none yet; it is to be copied, never changed:
-# tests/packaging/clean-root.sh bare|systemd|build. `build` has a C compiler, and of `systemd` PID 1 can be started.
-# It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root and debootstrap.
+#     tests/packaging/clean-root.sh bare       the least that Debian installs
+#     tests/packaging/clean-root.sh systemd    that and systemd, of which PID 1 can be started; curl and Ansible
+#     tests/packaging/clean-root.sh openrc     that and OpenRC and curl
+#     tests/packaging/clean-root.sh build      that and a C compiler and git
+# It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
 set -eu
 case ${1:-} in
 bare) with= ;;
-systemd) with=--include=systemd,systemd-sysv,dbus ;;
-build) with=--include=gcc,libc6-dev,ca-certificates,git ;;
-*) echo "$0: bare, systemd or build" >&2; exit 2 ;;
+systemd) with='systemd systemd-sysv dbus curl ansible-core python3-apt' ;;
+openrc) with='openrc curl' ;;
+build) with='gcc libc6-dev ca-certificates git' ;;
+*) echo "$0: bare, systemd, openrc or build" >&2; exit 2 ;;
 esac
 retry=$(cd "$(dirname "$0")/../.." && pwd)/.ci/retry
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
-root=$cache/debian-bookworm-$1
-if [ ! -e "$root" ]; then
-    mkdir -p "$cache"
-    # A root that is there is whole: it gets its name at the end.
-    work=$(mktemp -d "$cache/root.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    # Each try begins with an empty directory: debootstrap does not go on from a failure in the middle.
-    # shellcheck disable=SC2016,SC2086 # the inner shell's; none or one word
-    "$retry" sh -c 'rm -rf "$0" && mkdir "$0" && exec debootstrap --variant=minbase "$@" bookworm "$0"' "$work" $with \
-        > "$root.log" 2>&1 || {
-        tail -4 "$root.log" >&2
-        echo "clean-root: debootstrap cannot make the Debian root '$1'" >&2
-        exit 1
-    }
-    # What an installer writes and debootstrap does not.
-    echo '127.0.0.1 localhost' > "$work/etc/hosts"
-    rm -rf "$work"/var/cache/apt/archives/*.deb "$root.log"
-    # Two at once may both get here; the first one's stays.
-    mv -T "$work" "$root" 2> /dev/null || [ -e "$root" ]
+# With the packages in the name: a root of other packages is another root.
+root=$cache/debian-bookworm-$1-$(echo "$with" | cksum | cut -d' ' -f1)
+if [ -e "$root" ]; then
+    echo "$root"
+    exit
 fi
+
+mkdir -p "$cache"
+[ -z "$with" ] || bare=$("$0" bare)
+# A root that is there is whole: it gets its name at the end.
+work=$(mktemp -d "$cache/root.XXXXXX")
+trap 'rm -rf --one-file-system "$work"' EXIT
+if [ -z "$with" ]; then
+    # Each try begins with an empty directory: debootstrap does not go on from a failure in the middle.
+    # shellcheck disable=SC2016 # the inner shell's
+    set -- "$1" sh -c 'rm -rf "$0" && mkdir "$0" && exec debootstrap --variant=minbase bookworm "$0"' "$work"
+else
+    cp -a "$bare/." "$work"
+    cp /etc/resolv.conf "$work/etc/resolv.conf"
+    # The packages' services need not start.
+    printf '#!/bin/sh\nexit 101\n' > "$work/usr/sbin/policy-rc.d"
+    chmod 755 "$work/usr/sbin/policy-rc.d"
+    # shellcheck disable=SC2016,SC2086 # the inner shell's; words
+    set -- "$1" chroot "$work" env DEBIAN_FRONTEND=noninteractive sh -c \
+        'apt-get update && apt-get install -y --no-install-recommends "$@"' sh $with
+fi
+name=$1
+shift
+"$retry" "$@" > "$root.log" 2>&1 || {
+    tail -4 "$root.log" >&2
+    echo "clean-root: cannot make the Debian root '$name'" >&2
+    exit 1
+}
+chmod 755 "$work"
+# What an installer writes and debootstrap does not.
+echo '127.0.0.1 localhost' > "$work/etc/hosts"
+rm -rf "$work"/var/cache/apt/*.bin "$work"/var/cache/apt/archives/*.deb "$work/usr/sbin/policy-rc.d" "$root.log"
+# Two at once may both get here; the first one's stays.
+mv -T "$work" "$root" 2> /dev/null || [ -e "$root" ]
 echo "$root"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# packaging/kubernetes: kustomize builds it, the API's own schema takes it (and refuses a broken one), every flag and
-# variable in it is one of the program's, and a container with exactly its mounts, user and rights reads this host.
+# packaging/kubernetes and packaging/helm: kustomize and Helm build them, the API's own schema takes them (and refuses a broken one),
+# the chart is equal in effect to the base, every flag and variable is one of the program's, and a container with exactly
+# the base's mounts, user and rights reads this host.
 #
 # Needs root, Go, python3 with venv, docker and dockerd (Debian: golang python3-venv docker.io); fails without them.
 # HEKA_BINARY: a static binary, as for packaging/container/build.
@@ -8,6 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 kustomize_version=v5.7.1
+helm_version=v3.22.0
 validator_version=1.37.0
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
 
@@ -29,6 +31,8 @@ done
 
 kustomize=$cache/kustomize-$kustomize_version/kustomize
 [ -x "$kustomize" ] || GOBIN=${kustomize%/*} .ci/retry go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version"
+helm=$cache/helm-$helm_version/helm
+[ -x "$helm" ] || GOBIN=${helm%/*} .ci/retry go install "helm.sh/helm/v3/cmd/helm@$helm_version"
 venv=$cache/kubernetes-validate-$validator_version
 if [ ! -x "$venv/bin/kubernetes-validate" ]; then
     python3 -m venv "$venv"
@@ -39,6 +43,17 @@ for each in base vendor; do
     "$kustomize" build "packaging/kubernetes/$each" > "$work/$each.yaml"
     "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
 done
+chart=packaging/helm/heka-insights-agent
+"$helm" lint --quiet --strict "$chart" > "$work/lint.log" || { cat "$work/lint.log" >&2; fail "helm lint"; }
+render() { "$helm" template heka-insights-agent "$chart" --namespace heka-insights-agent "$@"; }
+render > "$work/chart.yaml"
+render --values tests/packaging/chart-values.yaml > "$work/variant.yaml"
+for each in chart variant; do
+    "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
+done
+"$venv/bin/python" tests/packaging/chart.py "$work/base.yaml" "$work/chart.yaml" "$work/variant.yaml" || fail "the chart"
+if render --set flag.interval=30s > /dev/null 2>&1; then fail "the chart takes a value that does not exist"; fi
+[ "$(sed -n 's/^appVersion: //p' "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's version is not Cargo.toml's"
 # The check itself must be able to say no.
 sed 's/mountPropagation: HostToContainer/mountPropogation: HostToContainer/' "$work/base.yaml" > "$work/broken.yaml"
 if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/null 2>&1; then

@@ -37,13 +37,20 @@ const READER: &str = "periodic_metric_reader";
 const COMPONENT_NAME: Attribute = Attribute { key: Names::both("otel.component.name"), values: &[] };
 const COMPONENT_TYPE: Attribute = Attribute { key: Names::both("otel.component.type"), values: &[] };
 const COLLECTOR: Attribute = Attribute { key: Names::both("heka.collector.name"), values: &[] };
+const NODE_COLLECTOR: Attribute = Attribute { key: Names::both("collector"), values: &[] };
 
 #[rustfmt::skip] // a table
 const COLLECTORS: &[Metric] = &[
     Metric::new("collector.duration", Gauge, Double,
         "Time that the collector's last reading took",
         "the agent's clock")
-        .semconv("heka.collector.duration", "s", Basic, &[&COLLECTOR]),
+        .semconv("heka.collector.duration", "s", Basic, &[&COLLECTOR])
+        .node_exporter("node_scrape_collector_duration_seconds", Basic, &[&NODE_COLLECTOR]),
+    Metric::new("collector.success", Gauge, Int,
+        "Whether all that the collector read last could be read, 1 or 0",
+        "the collector")
+        .semconv("heka.collector.success", "{success}", Basic, &[&COLLECTOR])
+        .node_exporter("node_scrape_collector_success", Basic, &[&NODE_COLLECTOR]),
     Metric::new("collector.errors", Counter, Int,
         "Readings of files that failed, and faults of the collector",
         "the collector")
@@ -86,12 +93,13 @@ impl Timer {
 #[derive(Debug)]
 pub struct SelfMetrics {
     meter: Meter,
+    naming: Naming,
 }
 
 impl SelfMetrics {
     /// The process's own metrics, and the time of collections. Before the collectors are registered.
     #[must_use]
-    pub fn new(meter: Meter, timer: &Timer) -> Self {
+    pub fn new(meter: Meter, timer: &Timer, naming: Naming) -> Self {
         let durations = meter
             .f64_histogram(COLLECTION_DURATION)
             .with_unit("s")
@@ -107,19 +115,21 @@ impl SelfMetrics {
             timer.begin();
             process.read()
         };
-        watch(&meter, process::METRICS, read, process::report());
-        Self { meter }
+        watch(&meter, naming, process::METRICS, read, process::report());
+        Self { meter, naming }
     }
 
     /// How each collector fares. After they are registered.
     pub fn watch_collectors(&self, registered: &Registered) {
+        let key = if self.naming == Naming::NodeExporter { &NODE_COLLECTOR } else { &COLLECTOR };
         let collectors: Vec<(Attributes, Arc<CollectorStats>)> = registered
             .collectors
             .iter()
-            .map(|stats| (own(&[(&COLLECTOR, AttributeValue::Text(stats.name.into()))]), Arc::clone(stats)))
+            .map(|stats| (own(&[(key, AttributeValue::Text(stats.name.into()))]), Arc::clone(stats)))
             .collect();
         watch(
             &self.meter,
+            self.naming,
             COLLECTORS,
             || (),
             move |(), id, out| {
@@ -130,6 +140,7 @@ impl SelfMetrics {
                             let took = Duration::from_nanos(number(&stats.read_nanos));
                             out.float(took.as_secs_f64(), attributes);
                         }
+                        "collector.success" => out.int(u64::from(!stats.failed.load(Ordering::Relaxed)), attributes),
                         "collector.errors" => out.int(number(&stats.errors), attributes),
                         "collector.series" => out.int(number(&stats.series), attributes),
                         "collector.series_cut" => out.int(number(&stats.cut), attributes),
@@ -147,13 +158,14 @@ impl SelfMetrics {
         figures: impl Fn() -> crate::outbox::Snapshot + Send + 'static,
     ) {
         let report = delivery::report(exporter, figures());
-        watch(&self.meter, delivery::METRICS, figures, report);
+        watch(&self.meter, self.naming, delivery::METRICS, figures, report);
     }
 }
 
 /// Creates a table's instruments. The first one's callback takes the reading that all of them report from.
 fn watch<T: Default + Send + 'static>(
     meter: &Meter,
+    naming: Naming,
     metrics: &'static [Metric],
     read: impl FnMut() -> T + Send + 'static,
     report: impl Fn(&T, &str, &mut Observer<'_>) + Send + Sync + 'static,
@@ -164,7 +176,7 @@ fn watch<T: Default + Send + 'static>(
     for metric in metrics {
         let (state, report) = (Arc::clone(&state), Arc::clone(&report));
         let anchor = std::mem::take(&mut first);
-        observable(meter, metric, move |out| {
+        observable(meter, naming, metric, move |out| {
             let mut state = lock(&state);
             if anchor {
                 state.1 = (state.0)();
@@ -179,7 +191,7 @@ fn component(kind: &'static str) -> [(&'static Attribute, String); 2] {
     [(&COMPONENT_NAME, format!("{kind}/0")), (&COMPONENT_TYPE, kind.to_owned())]
 }
 
-/// The attributes of a series; self metrics have the same in both profiles.
+/// The attributes of a series; self metrics have the same in every profile.
 fn own(pairs: &[(&Attribute, AttributeValue)]) -> Attributes {
     attributes(Naming::Semconv, pairs)
 }

@@ -85,7 +85,7 @@ impl Agent {
             .with_reader(PeriodicReader::builder(kept.clone()).with_interval(Duration::MAX).build())
             .with_view(|_: &_| Stream::builder().with_cardinality_limit(3_000).build().ok())
             .build();
-        let own = SelfMetrics::new(provider.meter(SCOPE), &kept.timer);
+        let own = SelfMetrics::new(provider.meter(SCOPE), &kept.timer, Naming::Semconv);
         (Self { provider, kept }, own)
     }
 
@@ -143,9 +143,10 @@ fn each_collector_reports_its_series_of_the_same_collection_and_its_errors() {
     assert_eq!(of(&lines, "heka.collector.series{heka.collector.name="), ["load} 3", "system} 1"]);
     assert_eq!(of(&lines, "heka.collector.series_cut{heka.collector.name="), ["load} 0", "system} 0"]);
     assert_eq!(of(&lines, "heka.collector.errors{heka.collector.name="), ["load} 0+", "system} 0+"]);
+    assert_eq!(of(&lines, "heka.collector.success{heka.collector.name="), ["load} 1", "system} 1"]);
     let durations = of(&lines, "heka.collector.duration{heka.collector.name=");
     assert!(durations.iter().all(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0));
-    assert_eq!(lines.len(), 7 + 4 * 2, "and no self metric is in the host's scope");
+    assert_eq!(lines.len(), 7 + 5 * 2, "and no self metric is in the host's scope");
 }
 
 fn dropped(reasons: &[(DropReason, u32)]) -> DropCounts {

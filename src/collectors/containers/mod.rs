@@ -180,8 +180,8 @@ impl Collector for Containers {
     fn read(&mut self, reader: &mut Reader) {
         if !std::mem::replace(&mut self.started, true) {
             let root = self.host.sys("fs/cgroup");
-            self.usage = Hierarchy::find(&root)
-                .map(|hierarchy| UsageReader::new(hierarchy, self.host.ticks_per_second, false));
+            self.usage =
+                Hierarchy::find(&root).map(|hierarchy| UsageReader::new(hierarchy, self.host.ticks_per_second, false));
             match self.usage.as_ref().map(UsageReader::hierarchy) {
                 None => reader.note(&root, false, "no control groups are mounted, so no containers are reported"),
                 Some(Hierarchy::Legacy { .. }) => {
@@ -244,7 +244,11 @@ impl Collector for Containers {
             #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
             let seconds = |micros: u64| micros as f64 / MICROSECONDS_PER_SECOND;
             let pair = |places: [usize; 2], attributes: &'_ [Attributes; 2]| {
-                places.into_iter().zip(attributes.clone()).filter_map(|(at, set)| Some((row.get(at)?, set))).collect::<Vec<_>>()
+                places
+                    .into_iter()
+                    .zip(attributes.clone())
+                    .filter_map(|(at, set)| Some((row.get(at)?, set)))
+                    .collect::<Vec<_>>()
             };
             match metric.id {
                 "cpu" => {
@@ -291,4 +295,137 @@ fn start_of(host: &Host, pid: u32) -> Option<f64> {
     let start = fields(stat.get(after_name..)?).nth(22 - 3)?;
     #[allow(clippy::cast_precision_loss)] // exact for millions of years
     Some(crate::metrics::parse::number(start)? as f64 / host.ticks_per_second.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host as TestHost, fixture};
+    use super::*;
+    use crate::metrics::naming::Detail;
+
+    fn options() -> Options {
+        Options { detail: Detail::Detailed, ..Options::default() }
+    }
+
+    fn of(points: &[String], id: &str) -> Vec<String> {
+        points.iter().filter(|point| point.starts_with(&format!("{id}{{"))).cloned().collect()
+    }
+
+    fn id(pattern: &str) -> String {
+        pattern.chars().cycle().take(64).collect()
+    }
+
+    #[test]
+    fn each_container_is_reported_once_with_its_runtime() {
+        let bench = Bench::new(DEFINITION, fixture("server", options()));
+        let memory = of(&bench.points(), "container.memory.usage");
+        let docker =
+            format!("container.memory.usage{{container.id={},container.runtime.name=docker}} 268435456", id("4f"));
+        let podman = format!("container.memory.usage{{container.id={},container.runtime.name=podman}} 4096", id("9c"));
+        let lxc = "container.memory.usage{container.id=web,container.name=web,container.runtime.name=lxc} 33554432";
+        assert_eq!(memory.len(), 3, "{memory:#?}");
+        for expected in [docker.as_str(), &podman, lxc] {
+            assert!(memory.iter().any(|point| point == expected), "{expected} in {memory:#?}");
+        }
+    }
+
+    #[test]
+    fn a_container_of_kubernetes_has_its_pod_and_class_under_both_drivers() {
+        let points = Bench::new(DEFINITION, fixture("container", options())).points();
+        let tasks = of(&points, "container.linux.tasks");
+        let pod = |id: &str, qos: &str, uid: &str, count: u32| {
+            format!(
+                "container.linux.tasks{{container.id={id},container.runtime.name=containerd,k8s.pod.qos_class={qos},k8s.pod.uid={uid}}} {count}"
+            )
+        };
+        let burstable = "5d1f7c1e-84a2-4b7e-9c55-7a0c1b2d3e4f";
+        let mut expected = [
+            pod(&id("ab"), "Burstable", burstable, 11),
+            pod(&id("cd"), "Burstable", burstable, 1),
+            pod(&id("ef"), "BestEffort", "0a1b2c3d-1111-2222-3333-444455556666", 3),
+        ];
+        let mut tasks = tasks;
+        tasks.sort();
+        expected.sort();
+        assert_eq!(tasks, expected);
+    }
+
+    #[test]
+    fn a_host_of_version_1_has_cpu_memory_and_tasks() {
+        let points = Bench::new(DEFINITION, fixture("old-kernel", options())).points();
+        let plain = format!("{{container.id={},container.runtime.name=docker}}", id("7e"));
+        assert_eq!(of(&points, "container.memory.usage"), [format!("container.memory.usage{plain} 134217728")]);
+        assert_eq!(
+            of(&points, "container.memory.working_set"),
+            [format!("container.memory.working_set{plain} 100663296")]
+        );
+        assert_eq!(of(&points, "container.linux.tasks"), [format!("container.linux.tasks{plain} 7")]);
+        assert_eq!(of(&points, "container.cpu.time").len(), 2);
+        assert!(of(&points, "container.disk.io").is_empty());
+    }
+
+    const CGROUP: &str = "sys/fs/cgroup";
+
+    fn docker(host: &TestHost, pattern: &str, file: &str, content: &str) {
+        host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu io memory pids");
+        host.write(&format!("{CGROUP}/system.slice/docker-{}.scope/{file}", id(pattern)), content);
+    }
+
+    #[test]
+    fn counters_count_from_the_first_sight_and_a_restarted_container_is_another_one() {
+        let host = TestHost::empty();
+        docker(&host, "1", "cpu.stat", "user_usec 5000000\nsystem_usec 1000000\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options()));
+        docker(&host, "1", "cpu.stat", "user_usec 7500000\nsystem_usec 1000000\n");
+        docker(&host, "2", "cpu.stat", "user_usec 100000\nsystem_usec 100000\n");
+        let user = |points: Vec<String>, pattern: &str| {
+            let start = format!(
+                "container.cpu.time{{container.id={},container.runtime.name=docker,cpu.mode=user}} ",
+                id(pattern)
+            );
+            points.into_iter().find_map(|point| point.strip_prefix(&start).map(ToOwned::to_owned))
+        };
+        let points = bench.next();
+        assert_eq!(user(points.clone(), "1").as_deref(), Some("2.5"));
+        assert_eq!(user(points, "2").as_deref(), Some("0"));
+        std::fs::remove_dir_all(
+            host.context(options()).host.sys(&format!("fs/cgroup/system.slice/docker-{}.scope", id("1"))),
+        )
+        .unwrap();
+        assert_eq!(user(bench.next(), "1"), None, "a container that is gone has no series");
+    }
+
+    #[test]
+    fn a_container_in_a_container_is_counted_in_the_outer_one() {
+        let host = TestHost::empty();
+        docker(&host, "1", "memory.current", "100\n");
+        host.write(
+            &format!("{CGROUP}/system.slice/docker-{}.scope/docker/{}/memory.current", id("1"), id("2")),
+            "60\n",
+        );
+        let points = Bench::new(DEFINITION, host.context(options())).points();
+        assert_eq!(of(&points, "container.memory.usage").len(), 1, "{points:#?}");
+    }
+
+    #[test]
+    fn containers_that_come_and_go_for_a_day_leave_nothing_behind() {
+        let host = TestHost::empty();
+        host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu");
+        let mut bench = Containers::new(&host.context(options()));
+        let context = host.context(options());
+        let mut reader = Reader::new(&context.host);
+        let mut last: Option<String> = None;
+        // A CronJob that ends before the next collection, for the 8,640 collections of a day.
+        for number in 0..8_640u32 {
+            if let Some(path) = last.replace(format!("fs/cgroup/docker/{}", id(&format!("{number:08x}")))) {
+                std::fs::remove_dir_all(context.host.sys(&path)).unwrap();
+            }
+            host.write(&format!("sys/{}/memory.current", last.as_deref().unwrap_or_default()), "1\n");
+            reader.next_cycle();
+            bench.read(&mut reader);
+            assert!(bench.table.len() <= MOST_GONE + 1, "{} after {number}", bench.table.len());
+            assert_eq!(bench.table.listed().count(), 1);
+        }
+    }
 }

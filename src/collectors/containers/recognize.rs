@@ -173,7 +173,10 @@ mod tests {
         for (path, runtime) in [
             ("system.slice/docker-ID.scope", "docker"),
             ("docker/ID", "docker"),
-            ("kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/cri-containerd-ID.scope", "containerd"),
+            (
+                "kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/cri-containerd-ID.scope",
+                "containerd",
+            ),
             ("kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/ID", "containerd"),
             ("system.slice/nerdctl-ID.scope", "containerd"),
             ("kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/crio-ID.scope", "cri-o"),
@@ -217,7 +220,10 @@ mod tests {
     #[test]
     fn a_pods_uid_and_class_are_read_under_both_drivers() {
         let uid = "0f1e2d3c-aaaa-bbbb-cccc-000000000001";
-        for name in ["kubepods-burstable-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice", "pod0f1e2d3c-aaaa-bbbb-cccc-000000000001"] {
+        for name in [
+            "kubepods-burstable-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice",
+            "pod0f1e2d3c-aaaa-bbbb-cccc-000000000001",
+        ] {
             assert_eq!(pod(name), Some(Pod { uid: uid.to_owned() }), "{name}");
         }
         for name in ["podman", "kubepods-burstable.slice", "pods", "pod", "podium-pod.slice"] {

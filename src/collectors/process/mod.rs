@@ -164,9 +164,9 @@ impl TopProcesses {
             let (pid, start) = candidate.key;
             let io = io(&self.host, pid);
             let name = format!("{pid} {start}");
-            let readings = [Some(process.user), Some(process.system), io.map(|[read, _]| read), io.map(|[_, write]| write)];
-            let (host, naming, owners, command_lines) =
-                (&self.host, self.naming, &mut self.owners, self.command_lines);
+            let readings =
+                [Some(process.user), Some(process.system), io.map(|[read, _]| read), io.map(|[_, write]| write)];
+            let (host, naming, owners, command_lines) = (&self.host, self.naming, &mut self.owners, self.command_lines);
             self.table.read(name.as_bytes(), &readings, || {
                 Series::new(naming, &identity(host, candidate.key, process, owners, command_lines))
             });
@@ -274,9 +274,7 @@ fn identity(
     if let Some(cgroup) = files::read_small(&path("cgroup")).as_deref().and_then(cgroup) {
         pairs.push((&CGROUP, text(cgroup)));
     }
-    if command_lines
-        && let Some(line) = files::read_small(&path("cmdline"))
-    {
+    if command_lines && let Some(line) = files::read_small(&path("cmdline")) {
         const MOST_COMMAND_BYTES: usize = 1_024;
         let line: Vec<u8> = line.iter().take(MOST_COMMAND_BYTES).map(|&b| if b == 0 { b' ' } else { b }).collect();
         let line = line.trim_ascii();
@@ -290,7 +288,11 @@ fn identity(
 /// The path in the unified hierarchy or, on version 1, in the one that systemd keeps.
 fn cgroup(file: &[u8]) -> Option<&[u8]> {
     let of = |prefix: &[u8]| lines(file).find_map(|line| line.strip_prefix(prefix));
-    of(b"0::").or_else(|| lines(file).find_map(|line| line.split(|&b| b == b':').nth(2).filter(|_| line.windows(13).any(|part| part == b":name=systemd"))))
+    of(b"0::").or_else(|| {
+        lines(file).find_map(|line| {
+            line.split(|&b| b == b':').nth(2).filter(|_| line.windows(13).any(|part| part == b":name=systemd"))
+        })
+    })
 }
 
 /// The time at which a process started, in whole seconds as RFC 3339 writes them. The boot time is the kernel's own
@@ -324,4 +326,97 @@ fn io(host: &Host, pid: u32) -> Option<[u64; 2]> {
 fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host as TestHost};
+    use super::*;
+
+    fn options(most: usize) -> Options {
+        Options { top_processes: most, ..Options::default() }
+    }
+
+    fn process(host: &TestHost, pid: u32, name: &str, ticks: u64, start: u64, pages: u64) {
+        let stat = format!("{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 {ticks} 0 0 0 20 0 3 0 {start} 8192 {pages} 0\n");
+        host.write(&format!("proc/{pid}/stat"), stat);
+    }
+
+    fn host() -> TestHost {
+        let host = TestHost::empty();
+        host.write("proc/stat", "cpu 1 1 1 1\nbtime 1700000000\n");
+        process(&host, 1, "init", 10, 1, 10);
+        process(&host, 50, "busy", 1_000, 500, 20);
+        process(&host, 60, "large", 5, 600, 9_000);
+        for pid in 70..80 {
+            process(&host, pid, "small", 1, u64::from(pid), 1);
+        }
+        host
+    }
+
+    fn of<'a>(points: &'a [String], id: &str) -> Vec<&'a str> {
+        points.iter().filter(|point| point.starts_with(&format!("{id}{{"))).map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_busiest_and_the_largest_are_reported_with_pid_start_name_and_owner() {
+        let host = host();
+        host.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+        host.write("proc/60/cgroup", "0::/system.slice/large.service\n");
+        host.write("proc/60/io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 512\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+        process(&host, 50, "busy", 1_250, 500, 20);
+        host.write("proc/60/io", "rchar: 9\nread_bytes: 8192\nwrite_bytes: 512\n");
+        let points = bench.next();
+        let memory = of(&points, "process.memory.usage");
+        assert_eq!(memory.len(), 2, "{memory:#?}");
+        let owner = super::user_name(&host.context(options(1)).host, rustix::process::getuid().as_raw());
+        let page = host.context(options(1)).host.page_bytes;
+        let large = format!(
+            "process.memory.usage{{process.creation.time=2023-11-14T22:13:26Z,process.executable.name=large,process.linux.cgroup=/system.slice/large.service,process.owner={owner},process.pid=60}} {}",
+            9_000 * page
+        );
+        assert!(memory.contains(&large.as_str()), "{large} in {memory:#?}");
+        let busy = of(&points, "process.cpu.time")
+            .into_iter()
+            .find(|point| point.contains("=busy") && point.contains("=user"))
+            .unwrap();
+        assert!(busy.ends_with("} 2.5"), "{busy}");
+        let read = of(&points, "process.disk.io").into_iter().find(|point| point.contains("direction=read")).unwrap();
+        assert!(read.ends_with(" 4096"), "{read}");
+    }
+
+    #[test]
+    fn a_process_that_ended_has_no_series_and_its_pid_used_again_is_another_process() {
+        let host = host();
+        let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+        process(&host, 50, "busy", 9_000, 500, 20);
+        bench.next();
+        process(&host, 50, "other", 4_000, 90_000, 20);
+        let points = bench.next();
+        let cpu: Vec<_> =
+            of(&points, "process.cpu.time").into_iter().filter(|point| point.contains("pid=50")).collect();
+        assert!(cpu.iter().all(|point| point.contains("other")) && !cpu.is_empty(), "{cpu:#?}");
+        assert!(cpu.iter().any(|point| point.ends_with("} 0")), "it counts from its first sight: {cpu:#?}");
+    }
+
+    #[test]
+    fn a_command_line_is_sent_only_when_it_is_asked_for_and_is_cut() {
+        let host = host();
+        host.write("proc/50/cmdline", format!("busy\0--password\0{}\0", "x".repeat(5_000)));
+        let points = Bench::new(DEFINITION, host.context(options(1))).points();
+        assert!(!points.iter().any(|point| point.contains("password")));
+        let asked = Options { process_command_lines: true, ..options(1) };
+        let points = Bench::new(DEFINITION, host.context(asked)).points();
+        let line = points.iter().find(|point| point.contains("process.command_line=busy --password xxx")).unwrap();
+        assert!(line.len() < 1_400, "{}", line.len());
+    }
+
+    #[test]
+    fn a_cgroup_of_version_1_is_the_one_that_systemd_keeps() {
+        assert_eq!(cgroup(b"12:cpu,cpuacct:/a\n1:name=systemd:/b\n"), Some(&b"/b"[..]));
+        assert_eq!(cgroup(b"0::/c\n"), Some(&b"/c"[..]));
+        assert_eq!(cgroup(b"x\n"), None);
+    }
 }

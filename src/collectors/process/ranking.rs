@@ -23,52 +23,50 @@ pub struct Ranking {
     most: usize,
     /// CPU time of every process at the last walk.
     last: HashMap<Key, u64>,
-    chosen: HashSet<Key>,
+    /// The processes that were chosen by CPU time, and those by memory.
+    chosen: [HashSet<Key>; 2],
 }
 
 impl Ranking {
     /// A ranking of the `most` largest by each measure.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, last: HashMap::new(), chosen: HashSet::new() }
+        Self { most, last: HashMap::new(), chosen: Default::default() }
     }
 
     /// The processes to report, in no order: at most four times `most`. At the first walk CPU time is ranked by all that
     /// was used so far; later by what was used since the walk before.
-    pub fn choose(&mut self, candidates: &[Candidate]) -> &HashSet<Key> {
+    pub fn choose(&mut self, candidates: &[Candidate]) -> HashSet<Key> {
         // A process that was not there at the last walk used all of its time since then.
         let used = |one: &Candidate| one.cpu.saturating_sub(self.last.get(&one.key).copied().unwrap_or(0));
         let by_cpu: Vec<(u64, Key)> = candidates.iter().map(|one| (used(one), one.key)).collect();
         let by_memory = candidates.iter().map(|one| (one.memory, one.key)).collect();
-        let mut chosen = HashSet::new();
-        for measure in [by_cpu, by_memory] {
-            self.take(measure, &mut chosen);
-        }
-        self.chosen = chosen;
         self.last = candidates.iter().map(|one| (one.key, one.cpu)).collect();
-        &self.chosen
+        for (measure, chosen) in [by_cpu, by_memory].into_iter().zip(&mut self.chosen) {
+            *chosen = take(self.most, measure, chosen);
+        }
+        let [by_cpu, by_memory] = &self.chosen;
+        by_cpu.union(by_memory).copied().collect()
     }
+}
 
-    fn take(&self, mut measure: Vec<(u64, Key)>, chosen: &mut HashSet<Key>) {
-        // Nothing used is no rank: an idle host has no largest process.
-        measure.retain(|(size, _)| *size > 0);
-        let stay = self.most.saturating_mul(2).min(measure.len());
-        if stay == 0 {
-            return;
-        }
-        // Among equals the lower pid comes first, so that the order does not change by chance.
-        let order = |a: &(u64, Key), b: &(u64, Key)| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
-        if stay < measure.len() {
-            measure.select_nth_unstable_by(stay - 1, order);
-            measure.truncate(stay);
-        }
-        measure.sort_unstable_by(order);
-        for (rank, (_, key)) in measure.into_iter().enumerate() {
-            if rank < self.most || self.chosen.contains(&key) {
-                chosen.insert(key);
-            }
-        }
+/// The largest by one measure, of which `before` had been chosen at the last walk.
+fn take(most: usize, mut measure: Vec<(u64, Key)>, before: &HashSet<Key>) -> HashSet<Key> {
+    // Nothing used is no rank: an idle host has no largest process.
+    measure.retain(|(size, _)| *size > 0);
+    let stay = most.saturating_mul(2).min(measure.len());
+    if stay == 0 {
+        return HashSet::new();
     }
+    // Among equals the lower pid comes first, so that the order does not change by chance.
+    let order = |a: &(u64, Key), b: &(u64, Key)| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
+    if stay < measure.len() {
+        measure.select_nth_unstable_by(stay - 1, order);
+        measure.truncate(stay);
+    }
+    measure.sort_unstable_by(order);
+    let ranked = measure.into_iter().map(|(_, key)| key).enumerate();
+    ranked.filter(|(rank, key)| *rank < most || before.contains(key)).map(|(_, key)| key).collect()
 }
 
 #[cfg(test)]
@@ -88,9 +86,9 @@ mod tests {
     #[test]
     fn the_largest_by_cpu_and_the_largest_by_memory_are_chosen() {
         let mut ranking = Ranking::new(1);
-        assert_eq!(pids(ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 1, 1)])), [1, 2]);
+        assert_eq!(pids(&ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 1, 1)])), [1, 2]);
         // Process 3 used 90 ticks since then, process 1 none.
-        assert_eq!(pids(ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 91, 1)])), [2, 3]);
+        assert_eq!(pids(&ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 91, 1)])), [2, 3]);
     }
 
     #[test]
@@ -99,7 +97,7 @@ mod tests {
         ranking.choose(&[one(1, 10, 5), one(2, 9, 5)]);
         for round in 1..10u64 {
             let (a, b) = if round % 2 == 0 { (11, 10) } else { (10, 11) };
-            let chosen = pids(ranking.choose(&[one(1, 10 + round * a, 5), one(2, 9 + round * b, 5)]));
+            let chosen = pids(&ranking.choose(&[one(1, 10 + round * a, 5), one(2, 9 + round * b, 5)]));
             assert!(chosen.contains(&1), "round {round}: {chosen:?}");
         }
     }
@@ -122,7 +120,9 @@ mod tests {
         let mut ranking = Ranking::new(3);
         for round in 0..200u32 {
             let candidates: Vec<_> = (0..50u32)
-                .map(|pid| one(round * 7 + pid, u64::from((pid * 37 + round * 13) % 101), u64::from((pid * 53 + round) % 97)))
+                .map(|pid| {
+                    one(round * 7 + pid, u64::from((pid * 37 + round * 13) % 101), u64::from((pid * 53 + round) % 97))
+                })
                 .collect();
             assert!(ranking.choose(&candidates).len() <= 12);
             assert_eq!(ranking.last.len(), 50, "a process that ended is forgotten");

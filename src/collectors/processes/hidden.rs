@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::host::files;
 use crate::metrics::parse::{fields, lines, number};
 
 /// Bit of the capability that sees every process.
@@ -21,14 +22,14 @@ struct Options {
 /// Whether `proc` is a mount that hides processes from this one. What cannot be found out is `false`: the walk over the
 /// processes sees what is denied.
 pub fn by_mount_options(proc: &Path) -> bool {
-    let Ok(meta) = std::fs::metadata(proc) else { return false };
-    let Ok(mounts) = std::fs::read(proc.join("self/mountinfo")) else { return false };
+    let Ok(meta) = files::metadata(proc) else { return false };
+    let Ok(mounts) = files::read(&proc.join("self/mountinfo")) else { return false };
     let device = format!("{}:{}", rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
     let options = mount_options(&mounts, device.as_bytes());
     if !options.hides {
         return false;
     }
-    let status = std::fs::read(proc.join("self/status")).unwrap_or_default();
+    let status = files::read(&proc.join("self/status")).unwrap_or_default();
     !sees_all(&status, &options)
 }
 

@@ -149,13 +149,13 @@ fn hidepid_gives_no_count_unless_the_agent_may_see_all() {
 }
 
 #[test]
-fn a_proc_that_cannot_be_listed_is_one_failure_a_cycle_and_no_count() {
+fn a_proc_that_cannot_be_listed_is_a_failure_of_the_count_and_of_stat() {
     let dir = host(&[]);
     std::fs::remove_dir_all(dir.path().join("proc")).unwrap();
     let mut processes = Bench::new(DEFINITION, context(dir.path(), Options::default()));
     let before = processes.reader.failures();
     assert!(processes.next().is_empty());
-    assert_eq!(processes.reader.failures() - before, 1);
+    assert_eq!(processes.reader.failures() - before, 2);
 }
 
 /// A clock of CPU time that goes on by `MILLIS` at each look, so a count takes as much.

@@ -8,6 +8,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::{Errno, read, retry_on_intr};
 
+use crate::host::bounded::{access, access_process};
+
 /// How many states are told apart.
 pub const STATES: usize = 7;
 /// Where [`Counts`] has what is in none of the others.
@@ -24,6 +26,7 @@ const ENTRIES_BYTES: usize = 16 * 1024;
 /// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where processes are hidden:
 /// one cannot be read, or there is no first one, which every pid namespace has.
 pub fn count(proc: &Path) -> Result<Counts, Errno> {
+    let at = access(proc).map_err(|_| Errno::INPROGRESS)?;
     let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(dir.as_fd(), &mut room);
@@ -38,6 +41,7 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
         if !is_pid(name) {
             continue;
         }
+        let _at = access_process(proc, name).map_err(|_| Errno::INPROGRESS)?;
         match state_of(&dir, name) {
             Ok(state) => {
                 first_seen |= name == b"1";
@@ -49,6 +53,7 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
             Err(error) => return Err(error),
         }
     }
+    drop(at);
     if first_seen { Ok(counts) } else { Err(Errno::ACCESS) }
 }
 
@@ -66,9 +71,14 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
         *to = *from;
     }
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-    let file = retry_on_intr(|| openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
+    // What is no regular file is not waited for, and has no state.
+    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+    let file = retry_on_intr(|| openat(dir, path, FLAGS, Mode::empty()))?;
     let mut buffer = [0u8; STAT_BYTES];
-    let length = retry_on_intr(|| read(&file, &mut buffer))?;
+    let length = match retry_on_intr(|| read(&file, &mut buffer)) {
+        Err(Errno::AGAIN) => 0,
+        length => length?,
+    };
     Ok(state(buffer.get(..length).unwrap_or_default()))
 }
 

@@ -133,7 +133,7 @@ struct Row {
 fn row(metric: &SdkMetric) -> Option<Row> {
     for (family_place, family) in COLLECTORS.iter().enumerate() {
         for (metric_place, row) in family.metrics.iter().enumerate() {
-            for naming in [Naming::Semconv, Naming::Hostmetrics] {
+            for naming in Naming::ALL {
                 if let Some(shape) =
                     row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
                 {

@@ -1,0 +1,78 @@
+//! `--exporter prometheus`: one collection per scrape, on this thread; scrapes that come while it runs share it.
+
+use std::iter;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::Resource;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::{AgentError, Cadence, Event, pipeline};
+use crate::collectors::Context;
+use crate::export::prometheus::{Exposition, Listen, server};
+use crate::metrics::naming::Naming;
+
+/// How long the thread sleeps without a scrape; the service manager's signs of life wake it in between.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// What answers scrapes.
+pub(super) struct Scraping<'a> {
+    pub listen: &'a Listen,
+    /// Whether each collector's success and duration are shown too.
+    pub self_metrics: bool,
+    pub events: Sender<Event>,
+    pub stopped: watch::Receiver<bool>,
+    pub io: &'a Handle,
+}
+
+impl Scraping<'_> {
+    /// Answers scrapes until the agent is stopped.
+    pub(super) fn run(self, cadence: &Cadence, context: &Context, resource: &Resource) -> Result<(), AgentError> {
+        let failed = |error: &dyn std::fmt::Display| AgentError(format!("--listen: '{}': {error}", self.listen));
+        let listeners = self.listen.bind().map_err(|error| failed(&error))?;
+        let address = listeners.first().and_then(|first| first.local_addr().ok());
+        // node_exporter has no such series, and its users no use for it.
+        let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
+            .map_err(|error| AgentError(error.to_string()))?;
+        let _provider = pipeline::scraped(context, resource, reader, self.self_metrics);
+        // The SDK's maps hold room for every series' limit until the first collection: 8 MB for 60 instruments.
+        let _ = exposition.collect();
+        let events = self.events;
+        let ask = Box::new(move |reply| {
+            // Without a receiver the agent ends: the dropped reply tells the scraper.
+            let _ = events.send(Event::Scrape(reply));
+        });
+        let server = server::serve(listeners, ask, self.stopped, self.io).map_err(|error| failed(&error))?;
+        if let Some(address) = address {
+            info!(%address, "listening; metrics are at /metrics");
+        }
+        cadence.manager.ready();
+        let mut running = true;
+        while running {
+            match cadence.wait(Instant::now() + IDLE) {
+                Ok(Event::Scrape(reply)) => {
+                    let page = exposition.collect();
+                    let mut replies = vec![reply];
+                    for event in iter::from_fn(|| cadence.inbox.try_recv().ok()) {
+                        match event {
+                            Event::Scrape(reply) => replies.push(reply),
+                            Event::Stop => running = false,
+                        }
+                    }
+                    match page {
+                        // A scraper that went away takes nothing.
+                        Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
+                        Err(error) => error!("a scrape failed: {error}"),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => running = false,
+            }
+        }
+        cadence.manager.stopping();
+        server.finish(self.io);
+        Ok(())
+    }
+}

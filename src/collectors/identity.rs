@@ -1,0 +1,360 @@
+//! Facts about the host that hardly ever change, as series of value 1 whose labels say them, and the two clocks: only in
+//! node_exporter's naming. The other namings have these facts in the resource.
+//!
+//! From uname(2), `os-release`, `/proc/stat`, `/sys/class/dmi`, `/sys/class/nvme` and `/sys/devices/system/clocksource`.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Collector, Context, Definition, Observer};
+use crate::host::identity::{Identity, release_field};
+use crate::host::{Host, Reader, read_small};
+use crate::metrics::naming::Kind::Gauge;
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
+use crate::metrics::parse::{lines, number, text};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "identity", metrics: METRICS, new: |context| Box::new(Facts::new(context)) };
+
+/// After so many collections the facts are read again.
+const REFRESH: u64 = 60;
+/// The most NVMe devices and namespaces, and the most clock sources.
+const MOST: usize = 1_024;
+
+const UNAME: [&Attribute; 6] = [
+    &label("domainname"),
+    &label("machine"),
+    &label("nodename"),
+    &label("release"),
+    &label("sysname"),
+    &label("version"),
+];
+/// The labels of `node_os_info` and the fields of `os-release`.
+const OS: [(&str, &str); 12] = [
+    ("build_id", "BUILD_ID"),
+    ("id", "ID"),
+    ("id_like", "ID_LIKE"),
+    ("image_id", "IMAGE_ID"),
+    ("image_version", "IMAGE_VERSION"),
+    ("name", "NAME"),
+    ("pretty_name", "PRETTY_NAME"),
+    ("variant", "VARIANT"),
+    ("variant_id", "VARIANT_ID"),
+    ("version", "VERSION"),
+    ("version_codename", "VERSION_CODENAME"),
+    ("version_id", "VERSION_ID"),
+];
+/// The labels of `node_dmi_info`, each a file of `/sys/class/dmi/id`, but `system_vendor` is `sys_vendor`.
+const DMI: [&str; 20] = [
+    "bios_date",
+    "bios_release",
+    "bios_vendor",
+    "bios_version",
+    "board_asset_tag",
+    "board_name",
+    "board_serial",
+    "board_vendor",
+    "board_version",
+    "chassis_asset_tag",
+    "chassis_serial",
+    "chassis_vendor",
+    "chassis_version",
+    "product_family",
+    "product_name",
+    "product_serial",
+    "product_sku",
+    "product_uuid",
+    "product_version",
+    "system_vendor",
+];
+const DEVICE: Attribute = label("device");
+const NSID: Attribute = label("nsid");
+const CLOCKSOURCE: Attribute = label("clocksource");
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::node("uname", Gauge, Int, "node_uname_info", &UNAME,
+        "The kernel, value 1", "uname(2)"),
+    Metric::node("os", Gauge, Int, "node_os_info", &[&label("id"), &label("name"), &label("pretty_name"), &label("version")],
+        "The distribution, value 1; further labels as os-release has them", "/etc/os-release"),
+    Metric::node("os.version", Gauge, Double, "node_os_version", &[&label("id"), &label("id_like"), &label("name")],
+        "Major and minor version of the distribution", "/etc/os-release, VERSION_ID"),
+    Metric::node("dmi", Gauge, Int, "node_dmi_info", &[&label("product_name"), &label("system_vendor"), &label("bios_version")],
+        "The machine, value 1; further labels as far as they can be read", "/sys/class/dmi/id"),
+    Metric::node("build", Gauge, Int, "node_exporter_build_info", &[&label("version"), &label("revision")],
+        "This agent, value 1", "the build"),
+    Metric::node("boot_time", Gauge, Int, "node_boot_time_seconds", &[],
+        "When the host booted, in seconds since 1970", "/proc/stat, btime"),
+    Metric::node("time", Gauge, Double, "node_time_seconds", &[],
+        "The host's time, in seconds since 1970", "clock_gettime(2)"),
+    Metric::node("clocksource.available", Gauge, Int, "node_time_clocksource_available_info", &[&CLOCKSOURCE, &DEVICE],
+        "A clock source that the kernel can use, value 1", "/sys/devices/system/clocksource"),
+    Metric::node("clocksource.current", Gauge, Int, "node_time_clocksource_current_info", &[&CLOCKSOURCE, &DEVICE],
+        "The clock source in use, value 1", "/sys/devices/system/clocksource"),
+    Metric::node("selinux", Gauge, Int, "node_selinux_enabled", &[],
+        "Whether SELinux is enabled, 1 or 0", "/sys/fs/selinux/enforce"),
+    Metric::node("selinux.mode", Gauge, Int, "node_selinux_current_mode", &[],
+        "Whether SELinux enforces its policy, 1 or 0", "/sys/fs/selinux/enforce"),
+    Metric::node("nvme", Gauge, Int, "node_nvme_info", &[&label("cntlid"), &DEVICE, &label("firmware_revision"), &label("model"), &label("serial"), &label("state")],
+        "An NVMe controller, value 1", "/sys/class/nvme"),
+    Metric::node("nvme.namespace", Gauge, Int, "node_nvme_namespace_info", &[&label("ana_state"), &DEVICE, &NSID],
+        "An NVMe namespace, value 1", "/sys/class/nvme"),
+    Metric::node("nvme.size", Gauge, Double, "node_nvme_namespace_size_bytes", &[&DEVICE, &NSID],
+        "Size of an NVMe namespace", "/sys/class/nvme, size"),
+    Metric::node("nvme.capacity", Gauge, Double, "node_nvme_namespace_capacity_bytes", &[&DEVICE, &NSID],
+        "Size of an NVMe namespace", "/sys/class/nvme, size"),
+    Metric::node("nvme.used", Gauge, Double, "node_nvme_namespace_used_bytes", &[&DEVICE, &NSID],
+        "Part of an NVMe namespace that is in use", "/sys/class/nvme, nuse"),
+    Metric::node("nvme.block", Gauge, Int, "node_nvme_namespace_logical_block_size_bytes", &[&DEVICE, &NSID],
+        "Size of a logical block", "/sys/class/nvme, queue/logical_block_size"),
+];
+
+/// One series.
+struct Fact {
+    id: &'static str,
+    value: f64,
+    series: Attributes,
+}
+
+struct Facts {
+    host: Host,
+    facts: Vec<Fact>,
+    boot_time: Option<u64>,
+}
+
+impl Facts {
+    fn new(context: &Context) -> Self {
+        Self { host: context.host.clone(), facts: Vec::new(), boot_time: None }
+    }
+
+    fn add(&mut self, id: &'static str, value: f64, pairs: &[(&'static str, String)]) {
+        self.facts.push(Fact { id, value, series: labels(pairs) });
+    }
+
+    fn refresh(&mut self) {
+        self.facts.clear();
+        self.kernel();
+        self.distribution();
+        self.machine();
+        self.clock_sources();
+        let enforce = read_small(&self.host.sys("fs/selinux/enforce")).and_then(|text| number(&text));
+        self.add("selinux", f64::from(u8::from(enforce.is_some())), &[]);
+        if let Some(mode) = enforce {
+            self.add("selinux.mode", f64::from(u8::from(mode > 0)), &[]);
+        }
+        for device in list(&self.host.sys("class/nvme")) {
+            self.nvme(&device);
+        }
+    }
+
+    fn kernel(&mut self) {
+        let uname = rustix::system::uname();
+        let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let name = Identity::read(&self.host).name.unwrap_or_else(|| word(uname.nodename()));
+        let domain = read_small(&self.host.proc("sys/kernel/domainname")).map(|name| text(&name));
+        let pairs = [
+            ("domainname", domain.unwrap_or_else(|| "(none)".to_owned())),
+            ("machine", word(uname.machine())),
+            ("nodename", name),
+            ("release", word(uname.release())),
+            ("sysname", word(uname.sysname())),
+            ("version", word(uname.version())),
+        ];
+        self.add("uname", 1.0, &pairs);
+        let build = [
+            ("goarch", if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH }),
+            ("goos", "linux"),
+            ("revision", env!("BUILD_COMMIT")),
+            ("version", env!("CARGO_PKG_VERSION")),
+        ];
+        self.add("build", 1.0, &build.map(|(key, value)| (key, value.to_owned())));
+    }
+
+    fn distribution(&mut self) {
+        let release = read_small(&self.host.etc("os-release"))
+            .or_else(|| read_small(&self.host.root().join("usr/lib/os-release")));
+        let Some(release) = release else { return };
+        let field = |name: &str| release_field(&release, name).unwrap_or_default();
+        let info = OS.map(|(label, name)| (label, field(name)));
+        // "20.04.2" is 20.04; a rolling release has no version.
+        let version = field("VERSION_ID");
+        let end = version.match_indices(|c: char| !c.is_ascii_digit()).nth(1).map_or(version.len(), |(place, _)| place);
+        let version = version.get(..end).and_then(|version| version.parse().ok());
+        self.add("os", 1.0, &info);
+        if let Some(version) = version.filter(|version| *version > 0.0) {
+            self.add("os.version", version, &["ID", "ID_LIKE", "NAME"].map(|name| (os_label(name), field(name))));
+        }
+    }
+
+    fn machine(&mut self) {
+        let dir = self.host.sys("class/dmi/id");
+        let mut pairs = Vec::new();
+        for label in DMI {
+            let file = if label == "system_vendor" { "sys_vendor" } else { label };
+            // Serial numbers are for root only.
+            pairs.extend(read_small(&dir.join(file)).map(|value| (label, text(&value))));
+        }
+        if !pairs.is_empty() {
+            self.add("dmi", 1.0, &pairs);
+        }
+    }
+
+    fn clock_sources(&mut self) {
+        let dir = self.host.sys("devices/system/clocksource");
+        let found = list(&dir).into_iter().filter(|name| name.starts_with("clocksource"));
+        for (place, name) in found.enumerate() {
+            let read =
+                |file: &str| read_small(&dir.join(&name).join(file)).map(|words| text(&words)).unwrap_or_default();
+            let pairs = |source: &str| [("clocksource", source.to_owned()), ("device", place.to_string())];
+            for source in read("available_clocksource").split_whitespace() {
+                self.add("clocksource.available", 1.0, &pairs(source));
+            }
+            let current = read("current_clocksource");
+            if !current.is_empty() {
+                self.add("clocksource.current", 1.0, &pairs(&current));
+            }
+        }
+    }
+
+    fn nvme(&mut self, device: &str) {
+        let dir = self.host.sys("class/nvme").join(device);
+        let file = |name: &str| read_small(&dir.join(name)).map(|value| text(&value)).unwrap_or_default();
+        let controller = [
+            ("cntlid", file("cntlid")),
+            ("device", device.to_owned()),
+            ("firmware_revision", file("firmware_rev")),
+            ("model", file("model")),
+            ("serial", file("serial")),
+            ("state", file("state")),
+        ];
+        self.add("nvme", 1.0, &controller);
+        for name in list(&dir) {
+            // A namespace is nvme0n1; a path of a multipath one is nvme0c1n1.
+            let Some((_, nsid)) = name.strip_prefix("nvme").and_then(|rest| rest.rsplit_once('n')) else { continue };
+            if nsid.is_empty() || !nsid.bytes().all(|b| b.is_ascii_digit()) {
+                continue;
+            }
+            let dir = dir.join(&name);
+            let number = |file: &str| read_small(&dir.join(file)).and_then(|text| number(&text));
+            let state = read_small(&dir.join("ana_state")).map_or_else(|| "unknown".to_owned(), |state| text(&state));
+            let mut pairs = vec![("device", device.to_owned()), ("nsid", nsid.to_owned())];
+            let block = number("queue/logical_block_size");
+            #[allow(clippy::cast_precision_loss)] // bytes of a disk
+            let bytes = |blocks: Option<u64>| Some(blocks? as f64 * block? as f64);
+            let (size, used) = (bytes(number("size")), bytes(number("nuse")));
+            let values =
+                [("nvme.size", size), ("nvme.capacity", size), ("nvme.used", used), ("nvme.block", bytes(Some(1)))];
+            for (id, value) in values {
+                if let Some(value) = value {
+                    self.add(id, value, &pairs);
+                }
+            }
+            pairs.push(("ana_state", state));
+            self.add("nvme.namespace", 1.0, &pairs);
+        }
+    }
+}
+
+fn os_label(name: &str) -> &'static str {
+    OS.iter().find(|(_, field)| *field == name).map_or("", |(label, _)| label)
+}
+
+/// The names in a directory, sorted.
+fn list(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(PathBuf::from(dir)).into_iter().flatten().take(MOST);
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+impl Collector for Facts {
+    fn read(&mut self, reader: &mut Reader) {
+        if self.facts.is_empty() || reader.cycle().is_multiple_of(REFRESH) {
+            self.refresh();
+        }
+        let btime = |stat: &[u8]| number(lines(stat).find_map(|line| line.strip_prefix(b"btime "))?.trim_ascii());
+        self.boot_time = reader.stat().and_then(btime);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        match metric.id {
+            "boot_time" => self.boot_time.into_iter().for_each(|time| out.int(time, &[])),
+            "time" => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                out.float(now.as_secs_f64(), &[]);
+            }
+            id => {
+                for fact in self.facts.iter().filter(|fact| fact.id == id) {
+                    out.number(fact.value, &fact.series);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Host as TestHost, series};
+    use super::super::{Naming, Options};
+    use super::*;
+
+    fn facts(host: &TestHost) -> Facts {
+        let options = Options { naming: Naming::NodeExporter, ..Options::default() };
+        let mut facts = Facts::new(&host.context(options));
+        host.read(&mut facts);
+        facts
+    }
+
+    #[test]
+    fn a_distribution_has_its_fields_and_a_version_of_two_parts() {
+        let host = TestHost::empty();
+        host.write("etc/os-release", "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"20.04.2\"\n");
+        let facts = facts(&host);
+        assert_eq!(series(&facts, METRICS, "os"), ["id=ubuntu id_like=debian name=Ubuntu version_id=20.04.2 1"]);
+        assert_eq!(series(&facts, METRICS, "os.version"), ["id=ubuntu id_like=debian name=Ubuntu 20.04"]);
+    }
+
+    #[test]
+    fn a_rolling_release_has_no_version() {
+        let host = TestHost::empty();
+        host.write("etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n");
+        assert!(series(&facts(&host), METRICS, "os.version").is_empty());
+    }
+
+    #[test]
+    fn a_namespace_is_measured_in_its_own_blocks() {
+        let host = TestHost::empty();
+        let files =
+            [("size", "1000"), ("nuse", "10"), ("queue/logical_block_size", "4096"), ("ana_state", "optimized")];
+        for (file, content) in files {
+            host.write(&format!("sys/class/nvme/nvme0/nvme0n1/{file}"), content);
+        }
+        host.write("sys/class/nvme/nvme0/model", "A disk  \n");
+        let facts = facts(&host);
+        assert_eq!(series(&facts, METRICS, "nvme"), ["device=nvme0 model=A disk 1"]);
+        assert_eq!(series(&facts, METRICS, "nvme.size"), ["device=nvme0 nsid=1 4096000"]);
+        assert_eq!(series(&facts, METRICS, "nvme.used"), ["device=nvme0 nsid=1 40960"]);
+        assert_eq!(series(&facts, METRICS, "nvme.block"), ["device=nvme0 nsid=1 4096"]);
+        assert_eq!(series(&facts, METRICS, "nvme.namespace"), ["ana_state=optimized device=nvme0 nsid=1 1"]);
+    }
+
+    #[test]
+    fn the_machine_has_the_labels_that_can_be_read() {
+        let host = TestHost::empty();
+        host.write("sys/class/dmi/id/sys_vendor", "Dell Inc.\n");
+        host.write("sys/class/dmi/id/product_name", "PowerEdge R6515\n");
+        host.write("sys/class/dmi/id/chassis_asset_tag", "\n");
+        let expected = ["product_name=PowerEdge R6515 system_vendor=Dell Inc. 1"];
+        assert_eq!(series(&facts(&host), METRICS, "dmi"), expected);
+        assert!(series(&self::facts(&TestHost::empty()), METRICS, "dmi").is_empty());
+    }
+
+    #[test]
+    fn the_boot_time_is_the_kernels() {
+        let facts = facts(&TestHost::fixture("server"));
+        assert_eq!(series(&facts, METRICS, "boot_time").len(), 1);
+        assert_eq!(series(&facts, METRICS, "uname").len(), 1);
+    }
+}

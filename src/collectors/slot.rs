@@ -1,0 +1,278 @@
+//! The collectors at work: all of them take their readings on the host's reading thread, once a collection.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
+
+use tracing::{error, warn};
+
+use super::fault::guarded;
+use super::{Collector, Context, Definition, Observer};
+use crate::host::worker::{Job, Worker};
+use crate::host::{Problem, Reader};
+use crate::metrics::naming::Metric;
+
+/// How a definition fares, for the agent's own metrics.
+#[derive(Debug)]
+pub struct CollectorStats {
+    /// The definition's name.
+    pub name: &'static str,
+    /// Nanoseconds of the last reading.
+    pub read_nanos: AtomicU64,
+    /// Readings that failed or did not end in time, and panics.
+    pub errors: AtomicU64,
+    /// Whether the last reading had one of these.
+    pub failed: AtomicBool,
+    /// Series that the last collection reported.
+    pub series: AtomicU64,
+    /// Series that the last collection had to leave out, see [`super::Options::max_series`].
+    pub cut: AtomicU64,
+}
+
+/// All collectors, and the thread that they read on.
+#[derive(Debug)]
+pub(super) struct Collection {
+    context: Arc<Context>,
+    worker: Worker,
+    slots: Mutex<Vec<Arc<Slot>>>,
+    turn: Mutex<Turn>,
+}
+
+/// Which instruments reported from the last readings: when one of them comes again, another collection has begun. The SDK
+/// itself does not say so, and a user's view may drop any instrument, the first one too.
+#[derive(Debug, Default)]
+struct Turn {
+    cycle: u64,
+    reported: Vec<bool>,
+}
+
+impl Collection {
+    /// Without collectors yet. Where it is `recording`, they keep what they could not read.
+    pub(super) fn new(context: &Context, recording: bool) -> Self {
+        Self {
+            worker: Worker::new(&context.host, recording),
+            context: Arc::new(context.clone()),
+            slots: Mutex::default(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Adds a collector, which is made at its first reading.
+    pub(super) fn add(&self, definition: &Definition) -> Arc<Slot> {
+        let stats = CollectorStats {
+            name: definition.name,
+            read_nanos: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            series: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        };
+        let slot = Arc::new(Slot {
+            context: Arc::clone(&self.context),
+            new: definition.new,
+            work: Mutex::default(),
+            stats: Arc::new(stats),
+            fresh: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            cut_reported: AtomicBool::new(false),
+            fault_reported: AtomicBool::new(false),
+        });
+        lock(&self.slots).push(Arc::clone(&slot));
+        slot
+    }
+
+    /// Adds an instrument; returns its place for [`Collection::prepare`].
+    pub(super) fn add_instrument(&self) -> usize {
+        let mut turn = lock(&self.turn);
+        turn.reported.push(false);
+        turn.reported.len() - 1
+    }
+
+    /// Makes the collector and takes the reading that its counters begin with.
+    pub(super) fn baseline(&self, slot: &Arc<Slot>) {
+        self.read(std::slice::from_ref(slot), 0);
+    }
+
+    /// Takes every collector's reading of this collection, if the instrument is the first one to report in it.
+    pub(super) fn prepare(&self, place: usize) {
+        let mut turn = lock(&self.turn);
+        let begins = turn.cycle == 0 || turn.reported.get(place).copied().unwrap_or(true);
+        if begins {
+            turn.reported.fill(false);
+            turn.cycle += 1;
+            self.read(&lock(&self.slots), turn.cycle);
+        }
+        if let Some(reported) = turn.reported.get_mut(place) {
+            *reported = true;
+        }
+    }
+
+    /// Has these collectors read.
+    pub(super) fn read(&self, slots: &[Arc<Slot>], cycle: u64) {
+        for slot in slots {
+            slot.fresh.store(false, Ordering::Release);
+            slot.stats.series.store(0, Ordering::Relaxed);
+            slot.stats.cut.store(0, Ordering::Relaxed);
+        }
+        let jobs = slots.iter().filter(|slot| !slot.is_broken()).map(|slot| Arc::clone(slot) as Arc<dyn Job>);
+        self.worker.run(jobs, cycle);
+        for slot in slots.iter().filter(|slot| !slot.is_fresh() && !slot.is_broken()) {
+            slot.stats.errors.fetch_add(1, Ordering::Relaxed);
+            slot.stats.failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What kept a collector from its last reading, and what it could not read.
+    pub(super) fn problems(&self, slot: &Arc<Slot>) -> Vec<Problem> {
+        let job: Arc<dyn Job> = Arc::<Slot>::clone(slot);
+        if let Some(path) = self.worker.hangs(&job) {
+            return vec![Problem::no_answer(path)];
+        }
+        let mut problems = std::mem::take(&mut lock(&slot.work).problems);
+        if !slot.is_fresh() && !slot.is_broken() {
+            problems.push(Problem {
+                path: self.context.host.proc(""),
+                failed: true,
+                words: "the collector had no time to read, since other files do not answer".to_owned(),
+            });
+        }
+        problems
+    }
+
+    /// Files read so far.
+    pub(super) fn reads(&self) -> u64 {
+        self.worker.reads()
+    }
+}
+
+/// One collector.
+pub(super) struct Slot {
+    context: Arc<Context>,
+    new: fn(&Context) -> Box<dyn Collector>,
+    work: Mutex<Work>,
+    stats: Arc<CollectorStats>,
+    /// Whether it ended its reading of this collection.
+    fresh: AtomicBool,
+    /// It could not be made.
+    broken: AtomicBool,
+    cut_reported: AtomicBool,
+    fault_reported: AtomicBool,
+}
+
+/// The part of a slot that the reading thread has for as long as it reads.
+#[derive(Default)]
+struct Work {
+    collector: Option<Box<dyn Collector>>,
+    problems: Vec<Problem>,
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+impl Job for Slot {
+    fn name(&self) -> String {
+        format!("the collector {}", self.stats.name)
+    }
+
+    fn run(&self, reader: &mut Reader) {
+        let begun = Instant::now();
+        let failures = reader.failures();
+        self.stats.failed.store(false, Ordering::Relaxed);
+        let mut work = lock(&self.work);
+        if work.collector.is_none() {
+            match guarded(|| (self.new)(&self.context)) {
+                Ok(collector) => work.collector = Some(collector),
+                Err(fault) => {
+                    error!(
+                        "the collector {} has a fault and does not run ({fault}); please report it",
+                        self.stats.name
+                    );
+                    self.broken.store(true, Ordering::Release);
+                    return;
+                }
+            }
+        }
+        if let Some(collector) = &mut work.collector
+            && let Err(fault) = guarded(|| collector.read(reader))
+        {
+            self.panicked(&fault);
+        }
+        work.problems.extend(reader.problems());
+        drop(work);
+        let failed = reader.failures() - failures;
+        if failed > 0 {
+            self.stats.errors.fetch_add(failed, Ordering::Relaxed);
+            self.stats.failed.store(true, Ordering::Relaxed);
+        }
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stats.read_nanos.store(nanos, Ordering::Relaxed);
+        self.fresh.store(true, Ordering::Release);
+    }
+}
+
+impl Slot {
+    pub(super) fn stats(&self) -> &Arc<CollectorStats> {
+        &self.stats
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Whether it ended its last reading in time.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Acquire)
+    }
+
+    /// Whether a panic was caught.
+    pub(super) fn had_fault(&self) -> bool {
+        self.is_broken() || self.fault_reported.load(Ordering::Relaxed)
+    }
+
+    /// Has the collector observe one metric; false where it did not end its reading.
+    pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) -> bool {
+        if !self.is_fresh() {
+            return false;
+        }
+        let work = match self.work.try_lock() {
+            Ok(work) => work,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if let Some(collector) = &work.collector
+            && let Err(fault) = guarded(|| collector.observe(metric, out))
+        {
+            self.panicked(&fault);
+        }
+        true
+    }
+
+    /// Counts what a metric reported, and how many series it had to leave out.
+    pub(super) fn reported(&self, name: &str, reported: usize, cut: usize, max_series: usize) {
+        self.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
+        if cut == 0 {
+            return;
+        }
+        self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
+        if !self.cut_reported.swap(true, Ordering::Relaxed) {
+            warn!("{name} exceeds --max-series ({max_series}) by {cut} series; the excess is dropped (logged once)");
+        }
+    }
+
+    /// A fault is counted each time and logged once: what is wrong in the code will be wrong in the next cycle too.
+    fn panicked(&self, fault: &str) {
+        self.stats.errors.fetch_add(1, Ordering::Relaxed);
+        self.stats.failed.store(true, Ordering::Relaxed);
+        if !self.fault_reported.swap(true, Ordering::Relaxed) {
+            error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
+        }
+    }
+}
+
+/// A lock that a caught panic does not spoil.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,249 @@
+//! Where the value of a setting comes from: a flag, a variable, or its default. Errors name that place and the allowed
+//! values.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use crate::config::setting::{Default, Row, Setting};
+
+/// Wrong usage, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(pub String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The values that flags have on the command line, in their order.
+#[derive(Clone, Debug, std::default::Default)]
+pub struct Arguments {
+    /// The command, if one was given.
+    pub command: Option<String>,
+    /// Flags, such as `--interval`, and their values. A switch has `true`, or `false` if its negation was given.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Arguments {
+    /// The values of a flag.
+    pub fn get<'a>(&'a self, flag: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.values.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The environment: the process's variables and those of a file. Empty variables are unset.
+#[derive(Clone, Debug, std::default::Default)]
+pub struct Environment {
+    values: HashMap<String, String>,
+    not_unicode: Vec<String>,
+}
+
+impl Environment {
+    /// The given variables; the first of a name counts.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut environment = Self::default();
+        environment.add(variables);
+        environment
+    }
+
+    /// Adds the variables of a process that are not set yet.
+    pub fn add_process(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => self.add([(name, value)]),
+                Err(_) => self.not_unicode.push(name),
+            }
+        }
+    }
+
+    /// Adds variables that are not set yet.
+    pub fn add(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in variables {
+            if !value.trim().is_empty() {
+                self.values.entry(name).or_insert(value);
+            }
+        }
+    }
+
+    /// A variable's value, trimmed.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|value| value.trim())
+    }
+
+    /// The names that are set, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.values.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The names of variables whose value is not UTF-8.
+    pub fn not_unicode(&self) -> &[String] {
+        &self.not_unicode
+    }
+}
+
+/// A value and the place it was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// `--flag` or `VARIABLE`.
+    pub place: &'a str,
+    /// The text.
+    pub value: &'a str,
+}
+
+impl Found<'_> {
+    /// Whether it is a flag's value.
+    #[must_use]
+    pub fn is_flag(&self) -> bool {
+        self.place.starts_with("--")
+    }
+
+    /// Whether it is the value of a variable of the OpenTelemetry specification.
+    #[must_use]
+    pub fn is_otel(&self) -> bool {
+        self.place.starts_with("OTEL_")
+    }
+
+    /// Whether a wrong value is one warning and the default: other programs share the variable, and the OpenTelemetry
+    /// specification asks for this.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_otel() || self.place == "RUST_LOG"
+    }
+
+    /// The line for a wrong value.
+    #[must_use]
+    pub fn wrong(&self, allowed: &str) -> UsageError {
+        UsageError(format!("{}: '{}' is not valid; allowed: {allowed}", self.place, self.value))
+    }
+
+    /// The line for a wrong value that must not be printed.
+    #[must_use]
+    pub fn wrong_secret(&self, allowed: &str) -> UsageError {
+        UsageError(format!("{}: its value (not shown) is not valid; allowed: {allowed}", self.place))
+    }
+}
+
+/// Looks settings up, and collects warnings about shared variables with wrong values.
+#[derive(Debug)]
+pub struct Lookup<'a> {
+    arguments: &'a Arguments,
+    environment: &'a Environment,
+    /// Lines for the log.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Lookup<'a> {
+    /// A lookup without warnings.
+    pub fn new(arguments: &'a Arguments, environment: &'a Environment) -> Self {
+        Self { arguments, environment, warnings: Vec::new() }
+    }
+
+    /// The values of the strongest place that has the setting: all of the flag's, or the variable's one.
+    pub fn find(&self, row: &Row) -> Vec<Found<'a>> {
+        let given = self.arguments.get(row.flag).map(|value| Found { place: row.flag, value });
+        let given: Vec<_> = given.collect();
+        if !given.is_empty() {
+            return given;
+        }
+        self.of_environment(row).into_iter().collect()
+    }
+
+    /// The parsed value and its place; `None` if it is not set, or wrong in a shared variable.
+    ///
+    /// # Errors
+    /// The place, the value and the allowed values, for a flag or a variable of this program.
+    pub fn found<T: Clone>(&mut self, setting: &Setting<T>) -> Result<Option<(T, Found<'a>)>, UsageError> {
+        let Some(found) = self.find(&setting.row).into_iter().next() else { return Ok(None) };
+        Ok(self.parse(setting, found)?.map(|value| (value, found)))
+    }
+
+    /// As [`Lookup::found`], without the place.
+    ///
+    /// # Errors
+    /// As [`Lookup::found`].
+    pub fn optional<T: Clone>(&mut self, setting: &Setting<T>) -> Result<Option<T>, UsageError> {
+        Ok(self.found(setting)?.map(|(value, _)| value))
+    }
+
+    /// As [`Lookup::optional`], with the default of the table.
+    ///
+    /// # Errors
+    /// As [`Lookup::found`]; also for a setting whose default is not one value, which a test finds.
+    pub fn value<T: Clone>(&mut self, setting: &Setting<T>) -> Result<T, UsageError> {
+        if let Some(value) = self.optional(setting)? {
+            return Ok(value);
+        }
+        let Default::Value(value) = setting.row.default else {
+            return Err(UsageError(format!("{}: no default", setting.row.flag)));
+        };
+        let place = setting.row.flag;
+        setting.parse(Found { place, value }).map_err(|_| UsageError(format!("{place}: wrong default '{value}'")))
+    }
+
+    /// All values of a setting that is a list.
+    ///
+    /// # Errors
+    /// As [`Lookup::found`].
+    pub fn list<T: Clone>(&mut self, setting: &Setting<Vec<T>>) -> Result<Vec<T>, UsageError> {
+        let mut list = Vec::new();
+        for found in self.find(&setting.row) {
+            list.extend(self.parse(setting, found)?.unwrap_or_default());
+        }
+        Ok(list)
+    }
+
+    /// The values of a list's variable, whatever its flag has.
+    ///
+    /// # Errors
+    /// As [`Lookup::found`].
+    pub fn variable<T: Clone>(&mut self, setting: &Setting<Vec<T>>) -> Result<Vec<T>, UsageError> {
+        match self.of_environment(&setting.row) {
+            Some(found) => Ok(self.parse(setting, found)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn of_environment(&self, row: &Row) -> Option<Found<'a>> {
+        let found = |name: &'static str| Some(Found { place: name, value: self.environment.get(name)? });
+        row.variables.iter().find_map(|variable| found(variable.0))
+    }
+
+    fn parse<T: Clone>(&mut self, setting: &Setting<T>, found: Found<'a>) -> Result<Option<T>, UsageError> {
+        let row = &setting.row;
+        let error = match setting.parse(found) {
+            // Variables that are empty are unset, so this is a flag's value.
+            Ok(_) if found.value.trim().is_empty() => found.wrong("a value that is not empty"),
+            Ok(value) => return Ok(Some(value)),
+            Err(allowed) => {
+                let allowed = allowed.as_deref().unwrap_or(row.allowed);
+                if row.secret { found.wrong_secret(allowed) } else { found.wrong(allowed) }
+            }
+        };
+        // Another default endpoint or other headers would change where the data goes.
+        if !found.is_shared() || row.secret {
+            return Err(error);
+        }
+        self.warnings.push(format!("{error}; using the default"));
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_unset_and_the_first_of_a_name_counts() {
+        let mut environment = Environment::new([("A".into(), String::new()), ("B".into(), "1".into())]);
+        environment.add([("A".into(), "2".into()), ("B".into(), "2".into())]);
+        assert_eq!((environment.get("A"), environment.get("B")), (Some("2"), Some("1")));
+    }
+}

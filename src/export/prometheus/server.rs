@@ -1,0 +1,199 @@
+//! The HTTP server: `/metrics` and `/-/healthy`.
+//!
+//! A scrape asks for one collection and waits no longer than the scraper does. The number of connections is bounded, and
+//! one that sends no request is closed.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::TcpListener as StdListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::CONTENT_TYPE as TEXT;
+
+/// Connections at a time.
+const CONNECTIONS: u32 = 64;
+/// The longest silence of a connection, between two requests or in the middle of one: more than a common scrape interval.
+const SILENCE: Duration = Duration::from_secs(120);
+/// The largest head of a request.
+const HEAD_BYTES: usize = 16 * 1024;
+/// How long a scraper waits that does not say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is kept of a scraper's patience for the answer's way back.
+const WAY_BACK: Duration = Duration::from_millis(500);
+/// The most that answers under way get at a stop.
+const STOP: Duration = Duration::from_secs(1);
+const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// Asks for a collection, whose text goes through the channel. A channel that is dropped is no collection.
+pub type Ask = Box<dyn Fn(oneshot::Sender<Bytes>) + Send + Sync>;
+
+/// The server at work.
+#[derive(Debug)]
+pub struct Server {
+    free: Arc<Semaphore>,
+}
+
+struct Endpoint {
+    ask: Ask,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Answers on `listeners` until the runtime ends. Once `stopped` is true, every answer is 503.
+///
+/// # Errors
+/// Where a listener cannot be handed to the runtime.
+pub fn serve(
+    listeners: Vec<StdListener>,
+    ask: Ask,
+    stopped: watch::Receiver<bool>,
+    runtime: &Handle,
+) -> io::Result<Server> {
+    let _inside = runtime.enter();
+    let endpoint = Arc::new(Endpoint { ask, stopped });
+    let free = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    for listener in listeners {
+        let listener = TcpListener::from_std(listener)?;
+        runtime.spawn(accept(listener, Arc::clone(&endpoint), Arc::clone(&free)));
+    }
+    Ok(Server { free })
+}
+
+impl Server {
+    /// Waits for the answers that are under way, within a bound.
+    pub fn finish(&self, runtime: &Handle) {
+        let idle = self.free.acquire_many(CONNECTIONS);
+        // The result says whether the bound was reached; either way the server ends now.
+        let _ = runtime.block_on(async { tokio::time::timeout(STOP, idle).await.is_ok() });
+    }
+}
+
+async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>, free: Arc<Semaphore>) {
+    while let Ok(place) = Arc::clone(&free).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let endpoint = Arc::clone(&endpoint);
+                tokio::spawn(async move {
+                    connection(stream, endpoint).await;
+                    drop(place);
+                });
+            }
+            // Too many open files, most likely: what waits is accepted later.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
+    let mut stopped = endpoint.stopped.clone();
+    let stopping = *stopped.borrow();
+    let service = service_fn(move |request| {
+        let endpoint = Arc::clone(&endpoint);
+        async move { Ok::<_, Infallible>(endpoint.answer(&request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(SILENCE)
+            .max_buf_size(HEAD_BYTES)
+            .keep_alive(!stopping)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    if !stopping {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    // What a client did wrong is no concern of the log: anyone may connect.
+    let _ = connection.await;
+}
+
+impl Endpoint {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if *self.stopped.borrow() {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n");
+        }
+        if !matches!(request.uri().path(), "/metrics" | "/-/healthy") {
+            return plain(StatusCode::NOT_FOUND, "not found; metrics are at /metrics\n");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "allowed: GET, HEAD\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        if request.uri().path() == "/-/healthy" {
+            return plain(StatusCode::OK, "OK\n");
+        }
+        let (sender, text) = oneshot::channel();
+        (self.ask)(sender);
+        match tokio::time::timeout(patience(request.headers()), text).await {
+            Ok(Ok(text)) => metrics(text, takes_gzip(request.headers())),
+            Ok(Err(_)) => plain(StatusCode::SERVICE_UNAVAILABLE, "no metrics: the agent is stopping or failed\n"),
+            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the collection takes longer than the scrape's timeout\n"),
+        }
+    }
+}
+
+/// How long this scraper waits for its answer.
+fn patience(headers: &HeaderMap) -> Duration {
+    let given = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let timeout = given
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(PATIENCE);
+    timeout - (timeout / 10).min(WAY_BACK)
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    encodings.flat_map(|value| value.split(',')).any(|encoding| {
+        let (name, parameter) = encoding.split_once(';').unwrap_or((encoding, ""));
+        let weight = parameter.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f64>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
+}
+
+fn metrics(text: Bytes, gzip: bool) -> Response<Full<Bytes>> {
+    let packed = if gzip { pack(&text).ok() } else { None };
+    let is_packed = packed.is_some();
+    let mut response = Response::new(Full::new(packed.map_or(text, Bytes::from)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if is_packed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn pack(text: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    encoder.write_all(text)?;
+    encoder.finish()
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

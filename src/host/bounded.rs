@@ -1,0 +1,291 @@
+//! Reading that can be left behind.
+//!
+//! A read of a file that hangs cannot be taken back: a FUSE or NFS server that does not answer keeps the thread, in some
+//! cases even from SIGKILL. So files are read on threads that nobody joins. Each of these threads publishes the path that
+//! it is at ([`access`]); whoever waits for the thread gives up at its deadline, names the path and remembers it in
+//! [`Stuck`], and no other thread opens that path until the first one has returned.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+/// The most threads of one host that may hang at once. Above it nothing more is read until one returns.
+pub const MOST_STUCK: usize = 64;
+/// Room for the deepest collector, in pages that are taken when they are touched.
+pub(super) const STACK_BYTES: usize = 512 * 1024;
+
+/// How long one whole collection may wait for files, at this interval: a quarter of it, at least 50 ms, at most 1 s.
+#[must_use]
+pub fn deadline(interval: Duration) -> Duration {
+    const LEAST: Duration = Duration::from_millis(50);
+    (interval / 4).clamp(LEAST, DEADLINE_MOST)
+}
+
+/// The longest [`deadline`].
+pub const DEADLINE_MOST: Duration = Duration::from_secs(1);
+
+/// The files that do not answer: a thread hangs in each of them.
+#[derive(Debug, Default)]
+pub struct Stuck {
+    threads: AtomicUsize,
+    paths: Mutex<Vec<PathBuf>>,
+}
+
+impl Stuck {
+    /// Whether a thread hangs in this file.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        self.any() && lock(&self.paths).iter().any(|stuck| stuck == path)
+    }
+
+    fn any(&self) -> bool {
+        self.threads.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.threads.load(Ordering::Acquire) >= MOST_STUCK
+    }
+
+    /// A thread is left behind at `path`, which costs `loser` its readings; one line says so.
+    pub(super) fn add(&self, path: &Path, loser: &str) {
+        lock(&self.paths).push(path.to_owned());
+        self.threads.fetch_add(1, Ordering::AcqRel);
+        if path.as_os_str().is_empty() {
+            warn!("{loser} does not finish reading; it is left out until it does");
+        } else {
+            warn!("{} does not answer; {loser} is left out until it does", path.display());
+        }
+    }
+
+    /// The thread that was left behind at `path` has returned.
+    pub(super) fn remove(&self, path: &Path, loser: &str) {
+        let mut paths = lock(&self.paths);
+        if let Some(at) = paths.iter().position(|stuck| stuck == path) {
+            paths.swap_remove(at);
+            self.threads.fetch_sub(1, Ordering::AcqRel);
+        }
+        drop(paths);
+        if path.as_os_str().is_empty() {
+            info!("{loser} has finished reading");
+        } else {
+            info!("{} answers again", path.display());
+        }
+    }
+}
+
+/// Where one thread is.
+#[derive(Debug)]
+pub(super) struct Access {
+    path: Mutex<Vec<u8>>,
+    stuck: Arc<Stuck>,
+}
+
+thread_local! {
+    static ACCESS: RefCell<Option<Arc<Access>>> = const { RefCell::new(None) };
+}
+
+impl Access {
+    /// Makes the paths that this thread is at known from now on.
+    pub(super) fn publish(stuck: &Arc<Stuck>) -> Arc<Self> {
+        let access = Arc::new(Self { path: Mutex::default(), stuck: Arc::clone(stuck) });
+        ACCESS.set(Some(Arc::clone(&access)));
+        access
+    }
+
+    /// The path that the thread is at; empty where it is at none.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(lock(&self.path).clone()))
+    }
+}
+
+/// The thread is at a path for as long as this lives.
+#[derive(Debug)]
+pub struct At(());
+
+impl Drop for At {
+    fn drop(&mut self) {
+        ACCESS.with_borrow(|access| {
+            if let Some(access) = access {
+                lock(&access.path).clear();
+            }
+        });
+    }
+}
+
+/// Goes to `path`, to open or read it.
+///
+/// # Errors
+/// `EINPROGRESS` where another thread hangs there: one is enough.
+pub fn access(path: &Path) -> io::Result<At> {
+    ACCESS.with_borrow(|access| {
+        if let Some(access) = access {
+            if access.stuck.holds(path) {
+                return Err(Errno::INPROGRESS.into());
+            }
+            let mut at = lock(&access.path);
+            at.clear();
+            at.extend_from_slice(path.as_os_str().as_bytes());
+        }
+        Ok(At(()))
+    })
+}
+
+/// Goes to `<dir>/<name>/stat`, without making a path of it: there are as many as processes.
+///
+/// # Errors
+/// As [`access`].
+pub fn access_process(dir: &Path, name: &[u8]) -> io::Result<At> {
+    ACCESS.with_borrow(|access| {
+        if let Some(access) = access {
+            let mut at = lock(&access.path);
+            at.clear();
+            for part in [dir.as_os_str().as_bytes(), b"/", name, b"/stat"] {
+                at.extend_from_slice(part);
+            }
+            if access.stuck.any() && access.stuck.holds(Path::new(std::ffi::OsStr::from_bytes(&at))) {
+                at.clear();
+                return Err(Errno::INPROGRESS.into());
+            }
+        }
+        Ok(At(()))
+    })
+}
+
+/// What became of a piece of work that runs on a thread of its own.
+enum Progress<T> {
+    Runs,
+    /// `None` where it panicked.
+    Done(Option<T>),
+    LeftBehind(PathBuf),
+}
+
+/// How often [`within`] begins: once, and once more after each file that hangs.
+const MOST_ATTEMPTS: usize = 6;
+
+/// Runs `work` on a thread of its own, which is left behind when it hangs; then it runs again, and finds that the file in
+/// which it hung does not answer. `None` where the whole takes longer than `most`.
+///
+/// `loser` says in the log what is left out.
+pub fn within<T: Send + 'static>(
+    stuck: &Arc<Stuck>,
+    most: Duration,
+    loser: &'static str,
+    work: impl Fn() -> T + Send + Sync + 'static,
+) -> Option<T> {
+    let work = Arc::new(work);
+    let deadline = Instant::now() + most;
+    for _ in 0..MOST_ATTEMPTS {
+        let now = Instant::now();
+        let limit = now + deadline.checked_duration_since(now)? / 2;
+        match once(stuck, limit, loser, &work) {
+            Progress::Done(value) => return value,
+            // Nobody knows which file to leave out: it would only hang again.
+            Progress::LeftBehind(path) if path.as_os_str().is_empty() => return None,
+            Progress::Runs | Progress::LeftBehind(_) => {}
+        }
+    }
+    None
+}
+
+fn once<T: Send + 'static>(
+    stuck: &Arc<Stuck>,
+    limit: Instant,
+    loser: &'static str,
+    work: &Arc<impl Fn() -> T + Send + Sync + 'static>,
+) -> Progress<T> {
+    if stuck.is_full() {
+        return Progress::Done(None);
+    }
+    let shared = Arc::new((Mutex::new(Progress::Runs), Condvar::new()));
+    let access = Arc::new(Access { path: Mutex::default(), stuck: Arc::clone(stuck) });
+    let (theirs, their_access, work) = (Arc::clone(&shared), Arc::clone(&access), Arc::clone(work));
+    let run = move || {
+        ACCESS.set(Some(Arc::clone(&their_access)));
+        let value = catch_unwind(AssertUnwindSafe(|| work())).ok();
+        let (progress, done) = &*theirs;
+        let mut progress = lock(progress);
+        if let Progress::LeftBehind(path) = &*progress {
+            their_access.stuck.remove(path, loser);
+        } else {
+            *progress = Progress::Done(value);
+            done.notify_one();
+        }
+    };
+    if std::thread::Builder::new().name("start".to_owned()).stack_size(STACK_BYTES).spawn(run).is_err() {
+        return Progress::Done(None);
+    }
+    let (progress, done) = &*shared;
+    let mut progress = lock(progress);
+    loop {
+        if matches!(&*progress, Progress::Done(_)) {
+            return std::mem::replace(&mut *progress, Progress::Runs);
+        }
+        let wait = limit.saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            let path = access.path();
+            stuck.add(&path, loser);
+            *progress = Progress::LeftBehind(path.clone());
+            return Progress::LeftBehind(path);
+        }
+        progress = done.wait_timeout(progress, wait).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// A lock that a caught panic does not spoil.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn the_deadline_is_a_quarter_of_the_interval_within_its_bounds() {
+        let millis = |interval| deadline(Duration::from_millis(interval)).as_millis();
+        assert_eq!([100, 500, 2_000, 60_000].map(millis), [50, 125, 500, 1_000]);
+    }
+
+    #[test]
+    fn work_that_hangs_runs_again_without_the_file_in_which_it_hung() {
+        let stuck = Arc::new(Stuck::default());
+        let (let_go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let read = move |path: &'static str| {
+            let _at = access(Path::new(path)).map_err(|error| error.raw_os_error())?;
+            if path == "/hangs" {
+                let _ended = lock(&wait).recv();
+            }
+            Ok(path)
+        };
+        let outcome =
+            within(&stuck, Duration::from_secs(2), "a test", move || ["/a", "/hangs", "/b"].map(&read)).unwrap();
+        assert_eq!(outcome, [Ok("/a"), Err(Some(Errno::INPROGRESS.raw_os_error())), Ok("/b")]);
+        assert!(stuck.holds(Path::new("/hangs")) && !stuck.holds(Path::new("/a")));
+        drop(let_go);
+        while stuck.holds(Path::new("/hangs")) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn work_that_hangs_everywhere_is_given_up_at_the_deadline() {
+        let stuck = Arc::new(Stuck::default());
+        let (let_go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let begun = Instant::now();
+        let outcome = within(&stuck, Duration::from_millis(50), "a test", move || lock(&wait).recv().is_ok());
+        assert!(outcome.is_none() && begun.elapsed() < Duration::from_secs(20));
+        drop(let_go);
+    }
+}

@@ -1,0 +1,202 @@
+//! The only functions that open files of the host. Each is bounded in size, takes regular files alone, never waits for the
+//! writer of a FIFO, and makes its path known to whoever waits for the thread ([`super::bounded`]).
+//!
+//! A collector that needs more than a [`super::Source`] (a directory, a link, a small file of sysfs now and then) uses
+//! these in place of `std::fs`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+
+use super::bounded::access;
+
+/// The longest file that is read.
+pub const MOST_BYTES: usize = 16 << 20;
+/// The most entries of a directory that are listed.
+pub const MOST_ENTRIES: usize = 1 << 16;
+
+/// Opens a regular file, of a recorded host as of procfs and sysfs.
+///
+/// # Errors
+/// Those of open(2), and one that names the file's type where it is not regular.
+pub fn open(path: &Path) -> io::Result<File> {
+    let _at = access(path)?;
+    open_here(path)
+}
+
+pub(super) fn open_here(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK, opening a FIFO waits for a writer.
+    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+    let file = openat(CWD, path, FLAGS, Mode::empty())?;
+    let stat = fstat(&file)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let long = usize::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES);
+            return if long { Err(too_long()) } else { Ok(file.into()) };
+        }
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        _ => "no regular file",
+    };
+    Err(io::Error::other(format!("it is {kind}")))
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", MOST_BYTES >> 20))
+}
+
+/// Reads from the file's beginning, whatever was read before, until the end is seen: procfs hands out a page at a time,
+/// so a short read is not the end. Returns the bytes read. `buffer` only lends room; it grows to what the file needs and
+/// shrinks when that is far less.
+pub(super) fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    const ROOM_BYTES: usize = 4096;
+    /// Room that is kept in any case.
+    const KEPT_BYTES: usize = 64 << 10;
+    let mut filled = 0;
+    loop {
+        if buffer.len() - filled < ROOM_BYTES {
+            if filled > MOST_BYTES {
+                *buffer = Vec::new();
+                return Err(too_long());
+            }
+            buffer.resize((buffer.len() * 2).max(2 * ROOM_BYTES), 0);
+        }
+        match file.read_at(buffer.get_mut(filled..).unwrap_or_default(), filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if filled > MOST_BYTES {
+        *buffer = Vec::new();
+        return Err(too_long());
+    }
+    if buffer.len() > KEPT_BYTES && filled < buffer.len() / 8 {
+        buffer.truncate((2 * filled).max(2 * ROOM_BYTES));
+        buffer.shrink_to_fit();
+    }
+    Ok(filled)
+}
+
+/// The content of a file.
+///
+/// # Errors
+/// Those of [`open`] and read(2), and [`io::ErrorKind::FileTooLarge`].
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let _at = access(path)?;
+    let mut content = Vec::new();
+    let length = read_at_start(&open_here(path)?, &mut content)?;
+    content.truncate(length);
+    Ok(content)
+}
+
+/// Whether a file can be opened and read, without reading all of it.
+///
+/// # Errors
+/// Those of [`open`] and read(2).
+pub(super) fn read_byte(path: &Path) -> io::Result<()> {
+    let _at = access(path)?;
+    open_here(path)?.read_at(&mut [0], 0).map(drop)
+}
+
+/// The content of a small file of sysfs or procfs, trimmed; `None` when it is not there or not readable.
+#[must_use]
+pub fn read_small(path: &Path) -> Option<Vec<u8>> {
+    read(path).ok().map(|bytes| bytes.trim_ascii().to_vec())
+}
+
+/// The names in a directory, at most [`MOST_ENTRIES`], in no order.
+///
+/// # Errors
+/// Those of opendir(3).
+pub fn list(dir: &Path) -> io::Result<Vec<OsString>> {
+    let _at = access(dir)?;
+    Ok(std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(|entry| Some(entry.ok()?.file_name())).collect())
+}
+
+/// Where a link leads.
+///
+/// # Errors
+/// Those of readlink(2).
+pub fn read_link(path: &Path) -> io::Result<PathBuf> {
+    let _at = access(path)?;
+    std::fs::read_link(path)
+}
+
+/// What stat(2) says of a path.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn metadata(path: &Path) -> io::Result<std::fs::Metadata> {
+    let _at = access(path)?;
+    std::fs::metadata(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn anything_but_a_regular_file_is_refused_at_once_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        rustix::fs::mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        symlink("/dev/zero", at("zero")).unwrap();
+        for (name, kind) in [("fifo", "a FIFO"), ("zero", "a character device"), ("", "a directory")] {
+            let error = read(&at(name)).unwrap_err().to_string();
+            assert!(error.contains(kind), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_100_megabytes_is_refused_unread() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        File::create(&path).unwrap().set_len(MOST_BYTES as u64).unwrap();
+        assert_eq!(read(&path).unwrap().len(), MOST_BYTES, "the bound itself is read");
+    }
+
+    #[test]
+    fn a_file_that_grows_past_the_bound_while_it_is_open_is_refused_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "short").unwrap();
+        let (file, mut buffer) = (open(&path).unwrap(), Vec::new());
+        File::options().write(true).open(&path).unwrap().set_len(100 << 20).unwrap();
+        assert_eq!(read_at_start(&file, &mut buffer).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn the_room_of_a_large_file_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![b'x'; 4 << 20]).unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(read_at_start(&open(&path).unwrap(), &mut buffer).unwrap(), 4 << 20);
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(read_at_start(&open(&path).unwrap(), &mut buffer).unwrap(), 5);
+        assert!(buffer.capacity() <= 64 << 10, "{}", buffer.capacity());
+        assert_eq!(&buffer[..5], b"short");
+    }
+
+    #[test]
+    fn a_directory_is_listed_and_a_link_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("target", dir.path().join("link")).unwrap();
+        assert_eq!(list(dir.path()).unwrap(), ["link"]);
+        assert_eq!(read_link(&dir.path().join("link")).unwrap(), Path::new("target"));
+        assert_eq!(list(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,279 @@
+//! One file that is read once a collection, and how its last reading went.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+use super::bounded::access;
+use super::files::{open_here, read_at_start};
+
+/// How the last reading of a file went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Not read yet.
+    Unread,
+    /// Data.
+    Good,
+    /// This kernel does not have it: no failure, its metrics are just not there.
+    Unsupported,
+    /// It is there and cannot be read; the text says why.
+    Failed(String),
+    /// A thread that was left behind hangs in it. That was logged when the thread was left behind.
+    Stuck,
+}
+
+/// One file that is read once a collection.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    missing: &'static str,
+    required: bool,
+    may_be_empty: bool,
+    holds_counters: bool,
+    file: Option<File>,
+    health: Health,
+}
+
+impl Source {
+    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it; where it
+    /// is empty nothing is logged then, and the collector says it once for all of its files.
+    #[must_use]
+    pub fn new(path: PathBuf, missing: &'static str) -> Self {
+        Self {
+            path,
+            missing,
+            required: false,
+            may_be_empty: false,
+            holds_counters: false,
+            file: None,
+            health: Health::Unread,
+        }
+    }
+
+    /// Every Linux has it: that it is missing is a failure.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// The kernel writes nothing into it where there is nothing; otherwise an empty file is a failure.
+    #[must_use]
+    pub fn may_be_empty(mut self) -> Self {
+        self.may_be_empty = true;
+        self
+    }
+
+    /// It holds counters, whose last totals are reported while it cannot be read; gauges and states are left out then.
+    #[must_use]
+    pub fn holds_counters(mut self) -> Self {
+        self.holds_counters = true;
+        self
+    }
+
+    /// The file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the last reading went.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(super) fn problem(&self) -> Option<Problem> {
+        let (failed, words) = match &self.health {
+            Health::Unread | Health::Good => return None,
+            Health::Unsupported if self.missing.is_empty() => return None,
+            Health::Unsupported => (false, self.missing.to_owned()),
+            Health::Failed(why) => (true, why.clone()),
+            Health::Stuck => (true, NO_ANSWER.to_owned()),
+        };
+        Some(Problem { path: self.path.clone(), failed, words })
+    }
+
+    /// Whether the last reading failed; a file that this kernel lacks has not failed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        matches!(self.health, Health::Failed(_) | Health::Stuck)
+    }
+
+    /// Reads the file whole. `buffer` only lends room: it grows to the longest file and is never cleared. `None` when
+    /// there is nothing to read; that is logged once when it begins and once when it ends, never in between.
+    pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        let length = match self.pread(buffer) {
+            Ok(length) => length,
+            Err(error) => {
+                self.file = None;
+                self.note(self.classify(&error));
+                return None;
+            }
+        };
+        let content = buffer.get(..length)?;
+        // A truncated copy, or a file system that lost its blocks in a crash.
+        let fault = match content.first() {
+            None if !self.may_be_empty => "it is empty",
+            Some(0) if content.iter().all(|byte| *byte == 0) => "it holds nothing but NUL bytes",
+            _ => {
+                self.note(Health::Good);
+                return Some(content);
+            }
+        };
+        self.note(Health::Failed(fault.to_owned()));
+        None
+    }
+
+    /// The content that was read last has no line that its collector can use: that is a failure, as if it could not be
+    /// read.
+    pub(super) fn unusable(&mut self) {
+        self.note(Health::Failed("it has no line of the expected form".to_owned()));
+    }
+
+    fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let _at = access(&self.path)?;
+        // A file of procfs lives as long as its mount. An ordinary file (a fixture, a copy) may have been replaced.
+        if self.file.as_ref().is_some_and(|file| !file.metadata().is_ok_and(|meta| meta.nlink() > 0)) {
+            self.file = None;
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(open_here(&self.path)?),
+        };
+        read_at_start(file, buffer)
+    }
+
+    fn note(&mut self, health: Health) {
+        let path = self.path.display();
+        match (&self.health, &health) {
+            (Health::Stuck, _) | (_, Health::Stuck) => {}
+            (Health::Failed(_), Health::Good | Health::Unsupported) => info!("{path} can be read again"),
+            (Health::Failed(_), Health::Failed(_)) | (Health::Unsupported, Health::Unsupported) => {}
+            (_, Health::Unsupported) if self.missing.is_empty() => {}
+            (_, Health::Unsupported) => info!("{path} is not there: {}", self.missing),
+            (_, Health::Failed(why)) if self.holds_counters => {
+                warn!("{path} cannot be read ({why}); its counters hold their last totals until it can");
+            }
+            (_, Health::Failed(why)) => {
+                warn!("{path} cannot be read ({why}); its metrics are left out until it can");
+            }
+            _ => {}
+        }
+        self.health = health;
+    }
+
+    fn classify(&self, error: &io::Error) -> Health {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::INPROGRESS) => Health::Stuck,
+            Some(Errno::NOENT) if self.required => Health::Failed(if self.missing.is_empty() {
+                "it is not there".to_owned()
+            } else {
+                format!("it is not there: {}", self.missing)
+            }),
+            Some(Errno::NOENT | Errno::OPNOTSUPP | Errno::NODEV) => Health::Unsupported,
+            _ => Health::Failed(error.to_string()),
+        }
+    }
+}
+
+pub(super) const NO_ANSWER: &str = "it does not answer";
+
+/// A file that a reading could not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it failed, or is only not there.
+    pub failed: bool,
+    /// Why, or what to do.
+    pub words: String,
+}
+
+impl Problem {
+    /// The file does not answer.
+    #[must_use]
+    pub fn no_answer(path: PathBuf) -> Self {
+        Self { path, failed: true, words: NO_ANSWER.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(dir: &tempfile::TempDir) -> Source {
+        Source::new(dir.path().join("file"), "not in this test")
+    }
+
+    #[test]
+    fn a_file_is_read_whole_however_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..100_000u32).flat_map(|n| n.to_string().into_bytes()).collect();
+        std::fs::write(dir.path().join("file"), &content).unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        for _ in 0..3 {
+            assert_eq!(source.read(&mut buffer), Some(&content[..]));
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_leaves_no_old_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        for content in [&b"a long first content"[..], b"short", b""] {
+            std::fs::write(dir.path().join("file"), content).unwrap();
+            assert_eq!(source.read(&mut buffer).unwrap_or_default(), content);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_empty_or_of_nul_bytes_is_a_failure_and_one_that_may_be_empty_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        for content in [&b""[..], &[0; 4096]] {
+            std::fs::write(dir.path().join("file"), content).unwrap();
+            assert!(source.read(&mut buffer).is_none() && source.failed());
+        }
+        std::fs::write(dir.path().join("file"), "\0text").unwrap();
+        assert_eq!(source.read(&mut buffer), Some(&b"\0text"[..]));
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(self::source(&dir).may_be_empty().read(&mut buffer), Some(&b""[..]));
+    }
+
+    #[test]
+    fn that_a_required_file_is_missing_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut source = source(&dir).required();
+        assert!(source.read(&mut Vec::new()).is_none());
+        assert!(matches!(source.health(), Health::Failed(why) if why.contains("it is not there: not in this test")));
+    }
+
+    #[test]
+    fn a_file_that_vanishes_is_unsupported_and_one_that_returns_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        assert!(source.read(&mut buffer).is_none());
+        assert_eq!(*source.health(), Health::Unsupported);
+        std::fs::write(dir.path().join("file"), "one").unwrap();
+        assert!(source.read(&mut buffer).is_some());
+        std::fs::remove_file(dir.path().join("file")).unwrap();
+        assert!(source.read(&mut buffer).is_none());
+        assert_eq!(*source.health(), Health::Unsupported);
+        std::fs::write(dir.path().join("file"), "two").unwrap();
+        assert_eq!(source.read(&mut buffer), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn a_directory_in_a_files_place_is_a_failure_that_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("file")).unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        assert!(source.read(&mut buffer).is_none());
+        assert!(matches!(source.health(), Health::Failed(why) if why.contains("directory")));
+    }
+}

@@ -1,0 +1,176 @@
+//! Columns that are read together: a line of a file, or all counters of a small file.
+
+use std::time::Duration;
+
+use super::column::{Column, Doubt, Judged, State};
+use super::{Rules, allowed, growth};
+
+/// The columns of one thing. 16 bytes a column; more only while one is in doubt.
+#[derive(Debug)]
+pub struct Row<const N: usize> {
+    columns: [Column; N],
+    /// When the row was last read: when the marks of all columns without a doubt were read.
+    at: Duration,
+    doubts: Vec<(usize, Doubt)>,
+}
+
+impl<const N: usize> Default for Row<N> {
+    fn default() -> Self {
+        Self { columns: [Column::NEW; N], at: Duration::ZERO, doubts: Vec::new() }
+    }
+}
+
+impl<const N: usize> Row<N> {
+    /// Takes a reading of a good listing at the time `now` of CLOCK_BOOTTIME. `None` is a column that is missing or has no
+    /// number: it keeps its total. Returns by how much each total grew.
+    pub fn read(&mut self, readings: &[Option<u64>; N], now: Duration, rules: &Rules<N>) -> [u64; N] {
+        let mut grown = [0; N];
+        if readings.iter().flatten().all(|reading| *reading == 0) {
+            self.read_zeros(readings, now);
+            return grown;
+        }
+        let elapsed = now.saturating_sub(self.at);
+        let allowed = allowed(elapsed);
+        let hold = rules.together.map_or(0, |together| growth(together.per_second, allowed).saturating_mul(3));
+        let over = rules.together.is_some() && self.is_over(readings, now, elapsed, rules);
+        for (place, reading) in readings.iter().enumerate() {
+            let Some(reading) = reading.filter(|reading| Column::is_reading(*reading)) else { continue };
+            let (Some(column), Some(grown)) = (self.columns.get_mut(place), grown.get_mut(place)) else { continue };
+            if !column.has_baseline() {
+                *grown = column.baseline(reading, rules.since);
+                continue;
+            }
+            let doubted = self.doubts.iter().position(|(of, _)| *of == place);
+            let near = reading >= column.mark() && reading - column.mark() <= limit(place, allowed, rules);
+            if doubted.is_none() && near && !(over && reading > column.mark()) {
+                *grown = column.believe(reading);
+                continue;
+            }
+            let at = doubted.unwrap_or_else(|| {
+                self.doubts.push((place, Doubt::new(self.at)));
+                self.doubts.len() - 1
+            });
+            let (Some((_, doubt)), Some(kind)) = (self.doubts.get_mut(at), rules.kinds.get(place)) else { continue };
+            let judged = Judged { reading, now, hold, over };
+            *grown = doubt.judge(column, &judged, *kind, |elapsed| limit(place, super::allowed(elapsed), rules));
+        }
+        self.doubts.retain(|(_, doubt)| !doubt.is_over());
+        self.at = now;
+        grown
+    }
+
+    /// A row of zeros is no reading of any column.
+    fn read_zeros(&mut self, readings: &[Option<u64>; N], now: Duration) {
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            if readings.get(place).is_none_or(Option::is_none) {
+                continue;
+            }
+            column.see_zero();
+            if !column.has_baseline() || column.mark() == 0 {
+                continue;
+            }
+            match self.doubts.iter_mut().find(|(of, _)| *of == place) {
+                Some((_, doubt)) => doubt.state = State::InDoubt,
+                None => {
+                    let mut doubt = Doubt::new(self.at);
+                    doubt.state = State::InDoubt;
+                    self.doubts.push((place, doubt));
+                }
+            }
+        }
+        self.at = now;
+    }
+
+    /// Whether the columns that could each be believed are too much together.
+    fn is_over(&self, readings: &[Option<u64>; N], now: Duration, elapsed: Duration, rules: &Rules<N>) -> bool {
+        let Some(together) = rules.together else { return false };
+        let (mut sum, mut longest) = (0u64, elapsed);
+        for (place, (column, reading)) in self.columns.iter().zip(readings).enumerate() {
+            let Some(reading) = reading.filter(|reading| column.has_baseline() && *reading > column.mark()) else {
+                continue;
+            };
+            let doubt = self.doubts.iter().find(|(of, _)| *of == place).map(|(_, doubt)| doubt);
+            let since = doubt.map_or(elapsed, |doubt| now.saturating_sub(doubt.believed));
+            if reading - column.mark() <= limit(place, allowed(since), rules) {
+                sum = sum.saturating_add(reading - column.mark());
+                longest = longest.max(since);
+            }
+        }
+        sum > growth(together.per_second, allowed(longest)).saturating_mul(together.times)
+    }
+
+    /// The row was not in a good listing: what comes back under its name takes new baselines, and every doubt ends.
+    pub fn absent(&mut self, rules: &Rules<N>) {
+        self.doubts = Vec::new();
+        for column in &mut self.columns {
+            column.forget_mark();
+            if rules.delta {
+                column.total = 0;
+            }
+        }
+    }
+
+    /// Adds what another row of the same thing grew by.
+    pub fn add(&mut self, grown: &[u64; N]) {
+        for (column, by) in self.columns.iter_mut().zip(grown) {
+            column.total = column.total.saturating_add(*by);
+        }
+    }
+
+    /// A column's total.
+    #[must_use]
+    pub fn total(&self, place: usize) -> u64 {
+        self.columns.get(place).map_or(0, |column| column.total)
+    }
+
+    /// A column's total, or `None` where no reading had the column.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<u64> {
+        self.columns.get(place).filter(|column| column.is_seen()).map(|column| column.total)
+    }
+
+    /// Whether the last reading of any column was not believed. A small step back of a CPU's time is held, not in doubt.
+    #[must_use]
+    pub fn in_doubt(&self) -> bool {
+        self.doubts.iter().any(|(_, doubt)| doubt.state == State::InDoubt)
+    }
+}
+
+/// The most that a column can have grown in so many milliseconds.
+fn limit<const N: usize>(place: usize, allowed: u64, rules: &Rules<N>) -> u64 {
+    match rules.together {
+        Some(together) => growth(together.per_second, allowed).saturating_mul(together.times),
+        None => rules.kinds.get(place).map_or(0, |kind| kind.limit(allowed)),
+    }
+}
+
+/// A few counters that the kernel always has in the same place, each of which it may lack.
+#[derive(Debug)]
+pub struct Counters<const N: usize> {
+    row: Row<N>,
+    rules: Rules<N>,
+}
+
+impl<const N: usize> Counters<N> {
+    /// Counters before their first reading.
+    #[must_use]
+    pub fn new(rules: Rules<N>) -> Self {
+        Self { row: Row::default(), rules }
+    }
+
+    /// Takes a good reading; a source that could not be read is no reading. See [`Row::read`].
+    pub fn read(&mut self, readings: &[Option<u64>; N], now: Duration) {
+        self.row.read(readings, now, &self.rules);
+    }
+
+    /// A counter's total, or `None` where no reading had it.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<u64> {
+        self.row.get(place)
+    }
+
+    /// The totals in their order.
+    pub fn totals(&self) -> impl Iterator<Item = Option<u64>> + '_ {
+        (0..N).map(|place| self.row.get(place))
+    }
+}

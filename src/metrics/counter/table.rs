@@ -1,0 +1,147 @@
+//! Rows with a name: disks, interfaces, CPUs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Row, Rules};
+
+/// A row and what its collector keeps beside it, such as the attributes of its series.
+#[derive(Debug)]
+pub struct Entry<T, const N: usize> {
+    name: Vec<u8>,
+    /// The collector's own.
+    pub data: T,
+    row: Row<N>,
+    /// The number of the last listing that had the row.
+    listed: u64,
+}
+
+impl<T, const N: usize> Entry<T, N> {
+    /// The row's name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The row.
+    #[must_use]
+    pub fn row(&self) -> &Row<N> {
+        &self.row
+    }
+}
+
+/// The rows of a listing, found by name in whatever order they come.
+///
+/// A collection calls [`Table::begin`], [`Table::read`] for each line, and [`Table::end`]. Where the file could not be read
+/// it calls none of them, and the totals stay as they are.
+#[derive(Debug)]
+pub struct Table<T, const N: usize> {
+    rules: Rules<N>,
+    entries: Vec<Entry<T, N>>,
+    places: HashMap<Vec<u8>, usize>,
+    /// Rows that went away are remembered up to this many, in case they come back.
+    most_gone: usize,
+    listing: u64,
+    /// Where the next line is expected: a file hardly ever changes its order.
+    next: usize,
+    now: Duration,
+    listed: usize,
+}
+
+impl<T, const N: usize> Table<T, N> {
+    /// A table without rows.
+    #[must_use]
+    pub fn new(rules: Rules<N>, most_gone: usize) -> Self {
+        Self {
+            rules,
+            entries: Vec::new(),
+            places: HashMap::new(),
+            most_gone,
+            listing: 0,
+            next: 0,
+            now: Duration::ZERO,
+            listed: 0,
+        }
+    }
+
+    /// Begins a good listing at the time `now` of CLOCK_BOOTTIME.
+    pub fn begin(&mut self, now: Duration) {
+        self.listing += 1;
+        (self.next, self.now, self.listed) = (0, now, 0);
+    }
+
+    /// Takes a line; `data` makes the collector's own part of a row that is new. Returns by how much each total grew. A
+    /// name that comes twice in a listing can only be damage: its first line counts.
+    pub fn read(&mut self, name: &[u8], readings: &[Option<u64>; N], data: impl FnOnce() -> T) -> [u64; N] {
+        let place = match self.entries.get(self.next) {
+            Some(entry) if entry.name == name => self.next,
+            _ => match self.places.get(name) {
+                Some(place) => *place,
+                None => self.insert(name, data()),
+            },
+        };
+        self.next = place + 1;
+        match self.entries.get_mut(place).filter(|entry| entry.listed != self.listing) {
+            Some(entry) => {
+                entry.listed = self.listing;
+                self.listed += 1;
+                entry.row.read(readings, self.now, &self.rules)
+            }
+            None => [0; N],
+        }
+    }
+
+    /// Ends a listing: rows that it did not have are absent.
+    pub fn end(&mut self) {
+        if self.listed == self.entries.len() {
+            return;
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.listed + 1 == self.listing) {
+            entry.row.absent(&self.rules);
+        }
+    }
+
+    fn insert(&mut self, name: &[u8], data: T) -> usize {
+        let entry = Entry { name: name.to_vec(), data, row: Row::default(), listed: 0 };
+        let reused = self.longest_gone();
+        let place = reused.unwrap_or(self.entries.len());
+        match reused.and_then(|place| self.entries.get_mut(place)) {
+            Some(gone) => _ = self.places.remove(&std::mem::replace(gone, entry).name),
+            None => self.entries.push(entry),
+        }
+        self.places.insert(name.to_vec(), place);
+        place
+    }
+
+    /// The place of the row that went away longest ago, where as many are remembered as may be.
+    fn longest_gone(&self) -> Option<usize> {
+        let gone = || self.entries.iter().enumerate().filter(|(_, entry)| entry.listed + 1 < self.listing);
+        if self.entries.len() <= self.most_gone || gone().count() < self.most_gone {
+            return None;
+        }
+        gone().min_by_key(|(_, entry)| entry.listed).map(|(place, _)| place)
+    }
+
+    /// The rows of the last good listing.
+    pub fn listed(&self) -> impl Iterator<Item = &Entry<T, N>> {
+        self.entries.iter().filter(|entry| entry.listed == self.listing)
+    }
+
+    /// The collector's own part of a row.
+    pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        let place = *self.places.get(name)?;
+        self.entries.get_mut(place).map(|entry| &mut entry.data)
+    }
+
+    /// How many rows are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no listing had a row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}

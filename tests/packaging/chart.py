@@ -1,0 +1,69 @@
+"""The Helm chart, rendered, against the kustomize base: another way to write the same DaemonSet. For kubernetes.sh:
+chart.py BASE CHART VARIANT, three files of manifests; VARIANT is rendered with tests/packaging/chart-values.yaml."""
+
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# | `--endpoint URL` | what it is | default | `VARIABLE`, `VARIABLE` |
+ROWS = re.findall(r"^\| `--([a-z0-9-]+)[^|]*\|.*\| ([^|]*) \|$", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+FLAGS = {flag: re.findall(r"`([A-Z_]+)`", variables) for flag, variables in ROWS}
+
+
+def load(path):
+    with open(path) as file:
+        return {each["kind"]: each for each in yaml.safe_load_all(file) if each}
+
+
+def flag_of(variable):
+    found = [flag for flag, variables in FLAGS.items() if variable in variables]
+    assert len(found) == 1, f"{variable} is the variable of {found}"
+    return found[0]
+
+
+def settings(documents):
+    """What the agent is asked for, by flag or by variable, as (flag, value)."""
+    container = documents["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
+    asked = [tuple(each.removeprefix("--").split("=", 1)) for each in container["args"]]
+    if "envFrom" in container:
+        asked += [(flag_of(name), value) for name, value in documents["ConfigMap"]["data"].items()]
+    return sorted(asked)
+
+
+def shape(documents):
+    """The rest of the DaemonSet and the account, without names, labels and settings."""
+    spec = documents["DaemonSet"]["spec"]
+    pod = spec["template"]["spec"]
+    container = {key: value for key, value in pod["containers"][0].items() if key not in ("args", "envFrom", "image")}
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert pod["serviceAccountName"] == documents["ServiceAccount"]["metadata"]["name"]
+    return {
+        "updateStrategy": spec["updateStrategy"],
+        "pod": {key: value for key, value in pod.items() if key not in ("containers", "serviceAccountName")},
+        "container": container,
+        "account": documents["ServiceAccount"]["automountServiceAccountToken"],
+    }
+
+
+base, chart, variant = (load(path) for path in sys.argv[1:])
+assert len(FLAGS) > 20, FLAGS
+assert settings(base) == settings(chart), f"the base asks for {settings(base)}, the chart for {settings(chart)}"
+for part, value in shape(base).items():
+    assert value == shape(chart)[part], f"{part}: the base has {value}, the chart {shape(chart)[part]}"
+
+asked = settings(variant)
+for flag in {flag for flag, *_ in asked}:
+    assert flag in FLAGS, f"--{flag} is no flag"
+for wanted in [("interval", "30s"), ("per-cpu",), ("resource-attribute", "team=a"), ("resource-attribute", "zone=b"),
+               ("max-series", "100000"), ("headers-file", "/etc/heka-insights-agent/headers.txt"),
+               ("resource-attribute", "k8s.node.name=$(NODE_NAME)")]:
+    assert wanted in asked, f"{wanted} is not in {asked}"
+assert not any(flag == "no-phase" for flag, *_ in asked), "a false flag is given"
+pod = variant["DaemonSet"]["spec"]["template"]["spec"]
+assert pod["volumes"][-1]["secret"]["secretName"] == "vendor-key"
+assert pod["containers"][0]["volumeMounts"][-1]["mountPath"] == "/etc/heka-insights-agent"
+assert pod["containers"][0]["image"] == "registry.example/heka:1.2.3"
+print("kubernetes: ok, the chart is equal in effect to the kustomize base, and passes on flags as they are named")

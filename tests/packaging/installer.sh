@@ -1,0 +1,168 @@
+#!/bin/sh
+# packaging/install.sh of target/dist (release.sh), from a mirror on this host, on a Debian with systemd (machine.sh) and on one
+# with OpenRC: it installs and starts the service, `check` ends with 0 against a Collector, upgrades, and changes nothing where a
+# checksum or a signature is wrong. The script for procd is run with the functions that procd gives it replaced.
+# HEKA_ROOT, HEKA_ROOT_OPENRC: clean Debian roots (clean-root.sh systemd, openrc). OTELCOL: a Collector. Needs root and
+# systemd-nspawn.
+set -eu
+cd "$(dirname "$0")/../.."
+: "${HEKA_ROOT:?a clean root}" "${HEKA_ROOT_OPENRC:?a clean root}" "${OTELCOL:?the path of a Collector}"
+# Processes end with the first of their namespace, this script, whatever becomes of it.
+[ -n "${HEKA_INSIDE:-}" ] ||
+    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
+ip link set lo up
+. tests/packaging/machine.sh
+name=heka-insights-agent
+version=$(packaging/release/version)
+work=$(mktemp -d)
+processes=
+clean_up() {
+    # shellcheck disable=SC2086 # words
+    [ -z "$processes" ] || kill $processes 2> /dev/null || true
+    machine_stop
+    umount "$work/openrc/proc" 2> /dev/null || true
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+fail() {
+    echo "installer: $*" >&2
+    tail -n 5 "$work"/*.log >&2 || true
+    exit 1
+}
+say() { echo "installer: ok, $*"; }
+until_true() {
+    what=$1
+    shift
+    until=$(($(date +%s) + 90))
+    while [ "$(date +%s)" -lt $until ]; do
+        "$@" && return
+        sleep 0.2
+    done
+    fail "not within 90 s: $what"
+}
+
+python3 -m http.server --bind 127.0.0.1 --directory target/dist 8990 > "$work/mirror.log" 2>&1 &
+processes="$processes $!"
+cp -a target/dist "$work/damaged"
+printf x >> "$work/damaged/$name-$version-linux-$(uname -m).tar.gz"
+python3 -m http.server --bind 127.0.0.1 --directory "$work/damaged" 8991 > "$work/damaged.log" 2>&1 &
+processes="$processes $!"
+OTLP_GRPC_ENDPOINT=127.0.0.1:4317 OTLP_HTTP_ENDPOINT=127.0.0.1:4318 HEALTH_ENDPOINT=127.0.0.1:13133 \
+    PROMETHEUS_OTLP_ENDPOINT=http://127.0.0.1:9 "$OTELCOL" --config=otel-collector-config.yaml > "$work/collector.log" 2>&1 &
+processes="$processes $!"
+
+machine_start || fail "no machine"
+listens() { in_machine curl -sf -o /dev/null "$1"; }
+until_true "the mirrors" listens http://127.0.0.1:8990/install.sh
+until_true "the damaged mirror" listens http://127.0.0.1:8991/install.sh
+until_true "the Collector" listens http://127.0.0.1:13133/
+property() { in_machine systemctl show "$name" --property "$1" --value; }
+install='curl -fsS http://127.0.0.1:8990/install.sh | sh -s --'
+begun=$(date +%s)
+in_machine sh -c "$install" > "$work/install.log" 2>&1 || fail "install"
+grep -q 'signature of SHA256SUMS is not verified' "$work/install.log" || fail "a missing cosign is passed over in silence"
+[ "$(property ActiveState) $(in_machine systemctl is-enabled $name)" = "active enabled" ] || fail "not active and enabled"
+in_machine $name check > "$work/check.log" 2>&1 || fail "check"
+grep -q 'ENDPOINT *ok' "$work/check.log" || fail "check does not name the endpoint"
+[ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the settings' mode"
+[ "$(in_machine sed -n 's/^Uid:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$(property MainPID)/status")" = "$(in_machine id -u $name)" ] ||
+    fail "not its own user"
+for file in bin/$name share/man/man1/$name.1 share/doc/$name/THIRD-PARTY-LICENSES; do
+    [ -s "$machine_root/usr/local/$file" ] || fail "no $file"
+done
+say "installed by one command, its service runs, check ends with 0 against a Collector, after $(($(date +%s) - begun)) s"
+
+before=$(property MainPID)
+echo HEKA_DETAIL=detailed >> "$machine_root/etc/$name.env"
+in_machine sh -c "$install" > "$work/install.log" 2>&1 || fail "upgrade"
+[ "$(property MainPID)" != "$before" ] && [ "$(property ActiveState)" = active ] || fail "not restarted"
+grep -q '^HEKA_DETAIL=detailed$' "$machine_root/etc/$name.env" || fail "the upgrade took the settings"
+say "again, it restarts the service and keeps the settings"
+
+# unchanged WORDS COMMAND: it fails for that reason, and the program stays as it was.
+sum() { sha256sum < "$machine_root/usr/local/bin/$name"; }
+unchanged() {
+    sum=$(sum)
+    in_machine sh -c "$2" > "$work/refused.log" 2>&1 && fail "taken: $1"
+    grep -q "$1" "$work/refused.log" || fail "no word of it: $1"
+    [ "$(sum)" = "$sum" ] || fail "changed in spite of: $1"
+}
+cosign() {
+    printf '#!/bin/sh\necho "$@" > /root/asked\nexit %s\n' "$1" > "$machine_root/usr/local/bin/cosign"
+    chmod 755 "$machine_root/usr/local/bin/cosign"
+}
+unchanged 'checksum of .* is wrong' "HEKA_DOWNLOAD=http://127.0.0.1:8991 sh -c '$install'"
+unchanged 'cannot download' "HEKA_DOWNLOAD=http://127.0.0.1:8992 sh -c '$install'"
+mkdir "$machine_root/root/stub"
+printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo mips64\n' > "$machine_root/root/stub/uname"
+chmod 755 "$machine_root/root/stub/uname"
+unchanged 'there is no binary for mips64' "PATH=/root/stub:\$PATH; $install"
+unchanged 'is not installed; nothing was changed' "$install --require-signature"
+echo bundle > "$work/SHA256SUMS.sigstore.json"
+cp "$work/SHA256SUMS.sigstore.json" target/dist/
+cosign 1
+unchanged "not the release workflow's; nothing was changed" "$install"
+cosign 0
+in_machine sh -c "$install --require-signature" > "$work/install.log" 2>&1 || fail "with a good signature"
+rm -f target/dist/SHA256SUMS.sigstore.json
+grep -q -- "--certificate-identity https://github.com/example/$name/.github/workflows/release.yml@refs/tags/v$version" \
+    "$machine_root/root/asked" || fail "the signature of another workflow would do: $(cat "$machine_root/root/asked")"
+say "a wrong checksum, a refused signature, no signature where one is required, another architecture: nothing is changed"
+
+in_machine sh -c "$install --uninstall" > "$work/install.log" 2>&1 || fail "uninstall"
+[ ! -e "$machine_root/usr/local/bin/$name" ] && [ ! -e "$machine_root/etc/systemd/system/$name.service" ] || fail "uninstall left something"
+in_machine systemctl is-active --quiet $name && fail "still runs"
+[ -e "$machine_root/etc/$name.env" ] || fail "uninstall took the settings"
+say "uninstalled, settings kept"
+
+root=$work/openrc
+cp -a "$HEKA_ROOT_OPENRC" "$root"
+mount -t proc proc "$root/proc"
+in_root() { chroot "$root" "$@"; }
+# As if OpenRC had started the machine.
+mkdir -p "$root/run/openrc"
+touch "$root/run/openrc/softlevel"
+log=/var/log/$name.log
+in_root sh -c "$install" > "$work/install.log" 2>&1 || fail "install with OpenRC"
+in_root rc-service $name status > "$work/status.log" 2>&1 || fail "not started by OpenRC"
+in_root rc-update show default | grep -q $name || fail "not enabled with OpenRC"
+# Of this PID namespace; the kernel cuts names.
+agent() { pgrep -x heka-insights-a; }
+until_true "the agent runs" agent > /dev/null
+in_root /usr/local/bin/$name check > "$work/check.log" 2>&1 || fail "check with OpenRC"
+first=$(agent)
+in_root rc-service $name reload > "$work/reload.log" 2>&1 || fail "reload"
+logged() { grep -q "$1" "$root$log"; }
+until_true "certificates are read again" logged 'certificates.*read again'
+[ "$(agent)" = "$first" ] || fail "the reload was a restart"
+kill -9 "$(agent)"
+another() { [ "$(agent)" != "$first" ]; }
+until_true "started again after kill -9" another
+# A value with spaces and a sign of the shell stays one value.
+echo 'OTEL_RESOURCE_ATTRIBUTES=team=a b$HOME' >> "$root/etc/$name.env"
+in_root rc-service $name restart > "$work/restart.log" 2>&1 || fail "restart"
+until_true "the agent runs" agent > /dev/null
+tr '\0' '\n' < "/proc/$(agent)/environ" > "$work/environ"
+grep -qxF 'OTEL_RESOURCE_ATTRIBUTES=team=a b$HOME' "$work/environ" || fail "the settings are read in another way than systemd's"
+in_root rc-service $name stop > "$work/stop.log" 2>&1 || fail "stop"
+if agent > /dev/null; then fail "runs after a stop"; fi
+say "with OpenRC: installed, started, reloaded in place, started again after kill -9, settings as written, stopped"
+
+# procd is only in OpenWrt: the script with its functions replaced.
+printf 'HEKA_DETAIL=detailed\n# no setting\nOTEL_RESOURCE_ATTRIBUTES="team=a b"\n' > "$work/settings"
+sh -c '
+    procd_open_instance() { :; }
+    procd_close_instance() { echo closed; }
+    procd_set_param() { for each; do echo "$1|$each"; done; }
+    procd_append_param() { procd_set_param "$@"; }
+    procd_send_signal() { echo "signal|$1|$2|$3"; }
+    . packaging/procd/heka-insights-agent
+    settings=$1
+    start_service
+    reload_service' sh "$work/settings" > "$work/procd"
+for line in 'command|/usr/bin/heka-insights-agent' 'env|HEKA_DETAIL=detailed' 'env|OTEL_RESOURCE_ATTRIBUTES=team=a b' \
+    "user|$name" 'closed' "signal|$name|*|HUP"; do
+    grep -qxF -- "$line" "$work/procd" || fail "procd is not given: $line"
+done
+[ "$(grep -c '^env|[^e]' "$work/procd")" = 2 ] || fail "procd is given other variables: $(cat "$work/procd")"
+say "the script for procd gives it the command, the settings, the user and the signal"

@@ -1,0 +1,170 @@
+//! `--exporter prometheus`, as a scraper sees the program.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The program on the fixture host `server`.
+struct Agent {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    lines: Vec<String>,
+    address: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"));
+    command
+        .env_clear()
+        .arg("--root-path")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"))
+        .args(["--exporter", "prometheus", "--collectors", "cpu,load,memory"])
+        .args(arguments)
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Agent {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut agent = Self { child, log, lines: Vec::new(), address: String::new() };
+        let line = agent.wait_for("listening");
+        let address = line.split("127.0.0.1:").nth(1).unwrap();
+        let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+        agent.address = format!("127.0.0.1:{port}");
+        agent
+    }
+
+    /// The next log line that has this text.
+    fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "no '{text}' in {:?}", self.lines);
+            self.lines.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops the program; all its log lines.
+    fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        self.lines.extend(rest.lines().map(str::to_owned));
+        std::mem::take(&mut self.lines)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The head and the body of an answer.
+fn ask(address: &str, method: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+fn scrape(agent: &Agent) -> String {
+    let (head, body) = ask(&agent.address, "GET", "/metrics");
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    body
+}
+
+#[test]
+fn a_scrape_has_the_names_of_the_otlp_translation_and_totals_since_boot() {
+    let agent = Agent::start(&[]);
+    let text = scrape(&agent);
+    for line in [
+        "# TYPE system_cpu_time_seconds_total counter",
+        "# TYPE system_memory_usage_bytes gauge",
+        "system_cpu_load_average_1m 2.17",
+        r#"heka_collector_success{heka_collector_name="load"} 1"#,
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("system_memory_utilization_ratio{"), "{text}");
+    assert!(text.contains("target_info{"), "{text}");
+    let idle = text.lines().find(|line| line.starts_with(r#"system_cpu_time_seconds_total{cpu_mode="idle"}"#));
+    let idle: f64 = idle.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(idle > 1_000.0, "the kernel's own total: {idle}");
+    assert!(!text.contains("otel_scope"), "no labels of the scope");
+    agent.stop();
+}
+
+#[test]
+fn many_scrapes_at_once_are_all_answered() {
+    let agent = Agent::start(&["--naming", "node_exporter"]);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let text = scrape(&agent);
+                assert!(text.lines().any(|line| line == "node_load1 2.17"), "{text}");
+                assert!(text.contains(r#"node_scrape_collector_success{collector="load"} 1"#), "{text}");
+            });
+        }
+    });
+    agent.stop();
+}
+
+#[test]
+fn head_has_no_body_and_an_unknown_path_is_404() {
+    let agent = Agent::start(&[]);
+    let (head, body) = ask(&agent.address, "HEAD", "/metrics");
+    assert!(head.starts_with("http/1.1 200 ") && body.is_empty(), "{head}");
+    assert!(ask(&agent.address, "GET", "/favicon.ico").0.starts_with("http/1.1 404 "));
+    assert_eq!(ask(&agent.address, "GET", "/-/healthy").1, "OK\n");
+    agent.stop();
+}
+
+#[test]
+fn a_hangup_does_not_end_it() {
+    let mut agent = Agent::start(&[]);
+    agent.signal(Signal::HUP);
+    agent.wait_for("SIGHUP");
+    scrape(&agent);
+    agent.stop();
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = command(&["--listen", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.lines().count() == 1 && text.contains("--listen") && text.contains(&address), "{text}");
+}
+
+#[test]
+fn the_libraries_log_nothing_of_their_own() {
+    let agent = Agent::start(&["--log-level", "trace", "--log-format", "json"]);
+    scrape(&agent);
+    let lines = agent.stop();
+    assert!(lines.iter().any(|line| line.contains("listening")), "{lines:?}");
+    let own = |line: &&String| line.contains(r#""target":"opentelemetry"#);
+    assert_eq!(lines.iter().find(own), None);
+}
