@@ -94,7 +94,7 @@ pub struct Cycle {
 }
 
 enum Doing {
-    Read(Reader, Box<dyn Collector>),
+    Read(Box<Reader>, Box<dyn Collector>),
     Collect { reader: Manual, into: ResourceMetrics, _keep: (SdkMeterProvider, Registered) },
 }
 
@@ -126,7 +126,7 @@ impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
         let context = context(root);
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
-        Self::Read(Reader::new(&context.host), (family.new)(&context))
+        Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))
     }
 
     fn collect(root: &Path) -> Self {

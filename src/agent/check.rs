@@ -8,7 +8,7 @@ use crate::collectors::{Context, Survey, survey};
 use crate::config::{Config, Exporter};
 use crate::export::config::Protocol;
 use crate::export::probe::{ProbeError, ProbeOk, probe};
-use crate::host::Host;
+use crate::host::{Host, Problem};
 use crate::outbox::{OpenError, OpenFault, recovery};
 
 /// What a check found.
@@ -68,17 +68,21 @@ impl Report {
 fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) -> Report {
     let mut text = String::new();
     let mut well = true;
+    let mut absences = Vec::new();
     let _ = writeln!(text, "{:<12} {:<12} {:>7} {:>10}  NOTES", "COLLECTOR", "STATE", "SERIES", "TIME");
     for survey in surveys {
         let failed = survey.panicked || survey.problems.iter().any(|problem| problem.failed);
         well &= !failed;
-        let state = match (failed, survey.series, survey.problems.is_empty()) {
+        let (absent, told): (Vec<&Problem>, Vec<&Problem>) =
+            survey.problems.iter().partition(|problem| problem.is_normal());
+        let state = match (failed, survey.series, told.is_empty()) {
             (true, ..) => "failed",
             (false, 0, _) => "nothing here",
             (false, _, true) => "ok",
             (false, _, false) => "ok, partly",
         };
-        let mut notes = survey.problems.iter().map(|problem| {
+        absences.extend(absent.iter().map(|problem| problem.path.display().to_string()));
+        let mut notes = told.into_iter().map(|problem| {
             let path = problem.path.display();
             match problem.failed {
                 true => format!("{path} cannot be read: {}", problem.words),
@@ -98,6 +102,11 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
     }
     let series: usize = surveys.iter().map(|survey| survey.series).sum();
     let _ = writeln!(text, "{:<12} {:<12} {series:>7}", "all", "");
+    if !absences.is_empty() {
+        absences.sort_unstable();
+        absences.dedup();
+        let _ = writeln!(text, "\nABSENT       normal       {}", absences.join(", "));
+    }
     match endpoint {
         None => text.push_str("\nENDPOINT     not used by this exporter\n"),
         Some(Ok(answer)) => {
@@ -123,7 +132,6 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Problem;
     use std::time::Duration;
 
     fn found(series: usize, problems: Vec<Problem>) -> Survey {
@@ -143,6 +151,18 @@ mod tests {
             "{}",
             report.text
         );
+    }
+
+    #[test]
+    fn absences_that_are_normal_are_one_line_and_no_note() {
+        let absent = |path: &str| Problem { path: path.into(), failed: false, words: String::new() };
+        let surveys = [found(3, vec![absent("/sys/class/hwmon")]), found(0, vec![absent("/proc/1/net/snmp6")])];
+        let report = report(&surveys, None);
+        assert!(report.well);
+        let lines: Vec<&str> =
+            report.text.lines().filter(|line| line.contains("/sys") || line.contains("snmp6")).collect();
+        assert_eq!(lines, ["ABSENT       normal       /proc/1/net/snmp6, /sys/class/hwmon"]);
+        assert!(!report.text.contains("partly"), "{}", report.text);
     }
 
     #[test]

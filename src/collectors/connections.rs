@@ -1,5 +1,5 @@
-//! The network family's connections and conntrack table. Both are of the network namespace that the agent is in: where
-//! that is not the host's they are left out, since they would stand beside the host's interfaces.
+//! The network collector's connections, which are of the network namespace that the agent is in: where that is not the
+//! host's they are left out, since they would stand beside the host's interfaces.
 //!
 //! hostmetrics sends twelve TCP states, always; real FIN_WAIT sockets come as `FIN_WAIT1` and `FIN_WAIT2` beside its
 //! `FIN_WAIT_1` and `FIN_WAIT_2`, which are always 0. Here they are counted under the latter names. It also counts sockets
@@ -12,9 +12,8 @@ use tracing::{info, warn};
 
 use super::{Context, Observer};
 use crate::host::sockets::{Census, Transport};
-use crate::host::{Calls, Reader, Source};
+use crate::host::{Calls, Reader};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::metrics::parse::number;
 
 pub(super) const STATE: Attribute = Attribute {
     key: Names("network.connection.state", "state"),
@@ -150,7 +149,6 @@ fn is_unsupported(error: &io::Error) -> bool {
 pub(super) struct Connections {
     calls: Calls,
     sockets: Vec<Sockets>,
-    conntrack: Vec<(&'static str, Source, Option<u64>)>,
 }
 
 impl Connections {
@@ -160,9 +158,8 @@ impl Connections {
             let shape = metrics.iter().find(|metric| metric.id == id).and_then(|metric| metric.shape(options.naming));
             shape.is_some_and(|shape| shape.detail <= options.detail)
         };
-        let files = [("conntrack.count", "nf_conntrack_count"), ("conntrack.max", "nf_conntrack_max")];
-        let mut new = Self { calls: host.calls, sockets: Vec::new(), conntrack: Vec::new() };
-        if !(wanted("connections") || files.iter().any(|(id, _)| wanted(id))) {
+        let mut new = Self { calls: host.calls, sockets: Vec::new() };
+        if !wanted("connections") {
             return new;
         }
         if !host.shares_network() {
@@ -171,16 +168,10 @@ impl Connections {
             );
             return new;
         }
-        if wanted("connections") {
-            new.sockets.push(Sockets::new(options.naming, Transport::Tcp));
-            // hostmetrics counts TCP alone.
-            if options.naming == Naming::Semconv {
-                new.sockets.push(Sockets::new(options.naming, Transport::Udp));
-            }
-        }
-        for (id, file) in files.into_iter().filter(|(id, _)| wanted(id)) {
-            let path = host.proc("sys/net/netfilter").join(file);
-            new.conntrack.push((id, Source::new(path, "connections are not tracked (module nf_conntrack)"), None));
+        new.sockets.push(Sockets::new(options.naming, Transport::Tcp));
+        // hostmetrics counts TCP alone.
+        if options.naming == Naming::Semconv {
+            new.sockets.push(Sockets::new(options.naming, Transport::Udp));
         }
         new
     }
@@ -188,9 +179,6 @@ impl Connections {
     pub(super) fn read(&mut self, reader: &mut Reader) {
         for sockets in &mut self.sockets {
             sockets.read(reader, self.calls.sockets);
-        }
-        for (_, source, value) in &mut self.conntrack {
-            *value = reader.read(source).and_then(|bytes| number(bytes.trim_ascii()));
         }
     }
 
@@ -202,9 +190,6 @@ impl Connections {
                     out.int(numbers.iter().filter_map(|number| census.get(*number)).sum(), series);
                 }
             }
-        }
-        for value in self.conntrack.iter().filter(|(name, ..)| *name == id).filter_map(|(.., value)| *value) {
-            out.int(value, &[]);
         }
     }
 }
@@ -293,15 +278,5 @@ mod tests {
         let mut network = (network::DEFINITION.new)(&host.context(options(Naming::Semconv, Detail::Detailed)));
         assert_eq!(host.read(&mut *network), 0);
         assert!(series(&*network, network::DEFINITION.metrics, "connections").is_empty());
-    }
-
-    #[test]
-    fn the_conntrack_table_is_reported_where_there_is_one() {
-        let host = Host::empty();
-        host.write("proc/sys/net/netfilter/nf_conntrack_count", "321\n");
-        let mut network = collector(&host, options(Naming::Hostmetrics, Detail::Detailed), hundreds);
-        assert_eq!(host.read(&mut *network), 0);
-        assert_eq!(series(&*network, network::DEFINITION.metrics, "conntrack.count"), ["321"]);
-        assert!(series(&*network, network::DEFINITION.metrics, "conntrack.max").is_empty());
     }
 }

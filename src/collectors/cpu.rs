@@ -24,7 +24,7 @@ const MODE: Attribute = Attribute {
     key: Names("cpu.mode", "state"),
     values: &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, SOFTIRQ, STEAL],
 };
-const LOGICAL_NUMBER: Attribute = Attribute { key: Names("cpu.logical_number", "cpu"), values: &[] };
+pub(super) const LOGICAL_NUMBER: Attribute = Attribute { key: Names("cpu.logical_number", "cpu"), values: &[] };
 
 const USER: Names = Names::both("user");
 const NICE: Names = Names::both("nice");
@@ -163,7 +163,7 @@ fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
     (sum > 0).then(|| passed.map(|ticks| ticks as f64 / sum as f64))
 }
 
-fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
+pub(super) fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
     let value = match naming {
         Naming::Semconv => AttributeValue::Int(i64::from(cpu)),
         Naming::Hostmetrics | Naming::NodeExporter => AttributeValue::Text(format!("cpu{cpu}").into()),

@@ -3,8 +3,8 @@
 //! They count threads that run, wait for a CPU or sleep uninterruptibly, as the kernel averages them over 1, 5 and 15
 //! minutes. No semantic convention has them yet: both profiles use hostmetrics' names.
 
-use super::{Collector, Context, Definition, Observer};
-use crate::host::{Reader, Source};
+use super::{Collector, Definition, Observer};
+use crate::host::Reader;
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Metric;
@@ -13,7 +13,7 @@ use crate::metrics::parse::{decimal, fields};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
-    Definition { name: "load", metrics: METRICS, new: |context| Box::new(Load::new(context)) };
+    Definition { name: "load", metrics: METRICS, new: |_| Box::new(Load { averages: [None; 3] }) };
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
@@ -38,17 +38,7 @@ const METRICS: &[Metric] = &[
 ];
 
 struct Load {
-    source: Source,
     averages: [Option<f64>; 3],
-}
-
-impl Load {
-    fn new(context: &Context) -> Self {
-        Self {
-            source: Source::new(context.host.proc("loadavg"), "is this a Linux /proc?").required(),
-            averages: [None; 3],
-        }
-    }
 }
 
 /// The averages over 1, 5 and 15 minutes, each of which stands for itself.
@@ -59,7 +49,7 @@ fn parse(bytes: &[u8]) -> [Option<f64>; 3] {
 
 impl Collector for Load {
     fn read(&mut self, reader: &mut Reader) {
-        self.averages = reader.read(&mut self.source).map(parse).unwrap_or_default();
+        self.averages = reader.loadavg().map(parse).unwrap_or_default();
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

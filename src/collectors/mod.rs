@@ -3,16 +3,20 @@
 //! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
 //! A collector that fails or panics costs its own metrics of that cycle and nothing else.
 
+pub mod clock;
 mod connections;
 pub mod containers;
 pub mod cpu;
 pub mod disk;
+pub mod ecc;
 pub mod fault;
 pub mod filesystem;
 mod held;
 pub mod host_metrics;
 mod identity;
+pub mod kernel;
 pub mod limit;
+pub mod link;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -22,11 +26,16 @@ mod power;
 pub mod pressure;
 pub mod process;
 pub mod processes;
+pub mod protocols;
 mod queues;
+pub mod raid;
 mod registration;
+pub mod sensors;
 mod slot;
+pub mod sockets;
 mod survey;
 pub mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 
@@ -53,6 +62,14 @@ pub static COLLECTORS: &[Definition] = &[
     processes::DEFINITION,
     system::DEFINITION,
     pressure::DEFINITION,
+    kernel::DEFINITION,
+    protocols::DEFINITION,
+    sockets::DEFINITION,
+    link::DEFINITION,
+    clock::DEFINITION,
+    sensors::DEFINITION,
+    raid::DEFINITION,
+    ecc::DEFINITION,
     identity::DEFINITION,
     power::DEFINITION,
     queues::DEFINITION,

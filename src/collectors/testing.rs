@@ -33,6 +33,16 @@ impl Host {
         std::fs::write(path, content).unwrap();
     }
 
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    pub fn link(&self, target: &str, path: &str) {
+        let path = self.root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+
     pub fn remove(&self, path: &str) {
         std::fs::remove_file(self.root.join(path)).unwrap();
     }

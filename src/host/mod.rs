@@ -14,8 +14,10 @@ pub mod identity;
 pub mod mounts;
 pub mod processes;
 mod reader;
+mod shared;
 pub mod sockets;
 mod source;
+mod sysfs;
 pub mod usage;
 pub mod worker;
 
@@ -29,6 +31,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::info;
 
 pub use files::read_small;
+pub use heka_adjtimex::ClockState;
 pub use reader::Reader;
 pub use source::{Health, Problem, Source};
 
@@ -65,17 +68,21 @@ pub struct Calls {
     pub space: fn(&Path) -> io::Result<Reading>,
     /// How many sockets this process' network has in each state.
     pub sockets: fn(Transport) -> io::Result<Census>,
+    /// How the wall clock is disciplined.
+    pub adjtimex: fn() -> io::Result<ClockState>,
     /// The time since boot, suspends included (CLOCK_BOOTTIME), at the collection of that number.
     pub clock: fn(u64) -> Duration,
 }
 
 impl Calls {
     /// Asks the running kernel.
-    pub const LIVE: Self = Self { space: usage::of_path, sockets: sockets::count, clock: boot_time };
+    pub const LIVE: Self =
+        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time };
     /// Asks nobody. A recorded host has no clock: its collections are ten seconds apart.
     pub const NONE: Self = Self {
         space: |_| Err(io::ErrorKind::Unsupported.into()),
         sockets: |_| Err(io::ErrorKind::Unsupported.into()),
+        adjtimex: || Err(io::ErrorKind::Unsupported.into()),
         clock: |cycle| Duration::from_secs(10).saturating_mul(u32::try_from(cycle).unwrap_or(u32::MAX)),
     };
 }

@@ -6,24 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bounded::DEADLINE_MOST;
+use super::shared::SharedFiles;
 use super::{Health, Host, Problem, Source};
 
 /// What a collection reads with. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
+    pub(super) shared: SharedFiles,
     stat: Source,
     stat_buffer: Vec<u8>,
     stat_bytes: Option<usize>,
     stat_cycle: Option<u64>,
-    cycle: u64,
+    pub(super) cycle: u64,
     clock: fn(u64) -> Duration,
     now: Duration,
     /// When the thread that waits for the reading leaves it behind.
     limit: Option<Instant>,
-    failures: u64,
-    reads: Arc<AtomicU64>,
-    problems: Option<Vec<Problem>>,
+    pub(super) failures: u64,
+    pub(super) reads: Arc<AtomicU64>,
+    pub(super) problems: Option<Vec<Problem>>,
 }
 
 impl Reader {
@@ -32,6 +34,7 @@ impl Reader {
     pub fn new(host: &Host) -> Self {
         Self {
             buffer: Vec::new(),
+            shared: SharedFiles::new(host),
             stat: Source::new(host.proc("stat"), "is this a Linux /proc?").required().holds_counters(),
             stat_buffer: Vec::new(),
             stat_bytes: None,

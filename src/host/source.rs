@@ -31,6 +31,7 @@ pub enum Health {
 pub struct Source {
     path: PathBuf,
     missing: &'static str,
+    optional: bool,
     required: bool,
     may_be_empty: bool,
     holds_counters: bool,
@@ -46,12 +47,19 @@ impl Source {
         Self {
             path,
             missing,
+            optional: false,
             required: false,
             may_be_empty: false,
             holds_counters: false,
             file: None,
             health: Health::Unread,
         }
+    }
+
+    /// A file that many hosts lack, where that is normal: nothing is logged then, and `check` lists it as absent.
+    #[must_use]
+    pub fn optional(path: PathBuf) -> Self {
+        Self { optional: true, ..Self::new(path, "") }
     }
 
     /// Every Linux has it: that it is missing is a failure.
@@ -90,7 +98,7 @@ impl Source {
     pub(super) fn problem(&self) -> Option<Problem> {
         let (failed, words) = match &self.health {
             Health::Unread | Health::Good => return None,
-            Health::Unsupported if self.missing.is_empty() => return None,
+            Health::Unsupported if self.missing.is_empty() && !self.optional => return None,
             Health::Unsupported => (false, self.missing.to_owned()),
             Health::Failed(why) => (true, why.clone()),
             Health::Stuck => (true, NO_ANSWER.to_owned()),
@@ -190,11 +198,17 @@ pub struct Problem {
     pub path: PathBuf,
     /// Whether it failed, or is only not there.
     pub failed: bool,
-    /// Why, or what to do.
+    /// Why, or what to do; empty where the file's absence is normal.
     pub words: String,
 }
 
 impl Problem {
+    /// Whether the file is only absent, which is normal for many hosts.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        !self.failed && self.words.is_empty()
+    }
+
     /// The file does not answer.
     #[must_use]
     pub fn no_answer(path: PathBuf) -> Self {

@@ -260,8 +260,9 @@ mod tests {
     fn every_unit_is_one_that_the_prometheus_names_know() {
         for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
             for shape in metric.semconv.iter().chain(&metric.hostmetrics).chain(&metric.node_exporter) {
-                let known = matches!(shape.unit, "s" | "By" | "By/s" | "Hz" | "1" | "Cel" | "V" | "A" | "W" | "J" | "")
-                    || shape.unit.starts_with('{');
+                let known =
+                    matches!(shape.unit, "s" | "By" | "By/s" | "Hz" | "1" | "Cel" | "V" | "A" | "W" | "J" | "rpm" | "")
+                        || shape.unit.starts_with('{');
                 assert!(known, "{}: {}", shape.name, shape.unit);
             }
         }

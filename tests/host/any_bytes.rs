@@ -27,6 +27,16 @@ const FILES: &[(&str, &str)] = &[
     ("proc/pressure/cpu", "system.cpu.time"),
     ("proc/pressure/memory", "system.cpu.time"),
     ("proc/pressure/io", "system.cpu.time"),
+    ("proc/schedstat", "system.cpu.time"),
+    ("proc/sys/fs/file-nr", "system.cpu.time"),
+    ("proc/sys/kernel/pid_max", "system.cpu.time"),
+    ("proc/1/net/snmp", "system.cpu.time"),
+    ("proc/1/net/netstat", "system.cpu.time"),
+    ("proc/1/net/snmp6", "system.cpu.time"),
+    ("proc/1/net/sockstat", "system.cpu.time"),
+    ("proc/1/net/sockstat6", "system.cpu.time"),
+    ("proc/1/net/softnet_stat", "system.cpu.time"),
+    ("proc/sys/net/netfilter/nf_conntrack_count", "system.cpu.time"),
 ];
 
 /// What befalls a file.

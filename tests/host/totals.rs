@@ -176,7 +176,8 @@ fn whole_numbers_are_integers_on_the_wire() {
         let collected = Pipeline::new(&host.context(Options { naming, ..Options::default() })).collect();
         for point in &collected.0 {
             // The conventions, and the receiver, give times and shares as doubles and everything else as integers.
-            let double = ["s", "1", "Hz", "{thread}"].contains(&point.unit.as_str());
+            let measured = ["s", "1", "Hz", "{thread}", "Cel"].contains(&point.unit.as_str());
+            let double = measured && point.kind != "updowncounter";
             assert_eq!(matches!(point.value, Number::Double(_)), double, "{point:?}");
             assert_eq!(matches!(point.value, Number::Unsigned(_)), point.kind == "counter" && !double, "{point:?}");
         }

@@ -1,0 +1,155 @@
+//! The clock's discipline, from adjtimex(2), which any user may read. "Synchronized" is the kernel's own answer: an NTP or PTP
+//! daemon keeps it; without one the kernel gives it up when the possible error has grown to 16 s.
+//!
+//! No semantic convention has these, and hostmetrics has none of them.
+
+use std::io;
+
+use tracing::{info, warn};
+
+use super::{Collector, Context, Definition, Observer};
+use crate::host::{ClockState, Reader};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
+use crate::metrics::naming::Metric;
+use crate::metrics::naming::Number::{Double, Int};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "clock", metrics: METRICS, new: |context| Box::new(Clock::new(context)) };
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("offset", Gauge, Double,
+        "Time between the clock and its reference, as its discipline reports it",
+        "adjtimex, offset")
+        .semconv("system.clock.linux.offset", "s", Basic, &[]),
+    Metric::new("estimated_error", Gauge, Double,
+        "Error of the clock that its discipline estimates",
+        "adjtimex, esterror")
+        .semconv("system.clock.linux.error.estimated", "s", Basic, &[]),
+    Metric::new("maximum_error", Gauge, Double,
+        "Error of the clock that is possible; grows while nothing disciplines it",
+        "adjtimex, maxerror")
+        .semconv("system.clock.linux.error.maximum", "s", Basic, &[]),
+    Metric::new("synchronized", UpDownCounter, Int,
+        "Whether the kernel takes the clock to be synchronized: 1 or 0",
+        "adjtimex, its answer is not TIME_ERROR")
+        .semconv("system.clock.linux.synchronized", "1", Basic, &[]),
+    Metric::new("frequency", Gauge, Double,
+        "Factor by which the clock's frequency is corrected; 1 is no correction",
+        "adjtimex, freq")
+        .semconv("system.clock.linux.frequency_adjustment", "1", Detailed, &[]),
+    Metric::new("tai_offset", Gauge, Double,
+        "Time between TAI and UTC; 0 where nothing has set it",
+        "adjtimex, tai")
+        .semconv("system.clock.linux.tai_offset", "s", Detailed, &[]),
+];
+
+struct Clock {
+    ask: fn() -> io::Result<ClockState>,
+    state: Option<ClockState>,
+    /// Whether the last call failed; it is logged when that begins.
+    failed: bool,
+    unsupported: bool,
+}
+
+impl Clock {
+    fn new(context: &Context) -> Self {
+        Self { ask: context.host.calls.adjtimex, state: None, failed: false, unsupported: false }
+    }
+}
+
+impl Collector for Clock {
+    fn read(&mut self, reader: &mut Reader) {
+        if self.unsupported {
+            return;
+        }
+        self.state = None;
+        match (self.ask)() {
+            Ok(state) => {
+                if std::mem::take(&mut self.failed) {
+                    info!("adjtimex works again");
+                }
+                self.state = Some(state);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.unsupported = true,
+            // A container's seccomp filter may refuse the call, as long as it runs.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let words = "the call is refused; a container needs a seccomp profile that allows it";
+                info!("adjtimex: {words}; the collector clock reports nothing");
+                reader.note("adjtimex", false, words);
+                self.unsupported = true;
+            }
+            Err(error) => {
+                reader.fail();
+                reader.note("adjtimex", true, error.to_string());
+                if !std::mem::replace(&mut self.failed, true) {
+                    warn!("adjtimex failed ({error}); the collector clock reports nothing until it works");
+                }
+            }
+        }
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let Some(state) = &self.state else { return };
+        match metric.id {
+            "offset" => out.float(state.offset_seconds, &[]),
+            "estimated_error" => out.float(state.estimated_error_seconds, &[]),
+            "maximum_error" => out.float(state.maximum_error_seconds, &[]),
+            "synchronized" => out.int(u64::from(state.synchronized), &[]),
+            "frequency" => out.float(state.frequency_ratio, &[]),
+            "tai_offset" => out.float(f64::from(state.tai_offset_seconds), &[]),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, fixture};
+    use super::*;
+    use crate::metrics::naming::Detail;
+
+    const STATE: ClockState = ClockState {
+        offset_seconds: -0.000_125,
+        estimated_error_seconds: 0.000_25,
+        maximum_error_seconds: 16.0,
+        frequency_ratio: 1.000_001_5,
+        tai_offset_seconds: 37,
+        status: 0x2041,
+        synchronized: false,
+    };
+
+    fn bench(ask: fn() -> io::Result<ClockState>) -> Bench {
+        let mut context = fixture("server", Options { detail: Detail::Detailed, ..Options::default() });
+        context.host.calls.adjtimex = ask;
+        Bench::new(DEFINITION, context)
+    }
+
+    #[test]
+    fn a_clock_that_is_not_synchronized_says_so_with_its_errors() {
+        assert_eq!(
+            bench(|| Ok(STATE)).next(),
+            [
+                "system.clock.linux.offset -0.000125",
+                "system.clock.linux.error.estimated 0.00025",
+                "system.clock.linux.error.maximum 16",
+                "system.clock.linux.synchronized 0",
+                "system.clock.linux.frequency_adjustment 1.0000015",
+                "system.clock.linux.tai_offset 37",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refused_call_is_no_failure_and_any_other_error_is_one() {
+        let mut refused = bench(|| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(refused.next().is_empty());
+        assert_eq!(refused.reader.failures(), 0);
+        let mut failing = bench(|| Err(io::ErrorKind::InvalidInput.into()));
+        assert!(failing.next().is_empty());
+        assert_eq!(failing.reader.failures(), 2);
+    }
+}

@@ -1,0 +1,426 @@
+//! The kernel's own counts and limits: context switches, interrupts, OOM kills, tasks, file handles, and in detail soft
+//! interrupts, entropy, hung tasks and the scheduler's times. From `/proc/stat`, `/proc/vmstat`, `/proc/loadavg`,
+//! `/proc/schedstat` (Documentation/scheduler/sched-stats.rst) and `/proc/sys`.
+//!
+//! `system.process.limit` is a semantic convention; the others have none, and hostmetrics has none of them.
+
+use std::collections::BTreeMap;
+
+use super::cpu::{LOGICAL_NUMBER, logical_number};
+use super::tally::Tally;
+use super::{Collector, Context, Definition, Observer, Options};
+use crate::host::{Host, Reader, Source};
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, Attributes, Detail, Metric, Names, Naming, attributes, word};
+use crate::metrics::parse::{fields, lines, next_number, number};
+use crate::metrics::total::Since;
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "kernel", metrics: METRICS, new: |context| Box::new(Kernel::new(context)) };
+
+const SOFTIRQ: Attribute = Attribute { key: Names::both("system.cpu.linux.softirq.type"), values: &SOFTIRQS };
+
+/// In the order of the line `softirq` (include/linux/interrupt.h).
+const SOFTIRQS: [Names; 10] = [
+    Names::both("hi"),
+    Names::both("timer"),
+    Names::both("net_tx"),
+    Names::both("net_rx"),
+    Names::both("block"),
+    Names::both("irq_poll"),
+    Names::both("tasklet"),
+    Names::both("sched"),
+    Names::both("hrtimer"),
+    Names::both("rcu"),
+];
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("switches", Counter, Int,
+        "Context switches",
+        "/proc/stat, ctxt")
+        .semconv("system.cpu.context_switches", "{switch}", Basic, &[]),
+    Metric::new("interrupts", Counter, Int,
+        "Interrupts served",
+        "/proc/stat, intr, first number")
+        .semconv("system.cpu.interrupts", "{interrupt}", Basic, &[]),
+    Metric::new("softirqs", Counter, Int,
+        "Soft interrupts served, by kind",
+        "/proc/stat, softirq")
+        .since("2.6.31")
+        .semconv("system.cpu.linux.softirqs", "{interrupt}", Detailed, &[&SOFTIRQ]),
+    Metric::new("oom_kills", Counter, Int,
+        "Processes that the kernel killed because memory ran out, in the host or in a cgroup",
+        "/proc/vmstat, oom_kill")
+        .since("4.13")
+        .semconv("system.memory.linux.oom_kills", "{kill}", Basic, &[]),
+    Metric::new("process.limit", UpDownCounter, Int,
+        "Process ids that the kernel hands out at most; each thread takes one",
+        "/proc/sys/kernel/pid_max")
+        .semconv("system.process.limit", "{process}", Basic, &[]),
+    Metric::new("threads", UpDownCounter, Int,
+        "Threads of all processes",
+        "/proc/loadavg, fourth field, after the slash")
+        .semconv("system.process.linux.thread.count", "{thread}", Basic, &[]),
+    Metric::new("threads.limit", UpDownCounter, Int,
+        "Threads that the kernel allows at most",
+        "/proc/sys/kernel/threads-max")
+        .semconv("system.process.linux.thread.limit", "{thread}", Detailed, &[]),
+    Metric::new("files", UpDownCounter, Int,
+        "File handles in use",
+        "/proc/sys/fs/file-nr, first less second number")
+        .semconv("system.filesystem.linux.file_handle.count", "{handle}", Basic, &[]),
+    Metric::new("files.limit", UpDownCounter, Int,
+        "File handles that the kernel allows at most",
+        "/proc/sys/fs/file-nr, third number")
+        .semconv("system.filesystem.linux.file_handle.limit", "{handle}", Basic, &[]),
+    Metric::new("entropy", UpDownCounter, Int,
+        "Entropy that is available; 256 always, from Linux 5.18 on",
+        "/proc/sys/kernel/random/entropy_avail")
+        .semconv("system.linux.entropy.available", "{bit}", Detailed, &[]),
+    Metric::new("hung_tasks", Counter, Int,
+        "Tasks that hung longer than the kernel's timeout",
+        "/proc/sys/kernel/hung_task_detect_count")
+        .since("6.13")
+        .semconv("system.process.linux.hung_tasks", "{task}", Detailed, &[]),
+    Metric::new("schedstat.running", Counter, Double,
+        "Time that tasks ran on the CPUs",
+        "/proc/schedstat, lines cpuN, seventh number, of 10^-9 s")
+        .semconv("system.cpu.linux.run_queue.running_time", "s", Detailed, &[&LOGICAL_NUMBER]),
+    Metric::new("schedstat.waiting", Counter, Double,
+        "Time that tasks waited for a CPU, ready to run",
+        "/proc/schedstat, lines cpuN, eighth number, of 10^-9 s")
+        .semconv("system.cpu.linux.run_queue.waiting_time", "s", Detailed, &[&LOGICAL_NUMBER]),
+    Metric::new("schedstat.timeslices", Counter, Int,
+        "Time slices that tasks ran for",
+        "/proc/schedstat, lines cpuN, ninth number")
+        .semconv("system.cpu.linux.run_queue.timeslices", "{slice}", Detailed, &[&LOGICAL_NUMBER]),
+];
+
+const NANOSECONDS_PER_SECOND: f64 = 1e9;
+/// The columns of a CPU's line of `/proc/schedstat` that are read, and how many are before them.
+const SCHEDSTAT: usize = 3;
+const SCHEDSTAT_BEFORE: usize = 6;
+
+/// A CPU's scheduler counts.
+struct Cpu {
+    series: Attributes,
+    totals: [Tally; SCHEDSTAT],
+    present: bool,
+}
+
+/// A file of `/proc/sys` with one number, and the metric that it is.
+struct Sysctl {
+    id: &'static str,
+    source: Source,
+    value: Option<u64>,
+}
+
+/// The files that only detailed metrics need.
+struct More {
+    naming: Naming,
+    since: Since,
+    delta: bool,
+    per_cpu: bool,
+    softirq_series: [Attributes; SOFTIRQS.len()],
+    softirqs: [Tally; SOFTIRQS.len()],
+    hung_source: Source,
+    hung: Tally,
+    schedstat: Source,
+    cpus: BTreeMap<u32, Cpu>,
+}
+
+struct Kernel {
+    since: Since,
+    switches: Tally,
+    interrupts: Tally,
+    oom_kills: Tally,
+    threads: Option<u64>,
+    file_nr: Source,
+    /// In use, and the limit.
+    files: Option<(u64, u64)>,
+    sysctls: Vec<Sysctl>,
+    more: Option<More>,
+}
+
+impl Kernel {
+    fn new(context: &Context) -> Self {
+        let (host, options) = (&context.host, &context.options);
+        let detailed = options.detail == Detail::Detailed;
+        let sysctl =
+            |id, file: &str| Sysctl { id, source: Source::optional(host.proc("sys/kernel").join(file)), value: None };
+        let mut sysctls = vec![sysctl("process.limit", "pid_max")];
+        if detailed {
+            sysctls.push(sysctl("threads.limit", "threads-max"));
+            sysctls.push(sysctl("entropy", "random/entropy_avail"));
+        }
+        Self {
+            since: options.since,
+            switches: Tally::default(),
+            interrupts: Tally::default(),
+            oom_kills: Tally::default(),
+            threads: None,
+            file_nr: Source::optional(host.proc("sys/fs/file-nr")),
+            files: None,
+            sysctls,
+            more: detailed.then(|| More::new(host, options)),
+        }
+    }
+
+    fn take_stat(&mut self, stat: &[u8]) {
+        // The first line of a name counts; a second one can only be damage.
+        let (mut switches, mut interrupts, mut softirqs) = (None, None, None);
+        for line in lines(stat) {
+            let mut fields = fields(line);
+            match fields.next() {
+                Some(b"ctxt") => switches = switches.or_else(|| next_number(&mut fields)),
+                Some(b"intr") => interrupts = interrupts.or_else(|| next_number(&mut fields)),
+                Some(b"softirq") => softirqs = softirqs.or(Some(line)),
+                _ => {}
+            }
+        }
+        self.switches.take(switches, self.since);
+        self.interrupts.take(interrupts, self.since);
+        if let (Some(more), Some(line)) = (&mut self.more, softirqs) {
+            // The line's name is followed by the sum of the others.
+            for (total, field) in more.softirqs.iter_mut().zip(fields(line).skip(2)) {
+                total.take(number(field), self.since);
+            }
+        }
+    }
+}
+
+impl More {
+    fn new(host: &Host, options: &Options) -> Self {
+        let naming = options.naming;
+        Self {
+            naming,
+            since: options.since,
+            delta: options.delta,
+            per_cpu: options.per_cpu,
+            softirq_series: SOFTIRQS.map(|kind| word(naming, &SOFTIRQ, kind)),
+            softirqs: Default::default(),
+            hung_source: Source::optional(host.proc("sys/kernel/hung_task_detect_count")),
+            hung: Tally::default(),
+            schedstat: Source::optional(host.proc("schedstat")),
+            cpus: BTreeMap::new(),
+        }
+    }
+
+    fn take_schedstat(&mut self, bytes: &[u8]) {
+        let was_present: Vec<bool> = self.cpus.values_mut().map(|cpu| std::mem::take(&mut cpu.present)).collect();
+        let known: Vec<u32> = self.cpus.keys().copied().collect();
+        for (number, readings) in lines(bytes).filter_map(schedstat_line) {
+            let cpu = self.cpus.entry(number).or_insert_with(|| {
+                let pairs = if self.per_cpu { vec![logical_number(self.naming, number)] } else { Vec::new() };
+                Cpu { series: attributes(self.naming, &pairs), totals: Default::default(), present: false }
+            });
+            if !cpu.present {
+                cpu.totals.iter_mut().zip(readings).for_each(|(total, reading)| total.take(Some(reading), self.since));
+                cpu.present = true;
+            }
+        }
+        // In the host's sum its total stays.
+        let forget = self.delta && self.per_cpu;
+        for (number, was_present) in known.iter().zip(was_present).filter(|_| forget) {
+            let gone = self.cpus.get_mut(number).filter(|cpu| was_present && !cpu.present);
+            gone.into_iter().flat_map(|cpu| &mut cpu.totals).for_each(Tally::forget);
+        }
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let (place, divisor) = match metric.id {
+            "softirqs" => {
+                for (series, total) in self.softirq_series.iter().zip(&self.softirqs) {
+                    total.value().iter().for_each(|value| out.int(*value, series));
+                }
+                return;
+            }
+            "hung_tasks" => return one(out, self.hung.value()),
+            "schedstat.running" => (0, Some(NANOSECONDS_PER_SECOND)),
+            "schedstat.waiting" => (1, Some(NANOSECONDS_PER_SECOND)),
+            "schedstat.timeslices" => (2, None),
+            _ => return,
+        };
+        let value = |cpu: &Cpu| cpu.totals.get(place).and_then(Tally::value);
+        let mut report = |value: u64, series: &Attributes| match divisor {
+            #[allow(clippy::cast_precision_loss)] // exact for 104 days of one CPU's nanoseconds, close enough after
+            Some(divisor) => out.float(value as f64 / divisor, series),
+            None => out.int(value, series),
+        };
+        if self.per_cpu {
+            for cpu in self.cpus.values().filter(|cpu| cpu.present) {
+                value(cpu).iter().for_each(|value| report(*value, &cpu.series));
+            }
+        } else if !self.cpus.is_empty() {
+            // What a CPU counted stays in the sum when it goes offline.
+            report(self.cpus.values().filter_map(value).fold(0, u64::saturating_add), &Box::default());
+        }
+    }
+}
+
+/// A CPU's number with the last three columns of its line.
+fn schedstat_line(line: &[u8]) -> Option<(u32, [u64; SCHEDSTAT])> {
+    let mut fields = fields(line);
+    let cpu = u32::try_from(number(fields.next()?.strip_prefix(b"cpu")?)?).ok()?;
+    let mut numbers = fields.skip(SCHEDSTAT_BEFORE);
+    Some((cpu, [next_number(&mut numbers)?, next_number(&mut numbers)?, next_number(&mut numbers)?]))
+}
+
+/// The file handles in use, and how many there may be.
+fn parse_file_nr(bytes: &[u8]) -> Option<(u64, u64)> {
+    let mut fields = fields(bytes);
+    let (allocated, free, limit) = (next_number(&mut fields)?, next_number(&mut fields)?, next_number(&mut fields)?);
+    Some((allocated.saturating_sub(free), limit))
+}
+
+/// The threads of all processes, after the slash of the fourth field.
+fn parse_threads(bytes: &[u8]) -> Option<u64> {
+    number(fields(bytes).nth(3)?.split(|&b| b == b'/').nth(1)?)
+}
+
+/// The first line `oom_kill N`.
+fn parse_oom_kills(bytes: &[u8]) -> Option<u64> {
+    let line = lines(bytes).find_map(|line| line.trim_ascii().strip_prefix(b"oom_kill "))?;
+    number(line.trim_ascii())
+}
+
+fn one(out: &mut Observer<'_>, value: Option<u64>) {
+    if let Some(value) = value {
+        out.int(value, &[]);
+    }
+}
+
+impl Collector for Kernel {
+    fn read(&mut self, reader: &mut Reader) {
+        if let Some(stat) = reader.stat() {
+            self.take_stat(stat);
+        }
+        self.oom_kills.take(reader.vmstat().and_then(parse_oom_kills), self.since);
+        self.threads = reader.loadavg().and_then(parse_threads);
+        self.files = reader.read(&mut self.file_nr).and_then(parse_file_nr);
+        for sysctl in &mut self.sysctls {
+            sysctl.value = reader.read(&mut sysctl.source).and_then(|bytes| number(bytes.trim_ascii()));
+        }
+        if let Some(more) = &mut self.more {
+            let hung = reader.read(&mut more.hung_source).and_then(|bytes| number(bytes.trim_ascii()));
+            more.hung.take(hung, self.since);
+            if let Some(bytes) = reader.read(&mut more.schedstat) {
+                more.take_schedstat(bytes);
+            }
+        }
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        match metric.id {
+            "switches" => one(out, self.switches.value()),
+            "interrupts" => one(out, self.interrupts.value()),
+            "oom_kills" => one(out, self.oom_kills.value()),
+            "threads" => one(out, self.threads),
+            "files" => one(out, self.files.map(|(used, _)| used)),
+            "files.limit" => one(out, self.files.map(|(_, limit)| limit)),
+            id => {
+                one(out, self.sysctls.iter().find(|sysctl| sysctl.id == id).and_then(|sysctl| sysctl.value));
+                self.more.iter().for_each(|more| more.observe(metric, out));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{Bench, Host};
+    use super::*;
+
+    fn host() -> Host {
+        let host = Host::empty();
+        host.write("proc/stat", "intr 900 1 2\nctxt 5000\nctxt 9\nsoftirq 66 1 2 3\n");
+        host.write("proc/vmstat", "pgfault 5\noom_kill 3\noom_kill 9\n");
+        host.write("proc/loadavg", "0.1 0.2 0.3 2/187 31125\n");
+        host.write("proc/sys/fs/file-nr", "1113\t13\t9223372036854775807\n");
+        host.write("proc/sys/kernel/pid_max", "4194304\n");
+        host.write(
+            "proc/schedstat",
+            "version 15\ncpu0 0 0 0 0 0 0 2000000000 1000000000 7\ncpu1 0 0 0 0 0 0 4000000000 500000000 8\n",
+        );
+        host
+    }
+
+    fn points(host: &Host, options: Options) -> Vec<String> {
+        Bench::new(DEFINITION, host.context(options)).next()
+    }
+
+    #[test]
+    fn the_first_line_of_each_count_is_reported_with_the_limits() {
+        assert_eq!(
+            points(&host(), Options { since: Since::Boot, ..Options::default() }),
+            [
+                "system.cpu.context_switches 5000",
+                "system.cpu.interrupts 900",
+                "system.memory.linux.oom_kills 3",
+                "system.process.limit 4194304",
+                "system.process.linux.thread.count 187",
+                "system.filesystem.linux.file_handle.count 1100",
+                "system.filesystem.linux.file_handle.limit 9223372036854775807",
+            ]
+        );
+    }
+
+    #[test]
+    fn scheduler_times_are_the_hosts_or_each_cpus() {
+        let options = Options { since: Since::Boot, detail: Detail::Detailed, ..Options::default() };
+        let of =
+            |points: Vec<String>| points.into_iter().filter(|point| point.contains("waiting_time")).collect::<Vec<_>>();
+        let name = "system.cpu.linux.run_queue.waiting_time";
+        assert_eq!(of(points(&host(), options.clone())), [format!("{name} 1.5")]);
+        let per_cpu = of(points(&host(), Options { per_cpu: true, ..options }));
+        assert_eq!(
+            per_cpu,
+            [format!("{name}{{cpu.logical_number=0}} 1"), format!("{name}{{cpu.logical_number=1}} 0.5")]
+        );
+    }
+
+    #[test]
+    fn a_cpu_that_goes_offline_stays_in_the_sum() {
+        let host = host();
+        let options = Options { since: Since::Boot, detail: Detail::Detailed, ..Options::default() };
+        let mut kernel = Bench::new(DEFINITION, host.context(options));
+        host.write("proc/schedstat", "version 15\ncpu0 0 0 0 0 0 0 2000000000 1000000000 9\n");
+        let slices = "system.cpu.linux.run_queue.timeslices 17".to_owned();
+        assert!(kernel.next().contains(&slices));
+    }
+
+    #[test]
+    fn an_oom_kill_counts_from_the_agents_start() {
+        let host = host();
+        let mut kernel = Bench::new(DEFINITION, host.context(Options::default()));
+        host.write("proc/vmstat", "oom_kill 5\n");
+        assert!(kernel.next().contains(&"system.memory.linux.oom_kills 2".to_owned()));
+    }
+
+    #[test]
+    fn a_host_without_the_files_reports_nothing_and_fails_nothing() {
+        let host = Host::empty();
+        host.write("proc/stat", "cpu 1 2 3 4\n");
+        host.write("proc/loadavg", "0.1 0.2 0.3\n");
+        let mut kernel =
+            Bench::new(DEFINITION, host.context(Options { detail: Detail::Detailed, ..Options::default() }));
+        assert!(kernel.next().is_empty());
+        assert_eq!(kernel.reader.failures(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            parse_file_nr(&bytes);
+            parse_threads(&bytes);
+            parse_oom_kills(&bytes);
+            schedstat_line(&bytes);
+        }
+    }
+}

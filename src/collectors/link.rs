@@ -1,0 +1,305 @@
+//! The links of network interfaces, from `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net): up or down, speed, MTU,
+//! and how many members of a bond are up.
+//!
+//! By default these are the physical interfaces, those with a `device`. The interface filters choose others. The kernel
+//! answers the speed of a link that is down with an error or -1: it is missing then, not 0.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::tally::Tally;
+use super::{Collector, Context, Definition, Observer};
+use crate::host::Reader;
+use crate::metrics::filter::Filter;
+use crate::metrics::naming::Detail::{Basic, Detailed};
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
+use crate::metrics::parse::fields;
+use crate::metrics::total::Since;
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "link", metrics: METRICS, new: |context| Box::new(Links::new(context)) };
+
+const ID: Attribute = Attribute { key: Names::both("hw.id"), values: &[] };
+const NAME: Attribute = Attribute { key: Names::both("hw.name"), values: &[] };
+const INTERFACE: Attribute = Attribute { key: Names::both("network.interface.name"), values: &[] };
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("up", UpDownCounter, Int,
+        "Whether the link is up: 1 or 0",
+        "/sys/class/net/*, operstate, and carrier where that is unknown")
+        .semconv("hw.network.up", "1", Basic, &[&ID, &NAME]),
+    Metric::new("speed", UpDownCounter, Int,
+        "Speed of the link; missing while it is down",
+        "/sys/class/net/*, speed, of 10^6 bits")
+        .since("2.6.33")
+        .semconv("hw.network.bandwidth.limit", "By/s", Basic, &[&ID, &NAME]),
+    Metric::new("mtu", UpDownCounter, Int,
+        "Largest packet that the interface sends whole",
+        "/sys/class/net/*, mtu")
+        .semconv("system.network.linux.mtu", "By", Detailed, &[&INTERFACE]),
+    Metric::new("carrier_changes", Counter, Int,
+        "Times that the link went up or down",
+        "/sys/class/net/*, carrier_changes")
+        .since("3.15")
+        .semconv("system.network.linux.carrier_changes", "{change}", Detailed, &[&INTERFACE]),
+    Metric::new("bond.members", UpDownCounter, Int,
+        "Members of the bond",
+        "/sys/class/net/*/bonding/slaves")
+        .semconv("system.network.linux.bond.member.count", "{interface}", Basic, &[&INTERFACE]),
+    Metric::new("bond.active", UpDownCounter, Int,
+        "Members of the bond whose link is up",
+        "/sys/class/net/*/bonding_slave/mii_status")
+        .semconv("system.network.linux.bond.member.active", "{interface}", Basic, &[&INTERFACE]),
+];
+
+/// Bytes a second in a megabit a second.
+const MEGABIT_BYTES: u64 = 125_000;
+
+/// An interface that is, or was, reported.
+struct Link {
+    name: String,
+    hardware: Attributes,
+    interface: Attributes,
+    changes: Tally,
+    state: Option<State>,
+}
+
+/// An interface as the last reading found it.
+#[derive(Debug, Default, PartialEq)]
+struct State {
+    up: Option<bool>,
+    bytes_per_second: Option<u64>,
+    mtu: Option<u64>,
+}
+
+struct Bond {
+    series: Attributes,
+    members: u64,
+    active: u64,
+}
+
+struct Links {
+    dir: PathBuf,
+    naming: Naming,
+    detail: Detail,
+    since: Since,
+    delta: bool,
+    filter: Filter,
+    links: Vec<Link>,
+    bonds: Vec<Bond>,
+}
+
+impl Links {
+    fn new(context: &Context) -> Self {
+        let options = &context.options;
+        Self {
+            dir: context.host.sys("class/net"),
+            naming: options.naming,
+            detail: options.detail,
+            since: options.since,
+            delta: options.delta,
+            filter: options.interfaces.clone(),
+            links: Vec::new(),
+            bonds: Vec::new(),
+        }
+    }
+
+    /// The link of that name, made when there is none.
+    fn link(&mut self, name: &str) -> Option<&mut Link> {
+        let place = self.links.iter().position(|link| link.name == name).unwrap_or_else(|| {
+            let text: Arc<str> = name.into();
+            let series = |keys: &[&Attribute]| {
+                let pairs: Vec<_> = keys.iter().map(|key| (*key, AttributeValue::Text(Arc::clone(&text)))).collect();
+                attributes(self.naming, &pairs)
+            };
+            self.links.push(Link {
+                name: name.to_owned(),
+                hardware: series(&[&ID, &NAME]),
+                interface: series(&[&INTERFACE]),
+                changes: Tally::default(),
+                state: None,
+            });
+            self.links.len() - 1
+        });
+        self.links.get_mut(place)
+    }
+
+    fn read_bonds(&mut self, reader: &mut Reader) {
+        self.bonds.clear();
+        // The file is there when the module is; it is no absence worth a word when it is not.
+        let masters = reader.small(&self.dir.join("bonding_masters")).unwrap_or_default();
+        for name in fields(&masters).filter_map(|name| std::str::from_utf8(name).ok()) {
+            if name.contains('/') || !self.filter.admits(name, true) {
+                continue;
+            }
+            let Some(slaves) = reader.small(&self.dir.join(name).join("bonding/slaves")) else { continue };
+            let members: Vec<&str> = fields(&slaves).filter_map(|name| std::str::from_utf8(name).ok()).collect();
+            let is_up = |member: &&&str| {
+                let dir = self.dir.join(member);
+                // Kernels before 3.14 do not say how the bond sees its member.
+                let status = reader.small(&dir.join("bonding_slave/mii_status"));
+                status.or_else(|| reader.small(&dir.join("operstate"))).is_some_and(|status| status == b"up")
+            };
+            let active = members.iter().filter(is_up).count() as u64;
+            let series = attributes(self.naming, &[(&INTERFACE, AttributeValue::Text(name.into()))]);
+            self.bonds.push(Bond { series, members: members.len() as u64, active });
+        }
+    }
+}
+
+/// Whether the link is up: `operstate` says so, or, where a driver does not keep it, the carrier does.
+fn is_up(operstate: Option<&[u8]>, carrier: Option<u64>) -> Option<bool> {
+    match operstate? {
+        b"up" => Some(true),
+        b"unknown" => carrier.map(|carrier| carrier == 1),
+        b"down" | b"notpresent" | b"lowerlayerdown" | b"testing" | b"dormant" => Some(false),
+        _ => None,
+    }
+}
+
+fn read_state(dir: &Path, reader: &mut Reader, detail: Detail) -> State {
+    let operstate = reader.small(&dir.join("operstate"));
+    let carrier = match operstate.as_deref() {
+        Some(b"unknown") => reader.small_number(&dir.join("carrier")),
+        _ => None,
+    };
+    let up = is_up(operstate.as_deref(), carrier);
+    // Old kernels write the unknown speed (-1) as 16 or 32 bits without a sign.
+    let known = |speed: &u64| ![0, u64::from(u16::MAX), u64::from(u32::MAX)].contains(speed);
+    let speed = if up == Some(false) { None } else { reader.small_number(&dir.join("speed")).filter(known) };
+    State {
+        up,
+        bytes_per_second: speed.and_then(|speed| speed.checked_mul(MEGABIT_BYTES)),
+        mtu: (detail == Detailed).then(|| reader.small_number(&dir.join("mtu"))).flatten(),
+    }
+}
+
+impl Collector for Links {
+    fn read(&mut self, reader: &mut Reader) {
+        let names = reader.list(&self.dir).unwrap_or_default();
+        let before: Vec<bool> = self.links.iter_mut().map(|link| link.state.take().is_some()).collect();
+        for name in names.iter().filter_map(|name| name.to_str()).filter(|name| *name != "bonding_masters") {
+            let dir = self.dir.join(name);
+            if !self.filter.admits(name, reader.exists(&dir.join("device"))) {
+                continue;
+            }
+            let (detail, since) = (self.detail, self.since);
+            let Some(link) = self.link(name) else { continue };
+            link.state = Some(read_state(&dir, reader, detail));
+            if detail == Detailed {
+                link.changes.take(reader.small_number(&dir.join("carrier_changes")), since);
+            }
+        }
+        for (link, before) in self.links.iter_mut().zip(before) {
+            if self.delta && before && link.state.is_none() {
+                link.changes.forget();
+            }
+        }
+        self.read_bonds(reader);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        for bond in &self.bonds {
+            match metric.id {
+                "bond.members" => out.int(bond.members, &bond.series),
+                "bond.active" => out.int(bond.active, &bond.series),
+                _ => {}
+            }
+        }
+        for (link, state) in self.links.iter().filter_map(|link| Some((link, link.state.as_ref()?))) {
+            match metric.id {
+                "up" => state.up.iter().for_each(|up| out.int(u64::from(*up), &link.hardware)),
+                "speed" => state.bytes_per_second.iter().for_each(|speed| out.int(*speed, &link.hardware)),
+                "mtu" => state.mtu.iter().for_each(|mtu| out.int(*mtu, &link.interface)),
+                "carrier_changes" => link.changes.value().iter().for_each(|total| out.int(*total, &link.interface)),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host};
+    use super::*;
+
+    /// A host with one physical interface.
+    fn host(operstate: &str, speed: &str) -> Host {
+        let host = Host::empty();
+        host.write("sys/class/net/eth0/device/vendor", "0x8086\n");
+        host.write("sys/class/net/eth0/operstate", operstate);
+        host.write("sys/class/net/eth0/speed", speed);
+        host
+    }
+
+    fn points(host: &Host, options: Options) -> Vec<String> {
+        Bench::new(DEFINITION, host.context(options)).next()
+    }
+
+    const UP: &str = "hw.network.up{hw.id=eth0,hw.name=eth0} ";
+
+    #[test]
+    fn a_link_that_is_up_has_its_speed_in_bytes() {
+        let speed = "hw.network.bandwidth.limit{hw.id=eth0,hw.name=eth0} ";
+        let expected = [format!("{UP}1"), format!("{speed}1250000000")];
+        assert_eq!(points(&host("up\n", "10000\n"), Options::default()), expected);
+    }
+
+    #[test]
+    fn a_link_that_is_down_or_unknown_has_no_speed() {
+        assert_eq!(points(&host("down\n", "1000\n"), Options::default()), [format!("{UP}0")]);
+        for speed in ["-1\n", "65535\n", "4294967295\n", "0\n", "fast\n", ""] {
+            assert_eq!(points(&host("up\n", speed), Options::default()), [format!("{UP}1")], "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn a_driver_without_operstate_is_judged_by_its_carrier() {
+        let host = host("unknown\n", "-1\n");
+        assert!(points(&host, Options::default()).is_empty(), "nothing says whether it is up");
+        host.write("sys/class/net/eth0/carrier", "1\n");
+        assert_eq!(points(&host, Options::default()), [format!("{UP}1")]);
+    }
+
+    #[test]
+    fn virtual_interfaces_are_left_out_unless_asked_for() {
+        let host = host("up\n", "-1\n");
+        host.write("sys/class/net/lo/operstate", "unknown\n");
+        host.write("sys/class/net/lo/carrier", "1\n");
+        assert_eq!(points(&host, Options::default()), [format!("{UP}1")]);
+        let interfaces = Filter::new(&["^lo$"], &[]).unwrap();
+        let options = Options { interfaces, ..Options::default() };
+        assert_eq!(points(&host, options), ["hw.network.up{hw.id=lo,hw.name=lo} 1"]);
+    }
+
+    #[test]
+    fn a_bond_counts_the_members_that_are_up() {
+        let host = Host::empty();
+        host.write("sys/class/net/bonding_masters", "bond0\n");
+        host.write("sys/class/net/bond0/bonding/slaves", "eth0 eth1\n");
+        host.write("sys/class/net/eth0/bonding_slave/mii_status", "up\n");
+        host.write("sys/class/net/eth1/bonding_slave/mii_status", "down\n");
+        let member = "system.network.linux.bond.member";
+        assert_eq!(
+            points(&host, Options::default()),
+            [
+                format!("{member}.count{{network.interface.name=bond0}} 2"),
+                format!("{member}.active{{network.interface.name=bond0}} 1"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_interface_that_is_removed_takes_its_series_along() {
+        let host = host("up\n", "1000\n");
+        let mut links = Bench::new(DEFINITION, host.context(Options::default()));
+        assert_eq!(links.next().len(), 2);
+        std::fs::remove_dir_all(host.path("sys/class/net/eth0")).unwrap();
+        assert!(links.next().is_empty());
+    }
+}
