@@ -476,7 +476,8 @@ mod tests {
         write(root, "pids/docker/pids.current", "2\n");
         let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
         let mut seen = Vec::new();
-        walk(&reader.hierarchy().root().to_owned(), &mut |visited| {
+        let walked = root.join("cpu,cpuacct");
+        walk(&walked, &mut |visited| {
             seen.push(reader.usage(visited, &mut |_, _| true));
             true
         })
