@@ -46,7 +46,7 @@ mod tests {
                     assert_eq!(limit(shape.name), if fixed { expected } else { DEFAULT_MAX_SERIES }, "{}", shape.name);
                 }
             }
-            assert_eq!(limit("process.cpu.time"), OWN);
+            assert_eq!(limit("heka.process.cpu.time"), OWN);
         }
     }
 }
