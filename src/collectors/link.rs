@@ -7,16 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tally::Tally;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
+use crate::metrics::counter::{Kind, Row, Rules};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::fields;
-use crate::metrics::total::Since;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -64,7 +63,8 @@ struct Link {
     name: String,
     hardware: Attributes,
     interface: Attributes,
-    changes: Tally,
+    /// The carrier's changes, and a column that is never zero, so that a first change counts.
+    changes: Row<2>,
     state: Option<State>,
 }
 
@@ -86,8 +86,7 @@ struct Links {
     dir: PathBuf,
     naming: Naming,
     detail: Detail,
-    since: Since,
-    delta: bool,
+    rules: Rules<2>,
     filter: Filter,
     links: Vec<Link>,
     bonds: Vec<Bond>,
@@ -100,8 +99,7 @@ impl Links {
             dir: context.host.sys("class/net"),
             naming: options.naming,
             detail: options.detail,
-            since: options.since,
-            delta: options.delta,
+            rules: Rules::new([Kind::EVENTS.word(context.host.word_bits); 2], options.since).delta(options.delta),
             filter: options.interfaces.clone(),
             links: Vec::new(),
             bonds: Vec::new(),
@@ -120,7 +118,7 @@ impl Links {
                 name: name.to_owned(),
                 hardware: series(&[&ID, &NAME]),
                 interface: series(&[&INTERFACE]),
-                changes: Tally::default(),
+                changes: Row::default(),
                 state: None,
             });
             self.links.len() - 1
@@ -187,16 +185,17 @@ impl Collector for Links {
             if !self.filter.admits(name, reader.exists(&dir.join("device"))) {
                 continue;
             }
-            let (detail, since) = (self.detail, self.since);
+            let (detail, rules, now) = (self.detail, self.rules, reader.now());
             let Some(link) = self.link(name) else { continue };
             link.state = Some(read_state(&dir, reader, detail));
             if detail == Detailed {
-                link.changes.take(reader.small_number(&dir.join("carrier_changes")), since);
+                let changes = reader.small_number(&dir.join("carrier_changes"));
+                link.changes.read(&[changes, Some(1)], now, &rules);
             }
         }
         for (link, before) in self.links.iter_mut().zip(before) {
-            if self.delta && before && link.state.is_none() {
-                link.changes.forget();
+            if before && link.state.is_none() {
+                link.changes.absent(&self.rules);
             }
         }
         self.read_bonds(reader);
@@ -215,7 +214,7 @@ impl Collector for Links {
                 "up" => state.up.iter().for_each(|up| out.int(u64::from(*up), &link.hardware)),
                 "speed" => state.bytes_per_second.iter().for_each(|speed| out.int(*speed, &link.hardware)),
                 "mtu" => state.mtu.iter().for_each(|mtu| out.int(*mtu, &link.interface)),
-                "carrier_changes" => link.changes.value().iter().for_each(|total| out.int(*total, &link.interface)),
+                "carrier_changes" => link.changes.get(0).iter().for_each(|total| out.int(*total, &link.interface)),
                 _ => {}
             }
         }

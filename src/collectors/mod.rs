@@ -33,7 +33,6 @@ mod slot;
 pub mod sockets;
 mod survey;
 pub mod system;
-mod tally;
 #[cfg(test)]
 mod testing;
 
