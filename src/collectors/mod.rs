@@ -29,6 +29,7 @@ mod queues;
 pub mod raid;
 mod registration;
 pub mod sensors;
+pub mod services;
 mod slot;
 pub mod sockets;
 mod survey;
@@ -67,6 +68,7 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
+    services::DEFINITION,
     identity::DEFINITION,
     power::DEFINITION,
     queues::DEFINITION,
