@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Collector, Context, Definition, Observer};
-use crate::host::identity::{Identity, release_field};
+use crate::host::identity::{Identity, os_release, release_field};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::{Double, Int};
@@ -173,9 +173,10 @@ impl Facts {
     }
 
     fn distribution(&mut self) {
-        let release = read_small(&self.host.etc("os-release"))
-            .or_else(|| read_small(&self.host.root().join("usr/lib/os-release")));
-        let Some(release) = release else { return };
+        let (release, _) = os_release(&self.host);
+        if release.is_empty() {
+            return;
+        }
         let field = |name: &str| release_field(&release, name).unwrap_or_default();
         let info = OS.map(|(label, name)| (label, field(name)));
         // "20.04.2" is 20.04; a rolling release has no version.

@@ -4,13 +4,13 @@
 //! hostmetrics multiplies all of them by 4096 under units that say operations and faults; here they are the kernel's counts.
 
 use super::{Collector, Context, Definition, Observer};
-use crate::host::{Reader, Source};
+use crate::host::{Health, Reader, Source};
+use crate::metrics::counter::{self, Counters, Rules};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number, text, unescape};
-use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -56,8 +56,10 @@ const METRICS: &[Metric] = &[
 const KB_BYTES: u64 = 1024;
 
 /// One swap area.
+/// A swap area, or all areas of one name.
 struct Swap {
-    name: Vec<u8>,
+    /// As `/proc/swaps` writes it. `None` is all swap together, from `/proc/meminfo`.
+    name: Option<Vec<u8>>,
     series: [Attributes; 2],
     size: u64,
     used: u64,
@@ -65,11 +67,15 @@ struct Swap {
 
 struct Paging {
     naming: Naming,
-    since: Since,
+    word_bits: u32,
     swaps_file: Source,
+    /// Read where `/proc/swaps` is missing.
+    meminfo_file: Source,
     swaps: Vec<Swap>,
-    faults: Counters<2>,
-    operations: Counters<4>,
+    faults: [Attributes; 2],
+    operations: [Attributes; 4],
+    /// Of the faults, then of the operations.
+    totals: Counters<6>,
 }
 
 impl Paging {
@@ -82,49 +88,45 @@ impl Paging {
                 &[(&DIRECTION, AttributeValue::Word(direction)), (&FAULT_TYPE, AttributeValue::Word(kind))],
             )
         };
+        let events = counter::Kind::EVENTS.word(context.host.word_bits);
         Self {
             naming,
-            since: options.since,
+            word_bits: context.host.word_bits,
             swaps_file: Source::new(context.host.proc("swaps"), "this kernel has no swap (CONFIG_SWAP)"),
+            meminfo_file: Source::new(context.host.proc("meminfo"), ""),
             swaps: Vec::new(),
-            faults: Counters::new([MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind))),
-            operations: Counters::new([
-                operation(IN, MAJOR),
-                operation(OUT, MAJOR),
-                operation(IN, MINOR),
-                operation(OUT, MINOR),
-            ]),
-        }
-    }
-}
-
-/// A few counters of one file, each of which the kernel may lack.
-struct Counters<const N: usize> {
-    series: [Attributes; N],
-    totals: [Option<Total>; N],
-}
-
-impl<const N: usize> Counters<N> {
-    fn new(series: [Attributes; N]) -> Self {
-        Self { series, totals: [None; N] }
-    }
-
-    /// A counter that was not there before takes its first reading as baseline.
-    fn advance(&mut self, readings: [Option<u64>; N], since: Since) {
-        for (total, reading) in self.totals.iter_mut().zip(readings) {
-            match (total.as_mut(), reading) {
-                (Some(total), Some(reading)) => total.advance(reading),
-                (None, Some(reading)) => *total = Some(Total::baseline(reading, since)),
-                (_, None) => {}
-            }
+            faults: [MAJOR, MINOR].map(|kind| word(naming, &FAULT_TYPE, kind)),
+            operations: [operation(IN, MAJOR), operation(OUT, MAJOR), operation(IN, MINOR), operation(OUT, MINOR)],
+            totals: Counters::new(Rules::new([events; 6], options.since)),
         }
     }
 
-    fn observe(&self, out: &mut Observer<'_>) {
-        for (attributes, total) in self.series.iter().zip(&self.totals) {
-            if let Some(total) = total {
-                out.int(total.value(), attributes);
+    fn read_swaps(&mut self, reader: &mut Reader) {
+        let kept = std::mem::take(&mut self.swaps);
+        let naming = self.naming;
+        let areas: Vec<(Option<&[u8]>, u64, u64)> = match reader.read(&mut self.swaps_file) {
+            Some(bytes) => {
+                lines(bytes).filter_map(parse_swap).map(|(name, size, used)| (Some(name), size, used)).collect()
             }
+            None if *self.swaps_file.health() == Health::Unsupported => {
+                let all = reader.read(&mut self.meminfo_file).and_then(parse_meminfo);
+                all.into_iter().map(|(size, used)| (None, size, used)).collect()
+            }
+            None => Vec::new(),
+        };
+        // More in use than there is room cannot be.
+        for (name, size, used) in areas.into_iter().filter(|(_, size, used)| used <= size) {
+            let (size, used) = (size.saturating_mul(KB_BYTES), used.saturating_mul(KB_BYTES));
+            // Two files that were deleted, or are in two mount namespaces, have one name: one series holds both.
+            if let Some(swap) = self.swaps.iter_mut().find(|swap| swap.name.as_deref() == name) {
+                (swap.size, swap.used) = (swap.size.saturating_add(size), swap.used.saturating_add(used));
+                continue;
+            }
+            let series = match kept.iter().find(|swap| swap.name.as_deref() == name) {
+                Some(swap) => swap.series.clone(),
+                None => swap_series(naming, name),
+            };
+            self.swaps.push(Swap { name: name.map(<[u8]>::to_vec), series, size, used });
         }
     }
 }
@@ -170,8 +172,13 @@ impl Vmstat {
         stat
     }
 
-    fn minor_faults(&self) -> Option<u64> {
-        Some(self.faults?.saturating_sub(self.major_faults?))
+    /// All faults less the major ones. On a 32-bit kernel the one wraps before the other.
+    fn minor_faults(&self, word_bits: u32) -> Option<u64> {
+        let (all, major) = (self.faults?, self.major_faults?);
+        match all.checked_sub(major) {
+            None if word_bits <= 32 => Some(all.wrapping_sub(major) & u64::from(u32::MAX)),
+            minor => Some(minor.unwrap_or(0)),
+        }
     }
 }
 
@@ -182,26 +189,22 @@ fn parse_swap(line: &[u8]) -> Option<(&[u8], u64, u64)> {
     Some((name, next_number(&mut fields)?, number(fields.next()?)?))
 }
 
+/// Size and used swap in kB, from `/proc/meminfo`. `None` where there is no swap.
+fn parse_meminfo(bytes: &[u8]) -> Option<(u64, u64)> {
+    let value = |name: &[u8]| lines(bytes).find_map(|line| next_number(&mut fields(line.strip_prefix(name)?)));
+    let (total, free) = (value(b"SwapTotal:")?, value(b"SwapFree:")?);
+    Some((total, total.checked_sub(free)?)).filter(|(total, _)| *total > 0)
+}
+
 impl Collector for Paging {
     fn read(&mut self, reader: &mut Reader) {
-        match reader.read(&mut self.swaps_file) {
-            Some(bytes) => {
-                let mut kept = std::mem::take(&mut self.swaps);
-                for (name, size, used) in lines(bytes).filter_map(parse_swap) {
-                    let (size, used) = (size.saturating_mul(KB_BYTES), used.saturating_mul(KB_BYTES));
-                    let series = match kept.iter().position(|swap| swap.name == name) {
-                        Some(at) => kept.swap_remove(at).series,
-                        None => swap_series(self.naming, name),
-                    };
-                    self.swaps.push(Swap { name: name.to_vec(), series, size, used });
-                }
-            }
-            None => self.swaps.clear(),
-        }
+        self.read_swaps(reader);
+        let now = reader.now();
         if let Some(bytes) = reader.vmstat() {
             let stat = Vmstat::parse(bytes);
-            self.faults.advance([stat.major_faults, stat.minor_faults()], self.since);
-            self.operations.advance([stat.swapped_in, stat.swapped_out, stat.paged_in, stat.paged_out], self.since);
+            let minor = stat.minor_faults(self.word_bits);
+            let Vmstat { swapped_in, swapped_out, paged_in, paged_out, major_faults, .. } = stat;
+            self.totals.read(&[major_faults, minor, swapped_in, swapped_out, paged_in, paged_out], now);
         }
     }
 
@@ -223,33 +226,118 @@ impl Collector for Paging {
                     out.float(1.0 - share, free);
                 }
             }
-            "faults" => self.faults.observe(out),
-            "operations" => self.operations.observe(out),
+            "faults" => observe(&self.faults, self.totals.totals(), out),
+            "operations" => observe(&self.operations, self.totals.totals().skip(self.faults.len()), out),
             _ => {}
         }
     }
 }
 
-fn swap_series(naming: Naming, name: &[u8]) -> [Attributes; 2] {
-    let device = match naming {
-        Naming::Semconv => text(&unescape(name)),
-        Naming::Hostmetrics | Naming::NodeExporter => text(name),
-    };
-    let device: std::sync::Arc<str> = device.into();
+fn observe(series: &[Attributes], totals: impl Iterator<Item = Option<u64>>, out: &mut Observer<'_>) {
+    for (attributes, total) in series.iter().zip(totals) {
+        if let Some(total) = total {
+            out.int(total, attributes);
+        }
+    }
+}
+
+fn swap_series(naming: Naming, name: Option<&[u8]>) -> [Attributes; 2] {
+    let device: Option<std::sync::Arc<str>> = name.map(|name| match naming {
+        Naming::Semconv => text(&unescape(name)).into(),
+        Naming::Hostmetrics | Naming::NodeExporter => text(name).into(),
+    });
     [USED, FREE].map(|state| {
-        attributes(naming, &[(&DEVICE, AttributeValue::Text(device.clone())), (&STATE, AttributeValue::Word(state))])
+        let mut pairs: Vec<_> =
+            device.iter().map(|device| (&DEVICE, AttributeValue::Text(std::sync::Arc::clone(device)))).collect();
+        pairs.push((&STATE, AttributeValue::Word(state)));
+        attributes(naming, &pairs)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host, series};
     use super::*;
+
+    fn usage(files: &[(&str, &str)]) -> Vec<String> {
+        let host = Host::empty();
+        for (path, content) in files {
+            host.write(path, content);
+        }
+        let mut paging = Paging::new(&host.context(Options::default()));
+        host.read(&mut paging);
+        series(&paging, METRICS, "usage")
+    }
+
+    #[test]
+    fn two_swap_areas_of_one_name_are_one_series_with_both() {
+        let swaps =
+            "Filename Type Size Used Priority\n/swap\\040(deleted) file 100 7 -2\n/swap\\040(deleted) file 50 1 -3\n";
+        assert_eq!(
+            usage(&[("proc/swaps", swaps)]),
+            [
+                format!("system.device=/swap (deleted) system.paging.state=used {}", 8 * 1024),
+                format!("system.device=/swap (deleted) system.paging.state=free {}", 142 * 1024),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_area_with_more_in_use_than_it_has_is_left_out() {
+        let swaps = "/dev/zram0 partition 100 101 5\n/dev/sda2 partition 50 50 -2\n";
+        assert_eq!(usage(&[("proc/swaps", swaps)]).len(), 2);
+        let meminfo = "SwapTotal: 100 kB\nSwapFree: 101 kB\n";
+        assert!(usage(&[("proc/meminfo", meminfo)]).is_empty());
+    }
+
+    #[test]
+    fn without_proc_swaps_the_swap_is_that_of_meminfo() {
+        let meminfo = "MemTotal: 9 kB\nSwapCached: 3 kB\nSwapTotal:     100 kB\nSwapFree:   60 kB\n";
+        assert_eq!(
+            usage(&[("proc/meminfo", meminfo)]),
+            [format!("system.paging.state=used {}", 40 * 1024), format!("system.paging.state=free {}", 60 * 1024)]
+        );
+        assert!(usage(&[("proc/meminfo", "SwapTotal: 0 kB\nSwapFree: 0 kB\n")]).is_empty(), "no swap");
+        let listed = [("proc/swaps", "Filename Type Size Used Priority\n"), ("proc/meminfo", meminfo)];
+        assert!(usage(&listed).is_empty(), "the list is good and empty");
+    }
+
+    #[test]
+    fn a_vmstat_of_zeros_once_adds_nothing() {
+        let host = Host::empty();
+        let write = |n: u64| {
+            let line = |name, by: u64| format!("{name} {}\n", n * by);
+            host.write(
+                "proc/vmstat",
+                line("pgpgin", 1000)
+                    + &line("pgpgout", 2000)
+                    + &line("pswpin", 0)
+                    + &line("pswpout", 1)
+                    + &line("pgfault", 5000)
+                    + &line("pgmajfault", 10),
+            );
+        };
+        write(0);
+        let mut paging = Bench::new(DEFINITION, host.context(Options::default()));
+        let mut after = |n| {
+            write(n);
+            let points = paging.next().into_iter().filter(|point| !point.contains("usage"));
+            points.map(|point| point.rsplit(' ').next().unwrap().parse().unwrap()).collect::<Vec<u64>>()
+        };
+        assert_eq!(after(1_000_000), [0; 6]);
+        assert_eq!(after(1_000_001), [10, 4990, 0, 1, 1000, 2000]);
+        assert_eq!(after(0), [10, 4990, 0, 1, 1000, 2000]);
+        assert_eq!(after(1_000_003), [30, 3 * 4990, 0, 3, 3000, 6000]);
+    }
 
     #[test]
     fn minor_faults_are_all_less_the_major_ones() {
         let stat =
             Vmstat::parse(b"nr_free_pages 9\npgpgin 1\npgpgout 2\npswpin 3\npswpout 4\npgfault 100\npgmajfault 7\n");
-        assert_eq!(stat.minor_faults(), Some(93));
+        assert_eq!(stat.minor_faults(64), Some(93));
+        let wrapped = Vmstat { faults: Some(5), major_faults: Some(7), ..Vmstat::default() };
+        assert_eq!((wrapped.minor_faults(64), wrapped.minor_faults(32)), (Some(0), Some(u64::from(u32::MAX) - 1)));
         assert_eq!((stat.paged_in, stat.swapped_out), (Some(1), Some(4)));
     }
 

@@ -13,12 +13,12 @@ use tracing::info;
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Health, Reader, Source};
+use crate::metrics::counter::{self, Counters, Rules};
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::Counter;
 use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
-use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -51,11 +51,10 @@ struct Resource {
     source: Source,
     /// `some` and `full`.
     series: [Attributes; 2],
-    totals: [Option<Total>; 2],
+    totals: Counters<2>,
 }
 
 struct Pressure {
-    since: Since,
     resources: [Resource; 4],
     told: bool,
 }
@@ -70,9 +69,9 @@ impl Pressure {
                 let pairs = [(&RESOURCE, AttributeValue::Word(name)), (&TYPE, AttributeValue::Word(kind))];
                 attributes(options.naming, &pairs)
             }),
-            totals: [None; 2],
+            totals: Counters::new(Rules::new([counter::Kind::UNLIMITED; 2], options.since)),
         };
-        Self { since: options.since, resources: [CPU, MEMORY, IO, IRQ].map(resource), told: false }
+        Self { resources: [CPU, MEMORY, IO, IRQ].map(resource), told: false }
     }
 
     /// Says once what this kernel lacks.
@@ -120,14 +119,10 @@ fn parse(bytes: &[u8]) -> [Option<u64>; 2] {
 
 impl Collector for Pressure {
     fn read(&mut self, reader: &mut Reader) {
+        let now = reader.now();
         for resource in &mut self.resources {
-            let Some(bytes) = reader.read(&mut resource.source) else { continue };
-            for (total, reading) in resource.totals.iter_mut().zip(parse(bytes)) {
-                match (total.as_mut(), reading) {
-                    (Some(total), Some(reading)) => total.advance(reading),
-                    (None, Some(reading)) => *total = Some(Total::baseline(reading, self.since)),
-                    (_, None) => {}
-                }
+            if let Some(bytes) = reader.read(&mut resource.source) {
+                resource.totals.read(&parse(bytes), now);
             }
         }
         self.tell(reader);
@@ -138,10 +133,10 @@ impl Collector for Pressure {
             return;
         }
         for resource in &self.resources {
-            for (attributes, total) in resource.series.iter().zip(&resource.totals) {
+            for (attributes, total) in resource.series.iter().zip(resource.totals.totals()) {
                 if let Some(total) = total {
                     #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
-                    out.float(total.value() as f64 / MICROSECONDS_PER_SECOND, attributes);
+                    out.float(total as f64 / MICROSECONDS_PER_SECOND, attributes);
                 }
             }
         }
@@ -155,6 +150,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{Bench, context, fixture};
     use super::*;
+    use crate::metrics::counter::Since;
 
     fn since_boot() -> Options {
         Options { since: Since::Boot, ..Options::default() }
@@ -224,6 +220,25 @@ mod tests {
         assert_eq!(pressure.next(), [format!("{series}some}} 1.5"), format!("{series}full}} 0")]);
         std::fs::remove_file(&file).unwrap();
         assert_eq!(pressure.next(), [format!("{series}some}} 1.5"), format!("{series}full}} 0")]);
+    }
+
+    #[test]
+    fn zeros_once_add_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proc/pressure/io");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let write =
+            |some: u64, full: u64| std::fs::write(&file, format!("some total={some}\nfull total={full}\n")).unwrap();
+        write(0, 0);
+        let mut pressure = Bench::new(DEFINITION, context(dir.path(), Options::default()));
+        let mut after = |some, full| {
+            write(some, full);
+            pressure.next().iter().map(|point| point.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(after(4_000_000_000, 9), ["0", "0"]);
+        assert_eq!(after(4_001_000_000, 1_000_009), ["1", "1"]);
+        assert_eq!(after(0, 0), ["1", "1"]);
+        assert_eq!(after(4_003_000_000, 1_500_009), ["3", "1.5"]);
     }
 
     #[test]

@@ -23,12 +23,12 @@ use tracing::{info, warn};
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
+use crate::metrics::counter::{self, Counters, Rules};
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, word};
 use crate::metrics::parse::{fields, next_number};
-use crate::metrics::total::{Since, Total};
 
 mod hidden;
 mod walk;
@@ -70,8 +70,7 @@ const METRICS: &[Metric] = &[
 const MOST_PER_COLLECTION: Duration = Duration::from_millis(40);
 
 struct Processes {
-    since: Since,
-    created: Option<Total>,
+    created: Counters<1>,
     proc: PathBuf,
     /// Whether the mount options, as they were at the start, hide processes. A later remount shows in the walk.
     hidden: bool,
@@ -110,8 +109,10 @@ impl Processes {
         let naming = context.options.naming;
         let proc = context.host.proc("");
         Self {
-            since: context.options.since,
-            created: None,
+            created: Counters::new(Rules::new(
+                [counter::Kind::EVENTS.word(context.host.word_bits)],
+                context.options.since,
+            )),
             hidden: hidden::by_mount_options(&proc),
             proc,
             series: [RUNNING, SLEEPING, BLOCKED, IDLE, STOPPED, DEFUNCT, UNKNOWN]
@@ -172,11 +173,9 @@ fn created(stat: &[u8]) -> Option<u64> {
 
 impl Collector for Processes {
     fn read(&mut self, reader: &mut Reader) {
-        if let Some(reading) = reader.stat().and_then(created) {
-            match &mut self.created {
-                Some(total) => total.advance(reading),
-                none => *none = Some(Total::baseline(reading, self.since)),
-            }
+        let now = reader.now();
+        if let Some(stat) = reader.stat() {
+            self.created.read(&[created(stat)], now);
         }
         if self.rest > 0 {
             self.rest -= 1;
@@ -205,8 +204,8 @@ impl Collector for Processes {
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         match metric.id {
             "created" => {
-                if let Some(total) = self.created {
-                    out.int(total.value(), &[]);
+                if let Some(total) = self.created.get(0) {
+                    out.int(total, &[]);
                 }
             }
             "count" => {

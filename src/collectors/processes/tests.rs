@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::testing::{Bench, context, fixture};
 use super::super::{Naming, Options};
 use super::*;
+use crate::metrics::counter::Since;
 
 fn semconv(counts: [u64; 6]) -> Vec<String> {
     let states = ["running", "sleeping", "blocked", "idle", "stopped", "defunct"];
@@ -176,7 +177,7 @@ fn a_count_that_takes_long_is_not_made_at_every_collection() {
         for _ in 0..9 {
             processes.read(&mut reader);
             reader.next_cycle();
-            assert!(processes.created.is_some(), "it is read at every collection");
+            assert!(processes.created.get(0).is_some(), "it is read at every collection");
             counted.push(if processes.counts.is_some() { '#' } else { '.' });
         }
         counted
@@ -222,5 +223,22 @@ proptest! {
         stat.extend(&name);
         stat.extend(format!(") {letter} 1 77 77 0 -1 4194560").as_bytes());
         prop_assert_ne!(walk::state(&stat), UNKNOWN_AT);
+    }
+}
+
+#[test]
+fn a_count_of_forks_that_is_zero_once_adds_nothing() {
+    let host = host(&[]);
+    let write = |forks: u64| {
+        std::fs::write(host.path().join("proc/stat"), format!("cpu 1 2 3 4\nprocesses {forks}\n")).unwrap()
+    };
+    write(0);
+    let mut bench = Bench::new(DEFINITION, context(host.path(), Options::default()));
+    let mut after = |forks| {
+        write(forks);
+        bench.next().swap_remove(0)
+    };
+    for (forks, total) in [(4_000_000, 0), (4_000_010, 10), (0, 10), (4_000_030, 30)] {
+        assert_eq!(after(forks), format!("system.process.created {total}"));
     }
 }

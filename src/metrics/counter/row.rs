@@ -113,6 +113,7 @@ impl<const N: usize> Row<N> {
     /// Adds what another row of the same thing grew by.
     pub fn add(&mut self, grown: &[u64; N]) {
         for (column, by) in self.columns.iter_mut().zip(grown) {
+            column.see_zero();
             column.total = column.total.saturating_add(*by);
         }
     }
