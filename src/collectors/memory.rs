@@ -3,7 +3,7 @@
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
 //! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
 
-use super::{Collector, Context, Definition, Observer};
+use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Source};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
@@ -71,7 +71,77 @@ const METRICS: &[Metric] = &[
     Metric::new("dirty", UpDownCounter, Int,
         "Memory that waits to be written to disk",
         "/proc/meminfo, Dirty")
+        .semconv("system.memory.linux.dirty", "By", Detailed, &[])
         .hostmetrics("system.linux.memory.dirty", "By", Detailed, &[]),
+    Metric::new("Committed_AS", UpDownCounter, Int,
+        "Memory that all programs were promised",
+        "/proc/meminfo, Committed_AS")
+        .semconv("system.memory.linux.committed", "By", Detailed, &[]),
+    Metric::new("CommitLimit", UpDownCounter, Int,
+        "Memory that may be promised where vm.overcommit_memory is 2",
+        "/proc/meminfo, CommitLimit")
+        .semconv("system.memory.linux.commit_limit", "By", Detailed, &[]),
+    Metric::new("Writeback", UpDownCounter, Int,
+        "Memory that is being written to disk",
+        "/proc/meminfo, Writeback")
+        .semconv("system.memory.linux.writeback", "By", Detailed, &[]),
+    Metric::new("Mapped", UpDownCounter, Int,
+        "Files that are mapped into programs",
+        "/proc/meminfo, Mapped")
+        .semconv("system.memory.linux.mapped", "By", Detailed, &[]),
+    Metric::new("AnonPages", UpDownCounter, Int,
+        "Memory of programs that no file backs",
+        "/proc/meminfo, AnonPages")
+        .semconv("system.memory.linux.anonymous", "By", Detailed, &[]),
+    Metric::new("Active", UpDownCounter, Int,
+        "Memory used lately, which is reclaimed last",
+        "/proc/meminfo, Active")
+        .semconv("system.memory.linux.active", "By", Detailed, &[]),
+    Metric::new("Inactive", UpDownCounter, Int,
+        "Memory not used lately, which is reclaimed first",
+        "/proc/meminfo, Inactive")
+        .semconv("system.memory.linux.inactive", "By", Detailed, &[]),
+    Metric::new("Unevictable", UpDownCounter, Int,
+        "Memory that cannot be reclaimed",
+        "/proc/meminfo, Unevictable")
+        .since("2.6.28")
+        .semconv("system.memory.linux.unevictable", "By", Detailed, &[]),
+    Metric::new("Mlocked", UpDownCounter, Int,
+        "Memory that programs locked",
+        "/proc/meminfo, Mlocked")
+        .since("2.6.28")
+        .semconv("system.memory.linux.locked", "By", Detailed, &[]),
+    Metric::new("PageTables", UpDownCounter, Int,
+        "Page tables of programs",
+        "/proc/meminfo, PageTables")
+        .semconv("system.memory.linux.page_tables", "By", Detailed, &[]),
+    Metric::new("KernelStack", UpDownCounter, Int,
+        "Stacks of the kernel for the threads",
+        "/proc/meminfo, KernelStack")
+        .semconv("system.memory.linux.kernel_stack", "By", Detailed, &[]),
+    Metric::new("Percpu", UpDownCounter, Int,
+        "Per-CPU areas of the kernel",
+        "/proc/meminfo, Percpu")
+        .since("4.19")
+        .semconv("system.memory.linux.per_cpu", "By", Detailed, &[]),
+    Metric::new("VmallocUsed", UpDownCounter, Int,
+        "Memory that the kernel allocated with vmalloc",
+        "/proc/meminfo, VmallocUsed")
+        .semconv("system.memory.linux.vmalloc", "By", Detailed, &[]),
+    Metric::new("SwapCached", UpDownCounter, Int,
+        "Memory that was swapped in and is still in swap as well",
+        "/proc/meminfo, SwapCached")
+        .semconv("system.memory.linux.swap_cached", "By", Detailed, &[]),
+    Metric::new("AnonHugePages", UpDownCounter, Int,
+        "Transparent huge pages of programs",
+        "/proc/meminfo, AnonHugePages")
+        .since("2.6.38")
+        .semconv("system.memory.linux.anonymous_hugepages", "By", Detailed, &[]),
+    Metric::new("HardwareCorrupted", UpDownCounter, Int,
+        "Memory that the kernel took out of use since the hardware reported it as bad",
+        "/proc/meminfo, HardwareCorrupted")
+        .since("2.6.32")
+        .semconv("system.memory.linux.corrupted", "By", Detailed, &[]),
     Metric::new("page_size", Gauge, Int,
         "Bytes a page",
         "sysconf(_SC_PAGESIZE)").hostmetrics("system.memory.page_size", "By", Detailed, &[]),
@@ -238,8 +308,8 @@ struct Memory {
     states: [Attributes; 6],
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
-    /// Every line, for node_exporter's naming, which needs nothing else.
-    lines: Option<Lines>,
+    /// The lines that are a metric each. node_exporter's naming needs nothing else.
+    lines: Lines,
 }
 
 /// The value of each line that is a metric, sorted by name.
@@ -249,9 +319,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn new() -> Self {
-        let mut names: Vec<_> =
-            METRICS.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect();
+    /// The lines that are a metric of that name each, which the ids of no other metrics are.
+    fn new(options: &Options) -> Self {
+        let is_wanted = |metric: &&Metric| {
+            let shape = metric.shape(options.naming);
+            metric.id.starts_with(|c: char| c.is_ascii_uppercase()) && shape.is_some_and(|s| s.detail <= options.detail)
+        };
+        let mut names: Vec<_> = METRICS.iter().filter(is_wanted).map(|metric| metric.id).collect();
         names.sort_unstable();
         Self { values: vec![None; names.len()], names }
     }
@@ -287,7 +361,7 @@ impl Memory {
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
-            lines: (naming == Naming::NodeExporter).then(Lines::new),
+            lines: Lines::new(&context.options),
         }
     }
 
@@ -311,9 +385,11 @@ impl Memory {
 impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
         let bytes = reader.read(&mut self.source).unwrap_or_default();
-        match &mut self.lines {
-            Some(values) => values.take(bytes),
-            None => self.info = Meminfo::parse(bytes),
+        if !self.lines.names.is_empty() {
+            self.lines.take(bytes);
+        }
+        if self.naming != Naming::NodeExporter {
+            self.info = Meminfo::parse(bytes);
         }
     }
 
@@ -334,7 +410,7 @@ impl Collector for Memory {
             "hugepages.surplus" => one(out, info.huge_surplus),
             "hugepages.usage" => each(out, &self.hugepages, &self.huge_states()),
             "hugepages.utilization" => each_share(out, &self.hugepages, &self.huge_states(), info.huge_total),
-            name => one(out, self.lines.as_ref().and_then(|lines| lines.value(name))),
+            name => one(out, self.lines.value(name)),
         }
     }
 }
@@ -389,7 +465,7 @@ mod tests {
 
     #[test]
     fn node_exporter_has_every_line_in_bytes() {
-        let mut lines = Lines::new();
+        let mut lines = Lines::new(&Options { naming: Naming::NodeExporter, ..Options::default() });
         lines.take(
             b"MemTotal: 10 kB\nActive(anon): 2 kB\nHugePages_Total: 4\nNew: 5 kB\nZswap: x kB\nMemTotal: 11 kB\n",
         );
