@@ -80,7 +80,7 @@ struct Services {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Good,
-    /// There is no bus, which is normal.
+    /// There is no bus, or no systemd on it, which is normal.
     Absent,
     Failed,
 }

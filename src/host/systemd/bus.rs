@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::wire::{Call, FIXED_BYTES, Fixed, Kind, decode_fields};
+use super::wire::{Call, FIXED_BYTES, Fields, Fixed, Kind, decode_fields};
 
 /// Messages that are not the awaited answer and are skipped at most: a bus sends one at the beginning.
 const MOST_OTHERS: usize = 64;
@@ -87,18 +87,22 @@ impl Connection {
 
     /// The answer to the next call, where a refusal is an error.
     pub fn answer(&mut self) -> io::Result<Answer> {
-        let refused = || io::Error::other("the system bus answered with an error");
-        self.answer_or_refusal()?.ok_or_else(refused)
+        self.answer_or_refusal()?.map_err(|name| match name.rsplit('.').next() {
+            // The bus is there, and who is asked is not.
+            Some("ServiceUnknown" | "NameHasNoOwner") => io::ErrorKind::NotFound.into(),
+            Some("AccessDenied") => io::ErrorKind::PermissionDenied.into(),
+            _ => io::Error::other("the system bus answered with an error"),
+        })
     }
 
-    /// The answer to the next call, `None` where it is refused.
-    pub fn answer_or_refusal(&mut self) -> io::Result<Option<Answer>> {
+    /// The answer to the next call, or the name of the error with which it is refused.
+    pub fn answer_or_refusal(&mut self) -> io::Result<Result<Answer, String>> {
         self.answered += 1;
         for _ in 0..MOST_OTHERS {
-            let (kind, serial, answer) = self.message()?;
-            match (kind, serial == Some(self.answered)) {
-                (Kind::Return, true) => return Ok(Some(answer)),
-                (Kind::Error, true) => return Ok(None),
+            let (kind, fields, answer) = self.message()?;
+            match (kind, fields.serial == Some(self.answered)) {
+                (Kind::Return, true) => return Ok(Ok(Answer { signature: fields.signature, ..answer })),
+                (Kind::Error, true) => return Ok(Err(fields.error)),
                 // A signal, or a call to this client.
                 (Kind::Other, _) => {}
                 (Kind::Return | Kind::Error, false) => return Err(no_answer()),
@@ -107,7 +111,7 @@ impl Connection {
         Err(no_answer())
     }
 
-    fn message(&mut self) -> io::Result<(Kind, Option<u32>, Answer)> {
+    fn message(&mut self) -> io::Result<(Kind, Fields, Answer)> {
         let mut fixed = [0; FIXED_BYTES];
         self.read(&mut fixed)?;
         let fixed = Fixed::decode(&fixed).ok_or_else(no_answer)?;
@@ -115,8 +119,8 @@ impl Connection {
         self.read(&mut fields)?;
         let mut body = vec![0; fixed.body_bytes];
         self.read(&mut body)?;
-        let (serial, signature) = decode_fields(&fields, fixed.big_endian).ok_or_else(no_answer)?;
-        Ok((fixed.kind, serial, Answer { big_endian: fixed.big_endian, signature, body }))
+        let fields = decode_fields(&fields, fixed.big_endian).ok_or_else(no_answer)?;
+        Ok((fixed.kind, fields, Answer { big_endian: fixed.big_endian, signature: String::new(), body }))
     }
 
     /// A line of the authentication, without its end. Read byte by byte: what follows is a message's.

@@ -64,7 +64,7 @@ impl Systemd {
     /// The units that are loaded.
     ///
     /// # Errors
-    /// `NotFound` where there is no system bus, `PermissionDenied` where it may not be used, `TimedOut` after `most`,
+    /// `NotFound` where there is no system bus, or no systemd on it, `PermissionDenied` where it may not be used, `TimedOut` after `most`,
     /// `InvalidData` for an answer that is none, and those of the socket.
     pub fn units(&mut self, most: Duration) -> io::Result<Vec<Unit>> {
         self.with(most, |connection| {
@@ -87,7 +87,7 @@ impl Systemd {
                 connection.send(&calls)?;
                 for _ in &calls {
                     let answer = connection.answer_or_refusal()?;
-                    counts.push(answer.and_then(|answer| {
+                    counts.push(answer.ok().and_then(|answer| {
                         let mut body = Decoder::new(&answer.body, answer.big_endian);
                         (answer.signature == "v" && body.signature()? == "u").then(|| body.u32().map(u64::from))?
                     }));

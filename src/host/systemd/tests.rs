@@ -115,6 +115,19 @@ pub(crate) fn message(kind: u8, reply: u32, signature: &str, body: &[u8]) -> Vec
     out
 }
 
+/// An error of that name, which answers the call of that serial.
+fn refusal(reply: u32, name: &str) -> Vec<u8> {
+    let mut fields = vec![5, 1, b'u', 0];
+    fields.extend_from_slice(&reply.to_le_bytes());
+    fields.extend_from_slice(&[4, 1, b's', 0]);
+    put_text(&mut fields, name);
+    let mut out = vec![b'l', 3, 0, 1, 0, 0, 0, 0, 9, 0, 0, 0];
+    out.extend_from_slice(&(fields.len() as u32).to_le_bytes());
+    out.extend_from_slice(&fields);
+    pad(&mut out, 8);
+    out
+}
+
 /// The body of an answer to ListUnits.
 pub(crate) fn units_body(units: &[(&str, &str)]) -> Vec<u8> {
     // The array's length, and padding to its elements.
@@ -259,6 +272,20 @@ fn a_host_without_a_bus_is_not_found() {
 }
 
 #[test]
+fn a_bus_without_systemd_is_not_found_and_a_policy_against_the_user_is_named_so() {
+    for (name, kind) in [
+        ("org.freedesktop.DBus.Error.NameHasNoOwner", io::ErrorKind::NotFound),
+        ("org.freedesktop.DBus.Error.ServiceUnknown", io::ErrorKind::NotFound),
+        ("org.freedesktop.DBus.Error.AccessDenied", io::ErrorKind::PermissionDenied),
+        ("org.example.Busy", io::ErrorKind::Other),
+    ] {
+        let bus = Bus::new(vec![hostile(move |serial| refusal(serial, name))]);
+        assert_eq!(Systemd::new(&bus.host()).units(MOST).unwrap_err().kind(), kind, "{name}");
+        bus.end();
+    }
+}
+
+#[test]
 fn a_call_is_encoded_as_the_specification_has_it() {
     let mut bytes = Vec::new();
     get_restarts("/u").encode(258, &mut bytes);
@@ -266,8 +293,8 @@ fn a_call_is_encoded_as_the_specification_has_it() {
     assert_eq!(bytes[8..12], [2, 1, 0, 0]);
     let fixed = wire::Fixed::decode(&bytes[..16].try_into().unwrap()).unwrap();
     assert_eq!(bytes.len(), 16 + fixed.fields_bytes + fixed.body_bytes);
-    let (serial, signature) = wire::decode_fields(&bytes[16..16 + fixed.fields_bytes], false).unwrap();
-    assert_eq!((serial, signature.as_str()), (None, "ss"));
+    let fields = wire::decode_fields(&bytes[16..16 + fixed.fields_bytes], false).unwrap();
+    assert_eq!((fields.serial, fields.signature.as_str()), (None, "ss"));
     let mut body = Decoder::new(&bytes[16 + fixed.fields_bytes..], false);
     assert_eq!(body.text(), Some("org.freedesktop.systemd1.Service"));
     assert_eq!(body.text(), Some("NRestarts"));

@@ -13,6 +13,7 @@ const PROTOCOL_VERSION: u8 = 1;
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
@@ -123,10 +124,21 @@ impl Fixed {
     }
 }
 
-/// The fields of an answer's header that matter: whose answer it is, and the body's signature.
-pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<(Option<u32>, String)> {
+/// The fields of an answer's header that matter.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// The serial of the call that it answers.
+    pub serial: Option<u32>,
+    /// The body's signature.
+    pub signature: String,
+    /// What an error is called.
+    pub error: String,
+}
+
+/// Reads an answer's header fields.
+pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<Fields> {
     let mut decoder = Decoder::new(fields, big_endian);
-    let (mut serial, mut signature) = (None, String::new());
+    let mut found = Fields::default();
     while decoder.position() < fields.len() {
         decoder.align(8)?;
         let Some(code) = decoder.byte() else { break };
@@ -136,23 +148,28 @@ pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<(Option<u32>, St
         }
         let kind = decoder.signature()?;
         match kind {
-            "s" | "o" => _ = decoder.text()?,
+            "s" | "o" => {
+                let text = decoder.text()?;
+                if code == ERROR_NAME {
+                    text.clone_into(&mut found.error);
+                }
+            }
             "g" => {
                 let text = decoder.signature()?;
                 if code == SIGNATURE {
-                    text.clone_into(&mut signature);
+                    text.clone_into(&mut found.signature);
                 }
             }
             "u" => {
                 let number = decoder.u32()?;
                 if code == REPLY_SERIAL {
-                    serial = Some(number);
+                    found.serial = Some(number);
                 }
             }
             _ => return None,
         }
     }
-    Some((serial, signature))
+    Some(found)
 }
 
 /// Reads values one after the other; `None` where the bytes do not have one.
