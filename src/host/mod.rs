@@ -18,6 +18,7 @@ mod shared;
 pub mod sockets;
 mod source;
 mod sysfs;
+pub mod systemd;
 pub mod usage;
 pub mod worker;
 

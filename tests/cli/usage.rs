@@ -41,7 +41,7 @@ const WRONG: &[Wrong] = &[
 ];
 
 /// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "--env-file",
     "--header",
     "--headers-file",
@@ -51,6 +51,7 @@ const FREE: [&str; 10] = [
     "--outbox-dir",
     "--service-name",
     "--root-path",
+    "--textfile-dir",
     "--check",
 ];
 
