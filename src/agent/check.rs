@@ -84,7 +84,8 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
         well &= !failed;
         let (absent, told): (Vec<&Problem>, Vec<&Problem>) =
             survey.problems.iter().partition(|problem| problem.is_normal());
-        let state = match (failed, survey.series, told.is_empty()) {
+        let whole = told.iter().all(|problem| problem.is_remark());
+        let state = match (failed, survey.series, whole) {
             (true, ..) => "failed",
             (false, 0, _) => "nothing here",
             (false, _, true) => "ok",
@@ -94,6 +95,7 @@ fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) ->
         let mut notes = told.into_iter().map(|problem| {
             let path = problem.path.display();
             match problem.failed {
+                _ if problem.is_remark() => problem.words.clone(),
                 true => format!("{path} cannot be read: {}", problem.words),
                 // What is missing of a directory is something in it.
                 false if problem.path.is_dir() => format!("{path}: {}", problem.words),

@@ -152,6 +152,11 @@ impl Reader {
         }
     }
 
+    /// Adds a remark to what `check` says of the collector; nothing is missing or failed.
+    pub fn remark(&mut self, words: impl Into<String>) {
+        self.note(PathBuf::new(), false, words);
+    }
+
     /// Readings that failed so far. Absent files are no failures.
     #[must_use]
     pub fn failures(&self) -> u64 {

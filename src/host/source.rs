@@ -194,7 +194,7 @@ pub(super) const NO_ANSWER: &str = "it does not answer";
 /// A file that a reading could not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its path.
+    /// Its path; empty where the words are only a remark.
     pub path: PathBuf,
     /// Whether it failed, or is only not there.
     pub failed: bool,
@@ -207,6 +207,12 @@ impl Problem {
     #[must_use]
     pub fn is_normal(&self) -> bool {
         !self.failed && self.words.is_empty()
+    }
+
+    /// Whether nothing is missing or failed.
+    #[must_use]
+    pub fn is_remark(&self) -> bool {
+        !self.failed && self.path.as_os_str().is_empty()
     }
 
     /// The file does not answer.
