@@ -206,7 +206,9 @@ impl Filesystem {
         Self {
             options: context.options.clone(),
             own_view: file == host.proc("self/mountinfo"),
-            source: Source::new(file, "is this a Linux /proc?").required(),
+            source: Source::new(file, "is this a Linux /proc?")
+                .required()
+                .expecting(|mountinfo| mounts::parse(mountinfo).next().is_some()),
             mountinfo: Vec::new(),
             volumes: Vec::new(),
             targets: Vec::new(),
