@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::{AgentError, Cadence, Event, pipeline};
 use crate::collectors::Context;
 use crate::export::prometheus::{Exposition, Listen, server};
-use crate::metrics::naming::Naming;
+use crate::metrics::naming::{Detail, Naming};
 
 /// How long the thread sleeps without a scrape; the service manager's signs of life wake it in between.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 pub(super) struct Scraping<'a> {
     pub listen: &'a Listen,
     /// Whether each collector's success and duration are shown too.
-    pub self_metrics: bool,
+    pub self_metrics: Option<Detail>,
     pub events: Sender<Event>,
     pub stopped: watch::Receiver<bool>,
     pub io: &'a Handle,

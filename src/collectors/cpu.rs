@@ -270,7 +270,7 @@ impl Cpu {
 
 /// A line `cpu` (`None`) or `cpuN`, or nothing that this collector reads. Kernels before 2.6.33 have fewer columns,
 /// newer ones may have more.
-fn parse_line(line: &[u8]) -> Option<(Option<u32>, Columns)> {
+pub(super) fn parse_line(line: &[u8]) -> Option<(Option<u32>, Columns)> {
     const LEAST_COLUMNS: usize = 4;
     let mut fields = fields(line);
     let cpu = match fields.next()?.strip_prefix(b"cpu")? {

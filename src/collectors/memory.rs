@@ -3,6 +3,7 @@
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
 //! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
 
+use super::node_exporter::keys::Keys;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
 use crate::metrics::naming::Detail::{Basic, Detailed};
@@ -239,39 +240,18 @@ struct Memory {
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
     /// Every line, for node_exporter's naming, which needs nothing else.
-    lines: Option<Lines>,
+    lines: Option<Keys>,
 }
 
-/// The value of each line that is a metric, sorted by name.
-struct Lines {
-    names: Vec<&'static str>,
-    values: Vec<Option<u64>>,
-}
-
-impl Lines {
-    fn new() -> Self {
-        let mut names: Vec<_> =
-            METRICS.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect();
-        names.sort_unstable();
-        Self { values: vec![None; names.len()], names }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        self.values.fill(None);
-        for line in lines(bytes) {
-            let mut fields = fields(line);
-            let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
-            let Ok(place) = self.names.binary_search_by(|known| known.as_bytes().cmp(name)) else { continue };
-            let value = next_number(&mut fields);
-            let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
-            if let Some(slot) = self.values.get_mut(place).filter(|slot| slot.is_none()) {
-                *slot = value.and_then(|value| value.checked_mul(unit));
-            }
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<u64> {
-        self.values.get(self.names.binary_search(&name).ok()?).copied().flatten()
+/// Takes the value of every line that is a metric.
+fn take_lines(bytes: &[u8], keys: &mut Keys) {
+    keys.clear();
+    for line in lines(bytes) {
+        let mut fields = fields(line);
+        let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
+        let value = next_number(&mut fields);
+        let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
+        keys.set(name, value.and_then(|value| value.checked_mul(unit)));
     }
 }
 
@@ -289,24 +269,25 @@ impl Memory {
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
-            lines: (naming == Naming::NodeExporter).then(Lines::new),
+            lines: (naming == Naming::NodeExporter).then(|| Keys::new(METRICS)),
         }
     }
 
     /// Bytes in each state, in the order of `states`. hostmetrics has the reclaimable slab inside `cached` too.
     fn states(&self) -> [Option<u64>; 6] {
         let info = &self.info;
-        match self.naming {
+        let states = match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
             Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }
-        }
+        };
+        states.map(|state| part(state, info.total))
     }
 
     fn huge_states(&self) -> [Option<u64>; 2] {
-        [self.info.huge_used(), self.info.huge_free]
+        [self.info.huge_used(), self.info.huge_free].map(|state| part(state, self.info.huge_total))
     }
 }
 
@@ -314,7 +295,7 @@ impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
         let bytes = reader.read(&mut self.source).unwrap_or_default();
         match &mut self.lines {
-            Some(values) => values.take(bytes),
+            Some(keys) => take_lines(bytes, keys),
             None => self.info = Meminfo::parse(bytes),
         }
     }
@@ -336,9 +317,14 @@ impl Collector for Memory {
             "hugepages.surplus" => one(out, info.huge_surplus),
             "hugepages.usage" => each(out, &self.hugepages, &self.huge_states()),
             "hugepages.utilization" => each_share(out, &self.hugepages, &self.huge_states(), info.huge_total),
-            name => one(out, self.lines.as_ref().and_then(|lines| lines.value(name))),
+            name => self.lines.iter().for_each(|keys| keys.observe(name, out)),
         }
     }
+}
+
+/// A part of a whole; a value above the whole cannot be one, and is left out.
+fn part(value: Option<u64>, whole: Option<u64>) -> Option<u64> {
+    value.filter(|value| whole.is_none_or(|whole| *value <= whole))
 }
 
 fn one(out: &mut Observer<'_>, value: Option<u64>) {
@@ -384,6 +370,13 @@ mod tests {
     }
 
     #[test]
+    fn a_state_above_the_total_is_left_out() {
+        assert_eq!(part(Some(7), Some(7)), Some(7));
+        assert_eq!(part(Some(8), Some(7)), None);
+        assert_eq!(part(Some(8), None), Some(8));
+    }
+
+    #[test]
     fn without_memavailable_used_is_what_is_not_free_buffers_or_cached() {
         let info = Meminfo::parse(b"MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 500 kB\n");
         assert_eq!(info.used(), Some(350 * 1024));
@@ -397,14 +390,15 @@ mod tests {
 
     #[test]
     fn node_exporter_has_every_line_in_bytes() {
-        let mut lines = Lines::new();
-        lines.take(
+        let mut lines = Keys::new(METRICS);
+        take_lines(
             b"MemTotal: 10 kB\nActive(anon): 2 kB\nHugePages_Total: 4\nNew: 5 kB\nZswap: x kB\nMemTotal: 11 kB\n",
+            &mut lines,
         );
-        let values = ["MemTotal", "Active(anon)", "HugePages_Total", "New", "Zswap"].map(|name| lines.value(name));
+        let values = ["MemTotal", "Active(anon)", "HugePages_Total", "New", "Zswap"].map(|name| lines.get(name));
         assert_eq!(values, [Some(10_240), Some(2_048), Some(4), None, None]);
-        lines.take(b"");
-        assert_eq!(lines.value("MemTotal"), None);
+        take_lines(b"", &mut lines);
+        assert_eq!(lines.get("MemTotal"), None);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use crate::collectors::{COLLECTORS, DiskScope};
+use crate::collectors::{self, DiskScope};
 use crate::config::lookup::Found;
 use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
-use crate::config::{Exporter, LogFormat, SelfMetrics, parse};
+use crate::config::{Exporter, LogFormat, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
@@ -308,13 +308,13 @@ pub(crate) static MAX_SERIES: Setting<usize> = Setting::one("--max-series", "NUM
     .variables(&[Variable("HEKA_MAX_SERIES", "")])
     .default_text("2000, or more if the host's CPUs and disks need it");
 
-pub(crate) static SELF_METRICS: Setting<SelfMetrics> = Setting::words(
+pub(crate) static SELF_METRICS: Setting<Option<Detail>> = Setting::words(
     "--self-metrics",
     "LEVEL",
     &[
-        Word("on", SelfMetrics::On, ""),
-        Word("detailed", SelfMetrics::Detailed, "per collector and per reason"),
-        Word("off", SelfMetrics::Off, ""),
+        Word("on", Some(Detail::Basic), ""),
+        Word("detailed", Some(Detail::Detailed), "per collector and per reason"),
+        Word("off", None, ""),
     ],
 )
 .help(COLLECTION, "Metrics about the agent: its cost, sent and lost data points")
@@ -393,7 +393,7 @@ fn max_series(found: Found<'_>) -> Parsed<usize> {
 }
 
 fn collectors(found: Found<'_>) -> Parsed<Vec<String>> {
-    let known: Vec<&str> = COLLECTORS.iter().map(|collector| collector.name).collect();
+    let known = collectors::names();
     let names = found.value.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
     let names: Vec<String> = names.collect();
     let valid = !names.is_empty() && names.iter().all(|name| known.contains(&name.as_str()));

@@ -28,7 +28,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::info;
 
 pub use files::read_small;
-pub use heka_adjtimex::ClockState;
+pub use heka_adjtimex::{ClockState, Pulse};
 pub use reader::Reader;
 pub use source::{Health, Problem, Source};
 

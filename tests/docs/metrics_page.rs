@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use heka_insights_agent::internals::agent::self_metrics;
-use heka_insights_agent::internals::collectors::COLLECTORS;
+use heka_insights_agent::internals::collectors::{COLLECTORS, names};
 use heka_insights_agent::internals::export::prometheus::names::prometheus_name;
 use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
 
@@ -50,38 +50,42 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
 #[must_use]
 pub fn metrics_markdown() -> String {
     let mut out = INTRODUCTION.to_owned();
-    for family in COLLECTORS {
+    for name in names() {
+        let metrics: Vec<Metric> =
+            COLLECTORS.iter().filter(|family| family.name == name).flat_map(|family| family.metrics).copied().collect();
+        let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
+        if !metrics.iter().any(|metric| both(&metric)) {
+            let _ = write!(out, "\n## {name}\n");
+            node_exporter_table(&mut out, &metrics);
+            continue;
+        }
         let _ = write!(
             out,
             "\n## {}\n\n\
              | semconv | hostmetrics | what it says | kind, unit | attributes | source | since Linux |\n\
              |---|---|---|---|---|---|---|\n",
-            family.name
+            name
         );
-        let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
-        for metric in family.metrics.iter().filter(both) {
+        for metric in metrics.iter().filter(both) {
             row(&mut out, metric);
         }
-        attribute_table(&mut out, family.metrics);
-        node_exporter_table(&mut out, family.metrics);
+        attribute_table(&mut out, &metrics);
+        node_exporter_table(&mut out, &metrics);
     }
     own(&mut out);
     out
 }
 
-/// The agent's own metrics, which are the same in both profiles.
+/// The metrics about the agent.
 fn own(out: &mut String) {
     let _ = write!(
         out,
         "\n## The agent itself\n\n\
-         With `--self-metrics`, in the scope `{}`, whatever `--naming` says.\n\n\
-         | metric | what it says | kind, unit | attributes | source |\n\
-         |---|---|---|---|---|\n\
-         | `{}`<br><sub>`{}`</sub> | Time that collections take; without boundaries: count, sum, least, most | \
-         histogram, double, `s` | `otel.component.name`, `otel.component.type` | the agent's clock |\n",
+         With `--self-metrics on` (●, the default) and `--self-metrics detailed` (○), in the scope `{}`, under the same \
+         names for `semconv` and `hostmetrics`.\n\n\
+         | metric | description | kind, unit | attributes | source |\n\
+         |---|---|---|---|---|\n",
         self_metrics::SCOPE,
-        self_metrics::COLLECTION_DURATION,
-        prometheus_name(self_metrics::COLLECTION_DURATION, "s", Kind::Gauge),
     );
     for (metric, shape) in self_metrics::TABLES
         .iter()
@@ -92,7 +96,8 @@ fn own(out: &mut String) {
         let keys = join(shape.attributes.iter().map(|attribute| attribute.key.of(Naming::Semconv)));
         let _ = writeln!(
             out,
-            "| `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            "| {} `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            mark(shape),
             shape.name,
             metric.description,
             kind(metric),

@@ -91,6 +91,11 @@ impl<T, const N: usize> Table<T, N> {
         }
     }
 
+    /// The collector's own part of the row that was read last.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.entries.get_mut(self.next.checked_sub(1)?).map(|entry| &mut entry.data)
+    }
+
     /// Ends a listing: rows that it did not have are absent.
     pub fn end(&mut self) {
         if self.listed == self.entries.len() {
