@@ -287,6 +287,7 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
             include: lookup.list(&table::NETWORK_INCLUDE)?,
             exclude: lookup.list(&table::NETWORK_EXCLUDE)?,
         },
+        textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
     })
 }

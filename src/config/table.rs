@@ -36,6 +36,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
+    &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
     &LOG_LEVEL, &LOG_FORMAT,
@@ -300,6 +301,11 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 );
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
+
+pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
+    .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
+    .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])
+    .default_text("none");
 
 pub(crate) static MAX_SERIES: Setting<usize> = Setting::one("--max-series", "NUMBER", max_series)
     .help(COLLECTION, "Maximum number of series per metric")

@@ -74,6 +74,8 @@ const SETTINGS: &[Setting] = &[
         variables: &[("HEKA_DISK_INCLUDE", "^vd, ^xvd", "[^vd, ^xvd]")] },
     Setting { flag: ("--network-exclude", "^br", "[^br]"), default: "[]", read: |c| regexes(&c.options.interfaces.exclude),
         variables: &[("HEKA_NETWORK_EXCLUDE", "^docker", "[^docker]")] },
+    Setting { flag: ("--textfile-dir", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.options.textfile_dir),
+        variables: &[("HEKA_TEXTFILE_DIR", "/b", r#"Some("/b")"#)] },
     Setting { flag: ("--max-series", "7", "Some(7)"), default: "None", read: |c| format!("{:?}", c.options.max_series),
         variables: &[("HEKA_MAX_SERIES", "8", "Some(8)")] },
     Setting { flag: ("--self-metrics", "off", "None"), default: "Some(Basic)", read: |c| format!("{:?}", c.self_metrics),

@@ -40,7 +40,7 @@ const WRONG: &[Wrong] = &[
 ];
 
 /// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "--env-file",
     "--header",
     "--headers-file",
@@ -50,6 +50,7 @@ const FREE: [&str; 10] = [
     "--outbox-dir",
     "--service-name",
     "--root-path",
+    "--textfile-dir",
     "--check",
 ];
 
