@@ -73,13 +73,10 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
-<<<<<<< HEAD
     containers::DEFINITION,
     process::DEFINITION,
-=======
     services::DEFINITION,
     textfile::DEFINITION,
->>>>>>> main
     node_exporter::identity::DEFINITION,
     node_exporter::power::DEFINITION,
     node_exporter::queues::DEFINITION,
@@ -172,15 +169,12 @@ pub struct Options {
     pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
-<<<<<<< HEAD
     /// How many of the largest processes by CPU time, and as many by memory, are reported.
     pub top_processes: usize,
     /// Whether a process has its command line as an attribute.
     pub process_command_lines: bool,
-=======
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
->>>>>>> main
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
     pub max_series: Option<usize>,
 }
@@ -198,12 +192,9 @@ impl Default for Options {
             disks: Filter::default(),
             filesystems: Filter::default(),
             interfaces: Filter::default(),
-<<<<<<< HEAD
             top_processes: 0,
             process_command_lines: false,
-=======
             textfile_dir: None,
->>>>>>> main
             max_series: None,
         }
     }

@@ -37,11 +37,8 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
-<<<<<<< HEAD
     &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
-=======
     &TEXTFILE_DIR,
->>>>>>> main
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
     &LOG_LEVEL, &LOG_FORMAT,
@@ -307,7 +304,6 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
 
-<<<<<<< HEAD
 pub(crate) static TOP_PROCESSES: Setting<usize> = Setting::one("--top-processes", "NUMBER", top_processes)
     .help(COLLECTION, "Report this many of the largest processes by CPU time, and as many by memory")
     .note("see docs/cardinality.md for the number of series")
@@ -320,12 +316,10 @@ pub(crate) static PROCESS_COMMAND_LINES: Setting<bool> =
         .help(COLLECTION, "Add the command line to each reported process; command lines can hold secrets")
         .variables(&[Variable("HEKA_PROCESS_COMMAND_LINES", "true or false")])
         .default_text("off");
-=======
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
     .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
     .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])
     .default_text("none");
->>>>>>> main
 
 pub(crate) static MAX_SERIES: Setting<usize> = Setting::one("--max-series", "NUMBER", max_series)
     .help(COLLECTION, "Maximum number of series per metric")
