@@ -30,8 +30,7 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter, SelfMetrics};
-use crate::export::config::Protocol;
+use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
@@ -139,12 +138,7 @@ impl Run<'_> {
         let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
-        let kind = match config.otlp.protocol {
-            Protocol::Grpc => self_metrics::GRPC_EXPORTER,
-            Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
-        };
-        let itself = || Itself { delivery: delivery.clone(), exporter: kind };
-        cadence.itself = (config.self_metrics != SelfMetrics::Off).then(itself);
+        cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
         let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
         info!(%endpoint, interval = ?config.interval, first_in = ?first, "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
@@ -158,7 +152,7 @@ impl Run<'_> {
     fn answer_scrapes(self, cadence: &Cadence) -> Result<(), AgentError> {
         let scraping = scraping::Scraping {
             listen: &self.config.listen,
-            self_metrics: self.config.self_metrics != SelfMetrics::Off,
+            self_metrics: self.config.self_metrics,
             events: self.events,
             stopped: self.stopped,
             io: self.io,
