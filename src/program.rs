@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use crate::agent::{self, check, log, signals};
+use crate::agent::{self, check, log, readings, signals};
 use crate::config::cli::{self, Ended};
 use crate::config::lookup::{Arguments, Environment, UsageError};
 use crate::config::{Command, Config, env_file, table};
@@ -35,6 +35,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
+    if matches!(config.command, Command::Check { .. }) && readings::is_child() {
+        readings::write(&check::context(&config), std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
     log::start(&config);
     note.into_iter().chain(config.notes.iter().cloned()).for_each(|line| info!("{line}"));
     config.warnings.iter().for_each(|line| warn!("{line}"));

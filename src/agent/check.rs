@@ -4,10 +4,12 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::collectors::{Context, Survey, survey};
+use crate::agent::readings;
+use crate::collectors::{Context, Survey};
 use crate::config::{Config, Exporter};
 use crate::export::config::Protocol;
 use crate::export::probe::{ProbeError, ProbeOk, probe};
+use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
 use crate::outbox::{OpenError, OpenFault, recovery};
 
@@ -20,13 +22,20 @@ pub struct Report {
     pub well: bool,
 }
 
+/// What `check` reads, as the agent would read it.
+#[must_use]
+pub fn context(config: &Config) -> Context {
+    let mut host = Host::new(&config.roots);
+    host.deadline = deadline(config.interval);
+    Context { host, options: config.options.clone() }
+}
+
 /// Reads and tries everything once.
 ///
 /// # Errors
 /// When no runtime can be started.
 pub fn check(config: &Config) -> std::io::Result<Report> {
-    let context = Context { host: Host::new(&config.roots), options: config.options.clone() };
-    let surveys = survey(&context);
+    let surveys = readings::from_child(|| context(config));
     let endpoint = match config.exporter {
         Exporter::Otlp => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod check;
 pub mod log;
 pub mod pipeline;
+pub mod readings;
 mod scraping;
 pub mod self_metrics;
 pub mod signals;
@@ -75,7 +76,12 @@ pub fn run(
 ) -> Result<(), AgentError> {
     let mut host = Host::new(&config.roots);
     host.deadline = deadline(config.interval);
-    let identity = Identity::read(&host);
+    let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
+    if identity.id.is_none() {
+        info!(
+            "this host has no id in /etc/machine-id, D-Bus's machine-id or the firmware: service.instance.id changes at each start"
+        );
+    }
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
     let (events, inbox) = mpsc::channel();

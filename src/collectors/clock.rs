@@ -9,8 +9,9 @@ use tracing::{info, warn};
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{ClockState, Reader};
+use crate::metrics::counter::{Counters, Kind as CounterKind, Rules};
 use crate::metrics::naming::Detail::{Basic, Detailed};
-use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::{Double, Int};
 
@@ -23,28 +24,48 @@ const METRICS: &[Metric] = &[
     Metric::new("offset", Gauge, Double,
         "Time between the clock and its reference, as its discipline reports it",
         "adjtimex, offset")
-        .semconv("system.clock.linux.offset", "s", Basic, &[]),
+        .semconv("system.clock.linux.offset", "s", Basic, &[])
+        .node_exporter("node_timex_offset_seconds", Basic, &[]),
     Metric::new("estimated_error", Gauge, Double,
         "Error of the clock that its discipline estimates",
         "adjtimex, esterror")
-        .semconv("system.clock.linux.error.estimated", "s", Basic, &[]),
+        .semconv("system.clock.linux.error.estimated", "s", Basic, &[])
+        .node_exporter("node_timex_estimated_error_seconds", Basic, &[]),
     Metric::new("maximum_error", Gauge, Double,
         "Error of the clock that is possible; grows while nothing disciplines it",
         "adjtimex, maxerror")
-        .semconv("system.clock.linux.error.maximum", "s", Basic, &[]),
+        .semconv("system.clock.linux.error.maximum", "s", Basic, &[])
+        .node_exporter("node_timex_maxerror_seconds", Basic, &[]),
     Metric::new("synchronized", UpDownCounter, Int,
         "Whether the kernel takes the clock to be synchronized: 1 or 0",
         "adjtimex, its answer is not TIME_ERROR")
-        .semconv("system.clock.linux.synchronized", "1", Basic, &[]),
+        .semconv("system.clock.linux.synchronized", "1", Basic, &[])
+        .node_exporter("node_timex_sync_status", Basic, &[]),
     Metric::new("frequency", Gauge, Double,
         "Factor by which the clock's frequency is corrected; 1 is no correction",
         "adjtimex, freq")
-        .semconv("system.clock.linux.frequency_adjustment", "1", Detailed, &[]),
+        .semconv("system.clock.linux.frequency_adjustment", "1", Detailed, &[])
+        .node_exporter("node_timex_frequency_adjustment_ratio", Basic, &[]),
     Metric::new("tai_offset", Gauge, Double,
         "Time between TAI and UTC; 0 where nothing has set it",
         "adjtimex, tai")
-        .semconv("system.clock.linux.tai_offset", "s", Detailed, &[]),
+        .semconv("system.clock.linux.tai_offset", "s", Detailed, &[])
+        .node_exporter("node_timex_tai_offset_seconds", Basic, &[]),
+    Metric::node("status", Gauge, Int, "node_timex_status", &[], "The status bits", "adjtimex, status"),
+    Metric::node("constant", Gauge, Int, "node_timex_loop_time_constant", &[], "Time constant of the phase-locked loop", "adjtimex, constant"),
+    Metric::node("tick", Gauge, Double, "node_timex_tick_seconds", &[], "Time between two clock ticks", "adjtimex, tick"),
+    Metric::node("pps.frequency", Gauge, Double, "node_timex_pps_frequency_hertz", &[], "Frequency against a pulse per second", "adjtimex, ppsfreq"),
+    Metric::node("pps.jitter", Gauge, Double, "node_timex_pps_jitter_seconds", &[], "By how much the pulse varies", "adjtimex, jitter"),
+    Metric::node("pps.shift", Gauge, Int, "node_timex_pps_shift_seconds", &[], "Time between two calibrations, as a power of two", "adjtimex, shift"),
+    Metric::node("pps.stability", Gauge, Double, "node_timex_pps_stability_hertz", &[], "By how much the frequency varies", "adjtimex, stabil"),
+    Metric::node(PULSES[0], Counter, Int, "node_timex_pps_jitter_total", &[], "How often the jitter's limit was exceeded", "adjtimex, jitcnt"),
+    Metric::node(PULSES[1], Counter, Int, "node_timex_pps_calibration_total", &[], "Calibrations", "adjtimex, calcnt"),
+    Metric::node(PULSES[2], Counter, Int, "node_timex_pps_error_total", &[], "Calibrations that failed", "adjtimex, errcnt"),
+    Metric::node(PULSES[3], Counter, Int, "node_timex_pps_stability_exceeded_total", &[], "How often the stability's limit was exceeded", "adjtimex, stbcnt"),
 ];
+
+/// The counters of a pulse per second.
+const PULSES: [&str; 4] = ["pps.jitters", "pps.calibrations", "pps.errors", "pps.unstable"];
 
 struct Clock {
     ask: fn() -> io::Result<ClockState>,
@@ -52,11 +73,14 @@ struct Clock {
     /// Whether the last call failed; it is logged when that begins.
     failed: bool,
     unsupported: bool,
+    pulses: Counters<{ PULSES.len() }>,
 }
 
 impl Clock {
     fn new(context: &Context) -> Self {
-        Self { ask: context.host.calls.adjtimex, state: None, failed: false, unsupported: false }
+        let rules = Rules::new([CounterKind::EVENTS; PULSES.len()], context.options.since).delta(context.options.delta);
+        let pulses = Counters::new(rules);
+        Self { ask: context.host.calls.adjtimex, state: None, failed: false, unsupported: false, pulses }
     }
 }
 
@@ -71,6 +95,7 @@ impl Collector for Clock {
                 if std::mem::take(&mut self.failed) {
                     info!("adjtimex works again");
                 }
+                self.pulses.read(&state.pulse.counts.map(|count| u64::try_from(count).ok()), reader.now());
                 self.state = Some(state);
             }
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.unsupported = true,
@@ -100,7 +125,19 @@ impl Collector for Clock {
             "synchronized" => out.int(u64::from(state.synchronized), &[]),
             "frequency" => out.float(state.frequency_ratio, &[]),
             "tai_offset" => out.float(f64::from(state.tai_offset_seconds), &[]),
-            _ => {}
+            "status" => out.int(u64::try_from(state.status).unwrap_or(0), &[]),
+            "constant" => out.int(u64::try_from(state.loop_time_constant).unwrap_or(0), &[]),
+            "tick" => out.float(state.tick_seconds, &[]),
+            "pps.frequency" => out.float(state.pulse.frequency_hertz, &[]),
+            "pps.jitter" => out.float(state.pulse.jitter_seconds, &[]),
+            "pps.shift" => out.int(u64::try_from(state.pulse.shift_seconds).unwrap_or(0), &[]),
+            "pps.stability" => out.float(state.pulse.stability_hertz, &[]),
+            id => {
+                let place = PULSES.iter().position(|pulse| *pulse == id);
+                if let Some(count) = place.and_then(|place| self.pulses.get(place)) {
+                    out.int(count, &[]);
+                }
+            }
         }
     }
 }
@@ -110,6 +147,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{Bench, fixture};
     use super::*;
+    use crate::host::Pulse;
     use crate::metrics::naming::Detail;
 
     const STATE: ClockState = ClockState {
@@ -120,6 +158,15 @@ mod tests {
         tai_offset_seconds: 37,
         status: 0x2041,
         synchronized: false,
+        loop_time_constant: 7,
+        tick_seconds: 0.01,
+        pulse: Pulse {
+            frequency_hertz: 0.0,
+            jitter_seconds: 0.0,
+            shift_seconds: 0,
+            stability_hertz: 0.0,
+            counts: [0; 4],
+        },
     };
 
     fn bench(ask: fn() -> io::Result<ClockState>) -> Bench {

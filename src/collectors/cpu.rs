@@ -74,7 +74,7 @@ const METRICS: &[Metric] = &[
 
 /// Columns of a cpu line.
 const COLUMNS: usize = 10;
-type Columns = [u64; COLUMNS];
+pub(super) type Columns = [u64; COLUMNS];
 
 /// The most modes a profile has.
 const MODES: usize = 8;
@@ -296,7 +296,7 @@ struct Growth {
 
 /// A line `cpu` (`None`) or `cpuN`, or nothing that this collector reads. Kernels before 2.6.33 have fewer columns,
 /// newer ones may have more. A line with an odd column has none: its CPU is there, and keeps its totals.
-fn parse_line(line: &[u8]) -> Option<(Option<Number<'_>>, Option<Columns>)> {
+pub(super) fn parse_line(line: &[u8]) -> Option<(Option<Number<'_>>, Option<Columns>)> {
     let mut fields = fields(line);
     let cpu = match fields.next()?.strip_prefix(b"cpu")? {
         b"" => None,
@@ -309,9 +309,9 @@ fn parse_line(line: &[u8]) -> Option<(Option<Number<'_>>, Option<Columns>)> {
 
 /// The number of a CPU, and how the file writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Number<'a> {
-    digits: &'a [u8],
-    cpu: u32,
+pub(super) struct Number<'a> {
+    pub(super) digits: &'a [u8],
+    pub(super) cpu: u32,
 }
 
 fn parse_columns<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Columns> {

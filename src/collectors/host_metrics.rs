@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use opentelemetry::metrics::Meter;
 
-use crate::collectors::{COLLECTORS, Context, DiskScope, Options, Registered, register};
+use crate::collectors::{Context, DiskScope, Options, Registered, names, register};
 use crate::host::{Host, Roots};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
@@ -43,8 +43,7 @@ pub struct UnknownCollector(pub String);
 
 impl std::fmt::Display for UnknownCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known: Vec<_> = COLLECTORS.iter().map(|family| family.name).collect();
-        write!(f, "'{}' is no collector; allowed: {}", self.0, known.join(", "))
+        write!(f, "'{}' is no collector; allowed: {}", self.0, names().join(", "))
     }
 }
 
@@ -65,7 +64,7 @@ impl HostMetricsBuilder {
     pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
         let mut collectors = Vec::new();
         for name in names {
-            if !COLLECTORS.iter().any(|family| family.name == name) {
+            if !crate::collectors::names().contains(&name) {
                 return Err(UnknownCollector(name.to_owned()));
             }
             collectors.push(name.to_owned());

@@ -3,6 +3,7 @@
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
 //! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
 
+use super::node_exporter::keys::Keys;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
 use crate::metrics::naming::Detail::{Basic, Detailed};
@@ -239,39 +240,18 @@ struct Memory {
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
     /// Every line, for node_exporter's naming, which needs nothing else.
-    lines: Option<Lines>,
+    lines: Option<Keys>,
 }
 
-/// The value of each line that is a metric, sorted by name.
-struct Lines {
-    names: Vec<&'static str>,
-    values: Vec<Option<u64>>,
-}
-
-impl Lines {
-    fn new() -> Self {
-        let mut names: Vec<_> =
-            METRICS.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect();
-        names.sort_unstable();
-        Self { values: vec![None; names.len()], names }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        self.values.fill(None);
-        for line in lines(bytes) {
-            let mut fields = crate::metrics::parse::fields(line);
-            let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
-            let Ok(place) = self.names.binary_search_by(|known| known.as_bytes().cmp(name)) else { continue };
-            let value = next_number(&mut fields);
-            let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
-            if let Some(slot) = self.values.get_mut(place).filter(|slot| slot.is_none()) {
-                *slot = value.and_then(|value| value.checked_mul(unit));
-            }
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<u64> {
-        self.values.get(self.names.binary_search(&name).ok()?).copied().flatten()
+/// Takes the value of every line that is a metric.
+fn take_lines(bytes: &[u8], keys: &mut Keys) {
+    keys.clear();
+    for line in lines(bytes) {
+        let mut fields = crate::metrics::parse::fields(line);
+        let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
+        let value = next_number(&mut fields);
+        let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
+        keys.set(name, value.and_then(|value| value.checked_mul(unit)));
     }
 }
 
@@ -287,7 +267,7 @@ impl Memory {
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
-            lines: (naming == Naming::NodeExporter).then(Lines::new),
+            lines: (naming == Naming::NodeExporter).then(|| Keys::new(METRICS)),
         }
     }
 
@@ -312,7 +292,7 @@ impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
         let bytes = reader.read(&mut self.source).unwrap_or_default();
         match &mut self.lines {
-            Some(values) => values.take(bytes),
+            Some(keys) => take_lines(bytes, keys),
             None => self.info = Meminfo::parse(bytes),
         }
     }
@@ -334,7 +314,7 @@ impl Collector for Memory {
             "hugepages.surplus" => one(out, info.huge_surplus),
             "hugepages.usage" => each(out, &self.hugepages, &self.huge_states()),
             "hugepages.utilization" => each_share(out, &self.hugepages, &self.huge_states(), info.huge_total),
-            name => one(out, self.lines.as_ref().and_then(|lines| lines.value(name))),
+            name => self.lines.iter().for_each(|keys| keys.observe(name, out)),
         }
     }
 }
@@ -389,14 +369,15 @@ mod tests {
 
     #[test]
     fn node_exporter_has_every_line_in_bytes() {
-        let mut lines = Lines::new();
-        lines.take(
+        let mut lines = Keys::new(METRICS);
+        take_lines(
             b"MemTotal: 10 kB\nActive(anon): 2 kB\nHugePages_Total: 4\nNew: 5 kB\nZswap: x kB\nMemTotal: 11 kB\n",
+            &mut lines,
         );
-        let values = ["MemTotal", "Active(anon)", "HugePages_Total", "New", "Zswap"].map(|name| lines.value(name));
+        let values = ["MemTotal", "Active(anon)", "HugePages_Total", "New", "Zswap"].map(|name| lines.get(name));
         assert_eq!(values, [Some(10_240), Some(2_048), Some(4), None, None]);
-        lines.take(b"");
-        assert_eq!(lines.value("MemTotal"), None);
+        take_lines(b"", &mut lines);
+        assert_eq!(lines.get("MemTotal"), None);
     }
 
     #[test]

@@ -12,20 +12,18 @@ pub mod fault;
 pub mod filesystem;
 mod held;
 pub mod host_metrics;
-mod identity;
 pub mod kernel;
 pub mod limit;
 pub mod link;
 pub mod load;
 pub mod memory;
 pub mod network;
+mod node_exporter;
 mod observer;
 pub mod paging;
-mod power;
 pub mod pressure;
 pub mod processes;
 pub mod protocols;
-mod queues;
 pub mod raid;
 mod registration;
 pub mod sensors;
@@ -68,10 +66,31 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
-    identity::DEFINITION,
-    power::DEFINITION,
-    queues::DEFINITION,
+    node_exporter::identity::DEFINITION,
+    node_exporter::power::DEFINITION,
+    node_exporter::queues::DEFINITION,
+    node_exporter::cpu::DEFINITION,
+    node_exporter::disk::DEFINITION,
+    node_exporter::kernel::DEFINITION,
+    node_exporter::link::DEFINITION,
+    node_exporter::network::DEFINITION,
+    node_exporter::pressure::DEFINITION,
+    node_exporter::protocols::DEFINITION,
+    node_exporter::sockets::DEFINITION,
+    node_exporter::vmstat::DEFINITION,
 ];
+
+/// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for definition in COLLECTORS {
+        if !names.contains(&definition.name) {
+            names.push(definition.name);
+        }
+    }
+    names
+}
 
 /// A family of metrics.
 #[derive(Debug)]

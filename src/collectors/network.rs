@@ -74,7 +74,7 @@ type Row = [Option<u64>; COLUMNS];
 
 /// A line's interface name and what follows it. The name may hold a colon itself, so the last one ends it; the
 /// kernel leaves no blank after it where the first number is long.
-fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().rposition(|&b| b == b':')?;
     let name = line.get(..colon)?.trim_ascii();
     (!name.is_empty()).then_some((name, line.get(colon + 1..)?))

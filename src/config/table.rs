@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use crate::collectors::{COLLECTORS, DiskScope};
+use crate::collectors::{self, DiskScope};
 use crate::config::lookup::Found;
 use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
 use crate::config::{Exporter, LogFormat, SelfMetrics, parse};
@@ -393,7 +393,7 @@ fn max_series(found: Found<'_>) -> Parsed<usize> {
 }
 
 fn collectors(found: Found<'_>) -> Parsed<Vec<String>> {
-    let known: Vec<&str> = COLLECTORS.iter().map(|collector| collector.name).collect();
+    let known = collectors::names();
     let names = found.value.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
     let names: Vec<String> = names.collect();
     let valid = !names.is_empty() && names.iter().all(|name| known.contains(&name.as_str()));

@@ -1,14 +1,17 @@
 //! Who this host is: the attributes of the resource (semantic conventions `service.*`, `host.*`, `os.*`).
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use rustix::io::Errno;
 use uuid::Uuid;
 
-use crate::host::{Host, read_small};
-use crate::metrics::parse::text;
+use crate::host::{Host, files, read_small};
+use crate::metrics::parse::{lines, text};
 
 /// The schema that names and attributes follow.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -19,7 +22,7 @@ const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796
 /// What tells this host from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `/etc/machine-id`, else D-Bus's.
+    /// `/etc/machine-id`, else D-Bus's, else the UUID that the firmware gives the machine; 32 hexadecimal digits.
     pub id: Option<String>,
     /// What `hostname` says.
     pub name: Option<String>,
@@ -31,18 +34,22 @@ impl Identity {
     /// Reads the host's identity.
     #[must_use]
     pub fn read(host: &Host) -> Self {
-        let line = |path: &Path| read_small(path).map(|bytes| text(&bytes)).filter(|text| !text.is_empty());
-        let id = line(&host.etc("machine-id")).or_else(|| line(&host.root().join("var/lib/dbus/machine-id")));
-        // The kernel tells the name of the namespace we are in. Where the host's root is mounted elsewhere, we are in a
-        // container, and its file knows better.
-        let kernels = line(&host.proc("sys/kernel/hostname"));
-        let files = line(&host.etc("hostname"));
-        let name = if host.root() == Path::new("/") { kernels.or(files) } else { files.or(kernels) };
+        let kernels = || {
+            let name = read_small(&host.proc("sys/kernel/hostname")).map(|bytes| text(&bytes));
+            name.filter(|name| is_name(name) && host.shares_hostname())
+        };
+        let files = || name_in_file(&in_root(host, "etc/hostname")?);
+        // The kernel gives the name of the namespace that this process is in. Where the host's root is mounted elsewhere,
+        // that may be a container's, and the host's file knows better.
+        let name = if host.is_own_root() { kernels().or_else(files) } else { files().or_else(kernels) };
+        let machine_id = |path| in_root(host, path).and_then(|bytes| machine_id(&bytes));
+        let firmware = || machine_id_of_firmware(&read_small(&host.sys("class/dmi/id/product_uuid"))?);
         Self {
-            // A machine that is being installed has "uninitialized" in its place.
-            id: id.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())),
+            id: machine_id("etc/machine-id").or_else(|| machine_id("var/lib/dbus/machine-id")).or_else(firmware),
             name,
-            boot_id: line(&host.proc("sys/kernel/random/boot_id")),
+            boot_id: read_small(&host.proc("sys/kernel/random/boot_id"))
+                .map(|bytes| text(&bytes))
+                .filter(|id| !id.is_empty()),
         }
     }
 
@@ -51,6 +58,92 @@ impl Identity {
     pub fn instance_id(&self) -> Uuid {
         self.id.as_ref().map_or_else(random_id, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
     }
+}
+
+/// The content of a file at this path on the host, trimmed. Links lead to where they lead on the host.
+fn in_root(host: &Host, path: &str) -> Option<Vec<u8>> {
+    let etc = host.etc("");
+    let rest = path.strip_prefix("etc/");
+    // The directory that stands for the host's /etc may be anywhere; what lies beside it is the host's only where it has
+    // that name.
+    let root = if etc.ends_with("etc") {
+        etc.parent()?
+    } else if rest.is_some() {
+        &etc
+    } else {
+        return None;
+    };
+    let within = if etc.ends_with("etc") { Path::new(path) } else { Path::new(rest?) };
+    read_small(&resolve(root, within).ok()?)
+}
+
+/// Where `path` leads when `root` is the root directory: links are followed inside it, absolute ones too, as
+/// openat2(2) does with RESOLVE_IN_ROOT (since Linux 5.6).
+///
+/// # Errors
+/// Those of readlink(2), and `ELOOP`.
+fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
+    /// As many as the kernel follows.
+    const MOST_LINKS: usize = 40;
+    let mut todo: Vec<OsString> = Vec::new();
+    let push = |todo: &mut Vec<OsString>, path: &Path| {
+        todo.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
+    };
+    push(&mut todo, path);
+    let (mut at, mut links) = (root.to_owned(), 0);
+    let mut depth = 0_usize;
+    while let Some(part) = todo.pop() {
+        match Path::new(&part).components().next() {
+            Some(Component::RootDir) => (at, depth) = (root.to_owned(), 0),
+            Some(Component::ParentDir) if depth > 0 => {
+                at.pop();
+                depth -= 1;
+            }
+            Some(Component::Normal(name)) => {
+                let next = at.join(name);
+                match files::read_link(&next) {
+                    Ok(target) => {
+                        links += 1;
+                        if links > MOST_LINKS {
+                            return Err(Errno::LOOP.into());
+                        }
+                        push(&mut todo, &target);
+                    }
+                    // Not a link.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => (at, depth) = (next, depth + 1),
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(at)
+}
+
+/// The name in a hostname(5) file: its first line that is no comment.
+fn name_in_file(bytes: &[u8]) -> Option<String> {
+    let mut names = lines(bytes).map(|line| text(line.trim_ascii())).filter(|line| !line.starts_with('#'));
+    names.find(|name| is_name(name))
+}
+
+/// `(none)` is the kernel's word for no name.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name != "(none)"
+}
+
+/// The id in a machine-id(5) file: 32 hexadecimal digits, some tools write it with dashes. A machine that is being installed
+/// has "uninitialized" there, or nothing.
+fn machine_id(bytes: &[u8]) -> Option<String> {
+    let id: String = text(bytes.trim_ascii()).chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    // One digit only is a placeholder.
+    (is_id && id.bytes().any(|b| Some(&b) != id.as_bytes().first())).then_some(id)
+}
+
+/// The UUID of the firmware (DMI, readable by root), where it is no vendor's placeholder that many machines have.
+fn machine_id_of_firmware(bytes: &[u8]) -> Option<String> {
+    const PLACEHOLDER: &str = "03000200040005000006000700080009";
+    machine_id(bytes).filter(|id| id != PLACEHOLDER)
 }
 
 /// For a host without an id: different at each start.
@@ -72,11 +165,7 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
         |key: &'static str, value: Option<String>| attributes.extend(value.map(|value| KeyValue::new(key, value)));
     add("host.id", identity.id.clone());
     add("host.name", identity.name.clone());
-    let release = ["etc/os-release", "usr/lib/os-release"];
-    let release = read_small(&host.etc("os-release"))
-        .or_else(|| release.iter().find_map(|path| read_small(&host.root().join(path))));
-    let release = release.unwrap_or_default();
-    let kernel = read_small(&host.proc("sys/kernel/osrelease")).map(|bytes| text(&bytes));
+    let (release, kernel) = host.within("the name of the operating system", os_release).unwrap_or_default();
     add("os.name", release_field(&release, "NAME"));
     add("os.version", release_field(&release, "VERSION_ID"));
     add("os.description", release_field(&release, "PRETTY_NAME"));
@@ -88,10 +177,18 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
         .build()
 }
 
-/// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`.
+/// The content of the host's os-release file, and the kernel's release.
+#[must_use]
+pub fn os_release(host: &Host) -> (Vec<u8>, Option<String>) {
+    let release = in_root(host, "etc/os-release").or_else(|| in_root(host, "usr/lib/os-release"));
+    (release.unwrap_or_default(), read_small(&host.proc("sys/kernel/osrelease")).map(|bytes| text(&bytes)))
+}
+
+/// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`. Shells read it, so the last of several
+/// counts.
 pub fn release_field(release: &[u8], name: &str) -> Option<String> {
-    let value = crate::metrics::parse::lines(release)
-        .find_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    let value =
+        lines(release).filter_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")).last()?;
     let unquoted = [b'"', b'\''].iter().find_map(|quote| value.strip_prefix(&[*quote])?.strip_suffix(&[*quote]));
     let value = text(unquoted.unwrap_or(value).trim_ascii());
     (!value.is_empty()).then(|| value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
@@ -170,5 +267,101 @@ mod tests {
         let host = fixture("hostile");
         let resource = resource(&host, &Identity::read(&host), &[]);
         assert!(value(&resource, "host.arch").is_some());
+    }
+
+    /// A host of files and links: `(path, content)`, a content that begins with `->` is a link's target.
+    fn made(entries: &[(&str, &str)]) -> (tempfile::TempDir, Host) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, content) in entries {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match content.strip_prefix("->") {
+                Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+                None => std::fs::write(path, content).unwrap(),
+            }
+        }
+        let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
+        (dir, host)
+    }
+
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn links_below_the_root_path_are_resolved_inside_it() {
+        let (_nixos, host) = made(&[
+            ("etc/os-release", "->/nix/store/x-os/etc/os-release"),
+            ("nix/store/x-os/etc/os-release", "NAME=NixOS\n"),
+            ("etc/machine-id", "->/data/etc/machine-id"),
+            ("data/etc", "->../persistent/../persistent"),
+            ("persistent/machine-id", ID),
+            ("etc/hostname", "->../../../../../run/hostname"),
+            ("run/hostname", "nix01\n"),
+        ]);
+        let identity = Identity::read(&host);
+        assert_eq!((identity.id.as_deref(), identity.name.as_deref()), (Some(ID), Some("nix01")));
+        assert_eq!(value(&resource(&host, &identity, &[]), "os.name").as_deref(), Some("NixOS"));
+    }
+
+    #[test]
+    fn a_link_never_leads_to_a_file_of_this_machine_and_one_that_leads_to_itself_ends() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("id"), ID).unwrap();
+        let link = format!("->{}", outside.path().join("id").display());
+        let (_dir, host) = made(&[("etc/machine-id", &link), ("etc/hostname", "->hostname")]);
+        assert_eq!(Identity::read(&host), Identity::default());
+    }
+
+    #[test]
+    fn the_directory_that_stands_for_etc_brings_its_neighbours_only_if_it_is_named_so() {
+        let (dir, _host) = made(&[("etc/os-release", "->../usr/lib/os-release"), ("usr/lib/os-release", "NAME=a\n")]);
+        let at = |etc: &str| {
+            let roots = Roots { root: Some("/no/such".into()), etc: Some(dir.path().join(etc)), ..Roots::default() };
+            value(&resource(&Host::new(&roots), &Identity::default(), &[]), "os.name")
+        };
+        assert_eq!(at("etc").as_deref(), Some("a"));
+        std::fs::rename(dir.path().join("etc"), dir.path().join("other")).unwrap();
+        assert_eq!(at("other"), None);
+    }
+
+    #[test]
+    fn comments_and_none_are_no_names() {
+        for (file, kernel, name) in [
+            ("# set by hand\n\n  web01  \nweb02\n", "pod-7", Some("web01")),
+            ("# none\n", "web03\n", Some("web03")),
+            ("(none)\n", "(none)\n", None),
+            ("", "", None),
+        ] {
+            let (_dir, host) = made(&[("etc/hostname", file), ("proc/sys/kernel/hostname", kernel)]);
+            assert_eq!(Identity::read(&host).name.as_deref(), name, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_usable_machine_id_the_next_source_is_tried() {
+        const OTHER: &str = "fedcba9876543210fedcba9876543210";
+        const DASHES: &str = "01234567-89AB-CDEF-0123-456789abcdef\n";
+        for (etc, dbus, firmware, id) in [
+            (ID, OTHER, OTHER, Some(ID)),
+            (DASHES, OTHER, OTHER, Some(ID)),
+            ("", ID, OTHER, Some(ID)),
+            ("uninitialized\n", ID, OTHER, Some(ID)),
+            ("00000000000000000000000000000000\n", ID, OTHER, Some(ID)),
+            ("short", "", DASHES, Some(ID)),
+            ("", "", "03000200-0400-0500-0006-000700080009", None),
+            ("", "", "Not Settable", None),
+        ] {
+            let (_dir, host) = made(&[
+                ("etc/machine-id", etc),
+                ("var/lib/dbus/machine-id", dbus),
+                ("sys/class/dmi/id/product_uuid", firmware),
+            ]);
+            assert_eq!(Identity::read(&host).id.as_deref(), id, "{etc:?} {dbus:?} {firmware:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_key_that_is_given_twice_the_last_one_counts() {
+        let release = b"NAME=first\n# NAME=comment\nNAME=\"last\"\nVERSION_ID=1\n";
+        assert_eq!(release_field(release, "NAME").as_deref(), Some("last"));
     }
 }

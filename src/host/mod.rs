@@ -28,7 +28,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::info;
 
 pub use files::read_small;
-pub use heka_adjtimex::ClockState;
+pub use heka_adjtimex::{ClockState, Pulse};
 pub use reader::Reader;
 pub use source::{Health, Problem, Source};
 
@@ -133,14 +133,14 @@ impl Host {
     }
 
     /// Runs `work`, which reads files of this host, on a thread that is left behind when it hangs; `None` where it takes
-    /// longer than [`Host::deadline`]. `loser` says in the log what is left out then.
+    /// longer than [`bounded::DEADLINE_MOST`]. `loser` says in the log what is left out then.
     pub fn within<T: Send + 'static>(
         &self,
         loser: &'static str,
         work: impl Fn(&Self) -> T + Send + Sync + 'static,
     ) -> Option<T> {
         let host = self.clone();
-        bounded::within(&self.stuck, self.deadline, loser, move || work(&host))
+        bounded::within(&self.stuck, DEADLINE_MOST, loser, move || work(&host))
     }
 
     /// A path below the host's root, such as a mount point.
@@ -184,6 +184,23 @@ impl Host {
             (Ok(first), Ok(own)) if is_procfs(&self.proc) => first == own,
             _ => true,
         }
+    }
+
+    /// Whether the host's root is this process's.
+    #[must_use]
+    pub fn is_own_root(&self) -> bool {
+        self.root == Path::new("/") && self.etc == Path::new("/etc")
+    }
+
+    /// Whether the host name that the kernel gives this process is the host's. A recorded host's is; of a running kernel it
+    /// is known at the host's own root, or where the first process is in the same namespace (uts_namespaces(7)).
+    #[must_use]
+    pub fn shares_hostname(&self) -> bool {
+        let namespace = |path: &Path| files::read_link(path).ok();
+        !is_procfs(&self.proc)
+            || self.is_own_root()
+            || namespace(&self.proc("1/ns/uts"))
+                .is_some_and(|first| namespace(Path::new("/proc/self/ns/uts")) == Some(first))
     }
 
     /// A path below `/sys`.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::bounded::{Access, STACK_BYTES, lock};
+use super::bounded::{Access, DEADLINE_MOST, STACK_BYTES, lock};
 use super::{Host, Reader};
 
 /// The least time to wait before looking whether a job is late.
@@ -113,7 +113,8 @@ impl Worker {
         let shared = &self.0;
         let mut state = lock(&shared.state);
         state.cycle = cycle;
-        state.deadline = Instant::now() + shared.host.deadline;
+        // The start is no collection that another one follows, and everything is read for the first time.
+        state.deadline = Instant::now() + if cycle == 0 { DEADLINE_MOST } else { shared.host.deadline };
         for job in jobs {
             if !state.left_behind.iter().any(|(left, _)| Arc::ptr_eq(left, &job)) {
                 state.todo.push_back(job);

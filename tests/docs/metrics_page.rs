@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use heka_insights_agent::internals::agent::self_metrics;
-use heka_insights_agent::internals::collectors::COLLECTORS;
+use heka_insights_agent::internals::collectors::{COLLECTORS, names};
 use heka_insights_agent::internals::export::prometheus::names::prometheus_name;
 use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
 
@@ -50,20 +50,27 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
 #[must_use]
 pub fn metrics_markdown() -> String {
     let mut out = INTRODUCTION.to_owned();
-    for family in COLLECTORS {
+    for name in names() {
+        let metrics: Vec<Metric> =
+            COLLECTORS.iter().filter(|family| family.name == name).flat_map(|family| family.metrics).copied().collect();
+        let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
+        if !metrics.iter().any(|metric| both(&metric)) {
+            let _ = write!(out, "\n## {name}\n");
+            node_exporter_table(&mut out, &metrics);
+            continue;
+        }
         let _ = write!(
             out,
             "\n## {}\n\n\
              | semconv | hostmetrics | what it says | kind, unit | attributes | source | since Linux |\n\
              |---|---|---|---|---|---|---|\n",
-            family.name
+            name
         );
-        let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
-        for metric in family.metrics.iter().filter(both) {
+        for metric in metrics.iter().filter(both) {
             row(&mut out, metric);
         }
-        attribute_table(&mut out, family.metrics);
-        node_exporter_table(&mut out, family.metrics);
+        attribute_table(&mut out, &metrics);
+        node_exporter_table(&mut out, &metrics);
     }
     own(&mut out);
     out

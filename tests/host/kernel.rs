@@ -39,5 +39,8 @@ fn adjtimex() -> io::Result<ClockState> {
         tai_offset_seconds: 37,
         status: 0x2001,
         synchronized: true,
+        loop_time_constant: 7,
+        tick_seconds: 0.01,
+        pulse: heka_insights_agent::internals::host::Pulse::default(),
     })
 }

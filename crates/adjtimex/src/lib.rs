@@ -21,6 +21,28 @@ pub struct ClockState {
     pub status: i32,
     /// Whether the kernel takes the clock to be synchronized: the call did not answer `TIME_ERROR`.
     pub synchronized: bool,
+    /// Time constant of the phase-locked loop.
+    pub loop_time_constant: i64,
+    /// Seconds between two clock ticks.
+    pub tick_seconds: f64,
+    /// A pulse per second, where the kernel gets one.
+    pub pulse: Pulse,
+}
+
+/// What the kernel knows of a pulse per second (PPS); all zero without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pulse {
+    /// Frequency of the clock against the pulse, in Hz.
+    pub frequency_hertz: f64,
+    /// Seconds by which the pulse varies.
+    pub jitter_seconds: f64,
+    /// Seconds between two calibrations, as a power of two.
+    pub shift_seconds: i32,
+    /// By how much the frequency varies, in Hz.
+    pub stability_hertz: f64,
+    /// How often the jitter's limit was exceeded, the frequency was calibrated, a calibration failed, and the
+    /// stability's limit was exceeded.
+    pub counts: [i64; 4],
 }
 
 /// The call's answer for a clock that is not synchronized.
@@ -56,6 +78,15 @@ fn interpret(state: &libc::timex, answer: i32) -> ClockState {
         tai_offset_seconds: state.tai,
         status: state.status,
         synchronized: answer != TIME_ERROR,
+        loop_time_constant: state.constant,
+        tick_seconds: state.tick as f64 / 1e6,
+        pulse: Pulse {
+            frequency_hertz: state.ppsfreq as f64 / (1e6 * 65536.0),
+            jitter_seconds: state.jitter as f64 / offset_unit,
+            shift_seconds: state.shift,
+            stability_hertz: state.stabil as f64 / (1e6 * 65536.0),
+            counts: [state.jitcnt, state.calcnt, state.errcnt, state.stbcnt],
+        },
     }
 }
 

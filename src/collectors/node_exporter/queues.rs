@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Collector, Context, Definition, Observer};
-use crate::host::{Host, Reader, Source};
+use super::super::{Collector, Context, Definition, Observer};
+use crate::host::{Reader, Source};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label, labels};
@@ -36,7 +36,7 @@ struct Queues {
 
 impl Queues {
     fn new(context: &Context) -> Self {
-        let file = |name: &str| Source::new(network_file(&context.host, name), "this kernel lacks the protocol");
+        let file = |name: &str| Source::new(context.host.network_file(name), "this kernel lacks the protocol");
         Self {
             arp: file("arp"),
             udp: [(file("udp"), "v4"), (file("udp6"), "v6")],
@@ -44,12 +44,6 @@ impl Queues {
             queued: Vec::new(),
         }
     }
-}
-
-/// A file of the first process' network, or of one's own where that cannot be read.
-fn network_file(host: &Host, name: &str) -> std::path::PathBuf {
-    let of_first = host.proc("1/net").join(name);
-    if of_first.exists() { of_first } else { host.proc("net").join(name) }
 }
 
 /// How many lines name each interface, which is the last field. The first line is the heading.
@@ -105,22 +99,22 @@ impl Collector for Queues {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
-    use super::super::testing::{Host as TestHost, series};
+    use super::super::super::Options;
+    use super::super::super::testing::{Host as TestHost, series};
     use super::*;
 
     #[test]
     fn neighbours_are_counted_and_queues_are_added_up() {
         let host = TestHost::empty();
         host.write(
-            "proc/1/net/arp",
+            "proc/net/arp",
             "IP address       HW type     Flags       HW address            Mask     Device\n\
              192.0.2.1        0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth0\n\
              192.0.2.2        0x1         0x2         bb:cc:dd:ee:ff:aa     *        eth1\n\
              192.0.2.3        0x1         0x0         00:00:00:00:00:00     *        eth0\n",
         );
         host.write(
-            "proc/1/net/udp",
+            "proc/net/udp",
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n\
                1: 00000000:0044 00000000:0000 07 00000015:0000000A 00:00000000 00000000     0\n\
                2: 00000000:0045 00000000:0000 07 00000000:00000001 00:00000000 00000000     0\n",

@@ -1,7 +1,8 @@
 //! Batteries and other power supplies, from `/sys/class/power_supply` (Documentation/ABI/testing/sysfs-class-power): only in
 //! node_exporter's naming.
 
-use super::{Collector, Context, Definition, Observer};
+use super::super::{Collector, Context, Definition, Observer};
+use super::list;
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::{Double, Int};
@@ -13,8 +14,6 @@ pub const DEFINITION: Definition =
     Definition { name: "power", metrics: METRICS, new: |context| Box::new(Power::new(context)) };
 
 const SUPPLY: Attribute = label("power_supply");
-/// The most supplies that are read.
-const MOST: usize = 256;
 /// The files that are labels of `node_power_supply_info`.
 const WORDS: [&str; 11] = [
     "capacity_level",
@@ -150,10 +149,7 @@ impl Collector for Power {
     fn read(&mut self, _reader: &mut Reader) {
         self.supplies.clear();
         let dir = self.host.sys("class/power_supply");
-        let names = std::fs::read_dir(&dir).into_iter().flatten().take(MOST);
-        let mut names: Vec<String> = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        names.sort_unstable();
-        for name in names {
+        for name in list(&dir) {
             let at = |file: &str| read_small(&dir.join(&name).join(file));
             let value = |metric: &Metric| Some((metric.id, signed(&at(metric.id)?)? / divisor(metric.id)));
             let mut words = vec![("power_supply", name.clone())];
@@ -180,8 +176,8 @@ impl Collector for Power {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
-    use super::super::testing::{Host as TestHost, series};
+    use super::super::super::Options;
+    use super::super::super::testing::{Host as TestHost, series};
     use super::*;
 
     #[test]

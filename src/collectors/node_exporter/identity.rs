@@ -3,25 +3,21 @@
 //!
 //! From uname(2), `os-release`, `/proc/stat`, `/sys/class/dmi`, `/sys/class/nvme` and `/sys/devices/system/clocksource`.
 
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Collector, Context, Definition, Observer};
-use crate::host::identity::{Identity, release_field};
+use super::super::{Collector, Context, Definition, Observer};
+use super::facts::Facts;
+use super::{REFRESH, list};
+use crate::host::identity::{Identity, os_release, release_field};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
+use crate::metrics::naming::{Attribute, Metric, label};
 use crate::metrics::parse::{lines, number, text};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
-    Definition { name: "identity", metrics: METRICS, new: |context| Box::new(Facts::new(context)) };
-
-/// After so many collections the facts are read again.
-const REFRESH: u64 = 60;
-/// The most NVMe devices and namespaces, and the most clock sources.
-const MOST: usize = 1_024;
+    Definition { name: "identity", metrics: METRICS, new: |context| Box::new(Identities::new(context)) };
 
 const UNAME: [&Attribute; 6] = [
     &label("domainname"),
@@ -111,26 +107,15 @@ const METRICS: &[Metric] = &[
         "Size of a logical block", "/sys/class/nvme, queue/logical_block_size"),
 ];
 
-/// One series.
-struct Fact {
-    id: &'static str,
-    value: f64,
-    series: Attributes,
-}
-
-struct Facts {
+struct Identities {
     host: Host,
-    facts: Vec<Fact>,
+    facts: Facts,
     boot_time: Option<u64>,
 }
 
-impl Facts {
+impl Identities {
     fn new(context: &Context) -> Self {
-        Self { host: context.host.clone(), facts: Vec::new(), boot_time: None }
-    }
-
-    fn add(&mut self, id: &'static str, value: f64, pairs: &[(&'static str, String)]) {
-        self.facts.push(Fact { id, value, series: labels(pairs) });
+        Self { host: context.host.clone(), facts: Facts::default(), boot_time: None }
     }
 
     fn refresh(&mut self) {
@@ -140,9 +125,9 @@ impl Facts {
         self.machine();
         self.clock_sources();
         let enforce = read_small(&self.host.sys("fs/selinux/enforce")).and_then(|text| number(&text));
-        self.add("selinux", f64::from(u8::from(enforce.is_some())), &[]);
+        self.facts.add("selinux", f64::from(u8::from(enforce.is_some())), &[]);
         if let Some(mode) = enforce {
-            self.add("selinux.mode", f64::from(u8::from(mode > 0)), &[]);
+            self.facts.add("selinux.mode", f64::from(u8::from(mode > 0)), &[]);
         }
         for device in list(&self.host.sys("class/nvme")) {
             self.nvme(&device);
@@ -162,29 +147,30 @@ impl Facts {
             ("sysname", word(uname.sysname())),
             ("version", word(uname.version())),
         ];
-        self.add("uname", 1.0, &pairs);
+        self.facts.add("uname", 1.0, &pairs);
         let build = [
             ("goarch", if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH }),
             ("goos", "linux"),
             ("revision", env!("HEKA_COMMIT")),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
-        self.add("build", 1.0, &build.map(|(key, value)| (key, value.to_owned())));
+        self.facts.add("build", 1.0, &build.map(|(key, value)| (key, value.to_owned())));
     }
 
     fn distribution(&mut self) {
-        let release = read_small(&self.host.etc("os-release"))
-            .or_else(|| read_small(&self.host.root().join("usr/lib/os-release")));
-        let Some(release) = release else { return };
+        let (release, _) = os_release(&self.host);
+        if release.is_empty() {
+            return;
+        }
         let field = |name: &str| release_field(&release, name).unwrap_or_default();
         let info = OS.map(|(label, name)| (label, field(name)));
         // "20.04.2" is 20.04; a rolling release has no version.
         let version = field("VERSION_ID");
         let end = version.match_indices(|c: char| !c.is_ascii_digit()).nth(1).map_or(version.len(), |(place, _)| place);
         let version = version.get(..end).and_then(|version| version.parse().ok());
-        self.add("os", 1.0, &info);
+        self.facts.add("os", 1.0, &info);
         if let Some(version) = version.filter(|version| *version > 0.0) {
-            self.add("os.version", version, &["ID", "ID_LIKE", "NAME"].map(|name| (os_label(name), field(name))));
+            self.facts.add("os.version", version, &["ID", "ID_LIKE", "NAME"].map(|name| (os_label(name), field(name))));
         }
     }
 
@@ -197,7 +183,7 @@ impl Facts {
             pairs.extend(read_small(&dir.join(file)).map(|value| (label, text(&value))));
         }
         if !pairs.is_empty() {
-            self.add("dmi", 1.0, &pairs);
+            self.facts.add("dmi", 1.0, &pairs);
         }
     }
 
@@ -209,11 +195,11 @@ impl Facts {
                 |file: &str| read_small(&dir.join(&name).join(file)).map(|words| text(&words)).unwrap_or_default();
             let pairs = |source: &str| [("clocksource", source.to_owned()), ("device", place.to_string())];
             for source in read("available_clocksource").split_whitespace() {
-                self.add("clocksource.available", 1.0, &pairs(source));
+                self.facts.add("clocksource.available", 1.0, &pairs(source));
             }
             let current = read("current_clocksource");
             if !current.is_empty() {
-                self.add("clocksource.current", 1.0, &pairs(&current));
+                self.facts.add("clocksource.current", 1.0, &pairs(&current));
             }
         }
     }
@@ -229,7 +215,7 @@ impl Facts {
             ("serial", file("serial")),
             ("state", file("state")),
         ];
-        self.add("nvme", 1.0, &controller);
+        self.facts.add("nvme", 1.0, &controller);
         for name in list(&dir) {
             // A namespace is nvme0n1; a path of a multipath one is nvme0c1n1.
             let Some((_, nsid)) = name.strip_prefix("nvme").and_then(|rest| rest.rsplit_once('n')) else { continue };
@@ -248,11 +234,11 @@ impl Facts {
                 [("nvme.size", size), ("nvme.capacity", size), ("nvme.used", used), ("nvme.block", bytes(Some(1)))];
             for (id, value) in values {
                 if let Some(value) = value {
-                    self.add(id, value, &pairs);
+                    self.facts.add(id, value, &pairs);
                 }
             }
             pairs.push(("ana_state", state));
-            self.add("nvme.namespace", 1.0, &pairs);
+            self.facts.add("nvme.namespace", 1.0, &pairs);
         }
     }
 }
@@ -261,15 +247,7 @@ fn os_label(name: &str) -> &'static str {
     OS.iter().find(|(_, field)| *field == name).map_or("", |(label, _)| label)
 }
 
-/// The names in a directory, sorted.
-fn list(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(PathBuf::from(dir)).into_iter().flatten().take(MOST);
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort_unstable();
-    names
-}
-
-impl Collector for Facts {
+impl Collector for Identities {
     fn read(&mut self, reader: &mut Reader) {
         if self.facts.is_empty() || reader.cycle().is_multiple_of(REFRESH) {
             self.refresh();
@@ -285,24 +263,20 @@ impl Collector for Facts {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 out.float(now.as_secs_f64(), &[]);
             }
-            id => {
-                for fact in self.facts.iter().filter(|fact| fact.id == id) {
-                    out.number(fact.value, &fact.series);
-                }
-            }
+            id => self.facts.observe(id, out),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host as TestHost, series};
-    use super::super::{Naming, Options};
+    use super::super::super::testing::{Host as TestHost, series};
+    use super::super::super::{Naming, Options};
     use super::*;
 
-    fn facts(host: &TestHost) -> Facts {
+    fn facts(host: &TestHost) -> Identities {
         let options = Options { naming: Naming::NodeExporter, ..Options::default() };
-        let mut facts = Facts::new(&host.context(options));
+        let mut facts = Identities::new(&host.context(options));
         host.read(&mut facts);
         facts
     }

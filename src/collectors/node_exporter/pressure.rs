@@ -1,0 +1,99 @@
+//! Pressure stall times in node_exporter's naming, from `/proc/pressure` (Documentation/accounting/psi.rst).
+
+use super::super::{Collector, Context, Definition, Observer};
+use super::rules;
+use crate::host::{Reader, Source};
+use crate::metrics::counter::{Counters, Kind};
+use crate::metrics::naming::Kind::Counter;
+use crate::metrics::naming::Metric;
+use crate::metrics::naming::Number::Double;
+use crate::metrics::parse::{fields, lines, number};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
+
+const fn stall(name: &'static str, description: &'static str, source: &'static str) -> Metric {
+    Metric::node(name, Counter, Double, name, &[], description, source).since("4.20")
+}
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    stall("node_pressure_cpu_waiting_seconds_total", "Time in which some task waited for a CPU", "/proc/pressure/cpu, some"),
+    stall("node_pressure_io_waiting_seconds_total", "Time in which some task waited for I/O", "/proc/pressure/io, some"),
+    stall("node_pressure_io_stalled_seconds_total", "Time in which all tasks waited for I/O", "/proc/pressure/io, full"),
+    stall("node_pressure_memory_waiting_seconds_total", "Time in which some task waited for memory", "/proc/pressure/memory, some"),
+    stall("node_pressure_memory_stalled_seconds_total", "Time in which all tasks waited for memory", "/proc/pressure/memory, full"),
+    stall("node_pressure_irq_stalled_seconds_total", "Time in which interrupts kept all tasks waiting", "/proc/pressure/irq, full"),
+];
+
+/// The file and the line of each metric, in the order of the table.
+const LINES: [(&str, &[u8]); 6] =
+    [("cpu", b"some"), ("io", b"some"), ("io", b"full"), ("memory", b"some"), ("memory", b"full"), ("irq", b"full")];
+const FILES: [&str; 4] = ["cpu", "io", "memory", "irq"];
+const MICROSECONDS_PER_SECOND: f64 = 1e6;
+
+struct Pressure {
+    files: [(Source, &'static str); FILES.len()],
+    /// A file each: a row of zeros is no reading.
+    totals: [Counters<1>; LINES.len()],
+}
+
+impl Pressure {
+    fn new(context: &Context) -> Self {
+        let missing = "the kernel needs CONFIG_PSI, perhaps psi=1 on its command line; irq needs Linux 6.1";
+        Self {
+            files: FILES.map(|name| (Source::new(context.host.proc("pressure").join(name), missing), name)),
+            totals: [(); LINES.len()].map(|()| Counters::new(rules([Kind::UNLIMITED], &context.options))),
+        }
+    }
+}
+
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`: the total of a line, in microseconds.
+fn total(bytes: &[u8], name: &[u8]) -> Option<u64> {
+    let line = lines(bytes).find(|line| fields(line).next() == Some(name))?;
+    number(fields(line).find_map(|field| field.strip_prefix(b"total="))?)
+}
+
+impl Collector for Pressure {
+    fn read(&mut self, reader: &mut Reader) {
+        let now = reader.now();
+        for (source, file) in &mut self.files {
+            let Some(bytes) = reader.read(source) else { continue };
+            let of_file = LINES.iter().zip(&mut self.totals).filter(|((of, _), _)| of == file);
+            of_file.for_each(|((_, line), counter)| counter.read(&[total(bytes, line)], now));
+        }
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let place = METRICS.iter().position(|row| row.id == metric.id);
+        if let Some(total) = place.and_then(|place| self.totals.get(place)?.get(0)) {
+            #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
+            out.float(total as f64 / MICROSECONDS_PER_SECOND, &[]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Options;
+    use super::super::super::testing::{Host as TestHost, series};
+    use super::*;
+    use crate::metrics::counter::Since;
+
+    #[test]
+    fn each_line_is_a_metric_and_a_missing_file_is_none() {
+        let host = TestHost::empty();
+        host.write("proc/pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781\n");
+        host.write(
+            "proc/pressure/io",
+            "some avg10=0.10 avg60=2.00 avg300=3.85 total=0\nfull avg10=0.20 avg60=3.00 avg300=4.95 total=159229614\n",
+        );
+        let mut pressure = Pressure::new(&host.context(Options { since: Since::Boot, ..Options::default() }));
+        host.read(&mut pressure);
+        assert_eq!(series(&pressure, METRICS, "node_pressure_cpu_waiting_seconds_total"), ["14.036781"]);
+        assert_eq!(series(&pressure, METRICS, "node_pressure_io_waiting_seconds_total"), ["0"]);
+        assert_eq!(series(&pressure, METRICS, "node_pressure_io_stalled_seconds_total"), ["159.229614"]);
+        assert!(series(&pressure, METRICS, "node_pressure_irq_stalled_seconds_total").is_empty());
+    }
+}

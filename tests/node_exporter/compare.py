@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Compares --naming node_exporter with node_exporter: name, labels, type and value of every series.
+
+    tests/node_exporter/compare.py live [--agent target/debug/heka-insights-agent] [--node-exporter PATH]
+    tests/node_exporter/compare.py fixture --source DIR [...]
+
+`live` scrapes both on this host. `fixture` runs both on node_exporter's own recorded host; DIR is its module's directory.
+The programs' own metrics (go_*, process_*, promhttp_*, node_scrape_*) are left out. The exit status is 1 where less than
+--least percent of node_exporter's series are there, or where a difference has no reason on the list.
+"""
+import argparse
+import gzip
+import math
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+LEFT_OUT = ("go_", "process_", "promhttp_", "node_scrape_", "node_textfile_mtime_seconds")
+SAMPLE = re.compile(r'^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})? (\S+)$')
+LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
+# The collectors that the issue names, beside what is on by default: what the fixture comparison counts.
+NAMED = (
+    "arp bonding conntrack cpu cpufreq diskstats dmi edac entropy filefd hwmon kernel_hung loadavg mdadm meminfo netclass netdev "
+    "netstat nvme os powersupplyclass pressure schedstat sockstat softnet stat textfile thermal_zone time timex udp_queues uname vmstat"
+).split()
+
+
+def parse(text):
+    """The series as {(name, labels): value} and the types as {name: type}. A label without a value is none."""
+    series, types = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            types[name] = kind
+        match = SAMPLE.match(line)
+        if not match or match[1].startswith(LEFT_OUT):
+            continue
+        labels = frozenset((key, value) for key, value in LABEL.findall(match[2] or "") if value)
+        series[match[1], labels] = float(match[3])
+    return series, types
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def scrape(port):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        body = answer.read()
+        return (gzip.decompress(body) if answer.headers.get("Content-Encoding") == "gzip" else body).decode()
+
+
+class Program:
+    """A program that answers scrapes, until the block ends."""
+
+    def __init__(self, command, directory=None):
+        self.port = free_port()
+        command = [word.replace("PORT", str(self.port)) for word in command]
+        self.process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        for _ in range(200):
+            try:
+                scrape(self.port)
+                return self
+            except OSError:
+                if self.process.poll() is not None:
+                    raise SystemExit(f"{self.process.args[0]} ended: {self.process.stderr.read()}") from None
+                time.sleep(0.05)
+        raise SystemExit(f"{self.process.args[0]} does not answer")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def reasons():
+    """Lines `PATTERN<tab>REASON`: the pattern matches `name{label="value",...}`."""
+    found = []
+    for line in (HERE / "differences.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pattern, reason = line.split("\t", 1)
+            found.append((re.compile(pattern), reason.strip()))
+    return found
+
+
+def written(key):
+    name, labels = key
+    return name + ("{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels)) + "}" if labels else "")
+
+
+def same_value(ours, before, after):
+    """Whether a value is between the two that node_exporter had, before and after."""
+    low, high = sorted((before, after))
+    slack = max(abs(low), abs(high)) * 1e-9
+    return low - slack <= ours <= high + slack or math.isclose(ours, before, rel_tol=0.02, abs_tol=1e-9)
+
+
+def compare(ours, before, after, known):
+    (our_series, our_types), (their_series, their_types), (after_series, _) = ours, before, after
+    # A type of node_exporter's that says nothing is a gauge here.
+    kind = lambda types, name: {"untyped": "gauge"}.get(types.get(name, "gauge"), types.get(name, "gauge"))
+    found, differences = 0, []
+    # What came or went between its two scrapes is nobody's fault.
+    lasting = {key: value for key, value in their_series.items() if key in after_series}
+    for key, value in sorted(lasting.items(), key=written_first):
+        if key not in our_series:
+            differences.append((key, "missing"))
+        elif kind(our_types, key[0]) != kind(their_types, key[0]):
+            differences.append((key, f"type {our_types.get(key[0])}, not {their_types.get(key[0])}"))
+        elif not same_value(our_series[key], value, after_series[key]):
+            differences.append((key, f"value {our_series[key]}, not {value} to {after_series[key]}"))
+        else:
+            found += 1
+    names = {name for name, _ in lasting}
+    for key in sorted(our_series.keys() - lasting.keys() - after_series.keys(), key=written):
+        if key[0] in names:
+            differences.append((key, "is not in node_exporter"))
+    unexplained = 0
+    for key, what in differences:
+        reason = next((reason for pattern, reason in known if pattern.search(written(key))), None)
+        unexplained += reason is None
+        print(f"{'    ' if reason else 'NEW '}{written(key)}: {what}" + (f" ({reason})" if reason else ""))
+    return found, len(lasting), unexplained
+
+
+def written_first(item):
+    return written(item[0])
+
+
+def live(options):
+    agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", "127.0.0.1:PORT", *options.flags]
+    theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT"]
+    with Program(agent) as ours, Program(theirs) as node_exporter:
+        scrape(ours.port), scrape(node_exporter.port)
+        before = parse(scrape(node_exporter.port))
+        mine = parse(scrape(ours.port))
+        after = parse(scrape(node_exporter.port))
+    return mine, before, after
+
+
+def fixture(options):
+    """Both on the recorded host: its archives are unpacked by its own script."""
+    source = Path(options.source)
+    with tempfile.TemporaryDirectory() as directory:
+        host = Path(directory)
+        fixtures = source / "collector/fixtures"
+        subprocess.run(["cp", "-r", fixtures / "proc", fixtures / "textfile", directory], check=True)
+        subprocess.run(["chmod", "-R", "u+w", directory], check=True)
+        for archive in ("sys", "udev"):
+            subprocess.run(["bash", source / "ttar", "-C", directory, "-x", "-f", fixtures / f"{archive}.ttar"], check=True)
+        for part, target in (("udev", "run/udev"), ("usr", "usr")):
+            (host / target).parent.mkdir(parents=True, exist_ok=True)
+            origin = host / part if (host / part).exists() and part != "usr" else fixtures / part
+            subprocess.run(["cp", "-r", origin, host / target], check=True)
+        (host / "etc").mkdir()
+        release = fixtures / "usr/lib/os-release"
+        if release.exists():
+            (host / "usr/lib").mkdir(parents=True, exist_ok=True)
+            (host / "usr/lib/os-release").write_bytes(release.read_bytes())
+        agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", "127.0.0.1:PORT",
+                 "--root-path", directory, *options.flags]
+        theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT", f"--path.procfs={host}/proc", f"--path.sysfs={host}/sys",
+                  f"--path.rootfs={host}", f"--path.udev.data={host}/run/udev/data", "--collector.disable-defaults",
+                  "--no-collector.arp.netlink", "--no-collector.netdev.netlink",
+                  *(f"--collector.{name}" for name in NAMED)]
+        with Program(agent) as ours, Program(theirs) as node_exporter:
+            before = parse(scrape(node_exporter.port))
+            mine = parse(scrape(ours.port))
+            after = parse(scrape(node_exporter.port))
+    return mine, before, after
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("host", choices=("live", "fixture"))
+    arguments.add_argument("--agent", default=str(ROOT / "target/debug/heka-insights-agent"))
+    arguments.add_argument("--node-exporter", dest="node_exporter")
+    arguments.add_argument("--source")
+    arguments.add_argument("--least", type=float, help="percent of node_exporter's series [default: 95 live, 90 fixture]")
+    arguments.add_argument("flags", nargs="*", help="further flags of the agent, after --")
+    options = arguments.parse_args()
+    built = lambda what: subprocess.run([ROOT / "tests/peers/build", what], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    options.node_exporter = options.node_exporter or built("node_exporter")
+    if options.host == "fixture":
+        options.source = options.source or built("node_exporter-source")
+    found, total, unexplained = compare(*(live if options.host == "live" else fixture)(options), reasons())
+    least = options.least or (95 if options.host == "live" else 90)
+    share = 100 * found / total
+    print(f"{found} of {total} series agree ({share:.1f} %, at least {least:g} %); {unexplained} differences without a reason")
+    return share < least or unexplained > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
