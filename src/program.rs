@@ -42,7 +42,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     log::start(&config);
     note.into_iter().chain(config.notes.iter().cloned()).for_each(|line| info!("{line}"));
     config.warnings.iter().for_each(|line| warn!("{line}"));
-    match run(&config) {
+    let endpoint = table::ENDPOINT.row;
+    let configured = arguments.get(endpoint.flag).next().is_some()
+        || arguments.get(table::ENV_FILE.row.flag).next().is_some()
+        || endpoint.variables.iter().any(|variable| environment.get(variable.0).is_some());
+    match run(&config, configured) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,12 +56,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs the command; false if a check found a failure.
-fn run(config: &Config) -> Result<bool, Box<dyn std::error::Error>> {
-    if let Command::Check { .. } = config.command {
-        let report = check::check(config)?;
-        let _ = write!(std::io::stdout(), "{}", report.text);
-        return Ok(report.well);
+/// Runs the command; false if a check found a failure. `configured` says whether the user set an endpoint.
+fn run(config: &Config, configured: bool) -> Result<bool, Box<dyn std::error::Error>> {
+    if let Command::Check { send, json } = config.command {
+        let report = check::check(config, send)?.with_hint(check::service_hint(configured));
+        let _ = write!(std::io::stdout(), "{}", if json { report.json() } else { report.text() });
+        return Ok(report.well());
     }
     agent::run(config, signals::terminate(), Box::new(SystemTime::now))?;
     Ok(true)

@@ -40,6 +40,7 @@ complete -c heka-insights-agent -l filesystem-include -d 'File systems to report
 complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave out; can be repeated [env: HEKA_FILESYSTEM_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; a regular expression on the name; can be repeated [env: HEKA_NETWORK_INCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out; can be repeated [env: HEKA_NETWORK_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l textfile-dir -d 'Directory whose *.prom files are reported, in Prometheus\' text format [default: none] [env: HEKA_TEXTFILE_DIR]' -r
 complete -c heka-insights-agent -l max-series -d 'Maximum number of series per metric: a whole number from 1 to 100000; extra series are dropped, counted and logged once [default: 2000, or more if the host\'s CPUs and disks need it] [env: HEKA_MAX_SERIES]' -r
 complete -c heka-insights-agent -l self-metrics -d 'Metrics about the agent: its cost, sent and lost data points: on, detailed (per collector and per reason), off [default: on] [env: HEKA_SELF_METRICS]' -r -f -a "on\t''
 detailed\t'per collector and per reason'

@@ -1,28 +1,53 @@
-//! `heka-insights-agent check`: reads every selected source once, tries the endpoint and the outbox's directory, and says
-//! in one table what works, what is missing and what to do.
+//! `heka-insights-agent check`: reads every selected source, tries the endpoint and the outbox's directory, and reports
+//! what works, what is missing and what to do, as a table or as JSON.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
 
-use crate::agent::readings;
+use serde_json::{Value, json};
+
+use crate::agent::{self, readings};
 use crate::collectors::{Context, Survey};
-use crate::config::{Config, Exporter};
+use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
-use crate::export::probe::{ProbeError, ProbeOk, probe};
+use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
+use crate::outbox::config::OutboxConfig;
 use crate::outbox::{OpenError, OpenFault, recovery};
 
-/// What a check found.
+/// The settings of the systemd service.
+const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
+
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// The table.
-    pub text: String,
-    /// Whether nothing failed. What this kernel only lacks is no failure.
-    pub well: bool,
+    surveys: Vec<Survey>,
+    endpoint: Endpoint,
+    outbox: Outbox,
+    /// A hint for the user.
+    hint: Option<String>,
 }
 
-/// What `check` reads, as the agent would read it.
+/// The result of a try.
+#[derive(Debug)]
+enum Endpoint {
+    /// The exporter has none.
+    Unused,
+    Ok(String),
+    Failed(String),
+}
+
+#[derive(Debug)]
+enum Outbox {
+    /// The exporter has none.
+    Unused,
+    Memory,
+    Directory(PathBuf, Result<(), OpenError>),
+}
+
+/// The host and the options of a check's readings, as the agent would have them.
 #[must_use]
 pub fn context(config: &Config) -> Context {
     let mut host = Host::new(&config.roots);
@@ -30,117 +55,221 @@ pub fn context(config: &Config) -> Context {
     Context { host, options: config.options.clone() }
 }
 
-/// Reads and tries everything once.
+/// Reads and tries everything once. `send` delivers a real collection.
 ///
 /// # Errors
 /// When no runtime can be started.
-pub fn check(config: &Config) -> std::io::Result<Report> {
+pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let surveys = readings::from_child(|| context(config));
-    let endpoint = match config.exporter {
-        Exporter::Otlp => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Some(runtime.block_on(probe(&config.otlp)))
-        }
-        _ => None,
-    };
-    let mut report = report(&surveys, endpoint.as_ref());
-    if config.exporter == Exporter::Otlp {
-        let dir = config.outbox.dir.as_deref();
-        report.outbox(dir, dir.map(recovery::probe));
+    if config.exporter != Exporter::Otlp {
+        return Ok(Report { surveys, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
     }
-    Ok(report)
+    let endpoint = if send { collection(config) } else { empty_export(config)? };
+    let outbox = match &config.outbox.dir {
+        None => Outbox::Memory,
+        Some(dir) => Outbox::Directory(dir.clone(), recovery::probe(dir)),
+    };
+    Ok(Report { surveys, endpoint, outbox, hint: None })
+}
+
+fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(match runtime.block_on(probe(&config.otlp)) {
+        Ok(answer) => {
+            let took = answer.took.as_secs_f64() * 1e3;
+            let text = format!(
+                "{} over {}: an empty export was accepted in {took:.0} ms {}",
+                answer.endpoint,
+                transport(answer.protocol),
+                answer.message
+            );
+            Endpoint::Ok(text.trim_end().to_owned())
+        }
+        Err(error) => Endpoint::Failed(error.to_string()),
+    })
+}
+
+/// One collection from memory, as `--once` sends it.
+fn collection(config: &Config) -> Endpoint {
+    let outbox = OutboxConfig { dir: None, ..config.outbox.clone() };
+    let once = Config { command: Command::Once, outbox, ..config.clone() };
+    let begun = Instant::now();
+    let place = format!("{} over {}", config.otlp.endpoint, transport(config.otlp.protocol));
+    match agent::run(&once, std::future::pending(), Box::new(SystemTime::now)) {
+        Ok(()) => {
+            Endpoint::Ok(format!("{place}: a collection was accepted in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3))
+        }
+        Err(error) => Endpoint::Failed(format!("{place}: {error}")),
+    }
+}
+
+fn transport(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Grpc => "gRPC",
+        Protocol::HttpProtobuf => "HTTP",
+    }
+}
+
+/// [`hint`] for the systemd service of the packages.
+#[must_use]
+pub fn service_hint(configured: bool) -> Option<String> {
+    hint(configured, Path::new(SERVICE_FILE))
+}
+
+/// A hint if this host has settings for the service and none of them applies here.
+fn hint(configured: bool, service_file: &Path) -> Option<String> {
+    let file = service_file.display();
+    (!configured && service_file.exists()).then(|| {
+        format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+    })
+}
+
+fn failed(survey: &Survey) -> bool {
+    survey.panicked || survey.problems.iter().any(|problem| problem.failed)
+}
+
+fn state(survey: &Survey) -> &'static str {
+    match (failed(survey), survey.series, survey.problems.iter().all(Problem::is_normal)) {
+        (true, ..) => "failed",
+        (false, 0, _) => "nothing here",
+        (false, _, true) => "ok",
+        (false, _, false) => "ok, partly",
+    }
+}
+
+fn note(problem: &Problem) -> String {
+    let (path, words) = (problem.path.display(), &problem.words);
+    match problem.failed {
+        true => format!("{path} cannot be read: {words}"),
+        // What is missing of a directory is something in it.
+        false if problem.path.is_dir() => format!("{path}: {words}"),
+        false => format!("{path} is not there: {words}"),
+    }
+}
+
+fn notes(survey: &Survey) -> Vec<String> {
+    let fault = survey.panicked.then(|| "internal error in this collector; please report it".to_owned());
+    fault.into_iter().chain(survey.problems.iter().filter(|problem| !problem.is_normal()).map(note)).collect()
+}
+
+impl Endpoint {
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Unused => ("unused", "not used by this exporter"),
+            Self::Ok(text) => ("ok", text),
+            Self::Failed(text) => ("failed", text),
+        }
+    }
+}
+
+impl Outbox {
+    fn parts(&self) -> (&'static str, String) {
+        match self {
+            Self::Unused => ("unused", "not used by this exporter".to_owned()),
+            Self::Memory => {
+                ("in memory", "undelivered batches are lost when the agent ends; --outbox-dir keeps them".to_owned())
+            }
+            Self::Directory(dir, Ok(())) => ("ok", format!("{} can be written", dir.display())),
+            // Most hosts that are checked have a running agent.
+            Self::Directory(dir, Err(OpenError { fault: OpenFault::InUse, .. })) => {
+                ("ok", format!("{} is in use by a running agent; another agent needs its own directory", dir.display()))
+            }
+            Self::Directory(_, Err(error)) => ("failed", error.to_string()),
+        }
+    }
 }
 
 impl Report {
-    /// Adds the line on the outbox, which may have a directory.
-    fn outbox(&mut self, dir: Option<&Path>, outcome: Option<Result<(), OpenError>>) {
-        let place = dir.map(|dir| dir.display().to_string()).unwrap_or_default();
-        let _ = match outcome {
-            None => {
-                let told = "what waits is lost when the agent ends; --outbox-dir keeps it";
-                writeln!(self.text, "OUTBOX       in memory    {told}")
-            }
-            Some(Ok(())) => writeln!(self.text, "OUTBOX       ok           {place} can be written"),
-            // Most of those who ask have an agent that runs.
-            Some(Err(OpenError { fault: OpenFault::InUse, .. })) => {
-                let told = "an agent that runs; another one needs a directory of its own";
-                writeln!(self.text, "OUTBOX       ok           {place} is in use by {told}")
-            }
-            Some(Err(error)) => {
-                self.well = false;
-                writeln!(self.text, "OUTBOX       failed       {error}")
-            }
-        };
+    /// Adds a hint for the user.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
     }
-}
 
-fn report(surveys: &[Survey], endpoint: Option<&Result<ProbeOk, ProbeError>>) -> Report {
-    let mut text = String::new();
-    let mut well = true;
-    let mut absences = Vec::new();
-    let _ = writeln!(text, "{:<12} {:<12} {:>7} {:>10}  NOTES", "COLLECTOR", "STATE", "SERIES", "TIME");
-    for survey in surveys {
-        let failed = survey.panicked || survey.problems.iter().any(|problem| problem.failed);
-        well &= !failed;
-        let (absent, told): (Vec<&Problem>, Vec<&Problem>) =
-            survey.problems.iter().partition(|problem| problem.is_normal());
-        let state = match (failed, survey.series, told.is_empty()) {
-            (true, ..) => "failed",
-            (false, 0, _) => "nothing here",
-            (false, _, true) => "ok",
-            (false, _, false) => "ok, partly",
-        };
-        absences.extend(absent.iter().map(|problem| problem.path.display().to_string()));
-        let mut notes = told.into_iter().map(|problem| {
-            let path = problem.path.display();
-            match problem.failed {
-                true => format!("{path} cannot be read: {}", problem.words),
-                // What is missing of a directory is something in it.
-                false if problem.path.is_dir() => format!("{path}: {}", problem.words),
-                false => format!("{path} is not there: {}", problem.words),
+    /// Whether nothing failed. A source that this kernel lacks is no failure.
+    #[must_use]
+    pub fn well(&self) -> bool {
+        let parts = [self.endpoint.parts().0, self.outbox.parts().0];
+        !self.surveys.iter().any(failed) && !parts.contains(&"failed")
+    }
+
+    fn series(&self) -> usize {
+        self.surveys.iter().map(|survey| survey.series).sum()
+    }
+
+    /// The sources that this host lacks, as many hosts do.
+    fn absent(&self) -> Vec<String> {
+        let problems = self.surveys.iter().flat_map(|survey| &survey.problems);
+        let absent = problems.filter(|problem| problem.is_normal());
+        let mut paths: Vec<String> = absent.map(|problem| problem.path.display().to_string()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    /// A table.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{:<12} {:<12} {:>7} {:>10}  NOTES\n", "COLLECTOR", "STATE", "SERIES", "TIME");
+        for survey in &self.surveys {
+            let mut notes = notes(survey).into_iter();
+            let time = format!("{:.2} ms", survey.took.as_secs_f64() * 1e3);
+            let (name, series, first) = (survey.collector, survey.series, notes.next().unwrap_or_default());
+            let line = format!("{name:<12} {:<12} {series:>7} {time:>10}  {first}", state(survey));
+            let _ = writeln!(text, "{}", line.trim_end());
+            for note in notes {
+                let _ = writeln!(text, "{:45}{note}", "");
             }
+        }
+        let _ = writeln!(text, "{:<12} {:<12} {:>7}\n", "all", "", self.series());
+        let absent = self.absent();
+        if !absent.is_empty() {
+            let _ = writeln!(text, "ABSENT       normal       {}", absent.join(", "));
+        }
+        let ((endpoint, told), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
+        let _ = writeln!(text, "ENDPOINT     {endpoint:<12} {told}");
+        let _ = writeln!(text, "OUTBOX       {outbox:<12} {place}");
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "\nHINT         {hint}");
+        }
+        text
+    }
+
+    /// The same as one JSON object in one line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let collectors: Vec<Value> = self
+            .surveys
+            .iter()
+            .map(|survey| {
+                json!({
+                    "name": survey.collector,
+                    "state": state(survey),
+                    "series": survey.series,
+                    "milliseconds": survey.took.as_secs_f64() * 1e3,
+                    "notes": notes(survey),
+                })
+            })
+            .collect();
+        let ((endpoint, told), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
+        let object = json!({
+            "ok": self.well(),
+            "series": self.series(),
+            "collectors": collectors,
+            "absent": self.absent(),
+            "endpoint": {"state": endpoint, "message": told},
+            "outbox": {"state": outbox, "message": place},
+            "hint": self.hint,
         });
-        let fault = survey.panicked.then(|| "its collector has a fault; please report it".to_owned());
-        let first = fault.or_else(|| notes.next()).unwrap_or_default();
-        let time = format!("{:.2} ms", survey.took.as_secs_f64() * 1e3);
-        let line = format!("{:<12} {state:<12} {:>7} {time:>10}  {first}", survey.collector, survey.series);
-        let _ = writeln!(text, "{}", line.trim_end());
-        for note in notes {
-            let _ = writeln!(text, "{:45}{note}", "");
-        }
+        format!("{object}\n")
     }
-    let series: usize = surveys.iter().map(|survey| survey.series).sum();
-    let _ = writeln!(text, "{:<12} {:<12} {series:>7}", "all", "");
-    if !absences.is_empty() {
-        absences.sort_unstable();
-        absences.dedup();
-        let _ = writeln!(text, "\nABSENT       normal       {}", absences.join(", "));
-    }
-    match endpoint {
-        None => text.push_str("\nENDPOINT     not used by this exporter\n"),
-        Some(Ok(answer)) => {
-            let over = match answer.protocol {
-                Protocol::Grpc => "gRPC",
-                Protocol::HttpProtobuf => "HTTP",
-            };
-            let took = answer.took.as_secs_f64() * 1e3;
-            let _ = writeln!(
-                text,
-                "\nENDPOINT     ok           {} over {over}: an empty export was taken in {took:.0} ms {}",
-                answer.endpoint, answer.message
-            );
-        }
-        Some(Err(error)) => {
-            well = false;
-            let _ = writeln!(text, "\nENDPOINT     failed       {error}");
-        }
-    }
-    Report { text, well }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Problem;
     use std::time::Duration;
 
     fn found(series: usize, problems: Vec<Problem>) -> Survey {
@@ -151,62 +280,78 @@ mod tests {
         Problem { path: "/proc/stat".into(), failed, words: "permission denied".to_owned() }
     }
 
+    fn report(survey: Survey) -> Report {
+        Report { surveys: vec![survey], endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
+    }
+
     #[test]
-    fn a_missing_file_is_told_and_is_no_failure() {
-        let report = report(&[found(3, vec![problem(false)])], None);
-        assert!(report.well);
-        assert!(
-            report.text.contains("ok, partly") && report.text.contains("/proc/stat is not there: permission denied"),
-            "{}",
-            report.text
-        );
+    fn a_missing_file_is_noted_and_is_no_failure() {
+        let report = report(found(3, vec![problem(false)]));
+        let text = report.text();
+        assert!(report.well());
+        assert!(text.contains("ok, partly") && text.contains("/proc/stat is not there: permission denied"), "{text}");
     }
 
     #[test]
     fn absences_that_are_normal_are_one_line_and_no_note() {
         let absent = |path: &str| Problem { path: path.into(), failed: false, words: String::new() };
-        let surveys = [found(3, vec![absent("/sys/class/hwmon")]), found(0, vec![absent("/proc/1/net/snmp6")])];
-        let report = report(&surveys, None);
-        assert!(report.well);
-        let lines: Vec<&str> =
-            report.text.lines().filter(|line| line.contains("/sys") || line.contains("snmp6")).collect();
+        let surveys = vec![found(3, vec![absent("/sys/class/hwmon")]), found(0, vec![absent("/proc/1/net/snmp6")])];
+        let report = Report { surveys, ..report(found(0, Vec::new())) };
+        let text = report.text();
+        assert!(report.well());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("/sys") || line.contains("snmp6")).collect();
         assert_eq!(lines, ["ABSENT       normal       /proc/1/net/snmp6, /sys/class/hwmon"]);
-        assert!(!report.text.contains("partly"), "{}", report.text);
+        assert!(!text.contains("partly"), "{text}");
     }
 
     #[test]
-    fn a_directory_that_is_there_is_not_said_to_be_missing() {
+    fn a_directory_that_exists_is_not_reported_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let problem = Problem { path: dir.path().into(), failed: false, words: "some are hidden".to_owned() };
-        let report = report(&[found(1, vec![problem])], None);
-        assert!(report.text.contains(": some are hidden") && !report.text.contains("is not there"), "{}", report.text);
+        let text = report(found(1, vec![problem])).text();
+        assert!(text.contains(": some are hidden") && !text.contains("is not there"), "{text}");
     }
 
     #[test]
-    fn an_outbox_in_memory_or_of_an_agent_that_runs_is_no_failure_and_one_that_cannot_be_made_is() {
-        let dir = Path::new("/var/lib/agent/outbox");
-        let mut report = Report { text: String::new(), well: true };
-        report.outbox(None, None);
-        report.outbox(Some(dir), Some(Ok(())));
-        report.outbox(Some(dir), Some(Err(OpenError { dir: dir.into(), fault: OpenFault::InUse })));
-        assert!(report.well);
-        let words = ["in memory", "outbox can be written", "outbox is in use by an agent that runs"];
-        for (line, words) in report.text.lines().zip(words) {
-            assert!(line.starts_with("OUTBOX ") && line.contains(words), "{line}");
+    fn an_outbox_in_memory_or_in_use_is_no_failure_and_one_that_cannot_be_created_is() {
+        let dir = PathBuf::from("/var/lib/agent/outbox");
+        let error = |fault| Outbox::Directory(dir.clone(), Err(OpenError { dir: dir.clone(), fault }));
+        for (outbox, words) in [
+            (Outbox::Memory, "in memory"),
+            (Outbox::Directory(dir.clone(), Ok(())), "outbox can be written"),
+            (error(OpenFault::InUse), "outbox is in use by a running agent"),
+        ] {
+            let report = Report { outbox, ..report(found(1, Vec::new())) };
+            assert!(report.well() && report.text().contains(words), "{}", report.text());
         }
-        assert_eq!(report.text.lines().count(), 3);
-        let fault = OpenFault::NotCreated(std::io::ErrorKind::NotFound.into());
-        report.outbox(Some(dir), Some(Err(OpenError { dir: dir.into(), fault })));
-        assert!(!report.well, "{}", report.text);
+        let outbox = error(OpenFault::NotCreated(std::io::ErrorKind::NotFound.into()));
+        assert!(!Report { outbox, ..report(found(1, Vec::new())) }.well());
     }
 
     #[test]
     fn a_file_that_fails_and_an_endpoint_that_fails_are_failures() {
-        assert!(!report(&[found(3, vec![problem(true)])], None).well);
-        let error =
-            ProbeError::Server { endpoint: "http://localhost:4317".to_owned(), words: "connection refused".to_owned() };
-        let report = report(&[found(3, Vec::new())], Some(&Err(error)));
-        assert!(!report.well);
-        assert!(report.text.contains("http://localhost:4317: connection refused"));
+        assert!(!report(found(3, vec![problem(true)])).well());
+        let endpoint = Endpoint::Failed("http://localhost:4317: connection refused".to_owned());
+        let report = Report { endpoint, ..report(found(3, Vec::new())) };
+        assert!(!report.well());
+        assert!(report.text().contains("http://localhost:4317: connection refused"));
+    }
+
+    #[test]
+    fn json_has_the_state_of_everything_and_the_number_of_series() {
+        let report = report(found(3, vec![problem(true)]));
+        let object: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!((object["ok"].as_bool(), object["series"].as_u64()), (Some(false), Some(3)));
+        assert_eq!(object["collectors"][0]["name"], "cpu");
+        assert_eq!(object["collectors"][0]["state"], "failed");
+        assert_eq!(object["endpoint"]["state"], "unused");
+    }
+
+    #[test]
+    fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(hint(false, file.path()).unwrap().contains("--env-file"));
+        assert_eq!(hint(true, file.path()), None);
+        assert_eq!(hint(false, Path::new("/no/such/file")), None);
     }
 }

@@ -29,8 +29,7 @@ use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::Context;
-use crate::config::{Command, Config, Exporter, SelfMetrics};
-use crate::export::config::Protocol;
+use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
@@ -116,12 +115,7 @@ pub fn run(
                 outbox::start(config.otlp.clone(), store, io.handle.clone(), live, stopped, Tuning::default());
             let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
             reload_on_hangup(&io.handle, delivery.clone());
-            let kind = match config.otlp.protocol {
-                Protocol::Grpc => self_metrics::GRPC_EXPORTER,
-                Protocol::HttpProtobuf => self_metrics::HTTP_EXPORTER,
-            };
-            cadence.itself = (config.self_metrics != SelfMetrics::Off)
-                .then_some(Itself { delivery: delivery.clone(), exporter: kind });
+            cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
             info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
             let start = delivery.stats();
             let flushed = cadence.run(&context, &resource, &exporter);
@@ -134,7 +128,7 @@ pub fn run(
             ignore_hangup(&io.handle);
             let scraping = scraping::Scraping {
                 listen: &config.listen,
-                self_metrics: config.self_metrics != SelfMetrics::Off,
+                self_metrics: config.self_metrics,
                 events,
                 stopped,
                 io: &io.handle,

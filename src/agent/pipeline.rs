@@ -17,10 +17,10 @@ use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, PeriodicReader, Sdk
 use tracing::warn;
 
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
-use crate::collectors::{self, Context};
+use crate::collectors::{self, Context, Registered};
 use crate::export::prometheus::names::prometheus_name;
 use crate::host::identity::SCHEMA_URL;
-use crate::metrics::naming::Kind;
+use crate::metrics::naming::{Detail, Kind};
 use crate::outbox::{DeliveryHandle, STOP_MOST};
 
 /// The scope that the host's metrics are sent in.
@@ -30,12 +30,12 @@ pub const SCOPE: &str = env!("CARGO_PKG_NAME");
 /// and makes up for missed ticks. See docs/adr/0001-cadence.md.
 const READER_INTERVAL: Duration = Duration::MAX;
 
-/// What the agent says about itself.
+/// The metrics about the agent.
 pub struct Itself {
-    /// What was sent, what waits, what was lost.
+    /// Sent and lost data points, and the outbox.
     pub delivery: DeliveryHandle,
-    /// The exporter's type, as `otel.component.type` has it.
-    pub exporter: &'static str,
+    /// Basic or detailed.
+    pub detail: Detail,
 }
 
 fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
@@ -56,8 +56,8 @@ pub fn scraped(
     context: &Context,
     resource: &Resource,
     reader: impl MetricReader,
-    self_metrics: bool,
-) -> SdkMeterProvider {
+    self_metrics: Option<Detail>,
+) -> (SdkMeterProvider, Registered) {
     let limit = collectors::limit::by_instrument(context);
     let renamed = move |instrument: &Instrument| {
         let kind = match instrument.kind() {
@@ -71,18 +71,20 @@ pub fn scraped(
     let provider =
         SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).with_view(renamed).build();
     let naming = context.options.naming;
-    let own = self_metrics.then(|| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming));
+    let own = self_metrics
+        .map(|detail| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming, detail));
     let registered = collectors::register(&meter(&provider, SCOPE), context);
     if let Some(own) = own {
         own.watch_collectors(&registered);
     }
-    provider
+    (provider, registered)
 }
 
 /// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
 /// carry cannot be changed.
 pub struct Generation {
     provider: SdkMeterProvider,
+    registered: Registered,
     muted: Arc<AtomicBool>,
 }
 
@@ -101,21 +103,23 @@ impl Generation {
             .with_view(view(context))
             .build();
         // The agent's own metrics surround the host's: the collection's time begins at the first callback.
-        let own =
-            itself.map(|_| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming));
+        let own = itself.map(|itself| {
+            SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming, itself.detail)
+        });
         let registered = collectors::register(&meter(&provider, SCOPE), context);
         if let (Some(own), Some(itself)) = (own, itself) {
             let delivery = itself.delivery.clone();
             own.watch_collectors(&registered);
-            own.watch_delivery(itself.exporter, move || delivery.stats());
+            own.watch_delivery(move || delivery.stats());
         }
-        Self { provider, muted }
+        Self { provider, registered, muted }
     }
 
     /// Collects and exports once. Returns when the exporter is done with it, which has its own bound.
     pub fn collect(&self) {
         // The exporter keeps what it cannot send, and says so itself.
         let _ = self.provider.force_flush();
+        self.registered.discover();
     }
 
     /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.

@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::{AgentError, Cadence, Event, pipeline};
 use crate::collectors::Context;
 use crate::export::prometheus::{Exposition, Listen, server};
-use crate::metrics::naming::Naming;
+use crate::metrics::naming::{Detail, Naming};
 
 /// How long the thread sleeps without a scrape; the service manager's signs of life wake it in between.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 pub(super) struct Scraping<'a> {
     pub listen: &'a Listen,
     /// Whether each collector's success and duration are shown too.
-    pub self_metrics: bool,
+    pub self_metrics: Option<Detail>,
     pub events: Sender<Event>,
     pub stopped: watch::Receiver<bool>,
     pub io: &'a Handle,
@@ -36,7 +36,7 @@ impl Scraping<'_> {
         // node_exporter has no such series, and its users no use for it.
         let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
             .map_err(|error| AgentError(error.to_string()))?;
-        let _provider = pipeline::scraped(context, resource, reader, self.self_metrics);
+        let (_provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics);
         // The SDK's maps hold room for every series' limit until the first collection: 8 MB for 60 instruments.
         let _ = exposition.collect();
         let events = self.events;
@@ -66,6 +66,7 @@ impl Scraping<'_> {
                         Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
                         Err(error) => error!("a scrape failed: {error}"),
                     }
+                    registered.discover();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => running = false,

@@ -56,10 +56,12 @@ const METRICS: &[Metric] = &[
     Metric::new("weighted_io_time", Counter, Double,
         "Time the disk was busy, times the operations in flight",
         "/proc/diskstats, weighted ms spent doing I/Os")
+        .semconv("system.disk.weighted_io_time", "s", Basic, &[&DEVICE])
         .hostmetrics("system.disk.weighted_io_time", "s", Basic, &[&DEVICE]),
     Metric::new("pending_operations", UpDownCounter, Int,
         "Operations in flight",
         "/proc/diskstats, I/Os currently in progress")
+        .semconv("system.disk.pending_operations", "{operation}", Basic, &[&DEVICE])
         .hostmetrics("system.disk.pending_operations", "{operations}", Basic, &[&DEVICE]),
     Metric::new("limit", UpDownCounter, Int,
         "Capacity of the disk",

@@ -58,7 +58,7 @@ const METRICS: &[Metric] = &[
     Metric::new("inodes.usage", UpDownCounter, Int,
         "Inodes in each state; no semantic convention yet",
         "statvfs(3): f_files - f_ffree, f_ffree")
-        .semconv("system.filesystem.inodes.usage", "{inode}", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
+        .semconv("system.filesystem.inodes.usage", "{inode}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
     Metric::node("node.size", Gauge, Int, "node_filesystem_size_bytes", &NODE,
         "Capacity of the file system", "statvfs(3): f_blocks * f_frsize"),

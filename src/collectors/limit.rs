@@ -13,12 +13,14 @@ const OWN: usize = 64;
 pub fn by_instrument(context: &Context) -> impl Fn(&str) -> usize + use<> {
     let most = max_series(context);
     let naming = context.options.naming;
+    // The names in text files are not known yet.
+    let others = if context.options.textfile_dir.is_some() { most } else { OWN };
     let limits: Vec<(&'static str, usize)> = selected(COLLECTORS, &context.options)
         .flat_map(|family| metrics(family, &context.options))
         .filter_map(|metric| metric.shape(naming))
         .map(|shape| (shape.name, combinations(shape).map_or(most, |known| known.min(most))))
         .collect();
-    move |name| limits.iter().find(|(known, _)| *known == name).map_or(OWN, |(_, limit)| *limit)
+    move |name| limits.iter().find(|(known, _)| *known == name).map_or(others, |(_, limit)| *limit)
 }
 
 /// The series that a metric can have at most, where no attribute's value is the host's to choose.

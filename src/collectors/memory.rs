@@ -72,7 +72,77 @@ const METRICS: &[Metric] = &[
     Metric::new("dirty", UpDownCounter, Int,
         "Memory that waits to be written to disk",
         "/proc/meminfo, Dirty")
+        .semconv("system.memory.linux.dirty", "By", Detailed, &[])
         .hostmetrics("system.linux.memory.dirty", "By", Detailed, &[]),
+    Metric::new("Committed_AS", UpDownCounter, Int,
+        "Memory that all programs were promised",
+        "/proc/meminfo, Committed_AS")
+        .semconv("system.memory.linux.committed", "By", Detailed, &[]),
+    Metric::new("CommitLimit", UpDownCounter, Int,
+        "Memory that may be promised where vm.overcommit_memory is 2",
+        "/proc/meminfo, CommitLimit")
+        .semconv("system.memory.linux.commit_limit", "By", Detailed, &[]),
+    Metric::new("Writeback", UpDownCounter, Int,
+        "Memory that is being written to disk",
+        "/proc/meminfo, Writeback")
+        .semconv("system.memory.linux.writeback", "By", Detailed, &[]),
+    Metric::new("Mapped", UpDownCounter, Int,
+        "Files that are mapped into programs",
+        "/proc/meminfo, Mapped")
+        .semconv("system.memory.linux.mapped", "By", Detailed, &[]),
+    Metric::new("AnonPages", UpDownCounter, Int,
+        "Memory of programs that no file backs",
+        "/proc/meminfo, AnonPages")
+        .semconv("system.memory.linux.anonymous", "By", Detailed, &[]),
+    Metric::new("Active", UpDownCounter, Int,
+        "Memory used lately, which is reclaimed last",
+        "/proc/meminfo, Active")
+        .semconv("system.memory.linux.active", "By", Detailed, &[]),
+    Metric::new("Inactive", UpDownCounter, Int,
+        "Memory not used lately, which is reclaimed first",
+        "/proc/meminfo, Inactive")
+        .semconv("system.memory.linux.inactive", "By", Detailed, &[]),
+    Metric::new("Unevictable", UpDownCounter, Int,
+        "Memory that cannot be reclaimed",
+        "/proc/meminfo, Unevictable")
+        .since("2.6.28")
+        .semconv("system.memory.linux.unevictable", "By", Detailed, &[]),
+    Metric::new("Mlocked", UpDownCounter, Int,
+        "Memory that programs locked",
+        "/proc/meminfo, Mlocked")
+        .since("2.6.28")
+        .semconv("system.memory.linux.locked", "By", Detailed, &[]),
+    Metric::new("PageTables", UpDownCounter, Int,
+        "Page tables of programs",
+        "/proc/meminfo, PageTables")
+        .semconv("system.memory.linux.page_tables", "By", Detailed, &[]),
+    Metric::new("KernelStack", UpDownCounter, Int,
+        "Stacks of the kernel for the threads",
+        "/proc/meminfo, KernelStack")
+        .semconv("system.memory.linux.kernel_stack", "By", Detailed, &[]),
+    Metric::new("Percpu", UpDownCounter, Int,
+        "Per-CPU areas of the kernel",
+        "/proc/meminfo, Percpu")
+        .since("4.19")
+        .semconv("system.memory.linux.per_cpu", "By", Detailed, &[]),
+    Metric::new("VmallocUsed", UpDownCounter, Int,
+        "Memory that the kernel allocated with vmalloc",
+        "/proc/meminfo, VmallocUsed")
+        .semconv("system.memory.linux.vmalloc", "By", Detailed, &[]),
+    Metric::new("SwapCached", UpDownCounter, Int,
+        "Memory that was swapped in and is still in swap as well",
+        "/proc/meminfo, SwapCached")
+        .semconv("system.memory.linux.swap_cached", "By", Detailed, &[]),
+    Metric::new("AnonHugePages", UpDownCounter, Int,
+        "Transparent huge pages of programs",
+        "/proc/meminfo, AnonHugePages")
+        .since("2.6.38")
+        .semconv("system.memory.linux.anonymous_hugepages", "By", Detailed, &[]),
+    Metric::new("HardwareCorrupted", UpDownCounter, Int,
+        "Memory that the kernel took out of use since the hardware reported it as bad",
+        "/proc/meminfo, HardwareCorrupted")
+        .since("2.6.32")
+        .semconv("system.memory.linux.corrupted", "By", Detailed, &[]),
     Metric::new("page_size", Gauge, Int,
         "Bytes a page",
         "sysconf(_SC_PAGESIZE)").hostmetrics("system.memory.page_size", "By", Detailed, &[]),
@@ -239,8 +309,16 @@ struct Memory {
     states: [Attributes; 6],
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
-    /// Every line, for node_exporter's naming, which needs nothing else.
+    /// The lines that are a metric each: every line for node_exporter's naming, which needs nothing else, and the rest of
+    /// them in detail.
     lines: Option<Keys>,
+}
+
+/// The lines that are a metric each in detail. The ids of the other metrics are not names of lines.
+fn rest() -> Vec<&'static str> {
+    let is_line =
+        |metric: &&Metric| metric.id.starts_with(|c: char| c.is_ascii_uppercase()) && metric.semconv.is_some();
+    METRICS.iter().filter(is_line).map(|metric| metric.id).collect()
 }
 
 /// Takes the value of every line that is a metric.
@@ -267,33 +345,38 @@ impl Memory {
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
-            lines: (naming == Naming::NodeExporter).then(|| Keys::new(METRICS)),
+            lines: match (naming, context.options.detail) {
+                (Naming::NodeExporter, _) => Some(Keys::new(METRICS)),
+                (Naming::Semconv, Detailed) => Some(Keys::of(rest())),
+                _ => None,
+            },
         }
     }
 
     /// Bytes in each state, in the order of `states`. hostmetrics has the reclaimable slab inside `cached` too.
     fn states(&self) -> [Option<u64>; 6] {
         let info = &self.info;
-        match self.naming {
+        let states = match self.naming {
             Naming::Semconv => [info.used(), info.free, info.cached, info.buffers, None, None],
             Naming::Hostmetrics | Naming::NodeExporter => {
                 let cached = info.cached.map(|cached| cached.saturating_add(info.slab_reclaimable.unwrap_or(0)));
                 [info.used(), info.free, cached, info.buffers, info.slab_reclaimable, info.slab_unreclaimable]
             }
-        }
+        };
+        states.map(|state| part(state, info.total))
     }
 
     fn huge_states(&self) -> [Option<u64>; 2] {
-        [self.info.huge_used(), self.info.huge_free]
+        [self.info.huge_used(), self.info.huge_free].map(|state| part(state, self.info.huge_total))
     }
 }
 
 impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
         let bytes = reader.read(&mut self.source).unwrap_or_default();
-        match &mut self.lines {
-            Some(keys) => take_lines(bytes, keys),
-            None => self.info = Meminfo::parse(bytes),
+        self.lines.iter_mut().for_each(|keys| take_lines(bytes, keys));
+        if self.naming != Naming::NodeExporter {
+            self.info = Meminfo::parse(bytes);
         }
     }
 
@@ -317,6 +400,11 @@ impl Collector for Memory {
             name => self.lines.iter().for_each(|keys| keys.observe(name, out)),
         }
     }
+}
+
+/// A part of a whole; a value above the whole cannot be one, and is left out.
+fn part(value: Option<u64>, whole: Option<u64>) -> Option<u64> {
+    value.filter(|value| whole.is_none_or(|whole| *value <= whole))
 }
 
 fn one(out: &mut Observer<'_>, value: Option<u64>) {
@@ -353,6 +441,13 @@ mod tests {
             b"MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 700 kB\nBuffers: 50 kB\nCached: 500 kB\n",
         );
         assert_eq!(info.used(), Some(300 * 1024));
+    }
+
+    #[test]
+    fn a_state_above_the_total_is_left_out() {
+        assert_eq!(part(Some(7), Some(7)), Some(7));
+        assert_eq!(part(Some(8), Some(7)), None);
+        assert_eq!(part(Some(8), None), Some(8));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::export::console::Format;
 use crate::export::prometheus::Listen;
 use crate::host::Roots;
 use crate::metrics::filter::Filter;
-use crate::metrics::naming::Naming;
+use crate::metrics::naming::{Detail, Naming};
 use crate::metrics::total::Since;
 use crate::outbox::config::OutboxConfig;
 
@@ -55,17 +55,6 @@ pub enum Command {
     },
 }
 
-/// The metrics about the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SelfMetrics {
-    /// None.
-    Off,
-    /// The few that an operator needs.
-    On,
-    /// Also per collector and per reason.
-    Detailed,
-}
-
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -94,8 +83,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// Collectors and their options.
     pub options: Options,
-    /// The metrics about the agent.
-    pub self_metrics: SelfMetrics,
+    /// The metrics about the agent; `None` sends none.
+    pub self_metrics: Option<Detail>,
     /// Where the host's files are.
     pub roots: Roots,
     /// Attributes that win over the detected ones, the later ones over the earlier.
@@ -298,6 +287,7 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
             include: lookup.list(&table::NETWORK_INCLUDE)?,
             exclude: lookup.list(&table::NETWORK_EXCLUDE)?,
         },
+        textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
     })
 }

@@ -9,7 +9,7 @@ use regex_lite::Regex;
 use crate::collectors::{self, DiskScope};
 use crate::config::lookup::Found;
 use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
-use crate::config::{Exporter, LogFormat, SelfMetrics, parse};
+use crate::config::{Exporter, LogFormat, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
@@ -36,6 +36,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
+    &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
     &LOG_LEVEL, &LOG_FORMAT,
@@ -301,6 +302,11 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
 
+pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
+    .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
+    .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])
+    .default_text("none");
+
 pub(crate) static MAX_SERIES: Setting<usize> = Setting::one("--max-series", "NUMBER", max_series)
     .help(COLLECTION, "Maximum number of series per metric")
     .note("extra series are dropped, counted and logged once")
@@ -308,13 +314,13 @@ pub(crate) static MAX_SERIES: Setting<usize> = Setting::one("--max-series", "NUM
     .variables(&[Variable("HEKA_MAX_SERIES", "")])
     .default_text("2000, or more if the host's CPUs and disks need it");
 
-pub(crate) static SELF_METRICS: Setting<SelfMetrics> = Setting::words(
+pub(crate) static SELF_METRICS: Setting<Option<Detail>> = Setting::words(
     "--self-metrics",
     "LEVEL",
     &[
-        Word("on", SelfMetrics::On, ""),
-        Word("detailed", SelfMetrics::Detailed, "per collector and per reason"),
-        Word("off", SelfMetrics::Off, ""),
+        Word("on", Some(Detail::Basic), ""),
+        Word("detailed", Some(Detail::Detailed), "per collector and per reason"),
+        Word("off", None, ""),
     ],
 )
 .help(COLLECTION, "Metrics about the agent: its cost, sent and lost data points")

@@ -15,6 +15,7 @@ mod shared;
 pub mod sockets;
 mod source;
 mod sysfs;
+pub mod systemd;
 pub mod usage;
 pub mod worker;
 

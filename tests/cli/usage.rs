@@ -40,7 +40,7 @@ const WRONG: &[Wrong] = &[
 ];
 
 /// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "--env-file",
     "--header",
     "--headers-file",
@@ -50,6 +50,7 @@ const FREE: [&str; 10] = [
     "--outbox-dir",
     "--service-name",
     "--root-path",
+    "--textfile-dir",
     "--check",
 ];
 
@@ -195,4 +196,30 @@ fn check_tells_whether_the_outbox_can_have_its_directory_and_leaves_nothing_ther
     let line = check(&wanted);
     assert!(line.starts_with("OUTBOX       failed  ") && line.contains("cannot be created"), "{line}");
     assert!(line.contains("or name another"), "what to do: {line}");
+}
+
+#[test]
+fn check_as_json_is_one_object_for_scripts() {
+    let root = fixture("server");
+    let arguments = ["check", "--json", "--exporter", "none", "--root-path", root.to_str().unwrap()];
+    let ended = Run::new(&arguments).end();
+    let object: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(ended.code, Some(if object["ok"].as_bool().unwrap() { 0 } else { 1 }), "{ended:#?}");
+    assert!(object["series"].as_u64().unwrap() > 50 && object["collectors"].as_array().unwrap().len() > 5, "{object}");
+}
+
+#[test]
+fn check_tests_the_settings_of_an_environment_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.env");
+    std::fs::write(&file, "# the service's\nOTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1\n").unwrap();
+    let root = fixture("server");
+    let arguments = ["check", "--env-file", file.to_str().unwrap(), "--root-path", root.to_str().unwrap()];
+    // The file wins over the environment of whoever runs the check.
+    let ended = Run::new(&arguments).set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:2").end();
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.out.contains("http://127.0.0.1:1: "), "{}", ended.out);
+    let missing = Run::new(&["check", "--env-file", "/no/such/file"]).end();
+    assert_eq!(missing.code, Some(2), "{missing:#?}");
+    assert!(missing.err.contains("--env-file: /no/such/file cannot be read"), "{}", missing.err);
 }

@@ -76,19 +76,16 @@ pub fn metrics_markdown() -> String {
     out
 }
 
-/// The agent's own metrics, which are the same in both profiles.
+/// The metrics about the agent.
 fn own(out: &mut String) {
     let _ = write!(
         out,
         "\n## The agent itself\n\n\
-         With `--self-metrics`, in the scope `{}`, whatever `--naming` says.\n\n\
-         | metric | what it says | kind, unit | attributes | source |\n\
-         |---|---|---|---|---|\n\
-         | `{}`<br><sub>`{}`</sub> | Time that collections take; without boundaries: count, sum, least, most | \
-         histogram, double, `s` | `otel.component.name`, `otel.component.type` | the agent's clock |\n",
+         With `--self-metrics on` (●, the default) and `--self-metrics detailed` (○), in the scope `{}`, under the same \
+         names for `semconv` and `hostmetrics`.\n\n\
+         | metric | description | kind, unit | attributes | source |\n\
+         |---|---|---|---|---|\n",
         self_metrics::SCOPE,
-        self_metrics::COLLECTION_DURATION,
-        prometheus_name(self_metrics::COLLECTION_DURATION, "s", Kind::Gauge),
     );
     for (metric, shape) in self_metrics::TABLES
         .iter()
@@ -99,7 +96,8 @@ fn own(out: &mut String) {
         let keys = join(shape.attributes.iter().map(|attribute| attribute.key.of(Naming::Semconv)));
         let _ = writeln!(
             out,
-            "| `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            "| {} `{}`<br><sub>`{prometheus}`</sub> | {} | {}, `{}` | {keys} | {} |",
+            mark(shape),
             shape.name,
             metric.description,
             kind(metric),

@@ -25,8 +25,8 @@ def raid(machine):
 
 def members(cycle):
     """The members of md0 by state, without the states that have none."""
-    return {attributes["system.raid.member.state"]: value
-            for attributes, value in cycle.series("system.linux.raid.members", system_device="md0") if value}
+    return {attributes["system.disk.linux.raid.member.state"]: value
+            for attributes, value in cycle.series("system.disk.linux.raid.member.count", system_device="md0") if value}
 
 
 def bond(machine):
@@ -55,8 +55,8 @@ def bond(machine):
 
 def bonded(cycle):
     """Members of the bond, and those that are up."""
-    return (cycle.value("system.network.linux.bond.members", network_interface_name="bond7"),
-            cycle.value("system.network.linux.bond.members.up", network_interface_name="bond7"))
+    return (cycle.value("system.network.linux.bond.member.count", network_interface_name="bond7"),
+            cycle.value("system.network.linux.bond.member.active", network_interface_name="bond7"))
 
 
 def temperature(machine):
@@ -83,9 +83,9 @@ def connections_tracked(machine):
     with Agent(machine, "sockets") as agent:
         cycle = agent.next()[-1]
         kernel = int(machine.run("cat /proc/sys/net/netfilter/nf_conntrack_count"))
-        value = cycle.value("system.network.linux.conntrack.count")
+        value = cycle.value("system.network.conntrack.count")
         assert kernel > 0 and value is not None and abs(value - kernel) <= 2, f"{value}, and the kernel counts {kernel}"
-        assert cycle.value("system.network.linux.conntrack.limit") == 12345
+        assert cycle.value("system.network.conntrack.max") == 12345
     return f"{value} of 12345"
 
 

@@ -21,4 +21,5 @@ mod log;
 mod program;
 mod reference;
 mod scale;
+mod textfile;
 mod totals;

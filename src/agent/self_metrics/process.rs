@@ -1,4 +1,4 @@
-//! What the agent's own process uses, from the real `/proc/self`: not the host's `/proc` where that is another one.
+//! The agent's own process, from the real `/proc/self`, also if the host's `/proc` is elsewhere.
 
 use std::path::Path;
 
@@ -6,49 +6,45 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::collectors::Observer;
 use crate::host::Source;
-use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, Metric, Names, Naming, word};
 use crate::metrics::parse::{fields, next_number, number};
-
-const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
-const USER: Names = Names::both("user");
-const SYSTEM: Names = Names::both("system");
 
 #[rustfmt::skip] // a table
 pub(super) const METRICS: &[Metric] = &[
-    Metric::new("process.cpu.time", Counter, Double,
+    Metric::new("cpu.time", Counter, Double,
         "CPU time that the agent used",
         "/proc/self/stat, utime, stime")
-        .semconv("process.cpu.time", "s", Basic, &[&MODE]),
-    Metric::new("process.memory.usage", UpDownCounter, Int,
+        .semconv("heka.process.cpu.time", "s", Basic, &[]),
+    Metric::new("memory.usage", UpDownCounter, Int,
         "Resident memory of the agent",
         "/proc/self/statm, resident")
-        .semconv("process.memory.usage", "By", Basic, &[]),
-    Metric::new("process.memory.virtual", UpDownCounter, Int,
-        "Address space of the agent",
-        "/proc/self/statm, size")
-        .semconv("process.memory.virtual", "By", Basic, &[]),
-    Metric::new("process.thread.count", UpDownCounter, Int,
-        "Threads of the agent",
-        "/proc/self/stat, num_threads")
-        .semconv("process.thread.count", "{thread}", Basic, &[]),
-    Metric::new("process.unix.file_descriptor.count", UpDownCounter, Int,
-        "Descriptors that the agent has open",
-        "/proc/self/fd")
-        .semconv("process.unix.file_descriptor.count", "{file_descriptor}", Basic, &[]),
-    Metric::new("process.uptime", Gauge, Double,
+        .semconv("heka.process.memory.usage", "By", Basic, &[]),
+    Metric::new("uptime", Gauge, Double,
         "Time since the agent started",
         "/proc/self/stat, starttime")
-        .semconv("process.uptime", "s", Basic, &[]),
+        .semconv("heka.process.uptime", "s", Basic, &[]),
+    Metric::new("memory.virtual", UpDownCounter, Int,
+        "Address space of the agent",
+        "/proc/self/statm, size")
+        .semconv("heka.process.memory.virtual", "By", Detailed, &[]),
+    Metric::new("threads", UpDownCounter, Int,
+        "Threads of the agent",
+        "/proc/self/stat, num_threads")
+        .semconv("heka.process.threads", "{thread}", Detailed, &[]),
+    Metric::new("file_descriptors", UpDownCounter, Int,
+        "Open file descriptors of the agent",
+        "/proc/self/fd")
+        .semconv("heka.process.file_descriptors", "{file_descriptor}", Detailed, &[]),
 ];
 
 /// The fields of `/proc/self/stat` that are reported; times in clock ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
-    user: u64,
-    system: u64,
+    /// In user and system mode.
+    cpu: u64,
     threads: u64,
     /// After boot.
     started: u64,
@@ -60,7 +56,7 @@ impl Stat {
         const FIRST: usize = 3;
         let rest = bytes.rsplit(|&b| b == b')').next()?;
         let field = |n: usize| number(fields(rest).nth(n - FIRST)?);
-        Some(Self { user: field(14)?, system: field(15)?, threads: field(20)?, started: field(22)? })
+        Some(Self { cpu: field(14)? + field(15)?, threads: field(20)?, started: field(22)? })
     }
 }
 
@@ -73,8 +69,8 @@ fn parse_statm(bytes: &[u8]) -> Option<(u64, u64)> {
 /// One reading.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
-    /// Seconds in user and system mode since the baseline.
-    cpu: Option<[f64; 2]>,
+    /// Since the baseline.
+    cpu_seconds: Option<f64>,
     resident_bytes: Option<u64>,
     virtual_bytes: Option<u64>,
     threads: Option<u64>,
@@ -118,9 +114,7 @@ impl Process {
         #[allow(clippy::cast_precision_loss)] // ticks of one process
         let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
         Figures {
-            cpu: stat.zip(base).map(|(stat, base)| {
-                [seconds(stat.user.saturating_sub(base.user)), seconds(stat.system.saturating_sub(base.system))]
-            }),
+            cpu_seconds: stat.zip(base).map(|(stat, base)| seconds(stat.cpu.saturating_sub(base.cpu))),
             virtual_bytes: pages.map(|(size, _)| size.saturating_mul(self.page_bytes)),
             resident_bytes: pages.map(|(_, resident)| resident.saturating_mul(self.page_bytes)),
             threads: stat.map(|stat| stat.threads),
@@ -149,31 +143,21 @@ fn descriptors() -> Option<u64> {
     Some((std::fs::read_dir(DIR).ok()?.count() as u64).saturating_sub(1))
 }
 
-pub(super) fn report() -> impl Fn(&Figures, &str, &mut Observer<'_>) + Send + Sync + 'static {
-    let modes = [USER, SYSTEM].map(|mode| word(Naming::Semconv, &MODE, mode));
-    move |figures, id, out| {
-        let whole = match id {
-            "process.cpu.time" => {
-                for (attributes, seconds) in modes.iter().zip(figures.cpu.iter().flatten()) {
-                    out.float(*seconds, attributes);
-                }
-                return;
-            }
-            "process.uptime" => {
-                if let Some(seconds) = figures.uptime_seconds {
-                    out.float(seconds, &[]);
-                }
-                return;
-            }
-            "process.memory.usage" => figures.resident_bytes,
-            "process.memory.virtual" => figures.virtual_bytes,
-            "process.thread.count" => figures.threads,
-            "process.unix.file_descriptor.count" => figures.descriptors,
-            _ => None,
-        };
-        if let Some(whole) = whole {
-            out.int(whole, &[]);
-        }
+pub(super) fn report(figures: &Figures, id: &str, out: &mut Observer<'_>) {
+    let (whole, seconds) = match id {
+        "cpu.time" => (None, figures.cpu_seconds),
+        "uptime" => (None, figures.uptime_seconds),
+        "memory.usage" => (figures.resident_bytes, None),
+        "memory.virtual" => (figures.virtual_bytes, None),
+        "threads" => (figures.threads, None),
+        "file_descriptors" => (figures.descriptors, None),
+        _ => (None, None),
+    };
+    if let Some(whole) = whole {
+        out.int(whole, &[]);
+    }
+    if let Some(seconds) = seconds {
+        out.float(seconds, &[]);
     }
 }
 
@@ -186,7 +170,7 @@ mod tests {
     #[test]
     fn the_fields_are_counted_from_the_last_parenthesis() {
         let stat = b"7 (a) 1 2 (b) S 1 7 7 0 -1 4194560 10 0 0 0 314 159 0 0 20 0 5 0 4242 1000 200";
-        assert_eq!(Stat::parse(stat), Some(Stat { user: 314, system: 159, threads: 5, started: 4242 }));
+        assert_eq!(Stat::parse(stat), Some(Stat { cpu: 473, threads: 5, started: 4242 }));
         assert_eq!(Stat::parse(b"7 (x) S 1 7 7"), None);
     }
 
@@ -202,7 +186,7 @@ mod tests {
         assert!(figures.resident_bytes.unwrap() > 0 && figures.virtual_bytes >= figures.resident_bytes);
         assert!(figures.threads.unwrap() > 0 && figures.descriptors.unwrap() > 0);
         assert!(figures.uptime_seconds.unwrap() < since_boot());
-        assert!(figures.cpu.unwrap().iter().all(|&seconds| seconds >= 0.0));
+        assert!(figures.cpu_seconds.unwrap() >= 0.0);
     }
 
     proptest! {

@@ -18,7 +18,7 @@ pub fn render(collection: &Collection) -> String {
         let family = object.entry(values.collector).or_insert_with(|| json!({}));
         if let Some(family) = family.as_object_mut() {
             let series: Vec<Json> = values.series.iter().map(one).collect();
-            family.insert(values.name.to_owned(), json!({ "unit": values.unit, "series": series }));
+            family.insert(values.name.to_string(), json!({ "unit": values.unit, "series": series }));
         }
     }
     disks(&mut object, &collection.metrics);

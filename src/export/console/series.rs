@@ -1,12 +1,13 @@
 //! A collection as plain values: collectors in the order of the list, metrics in the order of their tables, series sorted.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
 use crate::collectors::COLLECTORS;
-use crate::metrics::naming::{Kind, Metric, Naming};
+use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 /// One cycle.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Values {
     /// Its row in the family's table.
     pub metric: &'static Metric,
     /// The name it is sent under.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its unit.
     pub unit: &'static str,
     /// Its series.
@@ -85,8 +86,10 @@ impl History {
         let time = SystemTime::now();
         let elapsed = self.time.and_then(|before| time.duration_since(before).ok()).map(|passed| passed.as_secs_f64());
         let mut found: Vec<(usize, usize, Values)> = Vec::new();
-        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
-            let Some(row) = row(metric) else { continue };
+        let scopes = metrics.scope_metrics().flat_map(|scope| scope.metrics().map(|metric| (scope.scope(), metric)));
+        for (scope, metric) in scopes {
+            let found_by_a_collector = || (scope.name() == HOST_SCOPE).then(|| discovered(metric));
+            let Some(row) = row(metric).or_else(found_by_a_collector) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
             found.push((
@@ -124,12 +127,34 @@ struct Row {
     family_place: usize,
     metric: &'static Metric,
     metric_place: usize,
-    name: &'static str,
+    name: Cow<'static, str>,
     unit: &'static str,
     naming: Naming,
 }
 
-/// A metric that no table has (the agent's own) is not for the console.
+/// The scope of the host's metrics.
+const HOST_SCOPE: &str = env!("CARGO_PKG_NAME");
+
+/// A metric that a collector found: no table has it.
+fn discovered(metric: &SdkMetric) -> Row {
+    static COUNTER: Metric = Metric::new("", Kind::Counter, Number::Double, "", "");
+    static GAUGE: Metric = Metric::new("", Kind::Gauge, Number::Double, "", "");
+    let is_counter = match metric.data() {
+        AggregatedMetrics::F64(MetricData::Sum(sum)) => sum.is_monotonic(),
+        _ => false,
+    };
+    Row {
+        collector: "textfile",
+        family_place: COLLECTORS.len(),
+        metric: if is_counter { &COUNTER } else { &GAUGE },
+        metric_place: 0,
+        name: metric.name().to_owned().into(),
+        unit: "",
+        naming: Naming::Semconv,
+    }
+}
+
+/// A metric of the tables; `None` for others, such as the agent's own.
 fn row(metric: &SdkMetric) -> Option<Row> {
     for (family_place, family) in COLLECTORS.iter().enumerate() {
         for (metric_place, row) in family.metrics.iter().enumerate() {
@@ -137,7 +162,7 @@ fn row(metric: &SdkMetric) -> Option<Row> {
                 if let Some(shape) =
                     row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
                 {
-                    let (name, unit) = (shape.name, shape.unit);
+                    let (name, unit) = (shape.name.into(), shape.unit);
                     return Some(Row {
                         collector: family.name,
                         family_place,

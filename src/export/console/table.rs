@@ -60,7 +60,7 @@ fn column(series: &Series) -> String {
 }
 
 fn rows(values: &Values, columns: &[String]) -> Vec<(String, Vec<String>)> {
-    let short = values.name.strip_prefix("system.").unwrap_or(values.name);
+    let short = values.name.strip_prefix("system.").unwrap_or(&values.name);
     let several = values.series.iter().any(|series| !series.labels.is_empty());
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     // The whole over the devices comes last, below its parts.

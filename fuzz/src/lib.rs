@@ -1,0 +1,121 @@
+//! A host whose files the fuzzer writes, and a reader that checks each collection.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use std::{fs, io};
+
+use heka_insights_agent::{Detail, HostMetrics, Registered};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality};
+use tempfile::TempDir;
+
+/// A copy of a recorded host in memory.
+pub struct Host(TempDir);
+
+impl Host {
+    /// The fixture host of that name.
+    pub fn copy(name: &str) -> io::Result<Self> {
+        let host = Self(TempDir::new_in("/dev/shm")?);
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name), host.0.path())?;
+        Ok(host)
+    }
+
+    /// A file's content becomes this; where the host lacks its directory, nothing happens.
+    pub fn write(&self, path: &str, content: &[u8]) {
+        let _ = fs::write(self.path(path), content);
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if entry.file_type()?.is_symlink() {
+            symlink(fs::read_link(entry.path())?, target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The collectors of a host, and one collection after another.
+pub struct Collection {
+    reader: Manual,
+    into: ResourceMetrics,
+    _keep: (SdkMeterProvider, Registered),
+}
+
+impl Collection {
+    /// All metrics of one collector.
+    pub fn of(host: &Host, collector: &str) -> Self {
+        let reader = Manual(Arc::new(ManualReader::builder().build()));
+        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let metrics = HostMetrics::builder().collectors([collector]).expect("a collector").detail(Detail::Detailed);
+        let registered = metrics.root(host.path("")).register(&provider.meter("fuzz"));
+        Self { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
+    }
+
+    /// Collects, and checks that each value is one that a number of that kind can have.
+    pub fn collect(&mut self) {
+        self.reader.collect(&mut self.into).expect("a collection");
+        for metric in self.into.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let name = metric.name();
+            match metric.data() {
+                AggregatedMetrics::F64(MetricData::Sum(sum)) => {
+                    sum.data_points().for_each(|point| check(name, point.value(), sum.is_monotonic()));
+                }
+                AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
+                    gauge.data_points().for_each(|point| check(name, point.value(), false));
+                }
+                // The wire has signed numbers: a larger one would arrive as 0.
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    sum.data_points().for_each(|point| assert!(i64::try_from(point.value()).is_ok(), "{name} is {}", point.value()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn check(name: &str, value: f64, monotonic: bool) {
+    assert!(value.is_finite(), "{name} is {value}");
+    assert!(!monotonic || value >= 0.0, "{name} is a counter and {value}");
+    if name.ends_with(".utilization") {
+        assert!((0.0..=1.0 + 1e-9).contains(&value), "{name} is {value}");
+    }
+}
+
+/// A reader that collects when it is asked; the provider has the other half of it.
+#[derive(Clone, Debug)]
+struct Manual(Arc<ManualReader>);
+
+impl MetricReader for Manual {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(into)
+    }
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
