@@ -1,8 +1,8 @@
 //! Rules of truth 1 and 2: a counter says what happened since its start, and never goes back.
 
 use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::metrics::counter::Since;
 use heka_insights_agent::internals::metrics::naming::Naming;
-use heka_insights_agent::internals::metrics::total::Since;
 
 use crate::collect::{Number, Pipeline};
 use crate::fixture::FixtureHost;
