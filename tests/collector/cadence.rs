@@ -21,9 +21,9 @@ fn sixty_cycles_keep_to_the_second_and_none_is_missing() {
         let late = off.abs_diff(usual);
         assert!(late < SECOND * 3 / 4, "cycle {number} is {late} ns off its tick");
     }
-    // A drift of a millisecond a cycle moves the last third by 40 ms against the first.
+    // A drift of three milliseconds a cycle moves the last third by 120 ms against the first.
     let drift = median(&off[2 * CYCLES / 3..]) - median(&off[..CYCLES / 3]);
-    assert!(drift.unsigned_abs() < SECOND / 25, "the ticks moved by {drift} ns in 40 cycles");
+    assert!(drift.unsigned_abs() < SECOND / 8, "the ticks moved by {drift} ns in 40 cycles");
 }
 
 fn median(values: &[i64]) -> i64 {

@@ -6,7 +6,8 @@ use crate::harness::{Agent, Collector, Plan, SOON, otlp_grpc};
 
 fn delivers(protocols: Value, endpoint: impl Fn(&Collector) -> String, arguments: &str) {
     let collector = Collector::with(Plan { protocols, ..Plan::default() });
-    let agent = Agent::start(&endpoint(&collector), arguments);
+    // One collector: how long the others read on a busy machine is not what is tested.
+    let agent = Agent::start(&endpoint(&collector), &format!("--collectors memory {arguments}"));
     collector.metrics().wait_cycles("system.memory.usage", 3, SOON);
     let log = agent.stop();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
