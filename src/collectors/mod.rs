@@ -172,6 +172,8 @@ pub struct Options {
     pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
+    /// Which systemd units are named, by name.
+    pub services: Filter,
     /// How many of the largest processes by CPU time, and as many by memory, are reported.
     pub top_processes: usize,
     /// Whether a process has its command line as an attribute.
@@ -195,6 +197,7 @@ impl Default for Options {
             disks: Filter::default(),
             filesystems: Filter::default(),
             interfaces: Filter::default(),
+            services: Filter::default(),
             top_processes: 0,
             process_command_lines: false,
             textfile_dir: None,

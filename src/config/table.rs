@@ -37,7 +37,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
-    &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
+    &SERVICE_INCLUDE, &SERVICE_EXCLUDE, &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
     &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
@@ -303,6 +303,14 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 );
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
+
+pub(crate) static SERVICE_INCLUDE: Regexes = filter!(
+    "--service-include",
+    "HEKA_SERVICE_INCLUDE",
+    "systemd units to report by name instead of all; a regular expression on the name"
+);
+pub(crate) static SERVICE_EXCLUDE: Regexes =
+    filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "systemd units to leave out");
 
 pub(crate) static TOP_PROCESSES: Setting<usize> = Setting::one("--top-processes", "NUMBER", top_processes)
     .help(COLLECTION, "Report this many of the largest processes by CPU time, and as many by memory")

@@ -124,7 +124,7 @@ fn the_largest_processes_are_off_by_default_and_bounded() {
 #[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
     // These join with others, and have tests of their own.
-    const JOINED: [&str; 11] = [
+    const JOINED: [&str; 13] = [
         "--env-file",
         "--console-format",
         "--top-processes",
@@ -132,6 +132,8 @@ fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
         "--cert-file",
         "--key-file",
         "--disk-exclude",
+        "--service-include",
+        "--service-exclude",
         "--network-include",
         "--resource-attribute",
         "--filesystem-include",

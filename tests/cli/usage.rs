@@ -28,6 +28,8 @@ const WRONG: &[Wrong] = &[
     ("--disk-scope", Some("HEKA_DISK_SCOPE"), &["both"], "device, total"),
     ("--disk-include", Some("HEKA_DISK_INCLUDE"), &["sd("], "regular expression"),
     ("--disk-exclude", Some("HEKA_DISK_EXCLUDE"), &["["], "regular expression"),
+    ("--service-include", Some("HEKA_SERVICE_INCLUDE"), &["["], "regular expression"),
+    ("--service-exclude", Some("HEKA_SERVICE_EXCLUDE"), &["["], "regular expression"),
     ("--network-include", Some("HEKA_NETWORK_INCLUDE"), &["*"], "regular expression"),
     ("--network-exclude", Some("HEKA_NETWORK_EXCLUDE"), &["a)"], "regular expression"),
     ("--filesystem-include", Some("HEKA_FILESYSTEM_INCLUDE"), &["("], "regular expression"),
