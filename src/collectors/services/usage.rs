@@ -224,12 +224,7 @@ mod tests {
         let points = Bench::new(DEFINITION, fixture("server", options())).points();
         assert_eq!(
             of(&points, "systemd.service.memory.usage"),
-            [
-                "getty@tty1.service} 1048576",
-                "init.scope} 16777216",
-                "nginx.service} 104857600",
-                "user.slice} 62914560",
-            ]
+            ["getty@tty1.service} 1048576", "init.scope} 16777216", "nginx.service} 104857600", "user.slice} 62914560",]
         );
         assert_eq!(of(&points, "systemd.service.tasks").len(), 4);
         assert_eq!(of(&points, "systemd.service.pressure.time").len(), 4 * 6);
