@@ -14,8 +14,8 @@ use crate::config::{Exporter, LogFormat, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
+use crate::metrics::counter::Since;
 use crate::metrics::naming::{Detail, Naming};
-use crate::metrics::total::Since;
 
 const GENERAL: &str = "General";
 const SENDING: &str = "Sending over OTLP";
@@ -37,8 +37,8 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
-    &SERVICE_INCLUDE, &SERVICE_EXCLUDE, &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
-    &TEXTFILE_DIR,
+    &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
+    &SERVICE_INCLUDE, &SERVICE_EXCLUDE, &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
     &LOG_LEVEL, &LOG_FORMAT,
@@ -304,14 +304,6 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
 
-pub(crate) static SERVICE_INCLUDE: Regexes = filter!(
-    "--service-include",
-    "HEKA_SERVICE_INCLUDE",
-    "systemd units to report by name instead of all; a regular expression on the name"
-);
-pub(crate) static SERVICE_EXCLUDE: Regexes =
-    filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "systemd units to leave out");
-
 pub(crate) static TOP_PROCESSES: Setting<usize> = Setting::one("--top-processes", "NUMBER", top_processes)
     .help(COLLECTION, "Report this many of the largest processes by CPU time, and as many by memory")
     .note("see docs/cardinality.md for the number of series")
@@ -324,6 +316,14 @@ pub(crate) static PROCESS_COMMAND_LINES: Setting<bool> =
         .help(COLLECTION, "Add the command line to each reported process; command lines can hold secrets")
         .variables(&[Variable("HEKA_PROCESS_COMMAND_LINES", "true or false")])
         .default_text("off");
+pub(crate) static SERVICE_INCLUDE: Regexes = filter!(
+    "--service-include",
+    "HEKA_SERVICE_INCLUDE",
+    "Units to report by name instead of all; a regular expression on the name, such as nginx\\.service"
+);
+pub(crate) static SERVICE_EXCLUDE: Regexes =
+    filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "Units not to report by name");
+
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
     .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
     .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])

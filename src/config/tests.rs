@@ -132,12 +132,12 @@ fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
         "--cert-file",
         "--key-file",
         "--disk-exclude",
-        "--service-include",
-        "--service-exclude",
         "--network-include",
         "--resource-attribute",
         "--filesystem-include",
         "--filesystem-exclude",
+        "--service-include",
+        "--service-exclude",
     ];
     let rows = table::SETTINGS.iter().map(|setting| setting.row());
     for row in rows.filter(|row| !matches!(row.kind, Kind::Switch { .. }) && !row.flag.is_empty()) {

@@ -98,7 +98,8 @@ const MOST_GONE: usize = 256;
 struct Services {
     naming: Naming,
     systemd: Systemd,
-    names: Filter,
+    /// Which units have series of their own.
+    filter: Filter,
     /// For the first reading: where the usage is read from is found by reading files.
     context: Option<Context>,
     usage: Option<ServiceUsage>,
@@ -127,7 +128,7 @@ impl Services {
         Self {
             naming: options.naming,
             systemd: Systemd::new(&context.host),
-            names: options.services.clone(),
+            filter: options.services.clone(),
             context: (options.detail == Detail::Detailed).then(|| context.clone()),
             usage: None,
             counts: None,
@@ -145,9 +146,8 @@ impl Services {
         let units = self.systemd.units(reader.time_left() / 4)?;
         self.take(&units);
         if self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST) {
-            let services = units.iter().filter(|unit| unit.name.ends_with(".service"));
-            let services: Vec<&Unit> =
-                services.filter(|unit| self.names.admits(&unit.name, true)).take(MOST_SERVICES).collect();
+            let is_asked = |unit: &&Unit| unit.name.ends_with(".service") && self.filter.admits(&unit.name, true);
+            let services: Vec<&Unit> = units.iter().filter(is_asked).take(MOST_SERVICES).collect();
             let counts = self.systemd.restarts(&services, reader.time_left() / 2)?;
             self.asked = Some(Instant::now());
             let naming = self.naming;
@@ -168,8 +168,8 @@ impl Services {
             if let Some(count) = place.and_then(|place| counts.get_mut(place)) {
                 *count += 1;
             }
-            let named_here = self.failed.len() < MOST_SERVICES && self.names.admits(&unit.name, true);
-            if unit.active_state == FAILED.of(Naming::Semconv) && named_here {
+            let failed = unit.active_state == FAILED.of(Naming::Semconv);
+            if failed && self.failed.len() < MOST_SERVICES && self.filter.admits(&unit.name, true) {
                 let series = known.iter().position(|(name, _)| *name == unit.name).map(|at| known.swap_remove(at).1);
                 let series = series.unwrap_or_else(|| named(self.naming, Some(FAILED), &unit.name));
                 self.failed.push((unit.name.clone(), series));
@@ -298,6 +298,21 @@ mod tests {
                 "systemd.service.restarts{systemd.unit.name=b.service} 5".to_owned(),
             ]
         );
+        drop(services);
+        bus.end();
+    }
+
+    #[test]
+    fn units_that_are_left_out_are_counted_and_not_named() {
+        let bus = Bus::new(vec![answering(vec![LIST.to_vec()], vec![5])]);
+        let services = Filter::new(&[], &["^b"]).unwrap();
+        let mut context = fixture("server", Options { since: Since::Boot, services, ..Options::default() });
+        context.host = bus.host();
+        let services = Bench::new(DEFINITION, context);
+        let points = services.points();
+        assert!(points.contains(&"systemd.unit.count{systemd.unit.active_state=failed} 1".to_owned()), "{points:#?}");
+        assert!(points.contains(&"systemd.service.restarts{systemd.unit.name=a.service} 5".to_owned()), "{points:#?}");
+        assert!(points.iter().all(|point| !point.contains("b.service")), "{points:#?}");
         drop(services);
         bus.end();
     }
