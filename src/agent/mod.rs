@@ -33,10 +33,12 @@ use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::ConsoleExporter;
+use crate::export::console::view::View;
+use crate::export::console::{ConsoleExporter, Layout};
 use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
+use crate::metrics::naming::Detail;
 use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
 
 /// The most that one live export may hold up the collection, and the part of the interval it may at most be.
@@ -142,7 +144,14 @@ pub fn run(
                     let _ = told.send(Event::Stop);
                 }
             };
-            let exporter = ConsoleExporter::new(format, Box::new(io::stdout()), closed);
+            let full_names = config.options.detail == Detail::Detailed;
+            let layout = Layout {
+                format,
+                naming: config.options.naming,
+                interval: (!once).then_some(config.interval),
+                view: Box::new(move || View::of_stdout(!once, full_names)),
+            };
+            let exporter = ConsoleExporter::new(layout, Box::new(io::stdout()), closed);
             cadence.run(&context, &resource, &exporter);
         }
         Exporter::None => {

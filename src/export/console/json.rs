@@ -1,7 +1,7 @@
-//! The JSON object: one a cycle, in one line, raw numbers.
+//! The JSON object: one per collection, in one line, raw numbers.
 //!
 //! `cpu`, `memory`, … hold each metric by its name, as a list of series. `disk_io` (the sum over the physical disks)
-//! and `disk_io_perdisk` (by device) repeat the disks' counters in the shape that psutil made customary.
+//! and `disk_io_perdisk` (by device) repeat the disks' counters in the shape of psutil.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -15,10 +15,10 @@ pub fn render(collection: &Collection) -> String {
     object.insert("host".to_owned(), json!(collection.host));
     object.insert("elapsed_seconds".to_owned(), json!(collection.elapsed));
     for values in &collection.metrics {
-        let family = object.entry(values.collector).or_insert_with(|| json!({}));
-        if let Some(family) = family.as_object_mut() {
+        let collector = object.entry(values.collector).or_insert_with(|| json!({}));
+        if let Some(collector) = collector.as_object_mut() {
             let series: Vec<Json> = values.series.iter().map(one).collect();
-            family.insert(values.name.to_owned(), json!({ "unit": values.unit, "series": series }));
+            collector.insert(values.name.to_owned(), json!({ "unit": values.unit, "series": series }));
         }
     }
     disks(&mut object, &collection.metrics);

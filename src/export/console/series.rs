@@ -1,19 +1,19 @@
 //! A collection as plain values: collectors in the order of the list, metrics in the order of their tables, series sorted.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
 use crate::collectors::COLLECTORS;
 use crate::metrics::naming::{Kind, Metric, Naming};
 
-/// One cycle.
+/// One collection.
 #[derive(Debug)]
 pub struct Collection {
     /// When it was collected.
     pub time: SystemTime,
-    /// Seconds since the one before; `None` at the first.
+    /// Seconds since the previous one; `None` at the first.
     pub elapsed: Option<f64>,
     /// The host's name, as the resource has it.
     pub host: Option<String>,
@@ -24,9 +24,9 @@ pub struct Collection {
 /// One metric's values.
 #[derive(Debug)]
 pub struct Values {
-    /// The family it belongs to.
+    /// Its collector.
     pub collector: &'static str,
-    /// Its row in the family's table.
+    /// Its row in the collector's table.
     pub metric: &'static Metric,
     /// The name it is sent under.
     pub name: &'static str,
@@ -47,7 +47,7 @@ pub struct Series {
     pub order: Vec<usize>,
     /// The value, whole numbers as they are.
     pub value: Value,
-    /// A counter's change a second, from the second cycle on.
+    /// A counter's change per second, from the second collection on.
     pub rate: Option<f64>,
 }
 
@@ -72,33 +72,34 @@ impl Value {
     }
 }
 
-/// What the cycle before had, for the rates.
+/// The previous collection, for the rates.
 #[derive(Debug, Default)]
 pub struct History {
-    time: Option<SystemTime>,
+    taken: Option<Instant>,
     values: HashMap<String, f64>,
 }
 
 impl History {
-    /// Makes plain values of a collection and remembers its counters.
-    pub fn take(&mut self, metrics: &ResourceMetrics) -> Collection {
-        let time = SystemTime::now();
-        let elapsed = self.time.and_then(|before| time.duration_since(before).ok()).map(|passed| passed.as_secs_f64());
+    /// Converts a collection to plain values and remembers its counters.
+    pub fn take(&mut self, metrics: &ResourceMetrics, naming: Naming) -> Collection {
+        // Rates need a clock that nobody sets.
+        let (time, now) = (SystemTime::now(), Instant::now());
+        let elapsed = self.taken.map(|before| now.duration_since(before).as_secs_f64());
         let mut found: Vec<(usize, usize, Values)> = Vec::new();
         for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
-            let Some(row) = row(metric) else { continue };
+            let Some(row) = row(metric, naming) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
             found.push((
-                row.family_place,
+                row.collector_place,
                 row.metric_place,
                 Values { collector: row.collector, metric: row.metric, name: row.name, unit: row.unit, series },
             ));
         }
-        found.sort_by_key(|(family, metric, _)| (*family, *metric));
+        found.sort_by_key(|(collector, metric, _)| (*collector, *metric));
         let mut metrics_found: Vec<Values> = found.into_iter().map(|(_, _, values)| values).collect();
         self.rates(&mut metrics_found, elapsed.filter(|elapsed| *elapsed > 0.0));
-        self.time = Some(time);
+        self.taken = Some(now);
         let host =
             metrics.resource().get(&opentelemetry::Key::from_static_str("host.name")).map(|name| name.to_string());
         Collection { time, elapsed, host, metrics: metrics_found }
@@ -121,7 +122,7 @@ impl History {
 /// Where a metric stands in the tables.
 struct Row {
     collector: &'static str,
-    family_place: usize,
+    collector_place: usize,
     metric: &'static Metric,
     metric_place: usize,
     name: &'static str,
@@ -129,25 +130,21 @@ struct Row {
     naming: Naming,
 }
 
-/// A metric that no table has (the agent's own) is not for the console.
-fn row(metric: &SdkMetric) -> Option<Row> {
-    for (family_place, family) in COLLECTORS.iter().enumerate() {
-        for (metric_place, row) in family.metrics.iter().enumerate() {
-            for naming in Naming::ALL {
-                if let Some(shape) =
-                    row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
-                {
-                    let (name, unit) = (shape.name, shape.unit);
-                    return Some(Row {
-                        collector: family.name,
-                        family_place,
-                        metric: row,
-                        metric_place,
-                        name,
-                        unit,
-                        naming,
-                    });
-                }
+/// The row of a metric. One that no table has (the agent's own) is not for the console.
+fn row(metric: &SdkMetric, naming: Naming) -> Option<Row> {
+    for (collector_place, definition) in COLLECTORS.iter().enumerate() {
+        for (metric_place, row) in definition.metrics.iter().enumerate() {
+            let shape = row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit());
+            if let Some(shape) = shape {
+                return Some(Row {
+                    collector: definition.name,
+                    collector_place,
+                    metric: row,
+                    metric_place,
+                    name: shape.name,
+                    unit: shape.unit,
+                    naming,
+                });
             }
         }
     }
