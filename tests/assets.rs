@@ -104,7 +104,6 @@ fn variable_names(text: &str) -> String {
 
 #[test]
 fn the_sample_settings_of_the_service_are_valid_and_name_every_collector() {
-    use heka_insights_agent::internals::collectors::COLLECTORS;
     use heka_insights_agent::internals::config::Config;
     use heka_insights_agent::internals::config::env_file;
     use heka_insights_agent::internals::config::lookup::{Arguments, Environment};
@@ -121,7 +120,7 @@ fn the_sample_settings_of_the_service_are_valid_and_name_every_collector() {
     let config = Config::resolve(&Arguments::default(), &Environment::new(variables)).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let named = config.options.collectors.unwrap();
-    for collector in COLLECTORS.iter().map(|collector| collector.name) {
+    for collector in heka_insights_agent::internals::collectors::names() {
         assert!(named.iter().any(|name| name == collector), "the sample settings lack {collector}");
     }
 }

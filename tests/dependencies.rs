@@ -96,6 +96,32 @@ fn nothing_is_linked_twice_or_against_a_decision() {
 }
 
 #[test]
+fn every_direct_dependency_has_its_row_in_the_documentation() {
+    let page = include_str!("../docs/dependencies.md");
+    let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).collect();
+    let rows: BTreeSet<_> = rows.into_iter().map(|(name, _)| name.to_owned()).collect();
+    let manifest = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--no-deps"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest.stdout).unwrap();
+    let mut direct = BTreeSet::new();
+    for package in manifest["packages"].as_array().unwrap() {
+        // A crate of this workspace is its own.
+        let dependencies = package["dependencies"].as_array().unwrap().iter().filter(|each| each["path"].is_null());
+        direct.extend(dependencies.map(|each| each["name"].as_str().unwrap().to_owned()));
+    }
+    assert!(direct.len() > 20, "{direct:?}");
+    let missing: Vec<_> = direct.difference(&rows).collect();
+    let gone: Vec<_> = rows.difference(&direct).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "docs/dependencies.md lacks {missing:?} and has {gone:?}, which are gone"
+    );
+}
+
+#[test]
 fn a_licence_expression_is_read_as_spdx_means_it() {
     let licences = ["MIT", "Apache-2.0", "Unicode-3.0"];
     for good in

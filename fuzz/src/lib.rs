@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::{fs, io};
 
-use heka_insights_agent::{Detail, HostMetrics, Registered};
+use heka_insights_agent::{Detail, HostMetrics, Naming, Registered};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
@@ -60,11 +60,11 @@ pub struct Collection {
 
 impl Collection {
     /// All metrics of one collector.
-    pub fn of(host: &Host, collector: &str) -> Self {
+    pub fn of(host: &Host, collector: &str, naming: Naming) -> Self {
         let reader = Manual(Arc::new(ManualReader::builder().build()));
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         let metrics = HostMetrics::builder().collectors([collector]).expect("a collector").detail(Detail::Detailed);
-        let registered = metrics.root(host.path("")).register(&provider.meter("fuzz"));
+        let registered = metrics.naming(naming).root(host.path("")).register(&provider.meter("fuzz"));
         Self { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
     }
 

@@ -1,10 +1,11 @@
-//! The files of every collector: the first byte chooses the file, the second one where the input is cut into what the
+//! The files of every collector: the first byte chooses the file and the naming, the second one where the input is cut into what the
 //! collector reads at its start and what it reads later.
 
 #![no_main]
 
 use std::sync::OnceLock;
 
+use heka_insights_agent::Naming;
 use heka_insights_agent_fuzz::{Collection, Host};
 use libfuzzer_sys::fuzz_target;
 
@@ -23,17 +24,41 @@ const FILES: &[(&str, &str)] = &[
     ("system", "proc/uptime"),
     ("pressure", "proc/pressure/cpu"),
     ("pressure", "proc/pressure/memory"),
+    ("kernel", "proc/stat"),
+    ("kernel", "proc/vmstat"),
+    ("kernel", "proc/loadavg"),
+    ("kernel", "proc/schedstat"),
+    ("kernel", "proc/sys/fs/file-nr"),
+    ("protocols", "proc/1/net/snmp"),
+    ("protocols", "proc/1/net/netstat"),
+    ("protocols", "proc/1/net/snmp6"),
+    ("sockets", "proc/1/net/sockstat"),
+    ("sockets", "proc/1/net/sockstat6"),
+    ("sockets", "proc/1/net/softnet_stat"),
+    ("raid", "sys/block/md0/md/array_state"),
+    ("raid", "sys/block/md0/md/raid_disks"),
+    ("raid", "sys/block/md0/md/sync_completed"),
+    ("raid", "sys/block/md0/md/dev-nvme1n1/state"),
+    ("sensors", "sys/devices/platform/coretemp.0/hwmon/hwmon1/temp1_input"),
+    ("sensors", "sys/devices/platform/coretemp.0/hwmon/hwmon1/temp1_label"),
+    ("link", "sys/class/net/bond0/bonding/slaves"),
+    ("link", "sys/class/net/eth0/speed"),
+    ("ecc", "sys/devices/system/edac/mc/mc0/ce_count"),
 ];
+
+const NAMINGS: [Naming; 3] = [Naming::Semconv, Naming::Hostmetrics, Naming::NodeExporter];
 
 fuzz_target!(|input: &[u8]| {
     static HOST: OnceLock<Host> = OnceLock::new();
     let host = HOST.get_or_init(|| Host::copy("server").expect("a copy of the fixture host"));
     let [file, cut, rest @ ..] = input else { return };
-    let Some((collector, path)) = FILES.get(usize::from(*file) % FILES.len()) else { return };
+    let file = usize::from(*file);
+    let (collector, path) = FILES[file % FILES.len()];
+    let naming = NAMINGS[file / FILES.len() % NAMINGS.len()];
     let (first, second) = rest.split_at(rest.len() * usize::from(*cut) / 255);
     let recorded = std::fs::read(host.path(path)).unwrap_or_default();
     host.write(path, first);
-    let mut collection = Collection::of(host, collector);
+    let mut collection = Collection::of(host, collector, naming);
     collection.collect();
     host.write(path, second);
     collection.collect();

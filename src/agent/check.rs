@@ -129,7 +129,7 @@ fn failed(survey: &Survey) -> bool {
 }
 
 fn state(survey: &Survey) -> &'static str {
-    match (failed(survey), survey.series, survey.problems.iter().all(Problem::is_normal)) {
+    match (failed(survey), survey.series, survey.problems.iter().all(is_well)) {
         (true, ..) => "failed",
         (false, 0, _) => "nothing here",
         (false, _, true) => "ok",
@@ -137,9 +137,20 @@ fn state(survey: &Survey) -> &'static str {
     }
 }
 
+fn is_well(problem: &Problem) -> bool {
+    problem.is_normal() || problem.is_remark()
+}
+
+/// A line, whatever bytes are in the path.
 fn note(problem: &Problem) -> String {
+    let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    words(problem).chars().map(harmless).collect()
+}
+
+fn words(problem: &Problem) -> String {
     let (path, words) = (problem.path.display(), &problem.words);
     match problem.failed {
+        _ if problem.is_remark() => words.clone(),
         true => format!("{path} cannot be read: {words}"),
         // What is missing of a directory is something in it.
         false if problem.path.is_dir() => format!("{path}: {words}"),

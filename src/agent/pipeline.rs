@@ -17,7 +17,7 @@ use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, PeriodicReader, Sdk
 use tracing::warn;
 
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
-use crate::collectors::{self, Context};
+use crate::collectors::{self, Context, Registered};
 use crate::export::prometheus::names::prometheus_name;
 use crate::host::identity::SCHEMA_URL;
 use crate::metrics::naming::{Detail, Kind};
@@ -57,7 +57,7 @@ pub fn scraped(
     resource: &Resource,
     reader: impl MetricReader,
     self_metrics: Option<Detail>,
-) -> SdkMeterProvider {
+) -> (SdkMeterProvider, Registered) {
     let limit = collectors::limit::by_instrument(context);
     let renamed = move |instrument: &Instrument| {
         let kind = match instrument.kind() {
@@ -77,13 +77,14 @@ pub fn scraped(
     if let Some(own) = own {
         own.watch_collectors(&registered);
     }
-    provider
+    (provider, registered)
 }
 
 /// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
 /// carry cannot be changed.
 pub struct Generation {
     provider: SdkMeterProvider,
+    registered: Registered,
     muted: Arc<AtomicBool>,
 }
 
@@ -111,13 +112,14 @@ impl Generation {
             own.watch_collectors(&registered);
             own.watch_delivery(move || delivery.stats());
         }
-        Self { provider, muted }
+        Self { provider, registered, muted }
     }
 
     /// Collects and exports once. Returns when the exporter is done with it, which has its own bound.
     pub fn collect(&self) {
         // The exporter keeps what it cannot send, and says so itself.
         let _ = self.provider.force_flush();
+        self.registered.discover();
     }
 
     /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.

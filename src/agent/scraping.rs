@@ -36,7 +36,7 @@ impl Scraping<'_> {
         // node_exporter has no such series, and its users no use for it.
         let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
             .map_err(|error| AgentError(error.to_string()))?;
-        let _provider = pipeline::scraped(context, resource, reader, self.self_metrics);
+        let (_provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics);
         // The SDK's maps hold room for every series' limit until the first collection: 8 MB for 60 instruments.
         let _ = exposition.collect();
         let events = self.events;
@@ -66,6 +66,7 @@ impl Scraping<'_> {
                         Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
                         Err(error) => error!("a scrape failed: {error}"),
                     }
+                    registered.discover();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => running = false,

@@ -2,16 +2,16 @@
 //! (`/sys/devices/system/edac/mc`, Documentation/admin-guide/ras.rst). Most virtual machines and desktops have none.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::tally::Tally;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
+use crate::metrics::counter::{Kind, Rules, Table};
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::Counter;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::number;
-use crate::metrics::total::Since;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -36,51 +36,41 @@ const METRICS: &[Metric] = &[
 /// The files with the kinds of error that they count.
 const FILES: [(&str, Names); 2] = [("ce_count", CORRECTED), ("ue_count", UNCORRECTED)];
 
-/// A memory controller that is, or was, there.
-struct Controller {
-    name: String,
-    series: [Attributes; FILES.len()],
-    totals: [Tally; FILES.len()],
-    present: bool,
-}
+/// The columns of a controller: its files, and one that is never zero, so that a first error counts although both files
+/// began with zero.
+const COLUMNS: usize = FILES.len() + 1;
+/// Controllers that went away are remembered up to this many.
+const MOST_GONE: usize = 64;
 
 struct Ecc {
     dir: PathBuf,
     naming: Naming,
-    since: Since,
-    delta: bool,
-    controllers: Vec<Controller>,
+    controllers: Table<[Attributes; FILES.len()], COLUMNS>,
 }
 
 impl Ecc {
     fn new(context: &Context) -> Self {
         let options = &context.options;
+        let rules =
+            Rules::new([Kind::EVENTS.word(context.host.word_bits); COLUMNS], options.since).delta(options.delta);
         Self {
             dir: context.host.sys("devices/system/edac/mc"),
             naming: options.naming,
-            since: options.since,
-            delta: options.delta,
-            controllers: Vec::new(),
+            controllers: Table::new(rules, MOST_GONE),
         }
     }
+}
 
-    /// The place of the controller of that name.
-    fn place(&mut self, name: &str) -> usize {
-        if let Some(place) = self.controllers.iter().position(|known| known.name == name) {
-            return place;
-        }
-        let id: std::sync::Arc<str> = name.into();
-        let series = FILES.map(|(_, error)| {
-            let pairs = [
-                (&ID, AttributeValue::Text(std::sync::Arc::clone(&id))),
-                (&TYPE, AttributeValue::Word(MEMORY)),
-                (&ERROR, AttributeValue::Word(error)),
-            ];
-            attributes(self.naming, &pairs)
-        });
-        self.controllers.push(Controller { name: name.to_owned(), series, totals: Default::default(), present: false });
-        self.controllers.len() - 1
-    }
+fn series(naming: Naming, name: &str) -> [Attributes; FILES.len()] {
+    let id: Arc<str> = name.into();
+    FILES.map(|(_, error)| {
+        let pairs = [
+            (&ID, AttributeValue::Text(Arc::clone(&id))),
+            (&TYPE, AttributeValue::Word(MEMORY)),
+            (&ERROR, AttributeValue::Word(error)),
+        ];
+        attributes(naming, &pairs)
+    })
 }
 
 /// Whether the entry is a memory controller: `mc` and its number.
@@ -91,34 +81,23 @@ fn is_controller(name: &str) -> bool {
 impl Collector for Ecc {
     fn read(&mut self, reader: &mut Reader) {
         let names = reader.list(&self.dir).unwrap_or_default();
-        let was_present: Vec<bool> =
-            self.controllers.iter_mut().map(|controller| std::mem::take(&mut controller.present)).collect();
+        self.controllers.begin(reader.now());
         for name in names.iter().filter_map(|name| name.to_str()).filter(|name| is_controller(name)) {
             let dir = self.dir.join(name);
-            let readings = FILES.map(|(file, _)| reader.small_number(&dir.join(file)));
-            let (place, since) = (self.place(name), self.since);
-            let Some(controller) = self.controllers.get_mut(place) else { continue };
-            for (total, reading) in controller.totals.iter_mut().zip(readings) {
-                total.take(reading, since);
-            }
-            controller.present = true;
+            let [corrected, uncorrected] = FILES.map(|(file, _)| reader.small_number(&dir.join(file)));
+            let naming = self.naming;
+            self.controllers.read(name.as_bytes(), &[corrected, uncorrected, Some(1)], || series(naming, name));
         }
-        for (controller, was_present) in self.controllers.iter_mut().zip(was_present) {
-            if self.delta && was_present && !controller.present {
-                controller.totals.iter_mut().for_each(Tally::forget);
-            }
-        }
+        self.controllers.end();
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         if metric.id != "errors" {
             return;
         }
-        for controller in self.controllers.iter().filter(|controller| controller.present) {
-            for (series, total) in controller.series.iter().zip(&controller.totals) {
-                if let Some(total) = total.value() {
-                    out.int(total, series);
-                }
+        for controller in self.controllers.listed() {
+            for (place, series) in controller.data.iter().enumerate() {
+                controller.row().get(place).iter().for_each(|total| out.int(*total, series));
             }
         }
     }
@@ -129,6 +108,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{Bench, Host};
     use super::*;
+    use crate::metrics::counter::Since;
 
     fn host() -> Host {
         let host = Host::empty();
@@ -150,6 +130,16 @@ mod tests {
                 "hw.errors{error.type=uncorrected,hw.id=mc0,hw.type=memory} 0",
             ]
         );
+    }
+
+    #[test]
+    fn the_first_error_of_a_controller_counts() {
+        let host = host();
+        host.write("sys/devices/system/edac/mc/mc0/ce_count", "0\n");
+        host.write("sys/devices/system/edac/mc/mc0/ue_count", "0\n");
+        let mut ecc = Bench::new(DEFINITION, host.context(Options::default()));
+        host.write("sys/devices/system/edac/mc/mc0/ue_count", "1\n");
+        assert_eq!(ecc.next().last().unwrap(), "hw.errors{error.type=uncorrected,hw.id=mc0,hw.type=memory} 1");
     }
 
     #[test]

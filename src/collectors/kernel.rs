@@ -4,18 +4,19 @@
 //!
 //! `system.process.limit` is a semantic convention; the others have none, and hostmetrics has none of them.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
 
 use super::cpu::{LOGICAL_NUMBER, logical_number};
-use super::tally::Tally;
-use super::{Collector, Context, Definition, Observer, Options};
-use crate::host::{Host, Reader, Source};
+use super::{Collector, Context, Definition, Observer};
+use crate::host::{Reader, Source};
+use crate::metrics::counter::{self, Counters, Rules, Table};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Detail, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number};
-use crate::metrics::total::Since;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -105,12 +106,11 @@ const NANOSECONDS_PER_SECOND: f64 = 1e9;
 const SCHEDSTAT: usize = 3;
 const SCHEDSTAT_BEFORE: usize = 6;
 
-/// A CPU's scheduler counts.
-struct Cpu {
-    series: Attributes,
-    totals: [Tally; SCHEDSTAT],
-    present: bool,
-}
+/// CPUs that went offline are remembered up to this many.
+const MOST_GONE: usize = 8192;
+
+/// The counters of `/proc/stat`: context switches, interrupts, and the soft interrupts.
+const STAT: usize = 2 + SOFTIRQS.len();
 
 /// A file of `/proc/sys` with one number, and the metric that it is.
 struct Sysctl {
@@ -122,22 +122,21 @@ struct Sysctl {
 /// The files that only detailed metrics need.
 struct More {
     naming: Naming,
-    since: Since,
-    delta: bool,
     per_cpu: bool,
-    softirq_series: [Attributes; SOFTIRQS.len()],
-    softirqs: [Tally; SOFTIRQS.len()],
+    softirqs: [Attributes; SOFTIRQS.len()],
     hung_source: Source,
-    hung: Tally,
+    /// Hung tasks, and a column that is never zero, so that the first one counts.
+    hung: Counters<2>,
     schedstat: Source,
-    cpus: BTreeMap<u32, Cpu>,
+    cpus: Table<Attributes, SCHEDSTAT>,
+    /// The host's sums, in which a CPU that went offline stays; `None` before the first line.
+    sums: Option<[u64; SCHEDSTAT]>,
 }
 
 struct Kernel {
-    since: Since,
-    switches: Tally,
-    interrupts: Tally,
-    oom_kills: Tally,
+    stat: Counters<STAT>,
+    /// OOM kills, and page faults, which are never zero, so that the first kill counts.
+    vmstat: Counters<2>,
     threads: Option<u64>,
     file_nr: Source,
     /// In use, and the limit.
@@ -158,106 +157,94 @@ impl Kernel {
             sysctls.push(sysctl("entropy", "random/entropy_avail"));
         }
         Self {
-            since: options.since,
-            switches: Tally::default(),
-            interrupts: Tally::default(),
-            oom_kills: Tally::default(),
+            stat: Counters::new(rules(context)),
+            vmstat: Counters::new(rules(context)),
             threads: None,
             file_nr: Source::optional(host.proc("sys/fs/file-nr")),
             files: None,
             sysctls,
-            more: detailed.then(|| More::new(host, options)),
+            more: detailed.then(|| More::new(context)),
         }
     }
 
-    fn take_stat(&mut self, stat: &[u8]) {
+    fn take_stat(&mut self, stat: &[u8], now: Duration) {
+        let mut readings = [None; STAT];
+        let [switches, interrupts, softirqs @ ..] = &mut readings;
         // The first line of a name counts; a second one can only be damage.
-        let (mut switches, mut interrupts, mut softirqs) = (None, None, None);
         for line in lines(stat) {
             let mut fields = fields(line);
             match fields.next() {
-                Some(b"ctxt") => switches = switches.or_else(|| next_number(&mut fields)),
-                Some(b"intr") => interrupts = interrupts.or_else(|| next_number(&mut fields)),
-                Some(b"softirq") => softirqs = softirqs.or(Some(line)),
+                Some(b"ctxt") => *switches = switches.or_else(|| next_number(&mut fields)),
+                Some(b"intr") => *interrupts = interrupts.or_else(|| next_number(&mut fields)),
+                // The first number is the sum of the others.
+                Some(b"softirq") if softirqs.iter().all(Option::is_none) => {
+                    softirqs.iter_mut().zip(fields.skip(1)).for_each(|(slot, field)| *slot = number(field));
+                }
                 _ => {}
             }
         }
-        self.switches.take(switches, self.since);
-        self.interrupts.take(interrupts, self.since);
-        if let (Some(more), Some(line)) = (&mut self.more, softirqs) {
-            // The line's name is followed by the sum of the others.
-            for (total, field) in more.softirqs.iter_mut().zip(fields(line).skip(2)) {
-                total.take(number(field), self.since);
-            }
-        }
+        self.stat.read(&readings, now);
     }
 }
 
+/// Counters of events.
+fn rules<const N: usize>(context: &Context) -> Rules<N> {
+    let kind = counter::Kind::EVENTS.word(context.host.word_bits);
+    Rules::new([kind; N], context.options.since).delta(context.options.delta)
+}
+
 impl More {
-    fn new(host: &Host, options: &Options) -> Self {
-        let naming = options.naming;
+    fn new(context: &Context) -> Self {
+        let (host, options) = (&context.host, &context.options);
+        // Tasks wait side by side, so that their times add up to more than the time that passes.
+        let times = counter::Kind::at_most(1_000_000_000_000);
+        let kinds = [times, times, counter::Kind::EVENTS.word(host.word_bits)];
         Self {
-            naming,
-            since: options.since,
-            delta: options.delta,
+            naming: options.naming,
             per_cpu: options.per_cpu,
-            softirq_series: SOFTIRQS.map(|kind| word(naming, &SOFTIRQ, kind)),
-            softirqs: Default::default(),
-            hung_source: Source::optional(host.proc("sys/kernel/hung_task_detect_count")),
-            hung: Tally::default(),
-            schedstat: Source::optional(host.proc("schedstat")),
-            cpus: BTreeMap::new(),
+            softirqs: SOFTIRQS.map(|kind| word(options.naming, &SOFTIRQ, kind)),
+            hung_source: Source::optional(host.proc("sys/kernel/hung_task_detect_count")).holds_counters(),
+            hung: Counters::new(rules(context)),
+            schedstat: Source::optional(host.proc("schedstat")).holds_counters(),
+            cpus: Table::new(Rules::new(kinds, options.since).delta(options.delta), MOST_GONE),
+            sums: None,
         }
     }
 
-    fn take_schedstat(&mut self, bytes: &[u8]) {
-        let was_present: Vec<bool> = self.cpus.values_mut().map(|cpu| std::mem::take(&mut cpu.present)).collect();
-        let known: Vec<u32> = self.cpus.keys().copied().collect();
-        for (number, readings) in lines(bytes).filter_map(schedstat_line) {
-            let cpu = self.cpus.entry(number).or_insert_with(|| {
-                let pairs = if self.per_cpu { vec![logical_number(self.naming, number)] } else { Vec::new() };
-                Cpu { series: attributes(self.naming, &pairs), totals: Default::default(), present: false }
-            });
-            if !cpu.present {
-                cpu.totals.iter_mut().zip(readings).for_each(|(total, reading)| total.take(Some(reading), self.since));
-                cpu.present = true;
-            }
+    fn take_schedstat(&mut self, bytes: &[u8], now: Duration) {
+        let (naming, per_cpu) = (self.naming, self.per_cpu);
+        self.cpus.begin(now);
+        for (cpu, readings) in lines(bytes).filter_map(schedstat_line) {
+            let series = || {
+                let pairs = if per_cpu { vec![logical_number(naming, cpu)] } else { Vec::new() };
+                attributes(naming, &pairs)
+            };
+            let grown = self.cpus.read(&cpu.to_le_bytes(), &readings.map(Some), series);
+            let sums = self.sums.get_or_insert_default();
+            sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
         }
-        // In the host's sum its total stays.
-        let forget = self.delta && self.per_cpu;
-        for (number, was_present) in known.iter().zip(was_present).filter(|_| forget) {
-            let gone = self.cpus.get_mut(number).filter(|cpu| was_present && !cpu.present);
-            gone.into_iter().flat_map(|cpu| &mut cpu.totals).for_each(Tally::forget);
-        }
+        self.cpus.end();
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         let (place, divisor) = match metric.id {
-            "softirqs" => {
-                for (series, total) in self.softirq_series.iter().zip(&self.softirqs) {
-                    total.value().iter().for_each(|value| out.int(*value, series));
-                }
-                return;
-            }
-            "hung_tasks" => return one(out, self.hung.value()),
+            "hung_tasks" => return one(out, self.hung.get(0)),
             "schedstat.running" => (0, Some(NANOSECONDS_PER_SECOND)),
             "schedstat.waiting" => (1, Some(NANOSECONDS_PER_SECOND)),
             "schedstat.timeslices" => (2, None),
             _ => return,
         };
-        let value = |cpu: &Cpu| cpu.totals.get(place).and_then(Tally::value);
-        let mut report = |value: u64, series: &Attributes| match divisor {
+        let mut report = |value: u64, series: &[KeyValue]| match divisor {
             #[allow(clippy::cast_precision_loss)] // exact for 104 days of one CPU's nanoseconds, close enough after
             Some(divisor) => out.float(value as f64 / divisor, series),
             None => out.int(value, series),
         };
         if self.per_cpu {
-            for cpu in self.cpus.values().filter(|cpu| cpu.present) {
-                value(cpu).iter().for_each(|value| report(*value, &cpu.series));
+            for cpu in self.cpus.listed() {
+                cpu.row().get(place).iter().for_each(|value| report(*value, &cpu.data));
             }
-        } else if !self.cpus.is_empty() {
-            // What a CPU counted stays in the sum when it goes offline.
-            report(self.cpus.values().filter_map(value).fold(0, u64::saturating_add), &Box::default());
+        } else if let Some(sum) = self.sums.as_ref().and_then(|sums| sums.get(place)) {
+            report(*sum, &[]);
         }
     }
 }
@@ -282,10 +269,9 @@ fn parse_threads(bytes: &[u8]) -> Option<u64> {
     number(fields(bytes).nth(3)?.split(|&b| b == b'/').nth(1)?)
 }
 
-/// The first line `oom_kill N`.
-fn parse_oom_kills(bytes: &[u8]) -> Option<u64> {
-    let line = lines(bytes).find_map(|line| line.trim_ascii().strip_prefix(b"oom_kill "))?;
-    number(line.trim_ascii())
+/// The number of the first line of that name.
+fn vmstat_number(bytes: &[u8], name: &[u8]) -> Option<u64> {
+    lines(bytes).map(fields).find_map(|mut fields| (fields.next()? == name).then(|| next_number(&mut fields))?)
 }
 
 fn one(out: &mut Observer<'_>, value: Option<u64>) {
@@ -296,32 +282,42 @@ fn one(out: &mut Observer<'_>, value: Option<u64>) {
 
 impl Collector for Kernel {
     fn read(&mut self, reader: &mut Reader) {
+        let now = reader.now();
         if let Some(stat) = reader.stat() {
-            self.take_stat(stat);
+            self.take_stat(stat, now);
         }
-        self.oom_kills.take(reader.vmstat().and_then(parse_oom_kills), self.since);
+        if let Some(bytes) = reader.vmstat() {
+            self.vmstat.read(&[vmstat_number(bytes, b"oom_kill"), vmstat_number(bytes, b"pgfault")], now);
+        }
         self.threads = reader.loadavg().and_then(parse_threads);
         self.files = reader.read(&mut self.file_nr).and_then(parse_file_nr);
         for sysctl in &mut self.sysctls {
             sysctl.value = reader.read(&mut sysctl.source).and_then(|bytes| number(bytes.trim_ascii()));
         }
         if let Some(more) = &mut self.more {
-            let hung = reader.read(&mut more.hung_source).and_then(|bytes| number(bytes.trim_ascii()));
-            more.hung.take(hung, self.since);
+            if let Some(bytes) = reader.read(&mut more.hung_source) {
+                more.hung.read(&[number(bytes.trim_ascii()), Some(1)], now);
+            }
             if let Some(bytes) = reader.read(&mut more.schedstat) {
-                more.take_schedstat(bytes);
+                more.take_schedstat(bytes, now);
             }
         }
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         match metric.id {
-            "switches" => one(out, self.switches.value()),
-            "interrupts" => one(out, self.interrupts.value()),
-            "oom_kills" => one(out, self.oom_kills.value()),
+            "switches" => one(out, self.stat.get(0)),
+            "interrupts" => one(out, self.stat.get(1)),
+            "oom_kills" => one(out, self.vmstat.get(0)),
             "threads" => one(out, self.threads),
             "files" => one(out, self.files.map(|(used, _)| used)),
             "files.limit" => one(out, self.files.map(|(_, limit)| limit)),
+            "softirqs" => {
+                let series = self.more.iter().flat_map(|more| &more.softirqs);
+                for (series, total) in series.zip(self.stat.totals().skip(2)) {
+                    total.iter().for_each(|total| out.int(*total, series));
+                }
+            }
             id => {
                 one(out, self.sysctls.iter().find(|sysctl| sysctl.id == id).and_then(|sysctl| sysctl.value));
                 self.more.iter().for_each(|more| more.observe(metric, out));
@@ -334,8 +330,10 @@ impl Collector for Kernel {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Options;
     use super::super::testing::{Bench, Host};
     use super::*;
+    use crate::metrics::counter::Since;
 
     fn host() -> Host {
         let host = Host::empty();
@@ -399,7 +397,7 @@ mod tests {
     fn an_oom_kill_counts_from_the_agents_start() {
         let host = host();
         let mut kernel = Bench::new(DEFINITION, host.context(Options::default()));
-        host.write("proc/vmstat", "oom_kill 5\n");
+        host.write("proc/vmstat", "pgfault 6\noom_kill 5\n");
         assert!(kernel.next().contains(&"system.memory.linux.oom_kills 2".to_owned()));
     }
 
@@ -419,7 +417,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
             parse_file_nr(&bytes);
             parse_threads(&bytes);
-            parse_oom_kills(&bytes);
+            vmstat_number(&bytes, b"oom_kill");
             schedstat_line(&bytes);
         }
     }

@@ -13,12 +13,14 @@ const OWN: usize = 64;
 pub fn by_instrument(context: &Context) -> impl Fn(&str) -> usize + use<> {
     let most = max_series(context);
     let naming = context.options.naming;
+    // The names in text files are not known yet.
+    let others = if context.options.textfile_dir.is_some() { most } else { OWN };
     let limits: Vec<(&'static str, usize)> = selected(COLLECTORS, &context.options)
         .flat_map(|family| metrics(family, &context.options))
         .filter_map(|metric| metric.shape(naming))
         .map(|shape| (shape.name, combinations(shape).map_or(most, |known| known.min(most))))
         .collect();
-    move |name| limits.iter().find(|(known, _)| *known == name).map_or(OWN, |(_, limit)| *limit)
+    move |name| limits.iter().find(|(known, _)| *known == name).map_or(others, |(_, limit)| *limit)
 }
 
 /// The series that a metric can have at most, where no attribute's value is the host's to choose.
@@ -37,7 +39,8 @@ mod tests {
     #[test]
     fn an_instrument_whose_series_are_known_has_room_for_exactly_these() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
-            let context = TestHost::fixture("server").context(Options { naming, ..Options::default() });
+            let context =
+                TestHost::fixture("server").context(Options { naming, top_processes: 1, ..Options::default() });
             let limit = by_instrument(&context);
             for family in COLLECTORS {
                 for shape in metrics(family, &context.options).filter_map(|metric| metric.shape(naming)) {
@@ -46,7 +49,7 @@ mod tests {
                     assert_eq!(limit(shape.name), if fixed { expected } else { DEFAULT_MAX_SERIES }, "{}", shape.name);
                 }
             }
-            assert_eq!(limit("process.cpu.time"), OWN);
+            assert_eq!(limit("heka.process.cpu.time"), OWN);
         }
     }
 }

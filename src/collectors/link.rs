@@ -7,16 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tally::Tally;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
+use crate::metrics::counter::{Kind, Row, Rules};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::fields;
-use crate::metrics::total::Since;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -46,6 +45,30 @@ const METRICS: &[Metric] = &[
         "/sys/class/net/*, carrier_changes")
         .since("3.15")
         .semconv("system.network.linux.carrier_changes", "{change}", Detailed, &[&INTERFACE]),
+    Metric::new("multicast", Counter, Int,
+        "Multicast packets received",
+        "/sys/class/net/*/statistics, multicast")
+        .semconv("system.network.linux.multicast", "{packet}", Detailed, &[&INTERFACE]),
+    Metric::new("collisions", Counter, Int,
+        "Collisions while sending",
+        "/sys/class/net/*/statistics, collisions")
+        .semconv("system.network.linux.collisions", "{collision}", Detailed, &[&INTERFACE]),
+    Metric::new("frame_errors", Counter, Int,
+        "Packets received with a wrong frame",
+        "/sys/class/net/*/statistics, rx_frame_errors")
+        .semconv("system.network.linux.frame_errors", "{error}", Detailed, &[&INTERFACE]),
+    Metric::new("fifo_errors.receive", Counter, Int,
+        "Packets lost since the interface's receive buffer overflowed",
+        "/sys/class/net/*/statistics, rx_fifo_errors")
+        .semconv("system.network.linux.receive_fifo_errors", "{error}", Detailed, &[&INTERFACE]),
+    Metric::new("fifo_errors.transmit", Counter, Int,
+        "Packets lost since the interface's send buffer ran empty",
+        "/sys/class/net/*/statistics, tx_fifo_errors")
+        .semconv("system.network.linux.transmit_fifo_errors", "{error}", Detailed, &[&INTERFACE]),
+    Metric::new("carrier_errors", Counter, Int,
+        "Packets that could not be sent since the carrier was lost",
+        "/sys/class/net/*/statistics, tx_carrier_errors")
+        .semconv("system.network.linux.carrier_errors", "{error}", Detailed, &[&INTERFACE]),
     Metric::new("bond.members", UpDownCounter, Int,
         "Members of the bond",
         "/sys/class/net/*/bonding/slaves")
@@ -56,6 +79,19 @@ const METRICS: &[Metric] = &[
         .semconv("system.network.linux.bond.member.active", "{interface}", Basic, &[&INTERFACE]),
 ];
 
+/// The counters of an interface: the metric, and its file.
+const COUNTERS: [(&str, &str); 7] = [
+    ("carrier_changes", "carrier_changes"),
+    ("multicast", "statistics/multicast"),
+    ("collisions", "statistics/collisions"),
+    ("frame_errors", "statistics/rx_frame_errors"),
+    ("fifo_errors.receive", "statistics/rx_fifo_errors"),
+    ("fifo_errors.transmit", "statistics/tx_fifo_errors"),
+    ("carrier_errors", "statistics/tx_carrier_errors"),
+];
+/// These, and a column that is never zero, so that a first event counts.
+const COLUMNS: usize = COUNTERS.len() + 1;
+
 /// Bytes a second in a megabit a second.
 const MEGABIT_BYTES: u64 = 125_000;
 
@@ -64,7 +100,7 @@ struct Link {
     name: String,
     hardware: Attributes,
     interface: Attributes,
-    changes: Tally,
+    counters: Row<COLUMNS>,
     state: Option<State>,
 }
 
@@ -86,8 +122,7 @@ struct Links {
     dir: PathBuf,
     naming: Naming,
     detail: Detail,
-    since: Since,
-    delta: bool,
+    rules: Rules<COLUMNS>,
     filter: Filter,
     links: Vec<Link>,
     bonds: Vec<Bond>,
@@ -100,8 +135,7 @@ impl Links {
             dir: context.host.sys("class/net"),
             naming: options.naming,
             detail: options.detail,
-            since: options.since,
-            delta: options.delta,
+            rules: Rules::new([Kind::EVENTS.word(context.host.word_bits); COLUMNS], options.since).delta(options.delta),
             filter: options.interfaces.clone(),
             links: Vec::new(),
             bonds: Vec::new(),
@@ -120,7 +154,7 @@ impl Links {
                 name: name.to_owned(),
                 hardware: series(&[&ID, &NAME]),
                 interface: series(&[&INTERFACE]),
-                changes: Tally::default(),
+                counters: Row::default(),
                 state: None,
             });
             self.links.len() - 1
@@ -187,16 +221,20 @@ impl Collector for Links {
             if !self.filter.admits(name, reader.exists(&dir.join("device"))) {
                 continue;
             }
-            let (detail, since) = (self.detail, self.since);
+            let (detail, rules, now) = (self.detail, self.rules, reader.now());
             let Some(link) = self.link(name) else { continue };
             link.state = Some(read_state(&dir, reader, detail));
             if detail == Detailed {
-                link.changes.take(reader.small_number(&dir.join("carrier_changes")), since);
+                let mut readings = [Some(1); COLUMNS];
+                for (reading, (_, file)) in readings.iter_mut().zip(COUNTERS) {
+                    *reading = reader.small_number(&dir.join(file));
+                }
+                link.counters.read(&readings, now, &rules);
             }
         }
         for (link, before) in self.links.iter_mut().zip(before) {
-            if self.delta && before && link.state.is_none() {
-                link.changes.forget();
+            if before && link.state.is_none() {
+                link.counters.absent(&self.rules);
             }
         }
         self.read_bonds(reader);
@@ -215,8 +253,11 @@ impl Collector for Links {
                 "up" => state.up.iter().for_each(|up| out.int(u64::from(*up), &link.hardware)),
                 "speed" => state.bytes_per_second.iter().for_each(|speed| out.int(*speed, &link.hardware)),
                 "mtu" => state.mtu.iter().for_each(|mtu| out.int(*mtu, &link.interface)),
-                "carrier_changes" => link.changes.value().iter().for_each(|total| out.int(*total, &link.interface)),
-                _ => {}
+                id => {
+                    let place = COUNTERS.iter().position(|(metric, _)| *metric == id);
+                    let total = place.and_then(|place| link.counters.get(place));
+                    total.iter().for_each(|total| out.int(*total, &link.interface));
+                }
             }
         }
     }
@@ -292,6 +333,24 @@ mod tests {
                 format!("{member}.active{{network.interface.name=bond0}} 1"),
             ]
         );
+    }
+
+    #[test]
+    fn the_first_carrier_change_and_error_count() {
+        let host = host("up\n", "1000\n");
+        let write = |count: &str| {
+            host.write("sys/class/net/eth0/carrier_changes", count);
+            host.write("sys/class/net/eth0/statistics/rx_fifo_errors", count);
+        };
+        write("0\n");
+        let options = Options { detail: Detailed, ..Options::default() };
+        let mut links = Bench::new(DEFINITION, host.context(options));
+        write("2\n");
+        let points = links.next();
+        for name in ["carrier_changes", "receive_fifo_errors"] {
+            let expected = format!("system.network.linux.{name}{{network.interface.name=eth0}} 2");
+            assert!(points.contains(&expected), "{points:#?}");
+        }
     }
 
     #[test]

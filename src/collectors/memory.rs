@@ -10,7 +10,7 @@ use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, Naming, word};
-use crate::metrics::parse::{lines, next_number};
+use crate::metrics::parse::{fields, lines, next_number, number};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -72,7 +72,77 @@ const METRICS: &[Metric] = &[
     Metric::new("dirty", UpDownCounter, Int,
         "Memory that waits to be written to disk",
         "/proc/meminfo, Dirty")
+        .semconv("system.memory.linux.dirty", "By", Detailed, &[])
         .hostmetrics("system.linux.memory.dirty", "By", Detailed, &[]),
+    Metric::new("Committed_AS", UpDownCounter, Int,
+        "Memory that all programs were promised",
+        "/proc/meminfo, Committed_AS")
+        .semconv("system.memory.linux.committed", "By", Detailed, &[]),
+    Metric::new("CommitLimit", UpDownCounter, Int,
+        "Memory that may be promised where vm.overcommit_memory is 2",
+        "/proc/meminfo, CommitLimit")
+        .semconv("system.memory.linux.commit_limit", "By", Detailed, &[]),
+    Metric::new("Writeback", UpDownCounter, Int,
+        "Memory that is being written to disk",
+        "/proc/meminfo, Writeback")
+        .semconv("system.memory.linux.writeback", "By", Detailed, &[]),
+    Metric::new("Mapped", UpDownCounter, Int,
+        "Files that are mapped into programs",
+        "/proc/meminfo, Mapped")
+        .semconv("system.memory.linux.mapped", "By", Detailed, &[]),
+    Metric::new("AnonPages", UpDownCounter, Int,
+        "Memory of programs that no file backs",
+        "/proc/meminfo, AnonPages")
+        .semconv("system.memory.linux.anonymous", "By", Detailed, &[]),
+    Metric::new("Active", UpDownCounter, Int,
+        "Memory used lately, which is reclaimed last",
+        "/proc/meminfo, Active")
+        .semconv("system.memory.linux.active", "By", Detailed, &[]),
+    Metric::new("Inactive", UpDownCounter, Int,
+        "Memory not used lately, which is reclaimed first",
+        "/proc/meminfo, Inactive")
+        .semconv("system.memory.linux.inactive", "By", Detailed, &[]),
+    Metric::new("Unevictable", UpDownCounter, Int,
+        "Memory that cannot be reclaimed",
+        "/proc/meminfo, Unevictable")
+        .since("2.6.28")
+        .semconv("system.memory.linux.unevictable", "By", Detailed, &[]),
+    Metric::new("Mlocked", UpDownCounter, Int,
+        "Memory that programs locked",
+        "/proc/meminfo, Mlocked")
+        .since("2.6.28")
+        .semconv("system.memory.linux.locked", "By", Detailed, &[]),
+    Metric::new("PageTables", UpDownCounter, Int,
+        "Page tables of programs",
+        "/proc/meminfo, PageTables")
+        .semconv("system.memory.linux.page_tables", "By", Detailed, &[]),
+    Metric::new("KernelStack", UpDownCounter, Int,
+        "Stacks of the kernel for the threads",
+        "/proc/meminfo, KernelStack")
+        .semconv("system.memory.linux.kernel_stack", "By", Detailed, &[]),
+    Metric::new("Percpu", UpDownCounter, Int,
+        "Per-CPU areas of the kernel",
+        "/proc/meminfo, Percpu")
+        .since("4.19")
+        .semconv("system.memory.linux.per_cpu", "By", Detailed, &[]),
+    Metric::new("VmallocUsed", UpDownCounter, Int,
+        "Memory that the kernel allocated with vmalloc",
+        "/proc/meminfo, VmallocUsed")
+        .semconv("system.memory.linux.vmalloc", "By", Detailed, &[]),
+    Metric::new("SwapCached", UpDownCounter, Int,
+        "Memory that was swapped in and is still in swap as well",
+        "/proc/meminfo, SwapCached")
+        .semconv("system.memory.linux.swap_cached", "By", Detailed, &[]),
+    Metric::new("AnonHugePages", UpDownCounter, Int,
+        "Transparent huge pages of programs",
+        "/proc/meminfo, AnonHugePages")
+        .since("2.6.38")
+        .semconv("system.memory.linux.anonymous_hugepages", "By", Detailed, &[]),
+    Metric::new("HardwareCorrupted", UpDownCounter, Int,
+        "Memory that the kernel took out of use since the hardware reported it as bad",
+        "/proc/meminfo, HardwareCorrupted")
+        .since("2.6.32")
+        .semconv("system.memory.linux.corrupted", "By", Detailed, &[]),
     Metric::new("page_size", Gauge, Int,
         "Bytes a page",
         "sysconf(_SC_PAGESIZE)").hostmetrics("system.memory.page_size", "By", Detailed, &[]),
@@ -191,7 +261,7 @@ impl Meminfo {
     fn parse(bytes: &[u8]) -> Self {
         let mut info = Self::default();
         for line in lines(bytes) {
-            let mut fields = crate::metrics::parse::fields(line);
+            let mut fields = fields(line);
             let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
             let (slot, unit) = match name {
                 b"MemTotal" => (&mut info.total, KB_BYTES),
@@ -239,15 +309,23 @@ struct Memory {
     states: [Attributes; 6],
     slab: [Attributes; 2],
     hugepages: [Attributes; 2],
-    /// Every line, for node_exporter's naming, which needs nothing else.
+    /// The lines that are a metric each: every line for node_exporter's naming, which needs nothing else, and the rest of
+    /// them in detail.
     lines: Option<Keys>,
+}
+
+/// The lines that are a metric each in detail. The ids of the other metrics are not names of lines.
+fn rest() -> Vec<&'static str> {
+    let is_line =
+        |metric: &&Metric| metric.id.starts_with(|c: char| c.is_ascii_uppercase()) && metric.semconv.is_some();
+    METRICS.iter().filter(is_line).map(|metric| metric.id).collect()
 }
 
 /// Takes the value of every line that is a metric.
 fn take_lines(bytes: &[u8], keys: &mut Keys) {
     keys.clear();
     for line in lines(bytes) {
-        let mut fields = crate::metrics::parse::fields(line);
+        let mut fields = fields(line);
         let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
         let value = next_number(&mut fields);
         let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
@@ -261,13 +339,19 @@ impl Memory {
         Self {
             naming,
             page_bytes: context.host.page_bytes,
-            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?").required(),
+            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?")
+                .required()
+                .expecting(|meminfo| lines(meminfo).any(is_value)),
             info: Meminfo::default(),
             states: [USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE]
                 .map(|state| word(naming, &STATE, state)),
             slab: [RECLAIMABLE, UNRECLAIMABLE].map(|state| word(naming, &SLAB_STATE, state)),
             hugepages: [USED, FREE].map(|state| word(naming, &HUGEPAGES_STATE, state)),
-            lines: (naming == Naming::NodeExporter).then(|| Keys::new(METRICS)),
+            lines: match (naming, context.options.detail) {
+                (Naming::NodeExporter, _) => Some(Keys::new(METRICS)),
+                (Naming::Semconv, Detailed) => Some(Keys::of(rest())),
+                _ => None,
+            },
         }
     }
 
@@ -292,9 +376,9 @@ impl Memory {
 impl Collector for Memory {
     fn read(&mut self, reader: &mut Reader) {
         let bytes = reader.read(&mut self.source).unwrap_or_default();
-        match &mut self.lines {
-            Some(keys) => take_lines(bytes, keys),
-            None => self.info = Meminfo::parse(bytes),
+        self.lines.iter_mut().for_each(|keys| take_lines(bytes, keys));
+        if self.naming != Naming::NodeExporter {
+            self.info = Meminfo::parse(bytes);
         }
     }
 
@@ -347,6 +431,12 @@ fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u6
             out.float(*value as f64 / whole as f64, attributes);
         }
     }
+}
+
+/// `MemTotal:  1234 kB`.
+fn is_value(line: &[u8]) -> bool {
+    let mut fields = fields(line);
+    fields.next().is_some_and(|name| name.ends_with(b":")) && fields.next().and_then(number).is_some()
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 pub mod clock;
 mod connections;
+pub mod containers;
 pub mod cpu;
+mod discovered;
 pub mod disk;
 pub mod ecc;
 pub mod fault;
@@ -22,23 +24,28 @@ mod node_exporter;
 mod observer;
 pub mod paging;
 pub mod pressure;
+pub mod process;
 pub mod processes;
 pub mod protocols;
 pub mod raid;
 mod registration;
 pub mod sensors;
+pub mod services;
 mod slot;
 pub mod sockets;
 mod survey;
 pub mod system;
-mod tally;
 #[cfg(test)]
 mod testing;
+pub mod textfile;
 
+pub use discovered::Discovered;
 pub use observer::{Observer, Point};
 pub(crate) use registration::observable;
 pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from};
 pub use survey::{Survey, survey};
+
+use std::path::PathBuf;
 
 use crate::host::{Host, Reader};
 use crate::metrics::filter::Filter;
@@ -66,6 +73,10 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
+    containers::DEFINITION,
+    process::DEFINITION,
+    services::DEFINITION,
+    textfile::DEFINITION,
     node_exporter::identity::DEFINITION,
     node_exporter::power::DEFINITION,
     node_exporter::queues::DEFINITION,
@@ -113,6 +124,15 @@ pub trait Collector: Send {
 
     /// Reports one metric of the family from the last reading.
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>);
+
+    /// The metrics that the last readings found and that the collector's table does not have. Their instruments are made
+    /// after the collection.
+    fn discovered(&mut self) -> Vec<Discovered> {
+        Vec::new()
+    }
+
+    /// Reports one metric that was found, from the last reading.
+    fn observe_discovered(&self, _name: &str, _out: &mut Observer<'_>) {}
 }
 
 /// Which disks are reported.
@@ -149,6 +169,12 @@ pub struct Options {
     pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
+    /// How many of the largest processes by CPU time, and as many by memory, are reported.
+    pub top_processes: usize,
+    /// Whether a process has its command line as an attribute.
+    pub process_command_lines: bool,
+    /// The directory whose `*.prom` files are reported, see [`textfile`].
+    pub textfile_dir: Option<PathBuf>,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
     pub max_series: Option<usize>,
 }
@@ -166,6 +192,9 @@ impl Default for Options {
             disks: Filter::default(),
             filesystems: Filter::default(),
             interfaces: Filter::default(),
+            top_processes: 0,
+            process_command_lines: false,
+            textfile_dir: None,
             max_series: None,
         }
     }

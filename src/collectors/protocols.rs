@@ -6,16 +6,17 @@
 //! collector netstat. Each file is scanned once for the wanted fields. No semantic convention has these, and hostmetrics has
 //! none of them.
 
+use std::time::Duration;
+
 use super::sockets::{IPV4, IPV6, TYPE};
-use super::tally::Tally;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
+use crate::metrics::counter::{self, Counters, Rules};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, attributes};
 use crate::metrics::parse::{fields, lines, number};
-use crate::metrics::total::Since;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -199,76 +200,81 @@ const ORIGINS: &[Origin] = &[
     ("udplite.errors", Snmp6, "UdpLite6", "InErrors", &[(&TYPE, IPV6)]),
 ];
 
-/// A wanted series.
+/// The most wanted fields of one file.
+const MOST_FIELDS: usize = 24;
+
+/// A wanted series, whose field is the column of its place.
 struct Series {
     origin: &'static Origin,
     attributes: Attributes,
-    kind: crate::metrics::naming::Kind,
-    total: Tally,
-    state: Option<u64>,
+    is_counter: bool,
+    reading: Option<u64>,
 }
 
-impl Series {
-    fn take(&mut self, reading: Option<u64>, since: Since) {
-        match self.kind {
-            Counter => self.total.take(reading, since),
-            _ => self.state = reading,
-        }
-    }
-
-    fn value(&self) -> Option<u64> {
-        match self.kind {
-            Counter => self.total.value(),
-            _ => self.state,
-        }
-    }
-}
-
-struct Protocols {
-    since: Since,
-    files: Vec<(File, Source)>,
+/// A file, all of whose wanted counters are one row.
+struct Wanted {
+    file: File,
+    source: Source,
     series: Vec<Series>,
+    counters: Counters<MOST_FIELDS>,
 }
+
+struct Protocols(Vec<Wanted>);
 
 impl Protocols {
     fn new(context: &Context) -> Self {
         let (host, options) = (&context.host, &context.options);
-        let wanted = |origin: &'static Origin| {
+        let series = |origin: &'static Origin| {
             let (id, .., words) = origin;
             let metric = METRICS.iter().find(|metric| metric.id == *id)?;
             metric.shape(options.naming).filter(|shape| shape.detail <= options.detail)?;
             let pairs: Vec<_> = words.iter().map(|(key, word)| (*key, AttributeValue::Word(*word))).collect();
             let attributes = attributes(options.naming, &pairs);
-            Some(Series { origin, attributes, kind: metric.kind, total: Tally::default(), state: None })
+            Some(Series { origin, attributes, is_counter: metric.kind == Counter, reading: None })
         };
-        let series: Vec<Series> = ORIGINS.iter().filter_map(wanted).collect();
-        let files = [(Snmp, "snmp"), (Netstat, "netstat"), (Snmp6, "snmp6")].into_iter();
-        let files = files.filter(|(file, _)| series.iter().any(|series| series.origin.1 == *file));
-        Self {
-            since: options.since,
-            files: files.map(|(file, name)| (file, Source::optional(host.network_file(name)))).collect(),
-            series,
-        }
+        let wanted = |(file, name): (File, &str)| {
+            let of_file = ORIGINS.iter().filter(|origin| origin.1 == file);
+            let series: Vec<Series> = of_file.filter_map(series).take(MOST_FIELDS).collect();
+            let kinds = std::array::from_fn(|place| {
+                let bytes = series.get(place).is_some_and(|series| series.origin.0 == "ip.io");
+                let kind = if bytes { counter::Kind::BYTES } else { counter::Kind::EVENTS };
+                kind.word(host.word_bits)
+            });
+            // What no metric needs is not read.
+            (!series.is_empty()).then(|| Wanted {
+                file,
+                source: Source::optional(host.network_file(name)).holds_counters(),
+                series,
+                counters: Counters::new(Rules::new(kinds, options.since).delta(options.delta)),
+            })
+        };
+        let files = [(Snmp, "snmp"), (Netstat, "netstat"), (Snmp6, "snmp6")];
+        Self(files.into_iter().filter_map(wanted).collect())
     }
+}
 
-    fn take(&mut self, file: File, bytes: &[u8]) {
-        let since = self.since;
-        let mut wanted: Vec<(&mut Series, Option<u64>)> =
-            self.series.iter_mut().filter(|series| series.origin.1 == file).map(|series| (series, None)).collect();
+impl Wanted {
+    fn take(&mut self, bytes: &[u8], now: Duration) {
+        self.clear();
+        let series = &mut self.series;
         // The first field of a name counts; a second one can only be damage.
         let mut found = |protocol: &[u8], name: &[u8], value: Option<u64>| {
-            let is_it = |series: &Series| series.origin.2.as_bytes() == protocol && series.origin.3.as_bytes() == name;
-            if let Some((_, reading)) = wanted.iter_mut().find(|(series, _)| is_it(series)) {
-                *reading = reading.or(value);
+            let is_it =
+                |series: &&mut Series| series.origin.2.as_bytes() == protocol && series.origin.3.as_bytes() == name;
+            if let Some(series) = series.iter_mut().find(is_it) {
+                series.reading = series.reading.or(value);
             }
         };
-        match file {
+        match self.file {
             Snmp6 => snmp6_fields(bytes, &mut found),
             Snmp | Netstat => paired_fields(bytes, &mut found),
         }
-        for (series, reading) in wanted {
-            series.take(reading, since);
-        }
+        let reading = |place: usize| self.series.get(place).filter(|series| series.is_counter)?.reading;
+        self.counters.read(&std::array::from_fn(reading), now);
+    }
+
+    fn clear(&mut self) {
+        self.series.iter_mut().for_each(|series| series.reading = None);
     }
 }
 
@@ -302,17 +308,22 @@ fn snmp6_fields(bytes: &[u8], found: &mut impl FnMut(&[u8], &[u8], Option<u64>))
 
 impl Collector for Protocols {
     fn read(&mut self, reader: &mut Reader) {
-        let mut files = std::mem::take(&mut self.files);
-        for (file, source) in &mut files {
-            // Without the file the totals stay and the states go.
-            self.take(*file, reader.read(source).unwrap_or_default());
+        let now = reader.now();
+        for wanted in &mut self.0 {
+            match reader.read(&mut wanted.source) {
+                Some(bytes) => wanted.take(bytes, now),
+                // The totals stay, the states go.
+                None => wanted.clear(),
+            }
         }
-        self.files = files;
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
-        for series in self.series.iter().filter(|series| series.origin.0 == metric.id) {
-            series.value().iter().for_each(|value| out.int(*value, &series.attributes));
+        for wanted in &self.0 {
+            for (place, series) in wanted.series.iter().enumerate().filter(|(_, series)| series.origin.0 == metric.id) {
+                let value = if series.is_counter { wanted.counters.get(place) } else { series.reading };
+                value.iter().for_each(|value| out.int(*value, &series.attributes));
+            }
         }
     }
 }
@@ -324,6 +335,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{Bench, Host};
     use super::*;
+    use crate::metrics::counter::Since;
 
     const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\nTcp: RtoMin MaxConn ActiveOpens CurrEstab InSegs OutSegs RetransSegs\nTcp: 200 -1 143 7 14449 10383 5\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 289 1 2 291 3 4\n";
 
@@ -420,6 +432,13 @@ mod tests {
         }
         for metric in METRICS {
             assert!(ORIGINS.iter().any(|(id, ..)| *id == metric.id), "{}", metric.id);
+        }
+    }
+
+    #[test]
+    fn no_file_has_more_wanted_fields_than_there_is_room_for() {
+        for file in [Snmp, Netstat, Snmp6] {
+            assert!(ORIGINS.iter().filter(|origin| origin.1 == file).count() <= MOST_FIELDS, "{file:?}");
         }
     }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use opentelemetry::metrics::Meter;
 use tracing::error;
 
+use super::discovered::Instruments;
 use super::fault::guarded;
 use super::held::Held;
 use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
-use super::{COLLECTORS, Context, Definition, Options, cpu, disk};
+use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 pub use super::slot::CollectorStats;
@@ -24,9 +25,16 @@ pub struct Registered {
     /// One entry per definition.
     pub collectors: Vec<Arc<CollectorStats>>,
     collection: Arc<Collection>,
+    instruments: Instruments,
 }
 
 impl Registered {
+    /// Makes the instruments of metrics that the last collection found, such as those of a new text file. Call it between
+    /// two collections.
+    pub fn discover(&self) {
+        self.instruments.make();
+    }
+
     /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
     #[must_use]
     pub fn file_reads(&self) -> u64 {
@@ -45,6 +53,7 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
     let max_series = max_series(context);
     let collection = Arc::new(Collection::new(context, false));
     let mut collectors = Vec::new();
+    let mut slots = Vec::new();
     for definition in selected(list, options) {
         let slot = collection.add(definition);
         // Directly before its instruments are created, which is the start time that they carry.
@@ -53,6 +62,7 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
             continue;
         }
         collectors.push(Arc::clone(slot.stats()));
+        slots.push(Arc::clone(&slot));
         for metric in metrics(definition, options) {
             let Some(shape) = metric.shape(options.naming) else { continue };
             let held = (options.delta && metric.kind == Kind::Counter).then(Held::default);
@@ -68,7 +78,13 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
             instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
         }
     }
-    Registered { collectors, collection }
+    let registered = Registered {
+        collectors,
+        instruments: Instruments::new(meter, &collection, slots, max_series, options.delta),
+        collection,
+    };
+    registered.discover();
+    registered
 }
 
 /// The collectors that were asked for and have a metric to report: what another profile calls by no name is not read.
@@ -76,7 +92,11 @@ pub(super) fn selected<'a>(list: &'a [Definition], options: &Options) -> impl It
     let asked = |definition: &&Definition| {
         options.collectors.as_ref().is_none_or(|names| names.iter().any(|name| name == definition.name))
     };
-    list.iter().filter(asked).filter(|definition| metrics(definition, options).next().is_some())
+    let off = |definition: &&Definition| definition.name == process::DEFINITION.name && options.top_processes == 0;
+    list.iter()
+        .filter(asked)
+        .filter(move |definition| !off(definition))
+        .filter(|definition| metrics(definition, options).next().is_some())
 }
 
 /// A definition's metrics in the profile and detail that were asked for.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::fault::guarded;
-use super::{Collector, Context, Definition, Observer};
+use super::{Collector, Context, Definition, Discovered, Observer};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
 use crate::metrics::naming::Metric;
@@ -71,6 +71,7 @@ impl Collection {
             context: Arc::clone(&self.context),
             new: definition.new,
             work: Mutex::default(),
+            discovered: Mutex::default(),
             stats: Arc::new(stats),
             fresh: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -150,6 +151,7 @@ pub(super) struct Slot {
     context: Arc<Context>,
     new: fn(&Context) -> Box<dyn Collector>,
     work: Mutex<Work>,
+    discovered: Mutex<Vec<Discovered>>,
     stats: Arc<CollectorStats>,
     /// Whether it ended its reading of this collection.
     fresh: AtomicBool,
@@ -200,6 +202,9 @@ impl Job for Slot {
         {
             self.panicked(&fault);
         }
+        if let Some(collector) = &mut work.collector {
+            lock(&self.discovered).extend(collector.discovered());
+        }
         work.problems.extend(reader.problems());
         drop(work);
         let failed = reader.failures() - failures;
@@ -234,6 +239,20 @@ impl Slot {
 
     /// Has the collector observe one metric; false where it did not end its reading.
     pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) -> bool {
+        self.report(|collector| collector.observe(metric, out))
+    }
+
+    /// As [`Slot::observe`], of a metric that the collector found.
+    pub(super) fn observe_discovered(&self, name: &str, out: &mut Observer<'_>) -> bool {
+        self.report(|collector| collector.observe_discovered(name, out))
+    }
+
+    /// What the collector found since the last call.
+    pub(super) fn take_discovered(&self) -> Vec<Discovered> {
+        std::mem::take(&mut lock(&self.discovered))
+    }
+
+    fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
         if !self.is_fresh() {
             return false;
         }
@@ -243,7 +262,7 @@ impl Slot {
             Err(TryLockError::WouldBlock) => return false,
         };
         if let Some(collector) = &work.collector
-            && let Err(fault) = guarded(|| collector.observe(metric, out))
+            && let Err(fault) = guarded(|| observe(&**collector))
         {
             self.panicked(&fault);
         }

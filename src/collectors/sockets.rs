@@ -4,12 +4,12 @@
 //! The conntrack table is that of the network namespace which the agent is in: where that is not the host's, it is left out.
 //! Its names are the hostmetrics receiver's; for the others neither it nor the semantic conventions have names.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::cpu::{LOGICAL_NUMBER, logical_number};
-use super::tally::Tally;
 use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Source};
+use crate::metrics::counter::{Kind, Rules, Table};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
@@ -119,19 +119,17 @@ const SOFTNET: [(&str, usize); 5] = [
 /// The column that has the CPU's number, from Linux 5.10 on.
 const CPU_COLUMN: usize = 12;
 
-/// A CPU's backlog.
-struct Backlog {
-    series: Attributes,
-    totals: [Tally; SOFTNET.len()],
-    present: bool,
-}
+/// CPUs that went offline are remembered up to this many.
+const MOST_GONE: usize = 8192;
 
 struct Sockets {
     options: Options,
     sockstat: [Source; 2],
     fields: Vec<Field>,
     softnet: Source,
-    backlogs: BTreeMap<u64, Backlog>,
+    backlogs: Table<Attributes, { SOFTNET.len() }>,
+    /// The host's sums, in which a CPU that went offline stays; `None` before the first line.
+    sums: Option<[u64; SOFTNET.len()]>,
     conntrack: Vec<(&'static str, Source, Option<u64>)>,
 }
 
@@ -147,8 +145,12 @@ impl Sockets {
         Self {
             sockstat: ["sockstat", "sockstat6"].map(|file| Source::optional(host.network_file(file))),
             fields: sockstat_fields(options, host.page_bytes).filter(|field| wanted(field.id)).collect(),
-            softnet: Source::optional(host.network_file("softnet_stat")),
-            backlogs: BTreeMap::new(),
+            softnet: Source::optional(host.network_file("softnet_stat")).holds_counters(),
+            backlogs: Table::new(
+                Rules::new([Kind::EVENTS.narrow(); SOFTNET.len()], options.since).delta(options.delta),
+                MOST_GONE,
+            ),
+            sums: None,
             conntrack: conntrack
                 .map(|(id, file)| (id, Source::optional(host.proc("sys/net/netfilter").join(file)), None))
                 .collect(),
@@ -156,45 +158,36 @@ impl Sockets {
         }
     }
 
-    fn take_softnet(&mut self, bytes: &[u8]) {
-        let (naming, since, per_cpu) = (self.options.naming, self.options.since, self.options.per_cpu);
-        let known: Vec<(u64, bool)> =
-            self.backlogs.iter_mut().map(|(cpu, backlog)| (*cpu, std::mem::take(&mut backlog.present))).collect();
+    fn take_softnet(&mut self, bytes: &[u8], now: Duration) {
+        let (naming, per_cpu) = (self.options.naming, self.options.per_cpu);
+        self.backlogs.begin(now);
         for (place, line) in lines(bytes).enumerate() {
             let columns: Vec<Option<u64>> = fields(line).map(hex).collect();
+            let column = |place: usize| columns.get(place).copied().flatten();
             // Older kernels leave out CPUs that are offline and do not number the lines.
-            let cpu = columns.get(CPU_COLUMN).copied().flatten().unwrap_or(place as u64);
-            let Some(cpu_number) = u32::try_from(cpu).ok().filter(|_| columns.first().is_some_and(Option::is_some))
-            else {
+            let cpu = column(CPU_COLUMN).or_else(|| u64::try_from(place).ok());
+            let Some(cpu) = cpu.and_then(|cpu| u32::try_from(cpu).ok()).filter(|_| column(0).is_some()) else {
                 continue;
             };
-            let backlog = self.backlogs.entry(cpu).or_insert_with(|| {
-                let pairs = if per_cpu { vec![logical_number(naming, cpu_number)] } else { Vec::new() };
-                Backlog { series: attributes(naming, &pairs), totals: Default::default(), present: false }
-            });
-            if std::mem::replace(&mut backlog.present, true) {
-                continue;
-            }
-            for (total, (_, column)) in backlog.totals.iter_mut().zip(SOFTNET) {
-                total.take_32(columns.get(column).copied().flatten(), since);
-            }
+            let series = || {
+                let pairs = if per_cpu { vec![logical_number(naming, cpu)] } else { Vec::new() };
+                attributes(naming, &pairs)
+            };
+            let grown = self.backlogs.read(&cpu.to_le_bytes(), &SOFTNET.map(|(_, place)| column(place)), series);
+            let sums = self.sums.get_or_insert_default();
+            sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
         }
-        // In the host's sum a CPU's totals stay.
-        let forget = self.options.delta && per_cpu;
-        for (cpu, was_present) in known.into_iter().filter(|_| forget) {
-            let gone = self.backlogs.get_mut(&cpu).filter(|backlog| was_present && !backlog.present);
-            gone.into_iter().flat_map(|backlog| &mut backlog.totals).for_each(Tally::forget);
-        }
+        self.backlogs.end();
     }
 
     fn observe_softnet(&self, place: usize, out: &mut Observer<'_>) {
-        let value = |backlog: &Backlog| backlog.totals.get(place).and_then(Tally::value);
+        let known = self.backlogs.listed().any(|backlog| backlog.row().get(place).is_some());
         if self.options.per_cpu {
-            for backlog in self.backlogs.values().filter(|backlog| backlog.present) {
-                value(backlog).iter().for_each(|value| out.int(*value, &backlog.series));
+            for backlog in self.backlogs.listed() {
+                backlog.row().get(place).iter().for_each(|value| out.int(*value, &backlog.data));
             }
-        } else if self.backlogs.values().any(|backlog| value(backlog).is_some()) {
-            out.int(self.backlogs.values().filter_map(value).fold(0, u64::saturating_add), &[]);
+        } else if let Some(sum) = self.sums.as_ref().and_then(|sums| sums.get(place)).filter(|_| known) {
+            out.int(*sum, &[]);
         }
     }
 }
@@ -260,9 +253,10 @@ impl Collector for Sockets {
             }
         }
         if !self.fields.is_empty()
+            && let now = reader.now()
             && let Some(bytes) = reader.read(&mut self.softnet)
         {
-            self.take_softnet(bytes);
+            self.take_softnet(bytes, now);
         }
         for (_, source, value) in &mut self.conntrack {
             *value = reader.read(source).and_then(|bytes| number(bytes.trim_ascii()));
@@ -288,8 +282,8 @@ mod tests {
 
     use super::super::testing::{Bench, Host};
     use super::*;
+    use crate::metrics::counter::Since;
     use crate::metrics::naming::{Detail, Naming};
-    use crate::metrics::total::Since;
 
     fn host() -> Host {
         let host = Host::empty();
@@ -407,7 +401,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
             sockstat_number(&bytes, b"TCP:", b"mem");
             hex(&bytes);
-            Sockets::new(&Host::empty().context(options(Detailed))).take_softnet(&bytes);
+            Sockets::new(&Host::empty().context(options(Detailed))).take_softnet(&bytes, Duration::ZERO);
         }
     }
 }

@@ -118,6 +118,14 @@ impl Bench {
         self.points()
     }
 
+    /// The last reading's points of a metric that the collector found, `{key=value,…} number`.
+    pub fn discovered_points(&self, name: &str) -> Vec<String> {
+        let recorder = Recorder::default();
+        let sink = Sink::F64(&recorder);
+        self.collector.observe_discovered(name, &mut Observer { sink, left: usize::MAX, seen: 0 });
+        recorder.0.into_inner().unwrap()
+    }
+
     /// The last reading's points, `name{key=value,…} number`, in the order of the table and the observation.
     pub fn points(&self) -> Vec<String> {
         let options = &self.context.options;

@@ -287,7 +287,10 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
             include: lookup.list(&table::NETWORK_INCLUDE)?,
             exclude: lookup.list(&table::NETWORK_EXCLUDE)?,
         },
+        textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
+        top_processes: lookup.value(&table::TOP_PROCESSES)?,
+        process_command_lines: lookup.optional(&table::PROCESS_COMMAND_LINES)?.unwrap_or(false),
     })
 }
 

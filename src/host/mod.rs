@@ -7,14 +7,18 @@
 
 pub mod block_devices;
 pub mod bounded;
+pub mod cgroups;
+pub mod counted_disks;
 pub mod files;
 pub mod identity;
 pub mod mounts;
+pub mod processes;
 mod reader;
 mod shared;
 pub mod sockets;
 mod source;
 mod sysfs;
+pub mod systemd;
 pub mod usage;
 pub mod worker;
 

@@ -34,13 +34,14 @@ const WRONG: &[Wrong] = &[
     ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
     ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, detailed, off"),
     ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many", "100001"], "from 1 to 100000"),
+    ("--top-processes", Some("HEKA_TOP_PROCESSES"), &["-1", "101", "few"], "from 0 to 100"),
     ("--resource-attribute", None, &["novalue", "=v"], "K=V"),
     ("--log-level", None, &["loud"], "error, warn, info"),
     ("--log-format", Some("HEKA_LOG_FORMAT"), &["xml"], "text, json"),
 ];
 
 /// Text and files, of which none is wrong before it is used; and secrets, which have a test of their own.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "--env-file",
     "--header",
     "--headers-file",
@@ -50,6 +51,7 @@ const FREE: [&str; 10] = [
     "--outbox-dir",
     "--service-name",
     "--root-path",
+    "--textfile-dir",
     "--check",
 ];
 

@@ -14,13 +14,22 @@ fn sixty_cycles_keep_to_the_second_and_none_is_missing() {
     let points = metrics.wait_cycles("system.memory.usage", CYCLES, Duration::from_secs(90));
     let times: Vec<u64> = cycles(points, "system.memory.usage").into_iter().take(CYCLES).collect();
     agent.stop();
-    let first = times[0];
-    for (number, time) in (0u64..).zip(&times) {
-        let late = time.abs_diff(first + number * SECOND);
-        assert!(late < SECOND / 4, "cycle {number} is {late} ns off its tick");
+    // Off the grid of a second, each of them. A busy machine delays single ones, and says nothing about the others.
+    let off: Vec<i64> = (0u64..).zip(&times).map(|(n, time)| i64::try_from(time - n * SECOND).unwrap()).collect();
+    let usual = median(&off);
+    for (number, off) in off.iter().enumerate() {
+        let late = off.abs_diff(usual);
+        assert!(late < SECOND * 3 / 4, "cycle {number} is {late} ns off its tick");
     }
-    let mean = (times[CYCLES - 1] - first) / 60;
-    assert!(mean.abs_diff(SECOND) <= SECOND / 1000, "the mean period is {mean} ns");
+    // A drift of a millisecond a cycle moves the last third by 40 ms against the first.
+    let drift = median(&off[2 * CYCLES / 3..]) - median(&off[..CYCLES / 3]);
+    assert!(drift.unsigned_abs() < SECOND / 25, "the ticks moved by {drift} ns in 40 cycles");
+}
+
+fn median(values: &[i64]) -> i64 {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn an_outage_with_a_kill_in_the_middle_loses_no_cycle_but_the_kills_own() {
     no_second_is_missing(&before);
     no_second_is_missing(&after);
     let (last, next) = (before[before.len() - 1], after[0]);
-    assert!(killed - last < SECOND * 3 / 2, "the last cycle before the kill came {} ns before it", killed - last);
-    assert!(next - restarted < SECOND * 3 / 2, "the first cycle came {} ns after the start", next - restarted);
+    assert!(killed - last < SECOND * 9 / 5, "the last cycle before the kill came {} ns before it", killed - last);
+    assert!(next - restarted < SECOND * 3, "the first cycle came {} ns after the start", next - restarted);
     assert!(before.len() >= seconds + 2 && after.len() >= seconds, "{} and {} cycles", before.len(), after.len());
 
     // Each time once: `times` is a set, and in_order_and_once takes a second one only if it is the same.

@@ -20,4 +20,5 @@ mod log;
 mod program;
 mod reference;
 mod scale;
+mod textfile;
 mod totals;

@@ -10,7 +10,15 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # | `--endpoint URL` | what it is | default | `VARIABLE`, `VARIABLE` |
 ROWS = re.findall(r"^\| `--([a-z0-9-]+)[^|]*\|.*\| ([^|]*) \|$", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
-FLAGS = {flag: re.findall(r"`([A-Z_]+)`", variables) for flag, variables in ROWS}
+
+
+def names(cell):
+    """The variables of a cell; `A_[B_]C` stands for A_C and A_B_C."""
+    found = re.findall(r"`([A-Z_\[\]]+)`", cell)
+    return [re.sub(r"\[.*\]", "", each) for each in found] + [each.replace("[", "").replace("]", "") for each in found]
+
+
+FLAGS = {flag: names(variables) for flag, variables in ROWS}
 
 
 def load(path):

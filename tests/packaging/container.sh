@@ -39,7 +39,8 @@ last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY
     exit 1
 }
 # Nothing pulls the compiler's image here, but what it builds from must be in its context.
-for path in build packaging/build-static packaging/remap packaging/release packaging/container/layout $(sed -n 's/.*concat!(env!("CARGO_MANIFEST_DIR"), "\/\([a-z]*\)\/.*/\1/p' build.rs); do
+crates=$(sed -n 's#.*path = "\([a-z]*\)/.*#\1#p' Cargo.toml | sort -u | grep -vx -e src -e benches -e tests || true)
+for path in build packaging/build-static packaging/remap packaging/release packaging/container/layout $crates $(sed -n 's/.*concat!(env!("CARGO_MANIFEST_DIR"), "\/\([a-z]*\)\/.*/\1/p' build.rs); do
     grep -qx "!$path" .dockerignore || { echo "container: .dockerignore keeps $path out" >&2; exit 1; }
 done
 compose config --quiet

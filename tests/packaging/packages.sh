@@ -42,6 +42,7 @@ in_root getent passwd $name > /dev/null || fail "no user"
 in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; fail "check"; }
 [ "$(in_root sh -c "ldd /usr/bin/$name | grep -c 'not found'")" = 0 ] || fail "libraries are missing"
 [ -L "$root/etc/systemd/system/multi-user.target.wants/$name.service" ] || fail "the unit is not enabled"
+grep -q '^tokio ' "$root/usr/share/doc/$name/THIRD-PARTY-LICENSES" || fail "no licences of the crates"
 say "installed in a clean root, enabled, check passes"
 
 in_root install -d -o $name -g $name -m 700 "/var/lib/$name"
@@ -68,7 +69,7 @@ in_root dpkg -P $name > /dev/null 2>&1 || fail "purge"
 say "removed with configuration and outbox kept, purged without"
 
 for file in /usr/bin/$name /usr/lib/systemd/system/$name.service /etc/$name.env /usr/share/man/man1/$name.1 \
-    /usr/share/bash-completion/completions/$name; do
+    /usr/share/bash-completion/completions/$name /usr/share/licenses/$name/THIRD-PARTY-LICENSES; do
     rpm -qlp "$rpm" 2> /dev/null | grep -qx "$file" || fail "the rpm lacks $file"
 done
 [ "$(rpm -qp --configfiles "$rpm" 2> /dev/null)" = "/etc/$name.env" ] || fail "the rpm's configuration file"

@@ -5,20 +5,21 @@
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_BINARY:?the path of the static binary that packaging/build-static has made here}"
-HEKA_COMMIT=$(git rev-parse HEAD)
+# The commit is part of the binary.
+HEKA_COMMIT=$("$HEKA_BINARY" --version | sed -n 's/^commit: *//p')
 export HEKA_COMMIT
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/another/checkout" "$work/cargo"
 git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory "$work/another/checkout"
 ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
-other=$(cd "$work/another/checkout" && umask 077 && unset CARGO_TARGET_DIR && TZ=Pacific/Auckland LC_ALL=C CARGO_HOME=$work/cargo CARGO_NET_OFFLINE=true \
-    packaging/build-static)
+other=$(cd "$work/another/checkout" && umask 077 && unset CARGO_TARGET_DIR &&
+    TZ=Pacific/Auckland LC_ALL=C CARGO_HOME=$work/cargo CARGO_NET_OFFLINE=true packaging/build-static)
 if ! cmp "$HEKA_BINARY" "$other"; then
     echo "reproducible: two builds differ: $(sha256sum < "$HEKA_BINARY") $(sha256sum < "$other")" >&2
     strings -n 8 "$HEKA_BINARY" > "$work/one"
     strings -n 8 "$other" > "$work/other"
-    diff "$work/one" "$work/other" | head -20 >&2
+    diff "$work/one" "$work/other" | cut -c1-300 | head -20 >&2
     exit 1
 fi
 for path in "$PWD" "$HOME" "$work"; do

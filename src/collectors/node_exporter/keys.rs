@@ -13,8 +13,12 @@ impl Keys {
     /// No numbers yet, of the metrics that node_exporter has.
     #[must_use]
     pub fn new(metrics: &'static [Metric]) -> Self {
-        let mut names: Vec<_> =
-            metrics.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect();
+        Self::of(metrics.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect())
+    }
+
+    /// No numbers yet, of these names.
+    #[must_use]
+    pub fn of(mut names: Vec<&'static str>) -> Self {
         names.sort_unstable();
         Self { values: vec![None; names.len()], names }
     }

@@ -9,7 +9,8 @@ pub fn value(value: Value, unit: &str, kind: Kind) -> String {
     let number = value.as_f64();
     match unit {
         "By" => bytes(number),
-        "1" => format!("{:.1} %", number * 100.0),
+        // A whole number is a state, such as that of a link: 1 or 0.
+        "1" if matches!(value, Value::Double(_)) => format!("{:.1} %", number * 100.0),
         "s" => time(number, kind),
         "Hz" => format!("{:.2} GHz", number / 1e9),
         _ => match value {
@@ -64,6 +65,7 @@ mod tests {
             (Value::Int(1536), "By", "1.5 KiB"),
             (Value::Int(65_683_412 << 10), "By", "62.6 GiB"),
             (Value::Double(0.1234), "1", "12.3 %"),
+            (Value::Int(1), "1", "1"),
             (Value::Double(12.345), "s", "12.35 s"),
             (Value::Double(7200.0), "s", "7200.00 s"),
             (Value::Int(2_400_000_000), "Hz", "2.40 GHz"),

@@ -1,12 +1,13 @@
 //! A collection as plain values: collectors in the order of the list, metrics in the order of their tables, series sorted.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
 use crate::collectors::COLLECTORS;
-use crate::metrics::naming::{Kind, Metric, Naming};
+use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 /// One collection.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Values {
     /// Its row in the collector's table.
     pub metric: &'static Metric,
     /// The name it is sent under.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its unit.
     pub unit: &'static str,
     /// Its series.
@@ -86,8 +87,10 @@ impl History {
         let (time, now) = (SystemTime::now(), Instant::now());
         let elapsed = self.taken.map(|before| now.duration_since(before).as_secs_f64());
         let mut found: Vec<(usize, usize, Values)> = Vec::new();
-        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
-            let Some(row) = row(metric, naming) else { continue };
+        let scopes = metrics.scope_metrics().flat_map(|scope| scope.metrics().map(|metric| (scope.scope(), metric)));
+        for (scope, metric) in scopes {
+            let found_by_a_collector = || (scope.name() == HOST_SCOPE).then(|| discovered(metric));
+            let Some(row) = row(metric, naming).or_else(found_by_a_collector) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
             found.push((
@@ -125,12 +128,34 @@ struct Row {
     collector_place: usize,
     metric: &'static Metric,
     metric_place: usize,
-    name: &'static str,
+    name: Cow<'static, str>,
     unit: &'static str,
     naming: Naming,
 }
 
-/// The row of a metric. One that no table has (the agent's own) is not for the console.
+/// The scope of the host's metrics.
+const HOST_SCOPE: &str = env!("CARGO_PKG_NAME");
+
+/// The row of a metric that a collector found and no table has.
+fn discovered(metric: &SdkMetric) -> Row {
+    static COUNTER: Metric = Metric::new("", Kind::Counter, Number::Double, "", "");
+    static GAUGE: Metric = Metric::new("", Kind::Gauge, Number::Double, "", "");
+    let is_counter = match metric.data() {
+        AggregatedMetrics::F64(MetricData::Sum(sum)) => sum.is_monotonic(),
+        _ => false,
+    };
+    Row {
+        collector: "textfile",
+        collector_place: COLLECTORS.len(),
+        metric: if is_counter { &COUNTER } else { &GAUGE },
+        metric_place: 0,
+        name: metric.name().to_owned().into(),
+        unit: "",
+        naming: Naming::Semconv,
+    }
+}
+
+/// The row of a metric of the tables; `None` for others, such as the agent's own.
 fn row(metric: &SdkMetric, naming: Naming) -> Option<Row> {
     for (collector_place, definition) in COLLECTORS.iter().enumerate() {
         for (metric_place, row) in definition.metrics.iter().enumerate() {
@@ -141,7 +166,7 @@ fn row(metric: &SdkMetric, naming: Naming) -> Option<Row> {
                     collector_place,
                     metric: row,
                     metric_place,
-                    name: shape.name,
+                    name: shape.name.into(),
                     unit: shape.unit,
                     naming,
                 });

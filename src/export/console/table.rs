@@ -114,8 +114,8 @@ fn rows(
     has_share: bool,
     full_names: bool,
 ) -> Vec<(String, Vec<String>)> {
-    let short = values.name.strip_prefix("system.").unwrap_or(values.name);
-    let name = if full_names { values.name } else { short };
+    let short = values.name.strip_prefix("system.").unwrap_or(&values.name);
+    let name = if full_names { &values.name } else { short };
     let shown = |series: &&Series| {
         values.collector != "network" || !series.labels.first().is_some_and(|(_, name)| idle.contains(name))
     };
@@ -207,7 +207,7 @@ mod tests {
         let definition = COLLECTORS.iter().find(|definition| definition.name == collector).unwrap();
         let metric = definition.metrics.iter().find(|metric| metric.id == id).unwrap();
         let shape = metric.shape(Naming::Semconv).unwrap();
-        Values { collector, metric, name: shape.name, unit: shape.unit, series }
+        Values { collector, metric, name: shape.name.into(), unit: shape.unit, series }
     }
 
     fn series(label: &str, word: &str, order: usize, rate: Option<f64>) -> Series {

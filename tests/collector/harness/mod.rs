@@ -18,7 +18,7 @@ pub use network::Network;
 pub use points::{Kind, Output, Point, Value, cycles, series, since_epoch};
 
 /// Long enough for anything that happens within a few cycles, on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A second, in the nanoseconds that points are stamped with.
 pub const SECOND: u64 = 1_000_000_000;

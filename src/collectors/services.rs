@@ -1,0 +1,288 @@
+//! systemd's units: how many are in each state, which failed, and how often services were restarted. Off where the host has no
+//! system bus.
+//!
+//! The list of units is asked for every ten seconds at most, restarts once a minute: each answer costs systemd work.
+//! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
+//! series for each unit and state.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::{Collector, Context, Definition, Observer};
+use crate::host::Reader;
+use crate::host::systemd::{Systemd, Unit};
+use crate::metrics::counter::{Kind, Rules, Table};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "services", metrics: METRICS, new: |context| Box::new(Services::new(context)) };
+
+const NAME: Attribute = Attribute { key: Names::both("systemd.unit.name"), values: &[] };
+const STATE: Attribute = Attribute { key: Names::both("systemd.unit.active_state"), values: &STATES };
+
+const ACTIVE: Names = Names::both("active");
+const RELOADING: Names = Names::both("reloading");
+const INACTIVE: Names = Names::both("inactive");
+const FAILED: Names = Names::both("failed");
+const ACTIVATING: Names = Names::both("activating");
+const DEACTIVATING: Names = Names::both("deactivating");
+const MAINTENANCE: Names = Names::both("maintenance");
+const REFRESHING: Names = Names::both("refreshing");
+const STATES: [Names; 8] = [ACTIVE, RELOADING, INACTIVE, FAILED, ACTIVATING, DEACTIVATING, MAINTENANCE, REFRESHING];
+/// The states that are reported also where no unit is in them; the others are rare.
+const ALWAYS: usize = 6;
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("count", UpDownCounter, Int,
+        "Loaded units in each state; maintenance and refreshing where a unit is in them",
+        "systemd, ListUnits")
+        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
+    Metric::new("state", UpDownCounter, Int,
+        "1 for each unit that failed",
+        "systemd, ListUnits")
+        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
+    Metric::new("restarts", Counter, Int,
+        "Times that systemd restarted the service; for services that were restarted",
+        "systemd, NRestarts")
+        .since("systemd 235")
+        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME]),
+];
+
+/// How long a list of units stands. A little less than the usual interval, which is not exact.
+const LIST_LASTS: Duration = Duration::from_millis(9_500);
+/// How long counts of restarts stand.
+const RESTARTS_LAST: Duration = Duration::from_millis(59_500);
+/// Services whose restarts are asked for, and failed units that are named, at most.
+const MOST_SERVICES: usize = 4_096;
+/// Services that are gone are remembered up to this many.
+const MOST_GONE: usize = 256;
+
+struct Services {
+    naming: Naming,
+    systemd: Systemd,
+    counts: Option<[u64; STATES.len()]>,
+    count_series: [Attributes; STATES.len()],
+    failed: Vec<(String, Attributes)>,
+    /// The restarts, and a column that is never zero, so that a first restart counts.
+    restarts: Table<Attributes, 2>,
+    listed: Option<Instant>,
+    asked: Option<Instant>,
+    health: Health,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    /// There is no bus, or no systemd on it, which is normal.
+    Absent,
+    Failed,
+}
+
+impl Services {
+    fn new(context: &Context) -> Self {
+        let options = &context.options;
+        let rules = Rules::new([Kind::EVENTS.narrow(), Kind::EVENTS], options.since).delta(options.delta);
+        Self {
+            naming: options.naming,
+            systemd: Systemd::new(&context.host),
+            counts: None,
+            count_series: STATES.map(|state| word(options.naming, &STATE, state)),
+            failed: Vec::new(),
+            restarts: Table::new(rules, MOST_GONE),
+            listed: None,
+            asked: None,
+            health: Health::Good,
+        }
+    }
+
+    fn ask(&mut self, reader: &mut Reader) -> io::Result<()> {
+        // The answer to the second question must fit in as well.
+        let units = self.systemd.units(reader.time_left() / 4)?;
+        self.take(&units);
+        if self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST) {
+            let services: Vec<&Unit> =
+                units.iter().filter(|unit| unit.name.ends_with(".service")).take(MOST_SERVICES).collect();
+            let counts = self.systemd.restarts(&services, reader.time_left() / 2)?;
+            self.asked = Some(Instant::now());
+            let naming = self.naming;
+            self.restarts.begin(reader.now());
+            for (unit, count) in services.iter().zip(counts).filter(|(_, count)| count.is_some()) {
+                self.restarts.read(unit.name.as_bytes(), &[count, Some(1)], || named(naming, None, &unit.name));
+            }
+            self.restarts.end();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, units: &[Unit]) {
+        let mut counts = [0; STATES.len()];
+        let mut known = std::mem::take(&mut self.failed);
+        for unit in units {
+            let place = STATES.iter().position(|state| state.of(Naming::Semconv) == unit.active_state);
+            if let Some(count) = place.and_then(|place| counts.get_mut(place)) {
+                *count += 1;
+            }
+            if unit.active_state == FAILED.of(Naming::Semconv) && self.failed.len() < MOST_SERVICES {
+                let series = known.iter().position(|(name, _)| *name == unit.name).map(|at| known.swap_remove(at).1);
+                let series = series.unwrap_or_else(|| named(self.naming, Some(FAILED), &unit.name));
+                self.failed.push((unit.name.clone(), series));
+            }
+        }
+        self.counts = Some(counts);
+    }
+
+    /// Logs when a state begins, and leaves out what is not known any more.
+    fn note(&mut self, result: io::Result<()>, reader: &mut Reader) {
+        let path = self.systemd.socket().clone();
+        let health = match &result {
+            Ok(()) => Health::Good,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Health::Absent,
+            Err(_) => Health::Failed,
+        };
+        match result {
+            Ok(()) => {
+                if self.health == Health::Failed {
+                    info!("{} answers again", path.display());
+                }
+            }
+            Err(error) => {
+                self.counts = None;
+                // A bus that does not answer would hold up each collection.
+                self.listed = self.listed.filter(|_| error.kind() == io::ErrorKind::TimedOut);
+                self.failed.clear();
+                if health == Health::Absent {
+                    reader.note(path, false, "");
+                } else {
+                    reader.fail();
+                    reader.note(&path, true, error.to_string());
+                    if self.health != Health::Failed {
+                        warn!(
+                            "{} does not answer ({error}); units and services are left out until it does",
+                            path.display()
+                        );
+                    }
+                }
+            }
+        }
+        self.health = health;
+    }
+}
+
+fn named(naming: Naming, state: Option<Names>, name: &str) -> Attributes {
+    let mut pairs = vec![(&NAME, AttributeValue::Text(name.into()))];
+    pairs.extend(state.map(|state| (&STATE, AttributeValue::Word(state))));
+    attributes(naming, &pairs)
+}
+
+impl Collector for Services {
+    fn read(&mut self, reader: &mut Reader) {
+        if self.listed.is_some_and(|when| when.elapsed() < LIST_LASTS) {
+            return;
+        }
+        self.listed = Some(Instant::now());
+        let result = self.ask(reader);
+        self.note(result, reader);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        match metric.id {
+            "count" => {
+                for (place, (series, count)) in self.count_series.iter().zip(self.counts.iter().flatten()).enumerate() {
+                    if place < ALWAYS || *count > 0 {
+                        out.int(*count, series);
+                    }
+                }
+            }
+            "state" => self.failed.iter().for_each(|(_, series)| out.int(1, series)),
+            "restarts" => {
+                for service in self.restarts.listed() {
+                    service
+                        .row()
+                        .get(0)
+                        .iter()
+                        .filter(|count| **count > 0)
+                        .for_each(|count| out.int(*count, &service.data));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, fixture};
+    use super::*;
+    use crate::host::Host;
+    use crate::host::systemd::tests::{Bus, answering};
+    use crate::metrics::counter::Since;
+
+    fn bench(host: Host, since: Since) -> Bench {
+        let mut context = fixture("server", Options { since, ..Options::default() });
+        context.host = host;
+        Bench::new(DEFINITION, context)
+    }
+
+    const LIST: [(&str, &str); 4] =
+        [("a.service", "active"), ("b.service", "failed"), ("c.mount", "active"), ("d.timer", "unheard-of")];
+
+    #[test]
+    fn units_are_counted_by_state_and_failed_ones_are_named() {
+        let bus = Bus::new(vec![answering(vec![LIST.to_vec()], vec![0, 5])]);
+        let services = bench(bus.host(), Since::Boot);
+        let count = |state, count| format!("systemd.unit.count{{systemd.unit.active_state={state}}} {count}");
+        assert_eq!(
+            services.points(),
+            [
+                count("active", 2),
+                count("reloading", 0),
+                count("inactive", 0),
+                count("failed", 1),
+                count("activating", 0),
+                count("deactivating", 0),
+                "systemd.unit.state{systemd.unit.active_state=failed,systemd.unit.name=b.service} 1".to_owned(),
+                "systemd.service.restarts{systemd.unit.name=b.service} 5".to_owned(),
+            ]
+        );
+        drop(services);
+        bus.end();
+    }
+
+    #[test]
+    fn the_list_stands_for_ten_seconds() {
+        let bus = Bus::new(vec![answering(vec![LIST.to_vec()], vec![0, 0])]);
+        let mut services = bench(bus.host(), Since::Start);
+        let first = services.points();
+        assert_eq!(services.next(), first, "the bus would have failed a second call");
+        assert_eq!(services.reader.failures(), 0);
+        drop(services);
+        bus.end();
+    }
+
+    #[test]
+    fn a_host_without_a_bus_reports_nothing_and_fails_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = crate::host::Roots { root: Some(dir.path().to_owned()), ..Default::default() };
+        let mut services = bench(Host::new(&roots), Since::Start);
+        assert!(services.next().is_empty());
+        assert_eq!(services.reader.failures(), 0);
+    }
+
+    #[test]
+    fn a_bus_that_closes_the_connection_is_one_failure_and_takes_the_series_away() {
+        let bus = Bus::new(vec![answering(vec![], vec![])]);
+        let mut services = bench(bus.host(), Since::Start);
+        assert!(services.points().is_empty());
+        assert_eq!(services.reader.failures(), 1);
+        services.reader.next_cycle();
+        bus.end();
+    }
+}

@@ -1,0 +1,415 @@
+//! Metrics from files: every metric of `*.prom` in the directory of `--textfile-dir`, under the names as written.
+//!
+//! A file that is replaced by rename is read whole, before or after. A file that did not change since the last collection
+//! is not read again. What is in the way is one warning that names the file and the line: a file with a fault is left out
+//! whole, a series that another file has already is left out alone, and so is a name that this program reports itself or
+//! that OpenTelemetry does not allow.
+//!
+//! Counters count from the agent's start as all counters do, and with `--counters-since boot` they are the files' own.
+//! When one steps back, its total waits there; the reading is the new baseline.
+
+mod parse;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::discovered::Discovered;
+use super::{COLLECTORS, Collector, Context, Definition, Observer};
+use crate::host::{Reader, files};
+use crate::metrics::counter::Since;
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Kind, Metric, Names, Naming, attributes};
+use parse::{Parsed, Sample};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "textfile", metrics: METRICS, new: |context| Box::new(Textfile::new(context)) };
+
+const FILE: Attribute = Attribute { key: Names("file.path", "file"), values: &[] };
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("mtime", Gauge, Double,
+        "When the file was last written, in seconds since 1970",
+        "--textfile-dir, *.prom")
+        .semconv("heka.textfile.mtime", "s", Basic, &[&FILE])
+        .hostmetrics("heka.textfile.mtime", "s", Basic, &[&FILE])
+        .node_exporter("node_textfile_mtime_seconds", Basic, &[&FILE]),
+    Metric::new("error", UpDownCounter, Int,
+        "Whether a file, or a part of one, is left out: 1 or 0",
+        "--textfile-dir, *.prom")
+        .semconv("heka.textfile.scrape_error", "1", Basic, &[])
+        .hostmetrics("heka.textfile.scrape_error", "1", Basic, &[])
+        .node_exporter("node_textfile_scrape_error", Basic, &[]),
+];
+
+/// Files that are read at most.
+const MOST_FILES: usize = 1_000;
+/// Series of all files together.
+const MOST_SERIES: usize = 20_000;
+/// Names for which instruments are made.
+const MOST_NAMES: usize = 1_000;
+
+/// What tells that a file is as it was.
+type Stamp = (u64, i64, i64, u64);
+
+/// A file as it was last read.
+struct Known {
+    name: String,
+    path: PathBuf,
+    series: Attributes,
+    stamp: Stamp,
+    /// `None` where it is left out.
+    parsed: Option<Parsed>,
+    /// A part of it is left out.
+    partly: bool,
+}
+
+/// A metric of the files.
+struct Family {
+    kind: Kind,
+    points: Vec<(Attributes, f64)>,
+}
+
+/// A counter's last reading and its total.
+struct Total {
+    reading: f64,
+    total: f64,
+    seen: bool,
+}
+
+struct Textfile {
+    dir: Option<PathBuf>,
+    naming: Naming,
+    since: Since,
+    delta: bool,
+    known: Vec<Known>,
+    families: BTreeMap<String, Family>,
+    totals: HashMap<(String, Vec<(String, String)>), Total>,
+    /// The names that instruments were asked for, with their kinds.
+    announced: HashMap<String, Kind>,
+    fresh: Vec<Discovered>,
+    /// The directory could not be read.
+    failed: bool,
+    first: bool,
+}
+
+impl Textfile {
+    fn new(context: &Context) -> Self {
+        let options = &context.options;
+        Self {
+            dir: options.textfile_dir.clone(),
+            naming: options.naming,
+            since: options.since,
+            delta: options.delta,
+            known: Vec::new(),
+            families: BTreeMap::new(),
+            totals: HashMap::new(),
+            announced: HashMap::new(),
+            fresh: Vec::new(),
+            failed: false,
+            first: true,
+        }
+    }
+
+    /// Reads what changed; whether anything did.
+    fn read_files(&mut self, dir: &Path, reader: &mut Reader) -> bool {
+        let mut names = match files::list(dir) {
+            Ok(names) => {
+                if std::mem::take(&mut self.failed) {
+                    info!("{} can be read again", dir.display());
+                }
+                names
+            }
+            Err(error) => {
+                reader.fail();
+                reader.note(dir, true, error.to_string());
+                if !std::mem::replace(&mut self.failed, true) {
+                    warn!("{} cannot be read ({error}); its files are left out until it can", dir.display());
+                }
+                self.known.clear();
+                return true;
+            }
+        };
+        names.sort_unstable();
+        let names = names.iter().filter_map(|name| name.to_str()).filter(|name| name.ends_with(".prom"));
+        let mut before = std::mem::take(&mut self.known);
+        let mut changed = false;
+        for name in names.take(MOST_FILES) {
+            let path = dir.join(name);
+            // A file that is gone by now.
+            let Ok(meta) = files::metadata(&path) else { continue };
+            let stamp = (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.size());
+            let known = before.iter().position(|known| known.name == name).map(|at| before.swap_remove(at));
+            match known.filter(|known| known.stamp == stamp) {
+                Some(known) => self.known.push(known),
+                None => {
+                    changed = true;
+                    let series = attributes(self.naming, &[(&FILE, AttributeValue::Text(name.into()))]);
+                    let parsed = read_file(&path);
+                    self.known.push(Known { name: name.to_owned(), path, series, stamp, parsed, partly: false });
+                }
+            }
+        }
+        changed || !before.is_empty()
+    }
+
+    /// Puts the files' samples together. What is left out is logged, since a file changed.
+    fn assemble(&mut self) {
+        for family in self.families.values_mut() {
+            family.points.clear();
+        }
+        let mut seen: HashSet<(&str, &[(String, String)])> = HashSet::new();
+        let mut known = std::mem::take(&mut self.known);
+        let mut partly = Vec::new();
+        for (file, parsed) in known.iter().filter_map(|file| Some((file, file.parsed.as_ref()?))) {
+            let mut fault = None;
+            for sample in &parsed.samples {
+                let words = if !seen.insert((&sample.name, &sample.labels)) {
+                    Some("another file has the same series")
+                } else if seen.len() > MOST_SERIES {
+                    Some("there are too many series")
+                } else {
+                    self.admit(sample, parsed)
+                };
+                match words {
+                    None => self.add(sample),
+                    Some(words) => fault = fault.or(Some((sample.line, words))),
+                }
+            }
+            if let Some((line, words)) = fault {
+                warn!("{}, line {line}: {words}; it is left out, and others like it", file.path.display());
+            }
+            partly.push(fault.is_some());
+        }
+        let whole = known.iter_mut().filter(|file| file.parsed.is_some());
+        whole.zip(partly).for_each(|(file, partly)| file.partly = partly);
+        self.known = known;
+        if self.delta {
+            self.totals.retain(|_, total| std::mem::take(&mut total.seen));
+        }
+    }
+
+    /// Why the sample is left out. A name that is new is announced.
+    fn admit(&mut self, sample: &Sample, parsed: &Parsed) -> Option<&'static str> {
+        match self.announced.get(&sample.name) {
+            Some(kind) if *kind == sample.kind => return None,
+            Some(_) => return Some("the metric had another type before"),
+            None => {}
+        }
+        let name = sample.name.as_str();
+        if name.starts_with("node_textfile_") || is_own(name, self.naming) {
+            return Some("this program reports a metric of that name itself");
+        }
+        if name.contains(':') || !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name.len() > 255 {
+            return Some("OpenTelemetry does not allow the name");
+        }
+        if self.announced.len() >= MOST_NAMES {
+            return Some("there are too many metrics");
+        }
+        self.announced.insert(sample.name.clone(), sample.kind);
+        let description = parsed.helps.get(name).cloned().unwrap_or_default();
+        self.fresh.push(Discovered { name: sample.name.clone(), description, kind: sample.kind });
+        None
+    }
+
+    fn add(&mut self, sample: &Sample) {
+        let value = match (sample.kind, self.since) {
+            (Counter, Since::Start) => self.total(sample),
+            _ => sample.value,
+        };
+        let pairs = sample.labels.iter().map(|(key, value)| opentelemetry::KeyValue::new(key.clone(), value.clone()));
+        let family = self
+            .families
+            .entry(sample.name.clone())
+            .or_insert_with(|| Family { kind: sample.kind, points: Vec::new() });
+        family.kind = sample.kind;
+        family.points.push((pairs.collect(), value));
+    }
+
+    fn total(&mut self, sample: &Sample) -> f64 {
+        let key = (sample.name.clone(), sample.labels.clone());
+        let total = self.totals.entry(key).or_insert(Total { reading: sample.value, total: 0.0, seen: false });
+        total.total += (sample.value - total.reading).max(0.0);
+        (total.reading, total.seen) = (sample.value, true);
+        total.total
+    }
+}
+
+/// Whether one of this program's metrics has that name in the profile.
+fn is_own(name: &str, naming: Naming) -> bool {
+    let metrics = COLLECTORS.iter().flat_map(|definition| definition.metrics);
+    metrics.filter_map(|metric| metric.shape(naming)).any(|shape| shape.name == name)
+}
+
+/// The content of a file, `None` where it is left out. Called when the file changed, so that a fault is logged once.
+fn read_file(path: &Path) -> Option<Parsed> {
+    let refuse = |line: usize, words: &str| {
+        let line = if line > 0 { format!(", line {line}") } else { String::new() };
+        warn!("{}{line}: {words}; the file is left out", path.display());
+    };
+    let content = files::read(path).map_err(|error| refuse(0, &error.to_string())).ok()?;
+    parse::parse(&content).map_err(|fault| refuse(fault.line, fault.words)).ok()
+}
+
+impl Collector for Textfile {
+    fn read(&mut self, reader: &mut Reader) {
+        let Some(dir) = self.dir.clone() else { return };
+        if self.read_files(&dir, reader) || self.first {
+            self.assemble();
+        }
+        self.first = false;
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        if self.dir.is_none() {
+            return;
+        }
+        match metric.id {
+            "mtime" => {
+                for file in &self.known {
+                    let (_, seconds, nanoseconds, _) = file.stamp;
+                    #[allow(clippy::cast_precision_loss)] // a time, exact to less than a microsecond
+                    out.float(seconds as f64 + nanoseconds as f64 / 1e9, &file.series);
+                }
+            }
+            "error" => {
+                let left_out = self.known.iter().any(|file| file.partly || file.parsed.is_none());
+                out.int(u64::from(self.failed || left_out), &[]);
+            }
+            _ => {}
+        }
+    }
+
+    fn discovered(&mut self) -> Vec<Discovered> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    fn observe_discovered(&self, name: &str, out: &mut Observer<'_>) {
+        if let Some(family) = self.families.get(name) {
+            family.points.iter().for_each(|(series, value)| out.float(*value, series));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host};
+    use super::*;
+
+    fn bench(host: &Host, since: Since) -> Bench {
+        let options = Options { textfile_dir: Some(host.path("textfiles")), since, ..Options::default() };
+        Bench::new(DEFINITION, host.context(options))
+    }
+
+    /// Each point of a metric, `labels value`.
+    fn points(textfile: &mut Bench, name: &str) -> Vec<String> {
+        textfile.next();
+        textfile.discovered_points(name)
+    }
+
+    fn error(textfile: &Bench) -> bool {
+        textfile.points().contains(&"heka.textfile.scrape_error 1".to_owned())
+    }
+
+    #[test]
+    fn metrics_have_their_names_labels_and_values() {
+        let host = Host::empty();
+        host.write("textfiles/backup.prom", "# TYPE backup_bytes gauge\nbackup_bytes{job=\"db\",b=\"2\"} 1.5\n");
+        host.write("textfiles/notes.txt", "no metrics\n");
+        let mut textfile = bench(&host, Since::Boot);
+        assert_eq!(points(&mut textfile, "backup_bytes"), ["{b=2,job=db} 1.5"]);
+        assert!(!error(&textfile));
+        assert_eq!(textfile.points().iter().filter(|point| point.contains("mtime{file.path=backup.prom}")).count(), 1);
+    }
+
+    #[test]
+    fn a_counter_counts_from_the_start_and_waits_where_it_steps_back() {
+        let host = Host::empty();
+        let write = |value: u64| {
+            // Renamed into its place, as node_exporter asks for.
+            host.write("textfiles/a.tmp", format!("# TYPE runs_total counter\nruns_total {value}\n"));
+            std::fs::rename(host.path("textfiles/a.tmp"), host.path("textfiles/a.prom")).unwrap();
+        };
+        write(100);
+        let mut textfile = bench(&host, Since::Start);
+        for (reading, total) in [(100, " 0"), (107, " 7"), (3, " 7"), (5, " 9")] {
+            write(reading);
+            assert_eq!(points(&mut textfile, "runs_total"), [total], "{reading}");
+        }
+        assert_eq!(points(&mut bench(&host, Since::Boot), "runs_total"), [" 5"]);
+    }
+
+    #[test]
+    fn a_file_with_a_fault_is_left_out_whole_and_the_others_stay() {
+        let host = Host::empty();
+        host.write("textfiles/good.prom", "good 1\n");
+        host.write("textfiles/bad.prom", "half 1\nbroken\n");
+        let mut textfile = bench(&host, Since::Boot);
+        assert_eq!(points(&mut textfile, "good"), [" 1"]);
+        assert!(points(&mut textfile, "half").is_empty());
+        assert!(error(&textfile));
+        host.write("textfiles/bad.prom", "half 1.25\n");
+        assert_eq!(points(&mut textfile, "half"), [" 1.25"]);
+        assert!(!error(&textfile));
+    }
+
+    #[test]
+    fn a_series_that_two_files_have_is_taken_from_the_first() {
+        let host = Host::empty();
+        host.write("textfiles/a.prom", "twice 1\n");
+        host.write("textfiles/b.prom", "twice 2\ntwice{b=\"1\"} 3\n");
+        let mut textfile = bench(&host, Since::Boot);
+        assert_eq!(points(&mut textfile, "twice"), [" 1", "{b=1} 3"]);
+        assert!(error(&textfile));
+    }
+
+    #[test]
+    fn names_that_are_reserved_or_not_allowed_are_left_out() {
+        let host = Host::empty();
+        host.write("textfiles/a.prom", "node_textfile_mtime_seconds 1\njob:rate5m 2\n_hidden 3\nfine 4\n");
+        let mut textfile = bench(&host, Since::Boot);
+        assert_eq!(points(&mut textfile, "fine"), [" 4"]);
+        for name in ["node_textfile_mtime_seconds", "job:rate5m", "_hidden"] {
+            assert!(points(&mut textfile, name).is_empty(), "{name}");
+        }
+        assert!(error(&textfile));
+        assert!(is_own("node_load1", Naming::NodeExporter) && !is_own("node_load1", Naming::Semconv));
+    }
+
+    #[test]
+    fn a_file_that_is_removed_takes_its_series_along() {
+        let host = Host::empty();
+        host.write("textfiles/a.prom", "gone 1\n");
+        let mut textfile = bench(&host, Since::Boot);
+        assert_eq!(points(&mut textfile, "gone").len(), 1);
+        host.remove("textfiles/a.prom");
+        assert!(points(&mut textfile, "gone").is_empty());
+    }
+
+    #[test]
+    fn a_name_is_announced_once_and_a_directory_that_is_missing_is_an_error() {
+        let host = Host::empty();
+        let mut textfile = bench(&host, Since::Boot);
+        textfile.next();
+        assert!(error(&textfile) && textfile.reader.failures() > 0);
+        host.write("textfiles/a.prom", "new 1\n");
+        textfile.next();
+        let names = |found: Vec<Discovered>| found.into_iter().map(|found| found.name).collect::<Vec<_>>();
+        assert_eq!(names(textfile.collector.discovered()), ["new"]);
+        textfile.next();
+        assert!(textfile.collector.discovered().is_empty());
+    }
+
+    #[test]
+    fn without_a_directory_nothing_is_reported() {
+        let textfile = Bench::new(DEFINITION, Host::empty().context(Options::default()));
+        assert!(textfile.points().is_empty());
+    }
+}

@@ -1,0 +1,176 @@
+//! A connection to the system bus: authentication, calls, answers.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use super::wire::{Call, FIXED_BYTES, Fields, Fixed, Kind, decode_fields};
+
+/// Messages that are not the awaited answer and are skipped at most: a bus sends one at the beginning.
+const MOST_OTHERS: usize = 64;
+/// The longest line of the authentication.
+const MOST_LINE_BYTES: usize = 512;
+
+const HELLO: Call<'static> = Call {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+    member: "Hello",
+    arguments: &[],
+};
+
+/// An answer to a call.
+#[derive(Debug)]
+pub struct Answer {
+    pub big_endian: bool,
+    pub signature: String,
+    pub body: Vec<u8>,
+}
+
+/// A connection that the bus has said hello to.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    deadline: Instant,
+    /// Of the last call that was sent.
+    serial: u32,
+    /// Of the last call that was answered.
+    answered: u32,
+}
+
+/// The error for what no bus sends.
+pub fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the system bus sent what is no answer")
+}
+
+impl Connection {
+    /// Connects, authenticates and says hello.
+    pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
+        // A listener whose queue is full would block an ordinary connect for as long as it likes.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&fd, &SocketAddrUnix::new(socket)?)?;
+        let stream = UnixStream::from(fd);
+        stream.set_nonblocking(false)?;
+        let mut new = Self { stream, deadline, serial: 0, answered: 0 };
+        // The empty DATA lets the bus take the user from the socket.
+        new.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        let mut line = new.line()?;
+        if line.starts_with(b"DATA") {
+            line = new.line()?;
+        }
+        if !line.starts_with(b"OK") {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the system bus refused the authentication"));
+        }
+        new.send(&[HELLO])?;
+        new.answer()?;
+        Ok(new)
+    }
+
+    /// Until when the following calls may take.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// Sends calls; each has one answer, in their order.
+    pub fn send(&mut self, calls: &[Call<'_>]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for call in calls {
+            self.serial = self.serial.checked_add(1).ok_or_else(no_answer)?;
+            call.encode(self.serial, &mut bytes);
+        }
+        self.write(&bytes)
+    }
+
+    /// The answer to the next call, where a refusal is an error.
+    pub fn answer(&mut self) -> io::Result<Answer> {
+        self.answer_or_refusal()?.map_err(|name| match name.rsplit('.').next() {
+            // The bus is there, and who is asked is not.
+            Some("ServiceUnknown" | "NameHasNoOwner") => io::ErrorKind::NotFound.into(),
+            Some("AccessDenied") => io::ErrorKind::PermissionDenied.into(),
+            _ => io::Error::other("the system bus answered with an error"),
+        })
+    }
+
+    /// The answer to the next call, or the name of the error with which it is refused.
+    pub fn answer_or_refusal(&mut self) -> io::Result<Result<Answer, String>> {
+        self.answered += 1;
+        for _ in 0..MOST_OTHERS {
+            let (kind, fields, answer) = self.message()?;
+            match (kind, fields.serial == Some(self.answered)) {
+                (Kind::Return, true) => return Ok(Ok(Answer { signature: fields.signature, ..answer })),
+                (Kind::Error, true) => return Ok(Err(fields.error)),
+                // A signal, or a call to this client.
+                (Kind::Other, _) => {}
+                (Kind::Return | Kind::Error, false) => return Err(no_answer()),
+            }
+        }
+        Err(no_answer())
+    }
+
+    fn message(&mut self) -> io::Result<(Kind, Fields, Answer)> {
+        let mut fixed = [0; FIXED_BYTES];
+        self.read(&mut fixed)?;
+        let fixed = Fixed::decode(&fixed).ok_or_else(no_answer)?;
+        let mut fields = vec![0; fixed.fields_bytes];
+        self.read(&mut fields)?;
+        let mut body = vec![0; fixed.body_bytes];
+        self.read(&mut body)?;
+        let fields = decode_fields(&fields, fixed.big_endian).ok_or_else(no_answer)?;
+        Ok((fixed.kind, fields, Answer { big_endian: fixed.big_endian, signature: String::new(), body }))
+    }
+
+    /// A line of the authentication, without its end. Read byte by byte: what follows is a message's.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        while line.len() < MOST_LINE_BYTES {
+            let mut byte = [0];
+            self.read(&mut byte)?;
+            match byte {
+                [b'\n'] => return Ok(line),
+                [byte] => line.push(byte),
+            }
+        }
+        Err(no_answer())
+    }
+
+    fn read(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            self.stream.set_read_timeout(Some(self.left()?))?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+                Err(error) => timed_out(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(self.left()?))?;
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) => timed_out(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+/// Whether to try once more.
+fn timed_out(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,56 @@
+//! Metrics from text files, through the SDK.
+
+use heka_insights_agent::internals::collectors::Options;
+
+use crate::collect::Pipeline;
+use crate::fixture::FixtureHost;
+
+fn pipeline(host: &FixtureHost, delta: bool) -> Pipeline {
+    let textfile_dir = Some(host.root().join("proc/textfiles"));
+    Pipeline::new(&host.context(Options { textfile_dir, delta, ..Options::default() }))
+}
+
+fn write(host: &FixtureHost, runs: u64) {
+    host.write(
+        "proc/textfiles/a.prom",
+        format!("# TYPE runs_total counter\nruns_total{{job=\"a\"}} {runs}\nlast 1.5\n"),
+    );
+}
+
+#[test]
+fn a_file_that_is_there_at_the_start_is_in_the_first_collection() {
+    let host = FixtureHost::empty();
+    write(&host, 40);
+    let mut pipeline = pipeline(&host, false);
+    let collected = pipeline.collect();
+    assert_eq!(collected.value("last", &[]), 1.5);
+    assert_eq!(collected.value("runs_total", &["a"]), 0.0);
+    write(&host, 142);
+    assert_eq!(pipeline.collect().value("runs_total", &["a"]), 102.0);
+}
+
+#[test]
+fn a_metric_that_comes_later_has_its_instrument_in_the_next_collection() {
+    let host = FixtureHost::empty();
+    host.write("proc/textfiles/other.prom", "other 1\n");
+    let mut pipeline = pipeline(&host, false);
+    assert!(pipeline.collect().series("last").is_empty());
+    write(&host, 40);
+    pipeline.collect();
+    pipeline.registered.discover();
+    assert_eq!(pipeline.collect().value("last", &[]), 1.5);
+}
+
+#[test]
+fn a_counter_that_comes_back_sends_no_old_total_as_a_difference() {
+    let host = FixtureHost::empty();
+    write(&host, 40);
+    let mut pipeline = pipeline(&host, true);
+    pipeline.collect();
+    write(&host, 150);
+    assert_eq!(pipeline.collect().value("runs_total", &["a"]), 110.0);
+    host.remove("proc/textfiles/a.prom");
+    assert!(pipeline.collect().series("last").is_empty());
+    write(&host, 1_600);
+    assert_eq!(pipeline.collect().value("runs_total", &["a"]), 0.0);
+}
