@@ -89,6 +89,9 @@ pub static COLLECTORS: &[Definition] = &[
     node_exporter::protocols::DEFINITION,
     node_exporter::sockets::DEFINITION,
     node_exporter::vmstat::DEFINITION,
+    node_exporter::sensors::DEFINITION,
+    node_exporter::raid::DEFINITION,
+    node_exporter::ecc::DEFINITION,
 ];
 
 /// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.
