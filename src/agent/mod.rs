@@ -254,10 +254,12 @@ impl Cadence {
             // However small the step back: no data point may have a time before its start.
             if step.is_some() || now < begun {
                 match step {
-                    Some(seconds) => info!(
-                        "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
+                    Some(seconds) => {
+                        info!("wall clock jumped by {seconds:+.0} s; restarting counters with a new start time")
+                    }
+                    None => info!(
+                        "wall clock is before the counters' start time; restarting counters with a new start time"
                     ),
-                    None => info!("the wall clock is before the counters' start time; they start anew"),
                 }
                 generation.mute();
                 generation = Generation::new(context, resource, exporter, self.itself.as_ref());
@@ -274,7 +276,7 @@ impl Cadence {
             }
             let skipped = ticks.advance(Instant::now());
             if skipped > 0 {
-                warn!("a collection took too long: {skipped} ticks were skipped");
+                warn!("a collection took too long; skipped {skipped} ticks");
             }
         }
         self.manager.stopping();
@@ -291,7 +293,7 @@ fn reload_on_hangup(io: &Handle, delivery: Reload) {
     let reload = move || match delivery.get().map(DeliveryHandle::reload) {
         None => info!("SIGHUP: nothing to reload with this exporter"),
         Some(Ok(())) => info!("SIGHUP: reloaded certificates and headers"),
-        Some(Err(error)) => warn!("SIGHUP: {error}; the old certificates and headers stay in use"),
+        Some(Err(error)) => warn!("SIGHUP: {error}; keeping the old certificates and headers"),
     };
     match signals::on_hangup(reload) {
         Ok(hangups) => drop(io.spawn(hangups)),

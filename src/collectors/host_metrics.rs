@@ -23,6 +23,17 @@ use crate::metrics::total::Since;
 /// # Ok::<(), heka_insights_agent::UnknownCollector>(())
 /// ```
 ///
+/// In `Cargo.toml`, without the parts of the agent:
+///
+/// ```toml
+/// heka-insights-agent = { path = "…", default-features = false }
+/// opentelemetry = "0.33"
+/// opentelemetry_sdk = "0.33"
+/// ```
+///
+/// The resource is the program's: set `host.name` and `host.id` there. Problems go to `tracing`. Use one reader per
+/// provider: utilizations are differences of two collections, and a second reader would shorten them.
+///
 /// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
 /// them. The SDK folds what is over 2,000 series an instrument into one: on a host with more, add a view with
 /// [`HostMetricsBuilder::max_series`] as its cardinality limit.

@@ -41,6 +41,7 @@ pub mod textfile;
 
 pub use discovered::Discovered;
 pub use observer::{Observer, Point};
+#[cfg(feature = "agent")]
 pub(crate) use registration::observable;
 pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from};
 pub use survey::{Survey, survey};
