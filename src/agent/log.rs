@@ -100,7 +100,7 @@ fn takes_more(output: &impl AsFd) -> bool {
     }
 }
 
-/// Makes every panic one line, and one that is caught none: who catches it says what it cost.
+/// Makes every panic one line. One that is caught has none here: its catcher logs it.
 pub fn hook_panics() {
     // Never a backtrace: resolving one costs 31 MB of memory for good.
     panic::set_hook(Box::new(|info| {

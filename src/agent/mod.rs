@@ -1,4 +1,4 @@
-//! The agent at work: keeps the cadence of a [`Generation`] until told to stop, then flushes.
+//! Runs the agent: keeps the cadence of a [`Generation`] until a stop, then flushes.
 //!
 //! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
 //! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.

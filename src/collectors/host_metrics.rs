@@ -71,7 +71,7 @@ impl HostMetricsBuilder {
     /// Only these collectors.
     ///
     /// # Errors
-    /// The first name that is no family's.
+    /// The first name that is no collector's.
     pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
         let mut collectors = Vec::new();
         for name in names {
@@ -141,7 +141,7 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// At most so many series a metric; what is over is left out, counted in [`Registered::collectors`] and told once.
+    /// Maximum number of series per metric; extra series are dropped, counted in [`Registered::collectors`] and logged once.
     #[must_use]
     pub fn limit_series(mut self, most: usize) -> Self {
         self.options.max_series = Some(most);
