@@ -28,8 +28,9 @@ fn commit() {
     let given = std::env::var("HEKA_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(from_git).or_else(from_package).unwrap_or_default();
     let short = commit.get(..12).unwrap_or(&commit);
-    println!("cargo::rustc-env=HEKA_COMMIT={}", if short.is_empty() { "unknown" } else { short });
-    println!("cargo::rustc-env=HEKA_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+    // Not HEKA_…: `cargo run` passes these on, and the program warns of variables that look like its own.
+    println!("cargo::rustc-env=BUILD_COMMIT={}", if short.is_empty() { "unknown" } else { short });
+    println!("cargo::rustc-env=BUILD_TARGET={}", std::env::var("TARGET").unwrap_or_default());
 }
 
 fn from_git() -> Option<String> {

@@ -59,7 +59,11 @@ pub const CALLS: Calls = Calls { space, ..Calls::NONE };
 #[allow(clippy::unnecessary_wraps)] // as Calls has it
 fn space(path: &Path) -> io::Result<Reading> {
     let minor = path.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(1);
-    Ok(Reading { device: (8, minor), space: Space::new(4_096, 1_000_000, 500_000, 450_000, 64_000, 32_000) })
+    Ok(Reading {
+        device: (8, minor),
+        is_directory: true,
+        space: Space::new(4_096, 1_000_000, 500_000, 450_000, 64_000, 32_000),
+    })
 }
 
 /// Lets every CPU of a host be idle for one more tick, since a CPU that does nothing has no utilisation to report.

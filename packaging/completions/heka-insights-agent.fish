@@ -40,6 +40,7 @@ complete -c heka-insights-agent -l filesystem-include -d 'File systems to report
 complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave out; can be repeated [env: HEKA_FILESYSTEM_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; a regular expression on the name; can be repeated [env: HEKA_NETWORK_INCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out; can be repeated [env: HEKA_NETWORK_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l top-processes -d 'Report this many of the largest processes by CPU time, and as many by memory: a whole number from 0 to 100; see docs/cardinality.md for the number of series [default: 0] [env: HEKA_TOP_PROCESSES]' -r
 complete -c heka-insights-agent -l textfile-dir -d 'Directory whose *.prom files are reported, in Prometheus\' text format [default: none] [env: HEKA_TEXTFILE_DIR]' -r
 complete -c heka-insights-agent -l max-series -d 'Maximum number of series per metric: a whole number from 1 to 100000; extra series are dropped, counted and logged once [default: 2000, or more if the host\'s CPUs and disks need it] [env: HEKA_MAX_SERIES]' -r
 complete -c heka-insights-agent -l self-metrics -d 'Metrics about the agent: its cost, sent and lost data points: on, detailed (per collector and per reason), off [default: on] [env: HEKA_SELF_METRICS]' -r -f -a "on\t''
@@ -56,6 +57,8 @@ complete -c heka-insights-agent -l no-phase -d 'Start the first collection at on
 complete -c heka-insights-agent -l phase -d 'Undoes --no-phase and its variable'
 complete -c heka-insights-agent -l per-cpu -d 'CPU series per logical CPU instead of for the whole host [default: off; always on with --naming node_exporter] [env: HEKA_PER_CPU (true or false)]'
 complete -c heka-insights-agent -l no-per-cpu -d 'Undoes --per-cpu and its variable'
+complete -c heka-insights-agent -l process-command-lines -d 'Add the command line to each reported process; command lines can hold secrets [default: off] [env: HEKA_PROCESS_COMMAND_LINES (true or false)]'
+complete -c heka-insights-agent -l no-process-command-lines -d 'Undoes --process-command-lines and its variable'
 complete -c heka-insights-agent -l send -d 'Send one real collection instead of an empty export'
 complete -c heka-insights-agent -l json -d 'Print the result as one JSON object'
 complete -c heka-insights-agent -s h -l help -d 'Print help'

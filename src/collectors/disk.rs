@@ -318,6 +318,8 @@ struct Disk {
     devices: Vec<Device>,
     places: HashMap<Vec<u8>, usize>,
     chosen: Option<Instant>,
+    /// Whole devices with traffic that are not reported, since they have no disk of their own.
+    left_out: Vec<String>,
     /// Over the physical disks, those included that went away. `None` until there is one.
     sum: Option<[u64; COUNTERS]>,
     total: Series,
@@ -333,12 +335,14 @@ impl Disk {
             rules: rules(&options, context.host.word_bits),
             source: Source::new(context.host.proc("diskstats"), "this kernel has no block devices (CONFIG_BLOCK)")
                 .may_be_empty()
-                .holds_counters(),
+                .holds_counters()
+                .expecting(|diskstats| lines(diskstats).any(|line| parse_line(line).is_some())),
             block: BlockDevices::new(&context.host),
             lines: Vec::new(),
             devices: Vec::new(),
             places: HashMap::new(),
             chosen: None,
+            left_out: Vec::new(),
             sum: None,
             total: Series::new(options.naming, None),
             options,
@@ -360,8 +364,14 @@ impl Disk {
         let known = if self.forget_gone() { HashMap::new() } else { known };
         let all_known = listing.iter().all(|(name, _)| known.contains_key(*name));
         let fresh = !all_known || self.choice_is_old();
-        if fresh {
+        if fresh && !listing.is_empty() {
             self.block.refresh();
+            let is_left_out = |(name, row): &&(&[u8], Option<Row>)| {
+                *self.block.class(name) == Class::NoDisk
+                    && row.is_some_and(|row| !row.is_zero())
+                    && !self.options.disks.admits(&text(name), false)
+            };
+            self.left_out = listing.iter().filter(is_left_out).map(|(name, _)| text(name)).collect();
         }
         for (name, _) in listing {
             let action = match known.get(*name) {
@@ -461,33 +471,51 @@ impl Disk {
         }
     }
 
-    /// Reports one column for every series of the scope.
-    fn series(&self, column: usize, direction: Direction, mut each: impl FnMut(u64, &Attributes)) {
+    /// Without a list of the devices, none is known to be a disk: a failure, unless the user names them.
+    fn tell(&self, reader: &mut Reader) {
+        if let Some(problem) = self.block.problem().filter(|_| self.options.disks.include.is_empty()) {
+            reader.fail();
+            reader.note(problem.path, true, problem.words);
+        }
+        if reader.is_recording() && !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            reader.remark(format!(
+                "left out, since they have no disk of their own: {names} (--disk-include reports them)"
+            ));
+        }
+    }
+
+    /// Reports columns for every series of the scope, those over all disks first: a limit of series must not cut them.
+    fn series(&self, columns: &[(usize, Direction)], mut each: impl FnMut(u64, &Attributes)) {
         let scope = self.options.disk_scope;
-        if scope != DiskScope::Total {
+        // A disk that went away stays in the sum: the total never goes back.
+        if let Some(sum) = self.sum.as_ref().filter(|_| scope != DiskScope::Device) {
+            for (column, direction) in columns {
+                sum.get(*column).into_iter().for_each(|sum| each(*sum, direction.of(&self.total)));
+            }
+        }
+        if scope == DiskScope::Total {
+            return;
+        }
+        for (column, direction) in columns {
             for device in self.devices.iter().filter(|device| device.present) {
-                if let Some(total) = device.counters.get(column) {
+                if let Some(total) = device.counters.get(*column) {
                     each(total, direction.of(&device.series));
                 }
             }
-        }
-        // A disk that went away stays in the sum: the total never goes back.
-        let sum = self.sum.as_ref().and_then(|sum| sum.get(column));
-        if let Some(sum) = sum.filter(|_| scope != DiskScope::Device) {
-            each(*sum, direction.of(&self.total));
         }
     }
 
     fn state(&self, value: impl Fn(&Device) -> Option<u64>, mut each: impl FnMut(u64, &Attributes)) {
         let present = || self.devices.iter().filter(|device| device.present);
+        if self.options.disk_scope != DiskScope::Device {
+            let sum = present().filter(|device| device.physical).filter_map(&value).reduce(u64::saturating_add);
+            sum.into_iter().for_each(|sum| each(sum, &self.total.device));
+        }
         if self.options.disk_scope != DiskScope::Total {
             present()
                 .filter_map(|device| Some((value(device)?, device)))
                 .for_each(|(value, device)| each(value, &device.series.device));
-        }
-        if self.options.disk_scope != DiskScope::Device {
-            let sum = present().filter(|device| device.physical).filter_map(value).reduce(u64::saturating_add);
-            sum.into_iter().for_each(|sum| each(sum, &self.total.device));
         }
     }
 }
@@ -516,31 +544,26 @@ impl Collector for Disk {
             Some(bytes) => self.take(bytes, now),
             None => self.devices.iter_mut().for_each(|device| device.in_flight = None),
         }
+        self.tell(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         use Direction::{Neither, Read, Write};
         match metric.id {
-            "operations" => {
-                self.series(READS, Read, |value, series| out.int(value, series));
-                self.series(WRITES, Write, |value, series| out.int(value, series));
-            }
-            "io" => {
-                self.series(SECTORS_READ, Read, |value, series| out.int(value.saturating_mul(SECTOR_BYTES), series));
-                self.series(SECTORS_WRITTEN, Write, |value, series| {
-                    out.int(value.saturating_mul(SECTOR_BYTES), series)
-                });
-            }
+            "operations" => self.series(&[(READS, Read), (WRITES, Write)], |value, series| out.int(value, series)),
+            "io" => self.series(&[(SECTORS_READ, Read), (SECTORS_WRITTEN, Write)], |value, series| {
+                out.int(value.saturating_mul(SECTOR_BYTES), series)
+            }),
             "merged" => {
-                self.series(READS_MERGED, Read, |value, series| out.int(value, series));
-                self.series(WRITES_MERGED, Write, |value, series| out.int(value, series));
+                self.series(&[(READS_MERGED, Read), (WRITES_MERGED, Write)], |value, series| out.int(value, series));
             }
             "operation_time" => {
-                self.series(READ_MS, Read, |value, series| out.float(seconds(value), series));
-                self.series(WRITE_MS, Write, |value, series| out.float(seconds(value), series));
+                self.series(&[(READ_MS, Read), (WRITE_MS, Write)], |value, series| out.float(seconds(value), series));
             }
-            "io_time" => self.series(BUSY_MS, Neither, |value, series| out.float(seconds(value), series)),
-            "weighted_io_time" => self.series(WEIGHTED_MS, Neither, |value, series| out.float(seconds(value), series)),
+            "io_time" => self.series(&[(BUSY_MS, Neither)], |value, series| out.float(seconds(value), series)),
+            "weighted_io_time" => {
+                self.series(&[(WEIGHTED_MS, Neither)], |value, series| out.float(seconds(value), series));
+            }
             "pending_operations" => self.state(|device| device.in_flight, |value, series| out.int(value, series)),
             "limit" => self.state(|device| device.capacity, |value, series| out.int(value, series)),
             _ => {}

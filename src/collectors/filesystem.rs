@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::mounts::{self, Mount};
-use crate::host::usage::{EACH, Outcome, Prober, RETRY, Reading, Space, Target};
+use crate::host::usage::{Outcome, Prober, RETRY, Reading, Space, Target};
 use crate::host::{Host, Reader, Source, files};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
@@ -106,17 +106,41 @@ impl Series {
 
 /// A file system that is reported.
 struct Volume {
+    /// Where it is mounted, the best place first.
+    mounts: Vec<Mount>,
+    /// The one of them that is asked and reported.
     mount: Mount,
     series: Series,
     /// `None` while it cannot be asked.
     space: Option<Space>,
-    /// Whether it was said that it cannot be asked.
+    /// Whether it was logged that it cannot be asked.
     reported: bool,
     /// Why it could not be asked, for node_exporter's label.
     trouble: Option<String>,
 }
 
+/// Why a mount has no numbers.
+enum Trouble {
+    /// Something else is at its mount point.
+    Elsewhere,
+    /// It went away since `mountinfo` was read, it is a file, or the host is a recorded one.
+    Gone,
+    /// It did not answer earlier, which was logged.
+    StillHangs,
+    Fails(String),
+}
+
 impl Volume {
+    fn new(options: &Options, host: &Host, mounts: Vec<Mount>) -> Option<Self> {
+        let mount = mounts.first()?.clone();
+        let series = Self::series(options, host, &mount);
+        Some(Self { mounts, mount, series, space: None, reported: false, trouble: None })
+    }
+
+    fn series(options: &Options, host: &Host, mount: &Mount) -> Series {
+        Series::new(options.naming, mount, &device_label(options.naming, host, mount))
+    }
+
     /// node_exporter's labels.
     fn labels(&self) -> Attributes {
         labels(&[
@@ -136,6 +160,24 @@ impl Volume {
             ("mountpoint", text(&self.mount.point)),
         ])
     }
+}
+
+/// What asking at a mount came to. node_exporter has empty file systems, and files, too.
+fn judge(mount: &Mount, outcome: Outcome, naming: Naming) -> Result<Option<Space>, Trouble> {
+    let all = naming == Naming::NodeExporter;
+    match outcome {
+        Outcome::Reading(reading) if !is_at(mount, &reading) => Err(Trouble::Elsewhere),
+        Outcome::Reading(reading) if !(reading.is_directory || all) => Err(Trouble::Gone),
+        Outcome::Reading(reading) => Ok(Some(reading.space).filter(|space| space.limit > 0 || all)),
+        Outcome::StillHangs => Err(Trouble::StillHangs),
+        Outcome::Failed(error) if is_normal(&error) => Err(Trouble::Gone),
+        Outcome::Failed(error) => Err(Trouble::Fails(error.to_string())),
+        Outcome::Hangs => Err(Trouble::Fails(format!("no answer; it is asked again every {RETRY:?}"))),
+    }
+}
+
+fn target(host: &Host, mount: &Mount) -> Target {
+    Target { path: mount.path(host.root()).into(), device: mount.device, local: mount.is_disk_backed() }
 }
 
 struct Filesystem {
@@ -164,7 +206,9 @@ impl Filesystem {
         Self {
             options: context.options.clone(),
             own_view: file == host.proc("self/mountinfo"),
-            source: Source::new(file, "is this a Linux /proc?").required(),
+            source: Source::new(file, "is this a Linux /proc?")
+                .required()
+                .expecting(|mountinfo| mounts::parse(mountinfo).next().is_some()),
             mountinfo: Vec::new(),
             volumes: Vec::new(),
             targets: Vec::new(),
@@ -179,61 +223,94 @@ impl Filesystem {
         let mounts = mounts::parse(&self.mountinfo).filter_map(|mount| mount.seen_from(root));
         let mut known = std::mem::take(&mut self.volumes);
         let chosen = match self.options.naming {
-            Naming::NodeExporter => mounts::choose_as_node_exporter(mounts, &self.options.filesystems),
+            Naming::NodeExporter => {
+                let chosen = mounts::choose_as_node_exporter(mounts, &self.options.filesystems);
+                chosen.into_iter().map(|mount| vec![mount]).collect()
+            }
             _ => mounts::choose(mounts, &self.options.filesystems),
         };
-        for mount in chosen {
-            let same = known.iter().position(|volume| volume.mount == mount).map(|place| known.swap_remove(place));
-            self.volumes.push(same.unwrap_or_else(|| {
-                let naming = self.options.naming;
-                let series = Series::new(naming, &mount, &device_label(naming, &self.host, &mount));
-                Volume { mount, series, space: None, reported: false, trouble: None }
-            }));
+        for mounts in chosen {
+            let same = known.iter().position(|volume| volume.mounts == mounts).map(|place| known.swap_remove(place));
+            self.volumes.extend(same.or_else(|| Volume::new(&self.options, &self.host, mounts)));
         }
-        let target = |volume: &Volume| Target {
-            path: volume.mount.path(self.host.root()).into(),
-            device: volume.mount.device,
-            local: volume.mount.is_disk_backed(),
-        };
-        self.targets = self.volumes.iter().map(target).collect();
+        self.targets = self.volumes.iter().map(|volume| target(&self.host, &volume.mount)).collect();
     }
 
-    fn settle(&mut self, reader: &mut Reader, outcomes: Vec<Outcome>) {
-        let mut elsewhere = 0;
-        // node_exporter has empty file systems too.
-        let any_size = self.options.naming == Naming::NodeExporter;
-        for (volume, outcome) in self.volumes.iter_mut().zip(outcomes) {
-            volume.space = None;
+    /// Asks all file systems, and those that cannot be asked at their present mount at the others.
+    fn ask(&mut self, reader: &mut Reader) {
+        let naming = self.options.naming;
+        let outcomes = self.prober.ask(&self.targets, reader.time_left());
+        let mut troubled = Vec::new();
+        for (place, (volume, outcome)) in self.volumes.iter_mut().zip(outcomes).enumerate() {
             volume.trouble = node_error(&outcome);
-            let trouble = match outcome {
-                Outcome::Reading(reading) if !is_at(&volume.mount, &reading) => {
-                    elsewhere += 1;
-                    continue;
-                }
-                Outcome::Reading(reading) => {
+            volume.space = None;
+            match judge(&volume.mount, outcome, naming) {
+                Ok(space) => {
+                    volume.space = space;
                     if std::mem::take(&mut volume.reported) {
                         info!("the file system at {} answers again", text(&volume.mount.point));
                     }
-                    volume.trouble = None;
-                    volume.space = Some(reading.space).filter(|space| space.limit > 0 || any_size);
-                    continue;
                 }
-                Outcome::StillHangs => continue,
-                Outcome::Failed(error) if is_normal(&error) => continue,
-                Outcome::Failed(error) => error.to_string(),
-                Outcome::Hangs => format!("no answer within {EACH:?}; it is asked again every {RETRY:?}"),
-            };
-            reader.fail();
-            if !std::mem::replace(&mut volume.reported, true) {
-                warn!("the file system at {} is left out: {trouble}", text(&volume.mount.point));
+                Err(trouble) => troubled.push((place, trouble)),
             }
         }
-        if elsewhere > 0 && !std::mem::replace(&mut self.elsewhere_reported, true) {
-            info!(
-                "{elsewhere} file systems of {} are not what is at their mount points below {} and are left out: in a container, mount the host's root and give --root-path",
-                self.source.path().display(),
-                self.host.root().display()
-            );
+        let mut elsewhere = Vec::new();
+        for (place, trouble) in troubled {
+            if self.moved(place, reader) {
+                continue;
+            }
+            let Some(volume) = self.volumes.get_mut(place) else { continue };
+            let point = text(&volume.mount.point);
+            match trouble {
+                Trouble::Elsewhere => elsewhere.push(point),
+                Trouble::Gone | Trouble::StillHangs => {}
+                Trouble::Fails(why) => {
+                    reader.fail();
+                    if !std::mem::replace(&mut volume.reported, true) {
+                        warn!("the file system at {point} is left out: {why}");
+                    }
+                }
+            }
+        }
+        self.tell_elsewhere(reader, &elsewhere);
+    }
+
+    /// Whether the file system at this place answers at another of its mounts, where it is reported from now on.
+    fn moved(&mut self, place: usize, reader: &Reader) -> bool {
+        let naming = self.options.naming;
+        let Some(volume) = self.volumes.get_mut(place) else { return false };
+        let others: Vec<Mount> = volume.mounts.iter().filter(|mount| **mount != volume.mount).cloned().collect();
+        for mount in others {
+            let target = target(&self.host, &mount);
+            let outcome = self.prober.ask(std::slice::from_ref(&target), reader.time_left()).pop();
+            if let Some(Ok(space)) = outcome.map(|outcome| judge(&mount, outcome, naming)) {
+                let (from, to) = (text(&volume.mount.point), text(&mount.point));
+                info!("the file system at {from} cannot be asked there; it is reported at {to}");
+                volume.series = Volume::series(&self.options, &self.host, &mount);
+                (volume.mount, volume.space, volume.trouble, volume.reported) = (mount, space, None, false);
+                if let Some(slot) = self.targets.get_mut(place) {
+                    *slot = target;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Something else is at these mount points: logged once, and a remark for `check`.
+    fn tell_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
+        const NAMED: usize = 3;
+        if points.is_empty() {
+            return;
+        }
+        let named = points.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if points.len() > NAMED { format!(" and {} more", points.len() - NAMED) } else { String::new() };
+        let line = format!(
+            "file systems that this process does not see are left out: {named}{more}. In a container, mount the host's root and give --root-path; in a systemd unit, ProtectHome= hides /home, /root and /run/user"
+        );
+        reader.remark(&*line);
+        if !std::mem::replace(&mut self.elsewhere_reported, true) {
+            info!("{line}");
         }
     }
 
@@ -306,8 +383,7 @@ impl Collector for Filesystem {
             self.mountinfo = bytes.to_vec();
             self.choose();
         }
-        let outcomes = self.prober.ask(&self.targets, reader.time_left());
-        self.settle(reader, outcomes);
+        self.ask(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
@@ -388,7 +464,7 @@ mod tests {
     }
 
     fn answering(device: (u32, u32)) -> impl Fn(&Path) -> io::Result<Reading> + Send + Sync {
-        move |_| Ok(Reading { device, space: space() })
+        move |_| Ok(Reading { device, is_directory: true, space: space() })
     }
 
     fn with_mounts(mountinfo: &str) -> TestHost {
@@ -412,7 +488,11 @@ mod tests {
         let options = Options { naming: Naming::NodeExporter, ..Options::default() };
         let mut filesystem = filesystem(&host, options, |path| match path.ends_with("data") {
             true => Err(io::ErrorKind::PermissionDenied.into()),
-            false => Ok(Reading { device: if path.ends_with("run") { (0, 6) } else { (8, 1) }, space: space() }),
+            false => Ok(Reading {
+                device: if path.ends_with("run") { (0, 6) } else { (8, 1) },
+                is_directory: true,
+                space: space(),
+            }),
         });
         host.read(&mut filesystem);
         assert_eq!(
@@ -475,7 +555,8 @@ mod tests {
     #[test]
     fn inodes_that_are_made_as_they_are_needed_have_no_number() {
         let host = with_mounts("1 0 0:9 / / rw - btrfs /dev/sda1 rw,subvol=/\n");
-        let ask = |_: &Path| Ok(Reading { device: (0, 44), space: Space::new(4_096, 10, 5, 5, 0, 0) });
+        let ask =
+            |_: &Path| Ok(Reading { device: (0, 44), is_directory: true, space: Space::new(4_096, 10, 5, 5, 0, 0) });
         let inodes = |naming| {
             let mut filesystem = filesystem(&host, Options { naming, ..Options::default() }, ask);
             host.read(&mut filesystem);
@@ -487,7 +568,7 @@ mod tests {
     #[test]
     fn a_file_system_without_blocks_is_not_reported() {
         let host = with_mounts(ROOT);
-        let ask = |_: &Path| Ok(Reading { device: (8, 1), space: Space::default() });
+        let ask = |_: &Path| Ok(Reading { device: (8, 1), is_directory: true, space: Space::default() });
         let mut filesystem = filesystem(&host, Options::default(), ask);
         assert_eq!(host.read(&mut filesystem), 0);
         assert!(series(&filesystem, METRICS, "usage").is_empty());
@@ -523,13 +604,77 @@ mod tests {
             if hangs {
                 let _ended = wait.lock().unwrap().recv();
             }
-            Ok(Reading { device: if hangs { (8, 1) } else { (8, 2) }, space: space() })
+            Ok(Reading { device: if hangs { (8, 1) } else { (8, 2) }, is_directory: true, space: space() })
         });
         assert_eq!(host.read(&mut filesystem), 1);
         assert_eq!(host.read(&mut filesystem), 0, "it is not asked again");
         let usage = series(&filesystem, METRICS, "usage");
         assert!(usage.len() == 3 && usage[0].contains("mountpoint=/ "), "{usage:?}");
         drop(let_go);
+    }
+
+    /// `/a` first, `/other` in its place, both of one file system.
+    const TWICE: &str = "29 1 8:1 / /a ro - ext4 /dev/sda1 rw\n30 1 8:1 / /other rw - ext4 /dev/sda1 rw\n";
+
+    #[test]
+    fn a_mount_that_is_hidden_is_replaced_by_another_of_its_file_system() {
+        let host = with_mounts(TWICE);
+        let ask = |path: &Path| {
+            let device = if path.ends_with("a") { (0, 40) } else { (8, 1) };
+            Ok(Reading { device, is_directory: true, space: space() })
+        };
+        let mut filesystem = filesystem(&host, Options::default(), ask);
+        for _ in 0..2 {
+            assert_eq!(host.read(&mut filesystem), 0);
+            let limit = series(&filesystem, METRICS, "limit");
+            assert!(limit.len() == 1 && limit[0].contains("mountpoint=/other "), "{limit:?}");
+            assert!(limit[0].contains("mode=rw"), "it can be written at one of its mount points: {limit:?}");
+        }
+        assert!(!filesystem.elsewhere_reported);
+    }
+
+    #[test]
+    fn a_mount_that_does_not_answer_is_replaced_by_another_of_its_file_system() {
+        let host = with_mounts(TWICE);
+        let (let_go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let mut filesystem = filesystem(&host, Options::default(), move |path| {
+            if path.ends_with("a") {
+                let _ended = wait.lock().unwrap().recv();
+            }
+            Ok(Reading { device: (8, 1), is_directory: true, space: space() })
+        });
+        for _ in 0..2 {
+            assert_eq!(host.read(&mut filesystem), 0);
+            let limit = series(&filesystem, METRICS, "limit");
+            assert!(limit.len() == 1 && limit[0].contains("mountpoint=/other "), "{limit:?}");
+        }
+        drop(let_go);
+    }
+
+    #[test]
+    fn a_file_that_a_container_runtime_mounted_is_no_file_system() {
+        let host = with_mounts("29 1 8:1 /var/lib/docker/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n");
+        let ask = |_: &Path| Ok(Reading { device: (8, 1), is_directory: false, space: space() });
+        let mut filesystem = filesystem(&host, Options::default(), ask);
+        assert_eq!(host.read(&mut filesystem), 0);
+        assert!(series(&filesystem, METRICS, "usage").is_empty());
+    }
+
+    #[test]
+    fn what_a_unit_hides_is_a_remark_of_check_and_no_failure() {
+        let host = with_mounts(&(ROOT.to_owned() + "30 28 8:2 / /home rw - ext4 /dev/sdb1 rw\n"));
+        let ask = |path: &Path| {
+            let device = if path.ends_with("home") { (0, 40) } else { (8, 1) };
+            Ok(Reading { device, is_directory: true, space: space() })
+        };
+        let mut filesystem = filesystem(&host, Options::default(), ask);
+        let mut reader = Reader::new(&host.context(Options::default()).host).recording();
+        filesystem.read(&mut reader);
+        let problems = reader.problems();
+        assert!(problems.len() == 1 && problems[0].is_remark(), "{problems:?}");
+        assert!(problems[0].words.contains("/home") && problems[0].words.contains("ProtectHome="), "{problems:?}");
+        assert_eq!((reader.failures(), series(&filesystem, METRICS, "limit").len()), (0, 1));
     }
 
     #[test]
@@ -558,7 +703,7 @@ mod tests {
         let paths = Arc::clone(&asked);
         let mut filesystem = filesystem(&host, Options::default(), move |path| {
             paths.lock().unwrap().push(path.to_owned());
-            Ok(Reading { device: (8, if path.ends_with("boot") { 2 } else { 1 }), space: space() })
+            Ok(Reading { device: (8, if path.ends_with("boot") { 2 } else { 1 }), is_directory: true, space: space() })
         });
         host.read(&mut filesystem);
         let usage = series(&filesystem, METRICS, "usage");
@@ -604,7 +749,7 @@ mod tests {
                 mounts::parse(&mountinfo).map(|mount| (mount.path(filesystem.host.root()), mount.device)).collect();
             filesystem.prober = Prober::new(move |path| {
                 let device = devices.iter().rev().find(|(point, _)| point == path).unwrap().1;
-                Ok(Reading { device, space: space() })
+                Ok(Reading { device, is_directory: true, space: space() })
             });
             assert_eq!(host.read(&mut filesystem), 0);
             series(&filesystem, METRICS, "limit")

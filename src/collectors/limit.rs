@@ -39,7 +39,8 @@ mod tests {
     #[test]
     fn an_instrument_whose_series_are_known_has_room_for_exactly_these() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
-            let context = TestHost::fixture("server").context(Options { naming, ..Options::default() });
+            let context =
+                TestHost::fixture("server").context(Options { naming, top_processes: 1, ..Options::default() });
             let limit = by_instrument(&context);
             for family in COLLECTORS {
                 for shape in metrics(family, &context.options).filter_map(|metric| metric.shape(naming)) {
@@ -48,7 +49,7 @@ mod tests {
                     assert_eq!(limit(shape.name), if fixed { expected } else { DEFAULT_MAX_SERIES }, "{}", shape.name);
                 }
             }
-            assert_eq!(limit("process.cpu.time"), OWN);
+            assert_eq!(limit("heka.process.cpu.time"), OWN);
         }
     }
 }

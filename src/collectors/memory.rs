@@ -10,7 +10,7 @@ use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, Naming, word};
-use crate::metrics::parse::{lines, next_number};
+use crate::metrics::parse::{fields, lines, next_number, number};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -261,7 +261,7 @@ impl Meminfo {
     fn parse(bytes: &[u8]) -> Self {
         let mut info = Self::default();
         for line in lines(bytes) {
-            let mut fields = crate::metrics::parse::fields(line);
+            let mut fields = fields(line);
             let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
             let (slot, unit) = match name {
                 b"MemTotal" => (&mut info.total, KB_BYTES),
@@ -325,7 +325,7 @@ fn rest() -> Vec<&'static str> {
 fn take_lines(bytes: &[u8], keys: &mut Keys) {
     keys.clear();
     for line in lines(bytes) {
-        let mut fields = crate::metrics::parse::fields(line);
+        let mut fields = fields(line);
         let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
         let value = next_number(&mut fields);
         let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
@@ -339,7 +339,9 @@ impl Memory {
         Self {
             naming,
             page_bytes: context.host.page_bytes,
-            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?").required(),
+            source: Source::new(context.host.proc("meminfo"), "is this a Linux /proc?")
+                .required()
+                .expecting(|meminfo| lines(meminfo).any(is_value)),
             info: Meminfo::default(),
             states: [USED, FREE, CACHED, BUFFERS, SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE]
                 .map(|state| word(naming, &STATE, state)),
@@ -429,6 +431,12 @@ fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u6
             out.float(*value as f64 / whole as f64, attributes);
         }
     }
+}
+
+/// `MemTotal:  1234 kB`.
+fn is_value(line: &[u8]) -> bool {
+    let mut fields = fields(line);
+    fields.next().is_some_and(|name| name.ends_with(b":")) && fields.next().and_then(number).is_some()
 }
 
 #[cfg(test)]

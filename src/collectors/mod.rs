@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod connections;
+pub mod containers;
 pub mod cpu;
 mod discovered;
 pub mod disk;
@@ -23,6 +24,7 @@ mod node_exporter;
 mod observer;
 pub mod paging;
 pub mod pressure;
+pub mod process;
 pub mod processes;
 pub mod protocols;
 pub mod raid;
@@ -71,6 +73,8 @@ pub static COLLECTORS: &[Definition] = &[
     sensors::DEFINITION,
     raid::DEFINITION,
     ecc::DEFINITION,
+    containers::DEFINITION,
+    process::DEFINITION,
     services::DEFINITION,
     textfile::DEFINITION,
     node_exporter::identity::DEFINITION,
@@ -85,6 +89,9 @@ pub static COLLECTORS: &[Definition] = &[
     node_exporter::protocols::DEFINITION,
     node_exporter::sockets::DEFINITION,
     node_exporter::vmstat::DEFINITION,
+    node_exporter::sensors::DEFINITION,
+    node_exporter::raid::DEFINITION,
+    node_exporter::ecc::DEFINITION,
 ];
 
 /// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.
@@ -165,6 +172,10 @@ pub struct Options {
     pub filesystems: Filter,
     /// Which network interfaces.
     pub interfaces: Filter,
+    /// How many of the largest processes by CPU time, and as many by memory, are reported.
+    pub top_processes: usize,
+    /// Whether a process has its command line as an attribute.
+    pub process_command_lines: bool,
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
@@ -184,6 +195,8 @@ impl Default for Options {
             disks: Filter::default(),
             filesystems: Filter::default(),
             interfaces: Filter::default(),
+            top_processes: 0,
+            process_command_lines: false,
             textfile_dir: None,
             max_series: None,
         }

@@ -2,8 +2,8 @@
 //! connections, which `connections.rs` counts.
 //!
 //! A bond, a bridge and their members each count the same bytes, so nothing is summed here. Left out by default are the
-//! loopback, the host's ends of containers' links (`veth*`, `cali*`) and aliases (`eth0:1`), whose traffic their
-//! interface counts as well.
+//! loopback, the host's ends of containers' links (`veth*`, `cali*`). Aliases (`eth0:1`) are not in the
+//! file: a name with a colon is an interface of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ fn parse_columns(columns: &[u8]) -> Option<[u64; COLUMNS]> {
 
 /// Whether an interface is reported when nobody says otherwise.
 fn is_default(name: &[u8]) -> bool {
-    name != b"lo" && !name.starts_with(b"veth") && !name.starts_with(b"cali") && !name.contains(&b':')
+    name != b"lo" && !name.starts_with(b"veth") && !name.starts_with(b"cali")
 }
 
 /// How the columns are judged. Drivers keep them in the kernel's `unsigned long` or wider.
@@ -162,7 +162,9 @@ impl Network {
         let options = &context.options;
         Self {
             options: options.clone(),
-            source: Source::new(file, "this kernel has no network (CONFIG_NET)").holds_counters(),
+            source: Source::new(file, "this kernel has no network (CONFIG_NET)")
+                .holds_counters()
+                .expecting(|net| lines(net).any(|line| split_line(line).is_some())),
             lines: Vec::new(),
             interfaces: Table::new(
                 rules(options, context.host.word_bits),
@@ -311,10 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn loopback_container_links_and_aliases_are_left_out_unless_asked_for() {
+    fn loopback_and_container_links_are_left_out_unless_asked_for_and_a_colon_is_part_of_a_name() {
         let names = ["lo", "veth12ab", "cali7d2e", "eth0:1", "eth0", "bond0", "br0", "bond0.100", "lowpan0", "wlan0"];
         let default: Vec<_> = names.into_iter().filter(|name| is_default(name.as_bytes())).collect();
-        assert_eq!(default, ["eth0", "bond0", "br0", "bond0.100", "lowpan0", "wlan0"]);
+        assert_eq!(default, ["eth0:1", "eth0", "bond0", "br0", "bond0.100", "lowpan0", "wlan0"]);
         let regex = |pattern| vec![regex_lite::Regex::new(pattern).unwrap()];
         let interfaces = Filter { include: regex("^(lo|veth.*)$"), exclude: regex("^vethb") };
         let all = listing(&["lo", "veth0", "vethb", "eth0"].map(|name| line(name, 7, 1, 8)));
@@ -543,6 +545,8 @@ mod tests {
                 "network.interface.name=eth0 network.io.direction=transmit 987654321",
                 "network.interface.name=eth\u{fffd}\u{fffd}0 network.io.direction=receive 111",
                 "network.interface.name=eth\u{fffd}\u{fffd}0 network.io.direction=transmit 222",
+                "network.interface.name=eth0:1 network.io.direction=receive 333",
+                "network.interface.name=eth0:1 network.io.direction=transmit 444",
                 "network.interface.name=eth5 network.io.direction=receive 5555",
                 "network.interface.name=eth5 network.io.direction=transmit 6666",
             ]

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Health, Reader, Source};
@@ -64,7 +64,7 @@ impl Pressure {
         let options = &context.options;
         // All of them are missing together where the kernel does not count pressure: one line says so, not four.
         let resource = |name: Names| Resource {
-            source: Source::new(context.host.proc("pressure").join(name.of(Naming::Semconv)), ""),
+            source: Source::new(context.host.proc("pressure").join(name.of(Naming::Semconv)), "").holds_counters(),
             series: [SOME, FULL].map(|kind| {
                 let pairs = [(&RESOURCE, AttributeValue::Word(name)), (&TYPE, AttributeValue::Word(kind))];
                 attributes(options.naming, &pairs)
@@ -95,7 +95,8 @@ impl Pressure {
             say(source.path(), "this kernel does not count that pressure");
         }
         if lacks(irq) {
-            say(irq.path(), "it needs Linux 6.1 and CONFIG_IRQ_TIME_ACCOUNTING=y");
+            debug!("{} is not there: it needs Linux 6.1 and CONFIG_IRQ_TIME_ACCOUNTING=y", irq.path().display());
+            reader.note(irq.path(), false, "");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::fault::guarded;
 use super::held::Held;
 use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
-use super::{COLLECTORS, Context, Definition, Options, cpu, disk};
+use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 pub use super::slot::CollectorStats;
@@ -92,7 +92,11 @@ pub(super) fn selected<'a>(list: &'a [Definition], options: &Options) -> impl It
     let asked = |definition: &&Definition| {
         options.collectors.as_ref().is_none_or(|names| names.iter().any(|name| name == definition.name))
     };
-    list.iter().filter(asked).filter(|definition| metrics(definition, options).next().is_some())
+    let off = |definition: &&Definition| definition.name == process::DEFINITION.name && options.top_processes == 0;
+    list.iter()
+        .filter(asked)
+        .filter(move |definition| !off(definition))
+        .filter(|definition| metrics(definition, options).next().is_some())
 }
 
 /// A definition's metrics in the profile and detail that were asked for.

@@ -42,8 +42,8 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         // What is missing is told once, at the first reading; what fails, at each.
         problems.retain(|problem| !problem.failed);
         problems.extend(collection.problems(slot));
-        problems.sort_by(|a, b| a.path.cmp(&b.path));
-        problems.dedup_by(|a, b| a.path == b.path);
+        problems.sort_by(|a, b| (&a.path, &a.words).cmp(&(&b.path, &b.words)));
+        problems.dedup_by(|a, b| a.path == b.path && (!a.is_remark() || a.words == b.words));
         surveys.push(Survey {
             collector: definition.name,
             series: out.seen,

@@ -31,7 +31,12 @@ struct System {
 
 impl System {
     fn new(context: &Context) -> Self {
-        Self { source: Source::new(context.host.proc("uptime"), "is this a Linux /proc?").required(), uptime: None }
+        Self {
+            source: Source::new(context.host.proc("uptime"), "is this a Linux /proc?")
+                .required()
+                .expecting(|bytes| parse(bytes).is_some()),
+            uptime: None,
+        }
     }
 }
 

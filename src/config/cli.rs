@@ -12,13 +12,13 @@ use crate::config::nearest::nearest;
 use crate::config::setting::{self, AnySetting, Kind};
 use crate::config::table::SETTINGS;
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HEKA_COMMIT"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit:   ",
-    env!("HEKA_COMMIT"),
+    env!("BUILD_COMMIT"),
     "\ntarget:   ",
-    env!("HEKA_TARGET"),
+    env!("BUILD_TARGET"),
     "\nfeatures: grpc, http/protobuf, tls (ring), gzip"
 );
 const ABOUT: &str = "Reads this Linux host's metrics and sends them as OpenTelemetry (OTLP).";

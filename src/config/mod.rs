@@ -289,6 +289,8 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         },
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
+        top_processes: lookup.value(&table::TOP_PROCESSES)?,
+        process_command_lines: lookup.optional(&table::PROCESS_COMMAND_LINES)?.unwrap_or(false),
     })
 }
 

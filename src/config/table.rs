@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
+use crate::collectors::process::MOST_PROCESSES;
 use crate::collectors::{self, DiskScope};
 use crate::config::lookup::Found;
 use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
@@ -36,6 +37,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &OUTBOX_DIR, &OUTBOX_MAX_SIZE, &OUTBOX_MAX_AGE,
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
+    &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
     &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
@@ -302,6 +304,18 @@ pub(crate) static NETWORK_INCLUDE: Regexes = filter!(
 pub(crate) static NETWORK_EXCLUDE: Regexes =
     filter!("--network-exclude", "HEKA_NETWORK_EXCLUDE", "Network interfaces to leave out");
 
+pub(crate) static TOP_PROCESSES: Setting<usize> = Setting::one("--top-processes", "NUMBER", top_processes)
+    .help(COLLECTION, "Report this many of the largest processes by CPU time, and as many by memory")
+    .note("see docs/cardinality.md for the number of series")
+    .allowed("a whole number from 0 to 100")
+    .variables(&[Variable("HEKA_TOP_PROCESSES", "")])
+    .default("0");
+
+pub(crate) static PROCESS_COMMAND_LINES: Setting<bool> =
+    Setting::switch("--process-command-lines", "--no-process-command-lines")
+        .help(COLLECTION, "Add the command line to each reported process; command lines can hold secrets")
+        .variables(&[Variable("HEKA_PROCESS_COMMAND_LINES", "true or false")])
+        .default_text("off");
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
     .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
     .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])
@@ -396,6 +410,10 @@ fn outbox_age(found: Found<'_>) -> Parsed<Duration> {
 
 fn max_series(found: Found<'_>) -> Parsed<usize> {
     found.value.parse().ok().filter(|most| (1..=100_000).contains(most)).ok_or(None)
+}
+
+fn top_processes(found: Found<'_>) -> Parsed<usize> {
+    found.value.parse().ok().filter(|most| *most <= MOST_PROCESSES).ok_or(None)
 }
 
 fn collectors(found: Found<'_>) -> Parsed<Vec<String>> {

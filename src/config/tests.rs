@@ -115,11 +115,19 @@ fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
 }
 
 #[test]
+fn the_largest_processes_are_off_by_default_and_bounded() {
+    assert_eq!(good(&[], &[]).options.top_processes, 0);
+    assert_eq!(good(&["--top-processes", "5"], &[("HEKA_TOP_PROCESSES", "9")]).options.top_processes, 5);
+    assert_eq!(good(&[], &[("HEKA_TOP_PROCESSES", "9")]).options.top_processes, 9);
+}
+
+#[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
     // These join with others, and have tests of their own.
-    const JOINED: [&str; 10] = [
+    const JOINED: [&str; 11] = [
         "--env-file",
         "--console-format",
+        "--top-processes",
         "--headers-file",
         "--cert-file",
         "--key-file",

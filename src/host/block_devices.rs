@@ -1,69 +1,103 @@
-//! Which block devices are whole physical disks, as sysfs tells them: never by the look of a name.
+//! Which block devices are disks whose I/O no other device counts.
 //!
-//! An entry of `/sys/block` is a link to where the device sits. Below `devices/virtual` are the stacked ones and those
-//! made of memory or files (dm, md, bcache, loop, ram, zram); the exception is the head of an NVMe multipath disk in
-//! `devices/virtual/nvme-subsystem`. An entry that sits inside another disk's directory is a boot area of an eMMC.
+//! An entry of `/sys/block` is a whole device. One that sits on others lists them in `slaves/` (dm, md, bcache, the NVMe
+//! multipath head does not). Of those that sit on none, some have no disk of their own: their driver says so. What is left is
+//! a disk, wherever it sits: on this machine's buses, or on a network (NVMe over Fabrics, nbd, AoE, rbd), which sysfs has
+//! below `devices/virtual`. An entry that sits inside another disk's directory is a boot area of an eMMC.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use crate::host::{Host, files, read_small};
-use crate::metrics::parse::number;
+use crate::host::{Host, Problem, files, read_small};
+use crate::metrics::parse::{fields, lines, number};
 
 /// What a name in `/proc/diskstats` stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A whole physical disk.
+    /// A disk whose I/O no other device counts.
     Physical,
     /// One of the hidden paths to an NVMe multipath disk; `head` is the disk's name.
     HiddenPath {
         /// The disk that the path leads to.
         head: Vec<u8>,
     },
-    /// A partition, a stacked or virtual device, a boot area: what it counts is counted elsewhere, or is no disk.
+    /// A whole device without a disk of its own, in memory or in files, or made of others without saying so.
+    NoDisk,
+    /// A partition, a stacked device, a boot area: other devices count its I/O.
     Other,
 }
+
+/// Drivers of devices that have no disk of their own, as `/proc/devices` names them: memory, files, and stacked ones that
+/// leave `slaves/` empty in some states.
+const WITHOUT_DISK: [&[u8]; 12] = [
+    b"loop",
+    b"ramdisk",
+    b"zram",
+    b"nullb",
+    b"device-mapper",
+    b"md",
+    b"mdp",
+    b"drbd",
+    b"bcache",
+    b"zvol",
+    b"ublk-block",
+    b"ublkb",
+];
+
+/// What the kernel calls these drivers' devices, for a device whose driver cannot be found out.
+const NAMES_WITHOUT_DISK: [&[u8]; 10] =
+    [b"loop", b"ram", b"zram", b"nullb", b"dm-", b"md", b"drbd", b"bcache", b"zd", b"ublkb"];
 
 /// The host's block devices, as they were at the last [`BlockDevices::refresh`].
 #[derive(Debug)]
 pub struct BlockDevices {
     dir: PathBuf,
+    devices: PathBuf,
     classes: HashMap<Vec<u8>, Class>,
-    readable: Option<bool>,
+    /// Whether the directory could be listed, and why not.
+    listed: Option<Result<(), String>>,
 }
 
 impl BlockDevices {
     /// No devices yet.
     #[must_use]
     pub fn new(host: &Host) -> Self {
-        Self { dir: host.sys("block"), classes: HashMap::new(), readable: None }
+        Self { dir: host.sys("block"), devices: host.proc("devices"), classes: HashMap::new(), listed: None }
     }
 
-    /// Reads `/sys/block` anew. When it cannot be read, the devices known before stay.
+    /// Reads `/sys/block` again. When it cannot be read, the devices known before stay.
     pub fn refresh(&mut self) {
-        let entries = match files::list(&self.dir) {
-            Ok(entries) => entries,
+        let names = match files::list(&self.dir) {
+            Ok(names) => names,
             Err(error) => {
-                if self.readable != Some(false) {
+                if !matches!(self.listed, Some(Err(_))) {
                     warn!(
                         "{} cannot be read ({error}); no disk is known to be physical, only those that --disk-include names are reported",
                         self.dir.display()
                     );
                 }
-                self.readable = Some(false);
+                self.listed = Some(Err(error.to_string()));
                 return;
             }
         };
-        if self.readable == Some(false) {
+        if matches!(self.listed, Some(Err(_))) {
             info!("{} can be read again", self.dir.display());
         }
-        self.readable = Some(true);
-        let names: HashSet<OsString> = entries.into_iter().collect();
-        self.classes = names.iter().map(|name| (diskstats_name(name), self.classify(name, &names))).collect();
+        self.listed = Some(Ok(()));
+        let names: HashSet<OsString> = names.into_iter().collect();
+        let drivers = drivers(&files::read(&self.devices).unwrap_or_default());
+        self.classes = names.iter().map(|name| (diskstats_name(name), self.classify(name, &names, &drivers))).collect();
+    }
+
+    /// Why the devices could not be listed at the last [`BlockDevices::refresh`].
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        let Some(Err(words)) = &self.listed else { return None };
+        Some(Problem { path: self.dir.clone(), failed: true, words: words.clone() })
     }
 
     /// What the name stands for. A name that `/sys/block` does not list is a partition.
@@ -78,28 +112,45 @@ impl BlockDevices {
         number(&read_small(&self.dir.join(sysfs_name(name)).join("size"))?)
     }
 
-    fn classify(&self, name: &OsString, names: &HashSet<OsString>) -> Class {
+    fn classify(&self, name: &OsString, names: &HashSet<OsString>, drivers: &HashMap<u64, Vec<u8>>) -> Class {
         let entry = self.dir.join(name);
         if read_small(&entry.join("hidden")).is_some_and(|hidden| hidden == b"1") {
             return nvme_head(name.as_bytes()).map_or(Class::Other, |head| Class::HiddenPath { head });
         }
-        // Without CONFIG_SYSFS's links (kernels before 2.6.26), only a physical device has a `device` of its own.
-        let Ok(target) = files::read_link(&entry) else {
-            return if files::metadata(&entry.join("device")).is_ok() { Class::Physical } else { Class::Other };
+        let inside_a_disk = files::read_link(&entry)
+            .is_ok_and(|target| target.parent().and_then(Path::file_name).is_some_and(|parent| names.contains(parent)));
+        let sits_on_others = || files::list(&entry.join("slaves")).is_ok_and(|slaves| !slaves.is_empty());
+        if inside_a_disk || sits_on_others() {
+            return Class::Other;
+        }
+        let major = read_small(&entry.join("dev")).and_then(|dev| number(dev.split(|&b| b == b':').next()?));
+        let driver = major.and_then(|major| drivers.get(&major));
+        let without_disk = match driver {
+            Some(driver) => WITHOUT_DISK.contains(&&driver[..]),
+            None => NAMES_WITHOUT_DISK.iter().any(|prefix| is_numbered(name.as_bytes(), prefix)),
         };
-        let inside_a_disk = target.parent().and_then(Path::file_name).is_some_and(|parent| names.contains(parent));
-        if inside_a_disk || is_virtual(&target) { Class::Other } else { Class::Physical }
+        if without_disk { Class::NoDisk } else { Class::Physical }
     }
 }
 
-fn is_virtual(target: &Path) -> bool {
-    let mut parts = target.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.as_bytes()),
-        _ => None,
-    });
-    parts.by_ref().any(|part| part == b"devices")
-        && parts.next() == Some(b"virtual")
-        && parts.next() != Some(b"nvme-subsystem")
+/// The drivers of block devices by their major number, from `/proc/devices`. The number that drivers share is left out.
+fn drivers(devices: &[u8]) -> HashMap<u64, Vec<u8>> {
+    let mut block = lines(devices).skip_while(|line| line.trim_ascii() != b"Block devices:").skip(1);
+    let mut drivers = HashMap::new();
+    while let Some((major, name)) = block.next().and_then(|line| {
+        let mut fields = fields(line);
+        Some((number(fields.next()?)?, fields.next()?))
+    }) {
+        if name != b"blkext" {
+            drivers.insert(major, name.to_vec());
+        }
+    }
+    drivers
+}
+
+/// Whether the name is the prefix and a number, or a letter and a number of md's partitionable arrays (`md_d0`).
+fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
+    name.strip_prefix(prefix).and_then(<[u8]>::first).is_some_and(|next| next.is_ascii_digit() || *next == b'_')
 }
 
 /// The disk that a hidden path `nvme<subsystem>c<controller>n<namespace>` leads to; the driver names it so
@@ -139,8 +190,102 @@ mod tests {
             assert_eq!(*devices.class(physical.as_bytes()), Class::Physical, "{physical}");
         }
         for other in ["nvme0n1p1", "sda1", "md0", "dm-0", "loop0", "zram0", "mmcblk0boot0", "no-such"] {
-            assert_eq!(*devices.class(other.as_bytes()), Class::Other, "{other}");
+            assert!(matches!(devices.class(other.as_bytes()), Class::Other | Class::NoDisk), "{other}");
         }
+    }
+
+    /// Entries of `/sys/block`: name, where its link leads, `dev`, a slave.
+    fn made(entries: &[(&str, &str, &str, &str)], proc_devices: &str) -> BlockDevices {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("sys/block")).unwrap();
+        std::fs::create_dir_all(root.join("proc")).unwrap();
+        std::fs::write(root.join("proc/devices"), proc_devices).unwrap();
+        for (name, place, dev, slave) in entries {
+            let at = if place.is_empty() {
+                root.join("sys/block").join(name)
+            } else {
+                root.join("sys").join(place).join(name)
+            };
+            std::fs::create_dir_all(&at).unwrap();
+            if !place.is_empty() {
+                std::os::unix::fs::symlink(format!("../{place}/{name}"), root.join("sys/block").join(name)).unwrap();
+            }
+            if !dev.is_empty() {
+                std::fs::write(at.join("dev"), dev).unwrap();
+            }
+            if !slave.is_empty() {
+                std::fs::create_dir_all(at.join("slaves").join(slave)).unwrap();
+            }
+        }
+        let mut devices = BlockDevices::new(&Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() }));
+        devices.refresh();
+        devices
+    }
+
+    const PROC_DEVICES: &str = "Character devices:\n  1 mem\n 43 tty43\n\nBlock devices:\n  1 ramdisk\n  7 loop\n  9 md\n 43 nbd\n\
+        147 drbd\n152 aoe\n230 zvol\n251 rbd\n252 device-mapper\n253 nullb\n254 mdp\n259 blkext\n";
+
+    #[test]
+    fn disks_on_a_network_are_disks() {
+        let devices = made(
+            &[
+                ("nvme0n1", "devices/virtual/nvme-fabrics/ctl/nvme0", "259:0", ""),
+                ("nbd0", "devices/virtual/block", "43:0", ""),
+                ("etherd!e1.1", "devices/virtual/block", "152:16", ""),
+                ("rbd0", "devices/rbd/0/block", "251:0", ""),
+            ],
+            PROC_DEVICES,
+        );
+        for name in ["nvme0n1", "nbd0", "etherd/e1.1", "rbd0"] {
+            assert_eq!(*devices.class(name.as_bytes()), Class::Physical, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_sits_on_others_or_has_no_disk_is_none_even_where_it_has_no_slaves() {
+        let virtual_ones = [
+            ("dm-0", "252:0", "sda"),
+            ("dm-1", "252:1", ""),
+            ("md127", "9:127", ""),
+            ("md_d0", "254:0", ""),
+            ("bcache0", "250:0", "sda"),
+            ("drbd0", "147:0", ""),
+            ("loop0", "7:0", ""),
+            ("ram0", "1:0", ""),
+            ("zram0", "249:0", ""),
+            ("nullb0", "253:0", ""),
+            ("zd0", "230:0", ""),
+        ];
+        let entries = virtual_ones.map(|(name, dev, slave)| (name, "devices/virtual/block", dev, slave));
+        for proc_devices in [PROC_DEVICES, ""] {
+            let devices = made(&entries, proc_devices);
+            for (name, ..) in virtual_ones {
+                assert!(matches!(devices.class(name.as_bytes()), Class::Other | Class::NoDisk), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_that_lacks_everything_but_its_name_is_decided_by_driver_and_slaves() {
+        let devices = made(
+            &[
+                ("sda", "", "", ""),
+                ("vdb", "", "", ""),
+                ("loop1", "", "", ""),
+                ("dm-0", "", "", "sda"),
+                ("odd", "", "7:9", ""),
+            ],
+            PROC_DEVICES,
+        );
+        let physical = |name: &str| *devices.class(name.as_bytes()) == Class::Physical;
+        assert_eq!(["sda", "vdb", "loop1", "dm-0", "odd"].map(physical), [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_multipath_disk_of_fabrics_is_its_head_once() {
+        let devices = made(&[("nvme0n1", "devices/virtual/nvme-subsystem/nvme-subsys0", "259:1", "")], PROC_DEVICES);
+        assert_eq!(*devices.class(b"nvme0n1"), Class::Physical);
     }
 
     #[test]

@@ -131,6 +131,12 @@ pub fn read_link(path: &Path) -> io::Result<PathBuf> {
     std::fs::read_link(path)
 }
 
+/// Whether a directory is there, can be listed and is not empty.
+pub(super) fn has_entries(dir: &Path) -> bool {
+    let Ok(_at) = access(dir) else { return true };
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// What stat(2) says of a path.
 ///
 /// # Errors

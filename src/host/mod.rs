@@ -7,9 +7,12 @@
 
 pub mod block_devices;
 pub mod bounded;
+pub mod cgroups;
+pub mod counted_disks;
 pub mod files;
 pub mod identity;
 pub mod mounts;
+pub mod processes;
 mod reader;
 mod shared;
 pub mod sockets;

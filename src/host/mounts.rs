@@ -98,13 +98,18 @@ impl Mount {
     }
 }
 
-/// The mounts to report, in the file's order.
+/// The most mounts of one file system that are kept: the one to report and those that may stand in for it.
+const MOST_OF_ONE: usize = 4;
+
+/// The file systems to report, in the file's order: of each its mounts, the best one first. The others stand in where that
+/// one is hidden by a mount above it or does not answer.
 ///
 /// A mount hides the earlier ones at its mount point. By default each disk-backed file system is reported once: where
 /// it is mounted whole rather than in part, then at the shortest mount point. An include matches mount points; what it
-/// matches is reported whatever its type, once per file system as well.
+/// matches is reported whatever its type, once per file system as well. A file system that can be written at one of its
+/// mount points is not read-only.
 #[must_use]
-pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount> {
+pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Vec<Mount>> {
     let mut visible: Vec<Mount> = Vec::new();
     let mut at: HashMap<Vec<u8>, usize> = HashMap::new();
     for mount in mounts {
@@ -116,19 +121,31 @@ pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount
             }
         }
     }
-    let by_default = one_each(&visible, |mount| mount.is_disk_backed());
-    let mut place = 0;
-    visible.retain(|mount| {
-        place += 1;
-        filter.admits(&text(&mount.point), by_default.contains(&(place - 1)))
-    });
-    let once = one_each(&visible, |_| true);
-    let mut place = 0;
-    visible.retain(|_| {
-        place += 1;
-        once.contains(&(place - 1))
-    });
-    visible
+    let mut read_only: HashMap<(u32, u32), bool> = HashMap::new();
+    for mount in &visible {
+        *read_only.entry(mount.device).or_insert(true) &= mount.read_only;
+    }
+    let by_include = !filter.include.is_empty();
+    let mut file_systems: HashMap<(u32, u32), Vec<(usize, Mount)>> = HashMap::new();
+    for (place, mut mount) in visible.into_iter().enumerate() {
+        let eligible = if by_include { filter.admits(&text(&mount.point), false) } else { mount.is_disk_backed() };
+        if eligible {
+            mount.read_only = read_only.get(&mount.device).copied().unwrap_or(mount.read_only);
+            file_systems.entry(mount.device).or_default().push((place, mount));
+        }
+    }
+    let mut chosen: Vec<Vec<(usize, Mount)>> = file_systems.into_values().collect();
+    for mounts in &mut chosen {
+        mounts.sort_by_key(|(place, mount)| (mount.is_part, mount.point.len(), *place));
+    }
+    // One whose best mount is excluded is excluded.
+    let admitted = |(_, mount): &(usize, Mount)| filter.admits(&text(&mount.point), true);
+    chosen.retain(|mounts| mounts.first().is_some_and(admitted));
+    chosen.sort_by_key(|mounts| mounts.first().map(|(place, _)| *place));
+    let stand_ins = |mounts: Vec<(usize, Mount)>| {
+        mounts.into_iter().filter(admitted).map(|(_, mount)| mount).take(MOST_OF_ONE).collect()
+    };
+    chosen.into_iter().map(stand_ins).collect()
 }
 
 /// The mounts that node_exporter reports, in the file's order: whatever its type and however often, unless its type or its
@@ -189,16 +206,6 @@ fn is_left_out(point: &[u8]) -> bool {
         || below.iter().any(|start| rest(start).is_some_and(|rest| !rest.is_empty()))
 }
 
-/// The places of the mounts that stand for their file systems, among those that are `eligible`.
-fn one_each(mounts: &[Mount], eligible: impl Fn(&Mount) -> bool) -> std::collections::HashSet<usize> {
-    let mut best: HashMap<(u32, u32), (bool, usize, usize)> = HashMap::new();
-    for (place, mount) in mounts.iter().enumerate().filter(|(_, mount)| eligible(mount)) {
-        let rank = (mount.is_part, mount.point.len(), place);
-        best.entry(mount.device).and_modify(|known| *known = rank.min(*known)).or_insert(rank);
-    }
-    best.into_values().map(|(_, _, place)| place).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,9 +221,14 @@ mod tests {
         mounts.iter().map(|mount| text(&mount.point)).collect()
     }
 
+    /// The best mount of each file system.
+    fn best(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount> {
+        choose(mounts, filter).into_iter().map(|mounts| mounts[0].clone()).collect()
+    }
+
     fn chosen(bytes: &[u8], include: &[&str], exclude: &[&str]) -> Vec<String> {
         let regexes = |patterns: &[&str]| patterns.iter().map(|p| Regex::new(p).unwrap()).collect();
-        points(&choose(parse(bytes), &Filter { include: regexes(include), exclude: regexes(exclude) }))
+        points(&best(parse(bytes), &Filter { include: regexes(include), exclude: regexes(exclude) }))
     }
 
     #[test]
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_later_mount_hides_an_earlier_one_at_its_place() {
-        let old = choose(parse(&fixture("old-kernel", "1")), &Filter::default());
+        let old = best(parse(&fixture("old-kernel", "1")), &Filter::default());
         assert_eq!(points(&old), ["/", "/boot"]);
         assert_eq!(old[0].fs_type, b"xfs");
         let hidden = b"1 0 8:1 / /a rw - ext4 /dev/sda1 rw\n2 1 0:9 / /a rw - tmpfs tmpfs rw\n";
@@ -297,11 +309,25 @@ mod tests {
     }
 
     #[test]
+    fn the_other_mounts_of_a_file_system_stand_in_and_one_that_can_be_written_makes_it_writable() {
+        let bytes = b"1 0 8:1 / /a ro - ext4 /dev/sda1 rw\n2 0 8:1 / /longer rw - ext4 /dev/sda1 rw\n\
+            3 0 8:1 /part /p rw - ext4 /dev/sda1 rw\n4 0 8:2 / /ro ro - ext4 /dev/sdb1 rw\n";
+        let chosen = choose(parse(bytes), &Filter::default());
+        assert_eq!(
+            chosen.iter().map(|mounts| points(mounts)).collect::<Vec<_>>(),
+            [vec!["/a", "/longer", "/p"], vec!["/ro"]]
+        );
+        assert!(chosen[0].iter().all(|mount| !mount.read_only) && chosen[1][0].read_only);
+        let without = Filter { include: Vec::new(), exclude: vec![Regex::new("longer").unwrap()] };
+        assert_eq!(points(&choose(parse(bytes), &without)[0]), ["/a", "/p"], "an excluded mount stands in for none");
+    }
+
+    #[test]
     fn in_a_container_the_hosts_mounts_are_seen_from_the_hosts_root() {
         assert_eq!(chosen(&fixture("container", "1"), &[], &[]), ["/", "/boot/efi"]);
         let own = fixture("container", "self");
         let seen = parse(&own).filter_map(|mount| mount.seen_from(Path::new("/host")));
-        let mounts = choose(seen, &Filter::default());
+        let mounts = best(seen, &Filter::default());
         assert_eq!(points(&mounts), ["/", "/boot/efi"]);
         assert_eq!(mounts[1].path(Path::new("/host")), Path::new("/host/boot/efi"));
         assert_eq!(mounts[0].path(Path::new("/host")), Path::new("/host"));
@@ -309,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_hostile_file_costs_its_odd_lines_only() {
-        let mounts = choose(parse(&fixture("hostile", "1")), &Filter::default());
+        let mounts = best(parse(&fixture("hostile", "1")), &Filter::default());
         assert_eq!(
             points(&mounts),
             [
@@ -338,7 +364,7 @@ mod tests {
                     .prop_map(String::into_bytes),
             ]
         ) {
-            let mounts = choose(parse(&bytes), &Filter::default());
+            let mounts = best(parse(&bytes), &Filter::default());
             let devices: std::collections::HashSet<_> = mounts.iter().map(|mount| mount.device).collect();
             prop_assert_eq!(devices.len(), mounts.len());
         }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use super::bounded::DEADLINE_MOST;
 use super::shared::SharedFiles;
 use super::{Health, Host, Problem, Source};
+use crate::metrics::parse::{fields, lines, number};
 
 /// What a collection reads with. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
+    pub(super) proc: PathBuf,
     pub(super) shared: SharedFiles,
     stat: Source,
     stat_buffer: Vec<u8>,
@@ -34,8 +36,12 @@ impl Reader {
     pub fn new(host: &Host) -> Self {
         Self {
             buffer: Vec::new(),
+            proc: host.proc.clone(),
             shared: SharedFiles::new(host),
-            stat: Source::new(host.proc("stat"), "is this a Linux /proc?").required().holds_counters(),
+            stat: Source::new(host.proc("stat"), "is this a Linux /proc?")
+                .required()
+                .holds_counters()
+                .expecting(|stat| lines(stat).any(is_pair)),
             stat_buffer: Vec::new(),
             stat_bytes: None,
             stat_cycle: None,
@@ -105,7 +111,7 @@ impl Reader {
     /// The content of a collector's own file, or `None` when there is none to have.
     pub fn read(&mut self, source: &mut Source) -> Option<&[u8]> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let content = source.read(&mut self.buffer);
+        let content = source.read_below(&mut self.buffer, Some(&self.proc));
         if content.is_none() {
             self.failures += u64::from(source.failed());
             self.problems.iter_mut().for_each(|problems| problems.extend(source.problem()));
@@ -113,21 +119,12 @@ impl Reader {
         content
     }
 
-    /// The file that was read last has no line that the collector can use. Counts and logs it as a failure of the file.
-    pub fn unusable(&mut self, source: &mut Source) {
-        if *source.health() == Health::Good {
-            source.unusable();
-            self.failures += 1;
-            self.problems.iter_mut().for_each(|problems| problems.extend(source.problem()));
-        }
-    }
-
     /// The content of `/proc/stat`, which the collectors cpu and processes share: one reading serves both.
     pub fn stat(&mut self) -> Option<&[u8]> {
         if self.stat_cycle != Some(self.cycle) {
             self.stat_cycle = Some(self.cycle);
             self.reads.fetch_add(1, Ordering::Relaxed);
-            self.stat_bytes = self.stat.read(&mut self.stat_buffer).map(<[u8]>::len);
+            self.stat_bytes = self.stat.read_below(&mut self.stat_buffer, Some(&self.proc)).map(<[u8]>::len);
             self.failures += u64::from(self.stat.failed());
             self.problems.iter_mut().for_each(|problems| problems.extend(self.stat.problem()));
         }
@@ -152,6 +149,17 @@ impl Reader {
         }
     }
 
+    /// Whether notes and remarks are kept.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.problems.is_some()
+    }
+
+    /// Adds a remark to what `check` says of the collector; nothing is missing or failed.
+    pub fn remark(&mut self, words: impl Into<String>) {
+        self.note(PathBuf::new(), false, words);
+    }
+
     /// Readings that failed so far. Absent files are no failures.
     #[must_use]
     pub fn failures(&self) -> u64 {
@@ -163,4 +171,9 @@ impl Reader {
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }
+}
+
+/// A line of a name and a number, perhaps more.
+pub(super) fn is_pair(line: &[u8]) -> bool {
+    fields(line).nth(1).and_then(number).is_some()
 }

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use super::reader::is_pair;
 use super::{Host, Reader, Source};
+use crate::metrics::parse::{decimal, fields, lines};
 
 /// A file with the content that it had in one collection.
 #[derive(Debug)]
@@ -24,8 +26,16 @@ impl SharedFiles {
     pub(super) fn new(host: &Host) -> Self {
         let file = |source| SharedFile { source, buffer: Vec::new(), bytes: None, cycle: None };
         Self([
-            file(Source::new(host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS").holds_counters()),
-            file(Source::new(host.proc("loadavg"), "is this a Linux /proc?").required()),
+            file(
+                Source::new(host.proc("vmstat"), "this kernel has no CONFIG_VM_EVENT_COUNTERS")
+                    .holds_counters()
+                    .expecting(|vmstat| lines(vmstat).any(is_pair)),
+            ),
+            file(
+                Source::new(host.proc("loadavg"), "is this a Linux /proc?")
+                    .required()
+                    .expecting(|loadavg| fields(loadavg).any(|field| decimal(field).is_some())),
+            ),
         ])
     }
 }
@@ -47,7 +57,7 @@ impl Reader {
         if stale {
             let file = self.shared.0.get_mut(place)?;
             file.cycle = Some(cycle);
-            file.bytes = file.source.read(&mut file.buffer).map(<[u8]>::len);
+            file.bytes = file.source.read_below(&mut file.buffer, Some(&self.proc)).map(<[u8]>::len);
             let (failed, problem) = (file.source.failed(), file.source.problem());
             self.reads.fetch_add(1, Ordering::Relaxed);
             self.failures += u64::from(failed);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::bounded::access;
-use super::files::{open_here, read_at_start};
+use super::files::{self, open_here, read_at_start};
 
 /// How the last reading of a file went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Source {
     required: bool,
     may_be_empty: bool,
     holds_counters: bool,
+    /// Whether the content has something to read in it.
+    usable: Option<fn(&[u8]) -> bool>,
     file: Option<File>,
     health: Health,
 }
@@ -51,6 +53,7 @@ impl Source {
             required: false,
             may_be_empty: false,
             holds_counters: false,
+            usable: None,
             file: None,
             health: Health::Unread,
         }
@@ -80,6 +83,13 @@ impl Source {
     #[must_use]
     pub fn holds_counters(mut self) -> Self {
         self.holds_counters = true;
+        self
+    }
+
+    /// That its content is not `usable` is a failure: no line has the form that the kernel writes.
+    #[must_use]
+    pub fn expecting(mut self, usable: fn(&[u8]) -> bool) -> Self {
+        self.usable = Some(usable);
         self
     }
 
@@ -115,11 +125,17 @@ impl Source {
     /// Reads the file whole. `buffer` only lends room: it grows to the longest file and is never cleared. `None` when
     /// there is nothing to read; that is logged once when it begins and once when it ends, never in between.
     pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        self.read_below(buffer, None)
+    }
+
+    /// As [`Source::read`]. That the file is missing is a failure where `mount`, the directory of a mounted kernel file
+    /// system such as `/proc`, is empty or missing itself.
+    pub(super) fn read_below<'b>(&mut self, buffer: &'b mut Vec<u8>, mount: Option<&Path>) -> Option<&'b [u8]> {
         let length = match self.pread(buffer) {
             Ok(length) => length,
             Err(error) => {
                 self.file = None;
-                self.note(self.classify(&error));
+                self.note(self.classify(&error, mount));
                 return None;
             }
         };
@@ -128,6 +144,7 @@ impl Source {
         let fault = match content.first() {
             None if !self.may_be_empty => "it is empty",
             Some(0) if content.iter().all(|byte| *byte == 0) => "it holds nothing but NUL bytes",
+            Some(_) if self.usable.is_some_and(|usable| !usable(content)) => "it has no line of the expected form",
             _ => {
                 self.note(Health::Good);
                 return Some(content);
@@ -135,12 +152,6 @@ impl Source {
         };
         self.note(Health::Failed(fault.to_owned()));
         None
-    }
-
-    /// The content that was read last has no line that its collector can use: that is a failure, as if it could not be
-    /// read.
-    pub(super) fn unusable(&mut self) {
-        self.note(Health::Failed("it has no line of the expected form".to_owned()));
     }
 
     fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -175,9 +186,15 @@ impl Source {
         self.health = health;
     }
 
-    fn classify(&self, error: &io::Error) -> Health {
+    fn classify(&self, error: &io::Error, mount: Option<&Path>) -> Health {
+        let is_void =
+            |dir: &&Path| self.health != Health::Unsupported && self.path.starts_with(dir) && !files::has_entries(dir);
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::INPROGRESS) => Health::Stuck,
+            Some(Errno::NOENT) if mount.as_ref().is_some_and(is_void) => {
+                let dir = mount.unwrap_or(Path::new("/proc")).display();
+                Health::Failed(format!("{dir} is empty or missing: is it mounted, is --root-path right?"))
+            }
             Some(Errno::NOENT) if self.required => Health::Failed(if self.missing.is_empty() {
                 "it is not there".to_owned()
             } else {
@@ -194,7 +211,7 @@ pub(super) const NO_ANSWER: &str = "it does not answer";
 /// A file that a reading could not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its path.
+    /// Its path; empty where the words are only a remark.
     pub path: PathBuf,
     /// Whether it failed, or is only not there.
     pub failed: bool,
@@ -207,6 +224,12 @@ impl Problem {
     #[must_use]
     pub fn is_normal(&self) -> bool {
         !self.failed && self.words.is_empty()
+    }
+
+    /// Whether nothing is missing or failed.
+    #[must_use]
+    pub fn is_remark(&self) -> bool {
+        !self.failed && self.path.as_os_str().is_empty()
     }
 
     /// The file does not answer.
@@ -257,6 +280,29 @@ mod tests {
         assert_eq!(source.read(&mut buffer), Some(&b"\0text"[..]));
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(self::source(&dir).may_be_empty().read(&mut buffer), Some(&b""[..]));
+    }
+
+    #[test]
+    fn a_content_that_is_not_as_expected_is_one_failure_until_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut source, mut buffer) = (source(&dir).expecting(|bytes| bytes.starts_with(b"cpu")), Vec::new());
+        for (content, failed) in [("cpu 1", false), ("damage", true), ("damage", true), ("cpu 2", false)] {
+            std::fs::write(dir.path().join("file"), content).unwrap();
+            assert_eq!((source.read(&mut buffer).is_none(), source.failed()), (failed, failed), "{content}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_below_a_directory_that_is_not_mounted_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut source, mut buffer) = (source(&dir), Vec::new());
+        for _ in 0..2 {
+            assert!(source.read_below(&mut buffer, Some(dir.path())).is_none());
+            assert!(matches!(source.health(), Health::Failed(why) if why.contains("is it mounted")));
+        }
+        std::fs::write(dir.path().join("another"), "").unwrap();
+        assert!(source.read_below(&mut buffer, Some(dir.path())).is_none());
+        assert_eq!(*source.health(), Health::Unsupported);
     }
 
     #[test]

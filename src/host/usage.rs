@@ -45,10 +45,13 @@ pub struct Space {
 
 impl Space {
     /// The sizes of `statvfs`, whose blocks are of `f_frsize` bytes: all blocks, those not in use, and of these the ones
-    /// that are not kept for root.
+    /// that are not kept for root. Where root has used some of those that are kept for it, a few file systems say that less
+    /// than none is available, which is a huge number: then none is.
     #[must_use]
     pub fn new(block_bytes: u64, blocks: u64, unused: u64, available: u64, files: u64, files_free: u64) -> Self {
         let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
+        let unused = unused.min(blocks);
+        let available = if available > blocks { 0 } else { available.min(unused) };
         Self {
             limit: bytes(blocks),
             used: bytes(blocks.saturating_sub(unused)),
@@ -65,6 +68,8 @@ impl Space {
 pub struct Reading {
     /// Major and minor number, as `stat` says.
     pub device: (u32, u32),
+    /// Whether a directory is there. Container runtimes mount files of the host's disk, such as `/etc/hosts`.
+    pub is_directory: bool,
     /// Its space.
     pub space: Space,
 }
@@ -75,9 +80,11 @@ pub struct Reading {
 ///
 /// Those of stat(2) and statvfs(3).
 pub fn of_path(path: &Path) -> io::Result<Reading> {
-    let device = rustix::fs::stat(path)?.st_dev;
+    let stat = rustix::fs::stat(path)?;
+    let device = stat.st_dev;
     let fs = rustix::fs::statvfs(path)?;
     Ok(Reading {
+        is_directory: rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory,
         device: (rustix::fs::major(device), rustix::fs::minor(device)),
         space: Space::new(fs.f_frsize, fs.f_blocks, fs.f_bfree, fs.f_bavail, fs.f_files, fs.f_ffree),
     })
@@ -298,7 +305,7 @@ mod tests {
     }
 
     fn reading() -> Reading {
-        Reading { device: (8, 1), space: Space::new(512, 10, 5, 4, 3, 2) }
+        Reading { device: (8, 1), is_directory: true, space: Space::new(512, 10, 5, 4, 3, 2) }
     }
 
     /// A prober for which every path that begins with `/hung` answers only when told to. Nothing else is ever late.
@@ -346,9 +353,16 @@ mod tests {
 
     #[test]
     fn odd_sizes_are_held_at_their_bounds() {
-        let space = Space::new(4_096, 10, 20, 30, 0, 0);
-        assert_eq!((space.used, space.reserved), (0, 0));
+        let space = Space::new(4_096, 10, 20, 10, 0, 0);
+        assert_eq!((space.used, space.free, space.reserved), (0, 40_960, 0));
         assert_eq!(Space::new(u64::MAX, u64::MAX, 1, 1, 0, 0).limit, u64::MAX);
+    }
+
+    #[test]
+    fn where_less_than_none_is_available_none_is_free_and_the_states_add_up() {
+        let space = Space::new(4_096, 1_000, 30, 0_u64.wrapping_sub(20), 0, 0);
+        assert_eq!((space.free, space.reserved, space.used), (0, 30 * 4_096, 970 * 4_096));
+        assert_eq!(space.used + space.free + space.reserved, space.limit);
     }
 
     #[test]
@@ -356,6 +370,8 @@ mod tests {
         let reading = of_path(Path::new("/")).unwrap();
         assert!(reading.space.limit >= reading.space.used);
         assert_eq!(of_path(Path::new("/no/such/path")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(reading.is_directory && !of_path(file.path()).unwrap().is_directory);
     }
 
     #[test]

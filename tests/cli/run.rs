@@ -38,7 +38,7 @@ impl Run {
     /// The console on a fixture host, as fast as it goes.
     pub fn console(arguments: &[&str]) -> Self {
         let root = fixture("server");
-        let mut run = Self::new(&["--exporter", "console", "--interval", "100ms"]);
+        let mut run = Self::new(&["--exporter", "console", "--interval", "500ms"]);
         run.command.arg("--root-path").arg(root).args(arguments);
         run
     }

@@ -34,6 +34,7 @@ const WRONG: &[Wrong] = &[
     ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
     ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, detailed, off"),
     ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many", "100001"], "from 1 to 100000"),
+    ("--top-processes", Some("HEKA_TOP_PROCESSES"), &["-1", "101", "few"], "from 0 to 100"),
     ("--resource-attribute", None, &["novalue", "=v"], "K=V"),
     ("--log-level", None, &["loud"], "error, warn, info"),
     ("--log-format", Some("HEKA_LOG_FORMAT"), &["xml"], "text, json"),

@@ -278,3 +278,20 @@ fn a_disk_without_sysfs_is_reported_when_it_is_asked_for() {
     assert_eq!(devices(&Pipeline::new(&host.context(options)).collect()), ["vda"]);
     assert!(devices(&Pipeline::new(&host.context(boot())).collect()).is_empty());
 }
+
+#[test]
+fn the_total_over_the_disks_is_never_cut_by_the_limit_of_series() {
+    let names: Vec<String> = (0..10).map(|n| format!("sd{}", char::from(b'a' + n))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let listing: String = names.iter().map(|name| line(name, 100)).collect();
+    let host = host(&names, &listing);
+    let options = Options { disk_scope: DiskScope::Both, max_series: Some(5), ..boot() };
+    let collected = Pipeline::new(&host.context(options)).collect();
+    for (metric, totals) in [(OPERATIONS, 2), (IO, 2), ("system.disk.io_time", 1)] {
+        let series = collected.series(metric);
+        let without_device =
+            series.iter().filter(|point| point.attributes.iter().all(|(key, _)| key != "system.device"));
+        assert_eq!((without_device.count(), series.len()), (totals, 5), "{metric}");
+    }
+    assert_eq!(collected.series(OPERATIONS).len(), 5);
+}

@@ -20,7 +20,7 @@ fn space(path: &Path) -> io::Result<Reading> {
     let files = if [&b"zfs"[..], b"btrfs"].contains(&&mount.fs_type[..]) { 0 } else { 64_000 };
     let blocks = 1_000 * mount.point.len() as u64;
     let space = Space::new(4_096, blocks, blocks / 2, blocks / 4, files, files / 4);
-    Ok(Reading { device: mount.device, space })
+    Ok(Reading { device: mount.device, is_directory: true, space })
 }
 
 fn sockets(transport: Transport) -> io::Result<Census> {

@@ -121,3 +121,109 @@ fn with_a_file_that_hangs_the_ticks_are_kept_and_a_stop_ends_all_work() {
     assert_eq!(log.lines().filter(|line| line.contains("does not answer")).count(), 1, "{log}");
     assert!(!log.contains("ticks were skipped"), "{log}");
 }
+
+/// Runs `check` to its end.
+fn check(command: &mut Command) -> (Option<i32>, String) {
+    let mut check = command.spawn().unwrap();
+    let code = wait(&mut check, Duration::from_secs(10));
+    (code, text(check.stdout.take()))
+}
+
+/// The line of `check` about a collector, without the notes below it.
+fn line<'a>(out: &'a str, collector: &str) -> &'a str {
+    let start = format!("{collector} ");
+    out.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{collector} is not in\n{out}"))
+}
+
+#[test]
+fn a_proc_that_is_not_mounted_and_a_root_path_with_a_mistake_are_failures_that_say_so() {
+    let unmounted = FixtureHost::copy("server");
+    std::fs::remove_dir_all(unmounted.root().join("proc")).unwrap();
+    std::fs::create_dir(unmounted.root().join("proc")).unwrap();
+    for (root, proc) in [
+        (unmounted.root().to_owned(), unmounted.root().join("proc")),
+        ("/no/such/root".into(), "/no/such/root/proc".into()),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"));
+        command.env_clear().current_dir("/tmp").arg("--root-path").arg(&root).args(["--exporter", "none", "check"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let (code, out) = check(&mut command);
+        assert_eq!(code, Some(1));
+        for collector in ["cpu", "memory", "disk", "network", "load", "system"] {
+            let line = line(&out, collector);
+            let why = format!("{} is empty or missing: is it mounted, is --root-path right?", proc.display());
+            assert!(line.contains("failed") && line.contains(&why), "{line}");
+        }
+    }
+}
+
+#[test]
+fn empty_files_and_files_of_nul_bytes_are_failures_that_say_so() {
+    for (content, why) in [(Vec::new(), "it is empty"), (vec![0; 4096], "it holds nothing but NUL bytes")] {
+        let host = FixtureHost::copy("server");
+        for file in ["stat", "meminfo", "loadavg", "uptime", "vmstat", "1/net/dev", "1/mountinfo"] {
+            host.write(&format!("proc/{file}"), &content);
+        }
+        let (code, out) = check(&mut program(host.root(), &["--exporter", "none", "check"]));
+        assert_eq!(code, Some(1));
+        for collector in ["cpu", "memory", "load", "system", "paging", "network", "filesystem"] {
+            let line = line(&out, collector);
+            assert!(line.contains("failed") && line.contains(why), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_file_without_one_line_of_its_form_is_a_failure_that_says_so() {
+    let host = FixtureHost::copy("server");
+    for file in ["stat", "meminfo", "loadavg", "uptime", "vmstat", "diskstats", "1/net/dev", "1/mountinfo"] {
+        host.write(&format!("proc/{file}"), "<html>Not Found</html>\n");
+    }
+    let (code, out) = check(&mut program(host.root(), &["--exporter", "none", "check"]));
+    assert_eq!(code, Some(1));
+    for collector in ["cpu", "memory", "load", "system", "paging", "disk", "network", "filesystem"] {
+        let line = line(&out, collector);
+        assert!(line.contains("failed") && line.contains("no line of the expected form"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        return; // only root can become a user who may not
+    }
+    const NOBODY: u32 = 65_534;
+    let host = FixtureHost::empty();
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(crate::fixture::place("server")).arg(host.root()).status();
+    assert!(copied.unwrap().success());
+    let root = host.root().join("server");
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(host.root(), 0o755);
+    mode(&root.join("proc/meminfo"), 0o600);
+    mode(&root.join("sys/block"), 0o700);
+    let binary = host.root().join("agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_heka-insights-agent"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.env_clear().current_dir(&root).arg("--root-path").arg(&root).args(["--exporter", "none", "check"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);
+    let (code, out) = check(&mut command);
+    assert_eq!(code, Some(1), "{out}");
+    for (collector, path) in [("memory", "proc/meminfo"), ("disk", "sys/block")] {
+        let line = line(&out, collector);
+        let path = root.join(path);
+        assert!(line.contains("failed") && line.contains(path.to_str().unwrap()) && line.contains("denied"), "{line}");
+    }
+    assert_eq!(out.matches(" failed ").count(), 2, "{out}");
+}
+
+#[test]
+fn a_device_with_traffic_that_is_left_out_is_seen_in_check() {
+    let host = FixtureHost::copy("server");
+    let (_, out) = check(&mut program(host.root(), &["--exporter", "none", "check"]));
+    let line = line(&out, "disk");
+    assert!(line.contains("left out") && line.contains("loop0") && !line.contains("sda"), "{line}");
+    assert!(line.contains(" ok "), "a remark is no problem: {line}");
+}

@@ -147,7 +147,7 @@ impl Disks {
                 ("rotational", if rotational.as_deref() == Some(b"1") { "1" } else { "0" }.to_owned()),
             ];
             self.facts.add("info", 1.0, &info);
-            if udev.contains_key("ID_FS_TYPE") {
+            if !property("ID_FS_TYPE").is_empty() {
                 let filesystem = [
                     device.clone(),
                     ("type", property("ID_FS_TYPE")),
@@ -157,7 +157,7 @@ impl Disks {
                 ];
                 self.facts.add("filesystem", 1.0, &filesystem);
             }
-            if udev.contains_key("DM_NAME") {
+            if !property("DM_NAME").is_empty() {
                 let mapper = [
                     device.clone(),
                     ("name", property("DM_NAME")),
@@ -168,7 +168,7 @@ impl Disks {
                 ];
                 self.facts.add("mapper", 1.0, &mapper);
             }
-            if udev.contains_key("ID_ATA") {
+            if !property("ID_ATA").is_empty() {
                 for id in ["ID_ATA_WRITE_CACHE", "ID_ATA_WRITE_CACHE_ENABLED", "ID_ATA_ROTATION_RATE_RPM"] {
                     if let Ok(value) = property(id).parse() {
                         self.facts.add(id, value, std::slice::from_ref(&device));

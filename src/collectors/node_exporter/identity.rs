@@ -151,7 +151,7 @@ impl Identities {
         let build = [
             ("goarch", if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH }),
             ("goos", "linux"),
-            ("revision", env!("HEKA_COMMIT")),
+            ("revision", env!("BUILD_COMMIT")),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
         self.facts.add("build", 1.0, &build.map(|(key, value)| (key, value.to_owned())));

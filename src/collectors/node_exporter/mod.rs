@@ -7,6 +7,7 @@
 
 pub mod cpu;
 pub mod disk;
+pub mod ecc;
 pub mod identity;
 pub mod kernel;
 pub mod link;
@@ -15,6 +16,8 @@ pub mod power;
 pub mod pressure;
 pub mod protocols;
 pub mod queues;
+pub mod raid;
+pub mod sensors;
 pub mod sockets;
 pub mod vmstat;
 

@@ -143,17 +143,18 @@ impl Processes {
         if self.hidden { Err(Errno::ACCESS) } else { walk::count(&self.proc) }
     }
 
-    fn note(&mut self, outcome: Result<Counts, Errno>) {
+    fn note(&mut self, outcome: Result<Counts, Errno>, hidden: bool) {
         let proc = self.proc.display();
         let health = match outcome {
             Ok(_) => Health::Good,
-            Err(Errno::ACCESS | Errno::PERM) => Health::Hidden,
+            Err(_) if hidden => Health::Hidden,
             Err(_) => Health::Failed,
         };
         match (self.health, health, outcome) {
             (before, now, _) if before == now => {}
             (_, Health::Hidden, _) => info!("{proc}: {HIDDEN}"),
             (_, Health::Failed, Err(error)) => {
+                let error = words(error);
                 warn!("the processes in {proc} cannot be counted ({error}); their count is left out until they can");
             }
             (Health::Hidden | Health::Failed, Health::Good, _) => info!("the processes in {proc} can be counted again"),
@@ -161,6 +162,10 @@ impl Processes {
         }
         self.health = health;
     }
+}
+
+fn words(error: Errno) -> String {
+    if error == Errno::SRCH { "it shows no process 1".to_owned() } else { error.to_string() }
 }
 
 /// The count of forks. It stands near the end, after lines that are long on large hosts.
@@ -184,15 +189,18 @@ impl Collector for Processes {
         }
         let begun = (self.cpu_time)();
         let outcome = self.count();
+        // It may have been mounted again with other options since the start.
+        let denied = matches!(outcome, Err(Errno::ACCESS | Errno::PERM | Errno::SRCH));
+        let hidden = denied && (self.hidden || hidden::by_mount_options(&self.proc));
         // The baselines' reading, before the first collection, is not one that something is sent of.
         if reader.cycle() > 0 {
             self.pace((self.cpu_time)().saturating_sub(begun));
         }
-        self.note(outcome);
+        self.note(outcome, hidden);
         match (self.health, outcome) {
             (Health::Failed, Err(error)) => {
                 reader.fail();
-                reader.note(&self.proc, true, error.to_string());
+                reader.note(&self.proc, true, words(error));
             }
             (Health::Hidden, _) => reader.note(&self.proc, false, HIDDEN),
             _ => {}

@@ -23,8 +23,8 @@ const STAT_BYTES: usize = 256;
 /// Room for a few hundred entries of the directory.
 const ENTRIES_BYTES: usize = 16 * 1024;
 
-/// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where processes are hidden:
-/// one cannot be read, or there is no first one, which every pid namespace has.
+/// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where one may
+/// not be read, `ESRCH` where there is no first one, which every pid namespace has.
 pub fn count(proc: &Path) -> Result<Counts, Errno> {
     let at = access(proc).map_err(|_| Errno::INPROGRESS)?;
     let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -54,7 +54,7 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
         }
     }
     drop(at);
-    if first_seen { Ok(counts) } else { Err(Errno::ACCESS) }
+    if first_seen { Ok(counts) } else { Err(Errno::SRCH) }
 }
 
 /// Digits that begin with no zero and are a pid: the kernel's are below 2^22.

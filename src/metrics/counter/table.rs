@@ -132,6 +132,12 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter().filter(|entry| entry.listed == self.listing)
     }
 
+    /// The collector's own part of a row.
+    pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        let place = *self.places.get(name)?;
+        self.entries.get_mut(place).map(|entry| &mut entry.data)
+    }
+
     /// How many rows are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,422 @@
+//! The largest processes, by CPU time since the last walk and by memory: `--top-processes N`.
+//!
+//! All processes would be thousands of series. These are at most four times N processes, and usually about N to two N: see
+//! [`ranking`]. CPU time and I/O count from the moment that a process is first reported; a process that ended has no
+//! series, and a pid that is used again is another process with its own `process.creation.time`.
+//!
+//! I/O, open files and the path of the executable are visible for processes of the agent's own user, and for all with
+//! CAP_SYS_PTRACE; where they are not, they are missing. Command lines hold secrets: they are sent only with
+//! `--process-command-lines`.
+//!
+//! A walk costs some 10 µs a process, nearly all of it the kernel's. Where it takes more than 40 ms of CPU time, it is made
+//! less often: the collections in between report the last one's gauges and totals.
+
+mod ranking;
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Collector, Context, Definition, Observer};
+use crate::host::{Host, Reader, files, processes};
+use crate::metrics::counter::{Kind as Column, Rules, Table};
+use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Kind::{Counter, UpDownCounter};
+use crate::metrics::naming::Number::{Double, Int};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::{fields, lines, number};
+use ranking::{Candidate, Key, Ranking};
+
+/// The collector's entry in the list.
+pub const DEFINITION: Definition =
+    Definition { name: "process", metrics: METRICS, new: |context| Box::new(TopProcesses::new(context)) };
+
+/// The most that `--top-processes` may ask for.
+pub const MOST_PROCESSES: usize = 100;
+
+const PID: Attribute = Attribute { key: Names::both("process.pid"), values: &[] };
+const CREATED: Attribute = Attribute { key: Names::both("process.creation.time"), values: &[] };
+const EXECUTABLE: Attribute = Attribute { key: Names::both("process.executable.name"), values: &[] };
+const OWNER: Attribute = Attribute { key: Names::both("process.owner"), values: &[] };
+const CGROUP: Attribute = Attribute { key: Names::both("process.linux.cgroup"), values: &[] };
+const COMMAND: Attribute = Attribute { key: Names::both("process.command_line"), values: &[] };
+const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
+const DIRECTION: Attribute = Attribute { key: Names::both("disk.io.direction"), values: &[READ, WRITE] };
+
+const USER: Names = Names::both("user");
+const SYSTEM: Names = Names::both("system");
+const READ: Names = Names::both("read");
+const WRITE: Names = Names::both("write");
+
+const IDENTITY: &[&Attribute] = &[&PID, &CREATED, &EXECUTABLE, &OWNER, &CGROUP, &COMMAND];
+
+#[rustfmt::skip] // a table
+const METRICS: &[Metric] = &[
+    Metric::new("cpu", Counter, Double, "CPU time of the process", "/proc/[pid]/stat, utime and stime")
+        .semconv("process.cpu.time", "s", Basic, &[&PID, &CREATED, &EXECUTABLE, &OWNER, &CGROUP, &COMMAND, &MODE]),
+    Metric::new("memory", UpDownCounter, Int, "Physical memory that the process uses", "/proc/[pid]/stat, rss")
+        .semconv("process.memory.usage", "By", Basic, IDENTITY),
+    Metric::new("virtual", UpDownCounter, Int, "Address space of the process", "/proc/[pid]/stat, vsize")
+        .semconv("process.memory.virtual", "By", Basic, IDENTITY),
+    Metric::new("io", Counter, Int, "Bytes that the process caused to be read from and written to disks", "/proc/[pid]/io, read_bytes and write_bytes")
+        .since("2.6.20")
+        .semconv("process.disk.io", "By", Basic, &[&PID, &CREATED, &EXECUTABLE, &OWNER, &CGROUP, &COMMAND, &DIRECTION]),
+    Metric::new("threads", UpDownCounter, Int, "Threads of the process", "/proc/[pid]/stat, num_threads")
+        .semconv("process.thread.count", "{thread}", Basic, IDENTITY),
+    Metric::new("files", UpDownCounter, Int, "File descriptors that the process has open", "/proc/[pid]/fd")
+        .semconv("process.unix.file_descriptor.count", "{file_descriptor}", Basic, IDENTITY),
+];
+
+const COLUMNS: usize = 4;
+/// Clock ticks a second of all CPUs that Linux supports, at the highest rate of the clock.
+const CPU_TICKS: u64 = 8192 * 1_000;
+/// The CPU time that a walk may take of a collection, on the average.
+const MOST_PER_COLLECTION: Duration = Duration::from_millis(40);
+
+struct Series {
+    plain: Attributes,
+    modes: [Attributes; 2],
+    directions: [Attributes; 2],
+    resident_pages: u64,
+    virtual_bytes: u64,
+    threads: u64,
+    open_files: Option<u64>,
+}
+
+/// What a walk keeps of a process that may be reported.
+struct Found {
+    name: Box<[u8]>,
+    user: u64,
+    system: u64,
+    threads: u64,
+    virtual_bytes: u64,
+}
+
+struct TopProcesses {
+    host: Host,
+    naming: Naming,
+    command_lines: bool,
+    ranking: Ranking,
+    table: Table<Series, COLUMNS>,
+    owners: HashMap<u32, Arc<str>>,
+    /// How many collections are still to pass without a walk.
+    rest: u32,
+    hidden_reported: bool,
+}
+
+impl TopProcesses {
+    fn new(context: &Context) -> Self {
+        let options = &context.options;
+        let kinds = [Column::at_most(CPU_TICKS), Column::at_most(CPU_TICKS), Column::BYTES, Column::BYTES];
+        Self {
+            host: context.host.clone(),
+            naming: options.naming,
+            command_lines: options.process_command_lines,
+            ranking: Ranking::new(options.top_processes),
+            table: Table::new(Rules::new(kinds, options.since).delta(options.delta), 4 * options.top_processes),
+            owners: HashMap::new(),
+            rest: 0,
+            hidden_reported: false,
+        }
+    }
+
+    /// Walks all processes, chooses, and reads the rest of those that were chosen.
+    fn walk(&mut self, reader: &mut Reader) {
+        let proc = self.host.proc("");
+        let mut candidates = Vec::new();
+        let mut found: HashMap<Key, Found> = HashMap::new();
+        let outcome = processes::each(&proc, &mut |pid, stat| {
+            let key = (pid, stat.start);
+            candidates.push(Candidate { key, cpu: stat.user + stat.system, memory: stat.resident_pages });
+            found.insert(
+                key,
+                Found {
+                    name: stat.name.into(),
+                    user: stat.user,
+                    system: stat.system,
+                    threads: stat.threads,
+                    virtual_bytes: stat.virtual_bytes,
+                },
+            );
+        });
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => {
+                if !std::mem::replace(&mut self.hidden_reported, true) {
+                    reader.note(&proc, false, "processes of other users are hidden (hidepid), so only some are ranked");
+                }
+            }
+            Err(error) => {
+                reader.fail();
+                reader.note(&proc, true, error.to_string());
+                return;
+            }
+        }
+        self.table.begin(reader.now());
+        let chosen = self.ranking.choose(&candidates);
+        // In the order of the walk, so that the table finds its rows where they were.
+        for candidate in candidates.iter().filter(|candidate| chosen.contains(&candidate.key)) {
+            let Some(process) = found.get(&candidate.key) else { continue };
+            let (pid, start) = candidate.key;
+            let io = io(&self.host, pid);
+            let name = format!("{pid} {start}");
+            let readings =
+                [Some(process.user), Some(process.system), io.map(|[read, _]| read), io.map(|[_, write]| write)];
+            let (host, naming, owners, command_lines) = (&self.host, self.naming, &mut self.owners, self.command_lines);
+            self.table.read(name.as_bytes(), &readings, || {
+                Series::new(naming, &identity(host, candidate.key, process, owners, command_lines))
+            });
+            if let Some(series) = self.table.data_mut(name.as_bytes()) {
+                series.resident_pages = candidate.memory;
+                series.virtual_bytes = process.virtual_bytes;
+                series.threads = process.threads;
+                series.open_files = processes::open_files(&self.host.proc(&format!("{pid}/fd")));
+            }
+        }
+        self.table.end();
+    }
+}
+
+impl Collector for TopProcesses {
+    fn read(&mut self, reader: &mut Reader) {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
+        let before = thread_cpu_time();
+        self.walk(reader);
+        let took = thread_cpu_time().saturating_sub(before);
+        let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
+        self.rest = u32::try_from(collections - 1).unwrap_or(u32::MAX);
+    }
+
+    fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        #[allow(clippy::cast_precision_loss)] // exact for millions of years
+        let seconds = |ticks: u64| ticks as f64 / self.host.ticks_per_second.max(1) as f64;
+        for entry in self.table.listed() {
+            let (series, row) = (&entry.data, entry.row());
+            match metric.id {
+                "cpu" => {
+                    for (at, attributes) in series.modes.iter().enumerate() {
+                        if let Some(ticks) = row.get(at) {
+                            out.float(seconds(ticks), attributes);
+                        }
+                    }
+                }
+                "io" => {
+                    for (at, attributes) in series.directions.iter().enumerate() {
+                        if let Some(bytes) = row.get(at + 2) {
+                            out.int(bytes, attributes);
+                        }
+                    }
+                }
+                "memory" => out.int(series.resident_pages.saturating_mul(self.host.page_bytes), &series.plain),
+                "virtual" => out.int(series.virtual_bytes, &series.plain),
+                "threads" => out.int(series.threads, &series.plain),
+                "files" => {
+                    if let Some(files) = series.open_files {
+                        out.int(files, &series.plain);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Series {
+    fn new(naming: Naming, identity: &[(&'static Attribute, AttributeValue)]) -> Self {
+        let with = |attribute: &'static Attribute, values: [Names; 2]| {
+            values.map(|value| {
+                let mut pairs = identity.to_vec();
+                pairs.push((attribute, AttributeValue::Word(value)));
+                attributes(naming, &pairs)
+            })
+        };
+        Self {
+            plain: attributes(naming, identity),
+            modes: with(&MODE, [USER, SYSTEM]),
+            directions: with(&DIRECTION, [READ, WRITE]),
+            resident_pages: 0,
+            virtual_bytes: 0,
+            threads: 0,
+            open_files: None,
+        }
+    }
+}
+
+/// The attributes of a process, as far as this user can see them.
+fn identity(
+    host: &Host,
+    (pid, start): Key,
+    process: &Found,
+    owners: &mut HashMap<u32, Arc<str>>,
+    command_lines: bool,
+) -> Vec<(&'static Attribute, AttributeValue)> {
+    let text = |bytes: &[u8]| AttributeValue::Text(Arc::from(String::from_utf8_lossy(bytes)));
+    let path = |name: &str| host.proc(&format!("{pid}/{name}"));
+    let executable = files::read_link(&path("exe")).ok().and_then(|exe| exe.file_name().map(ToOwned::to_owned));
+    let name = executable.as_ref().map_or(&*process.name, |name| name.as_bytes());
+    // A file that was replaced by an upgrade is shown with this suffix.
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    let mut pairs = vec![(&PID, AttributeValue::Int(i64::from(pid))), (&EXECUTABLE, text(name))];
+    if let Some(created) = creation_time(host, start) {
+        pairs.push((&CREATED, AttributeValue::Text(created)));
+    }
+    if let Ok(owner) = files::metadata(&host.proc(&pid.to_string())) {
+        let name = owners.entry(owner.uid()).or_insert_with(|| user_name(host, owner.uid()));
+        pairs.push((&OWNER, AttributeValue::Text(Arc::clone(name))));
+    }
+    if let Some(cgroup) = files::read_small(&path("cgroup")).as_deref().and_then(cgroup) {
+        pairs.push((&CGROUP, text(cgroup)));
+    }
+    if command_lines && let Some(line) = files::read_small(&path("cmdline")) {
+        const MOST_COMMAND_BYTES: usize = 1_024;
+        let line: Vec<u8> = line.iter().take(MOST_COMMAND_BYTES).map(|&b| if b == 0 { b' ' } else { b }).collect();
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            pairs.push((&COMMAND, text(line)));
+        }
+    }
+    pairs
+}
+
+/// The path in the unified hierarchy or, on version 1, in the one that systemd keeps.
+fn cgroup(file: &[u8]) -> Option<&[u8]> {
+    let of = |prefix: &[u8]| lines(file).find_map(|line| line.strip_prefix(prefix));
+    of(b"0::").or_else(|| {
+        lines(file).find_map(|line| {
+            line.split(|&b| b == b':').nth(2).filter(|_| line.windows(13).any(|part| part == b":name=systemd"))
+        })
+    })
+}
+
+/// The time at which a process started, in whole seconds as RFC 3339 writes them. The boot time is the kernel's own
+/// (`btime` of `/proc/stat`), which does not change with every reading as the clock minus the uptime would.
+fn creation_time(host: &Host, start: u64) -> Option<Arc<str>> {
+    let stat = files::read(&host.proc("stat")).ok()?;
+    let boot = number(fields(lines(&stat).find_map(|line| line.strip_prefix(b"btime "))?).next()?)?;
+    let seconds = boot.checked_add(start / host.ticks_per_second.max(1))?;
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    Some(Arc::from(humantime::format_rfc3339_seconds(time).to_string()))
+}
+
+/// The user's name in the host's `/etc/passwd`, or the number.
+fn user_name(host: &Host, uid: u32) -> Arc<str> {
+    let passwd = files::read(&host.etc("passwd")).unwrap_or_default();
+    let name = lines(&passwd).find_map(|line| {
+        let mut parts = line.split(|&b| b == b':');
+        let name = parts.next()?;
+        (number(parts.nth(1)?)? == u64::from(uid)).then_some(name)
+    });
+    name.map_or_else(|| Arc::from(uid.to_string()), |name| Arc::from(String::from_utf8_lossy(name)))
+}
+
+/// Bytes read and written, where this user may see them.
+fn io(host: &Host, pid: u32) -> Option<[u64; 2]> {
+    let file = files::read(&host.proc(&format!("{pid}/io"))).ok()?;
+    let of = |key: &[u8]| lines(&file).find_map(|line| number(line.strip_prefix(key)?.trim_ascii()));
+    Some([of(b"read_bytes:")?, of(b"write_bytes:")?])
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::testing::{Bench, Host as TestHost};
+    use super::*;
+
+    fn options(most: usize) -> Options {
+        Options { top_processes: most, ..Options::default() }
+    }
+
+    fn process(host: &TestHost, pid: u32, name: &str, ticks: u64, start: u64, pages: u64) {
+        let stat = format!("{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 {ticks} 0 0 0 20 0 3 0 {start} 8192 {pages} 0\n");
+        host.write(&format!("proc/{pid}/stat"), stat);
+    }
+
+    fn host() -> TestHost {
+        let host = TestHost::empty();
+        host.write("proc/stat", "cpu 1 1 1 1\nbtime 1700000000\n");
+        process(&host, 1, "init", 10, 1, 10);
+        process(&host, 50, "busy", 1_000, 500, 20);
+        process(&host, 60, "large", 5, 600, 9_000);
+        for pid in 70..80 {
+            process(&host, pid, "small", 1, u64::from(pid), 1);
+        }
+        host
+    }
+
+    fn of<'a>(points: &'a [String], id: &str) -> Vec<&'a str> {
+        points.iter().filter(|point| point.starts_with(&format!("{id}{{"))).map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_busiest_and_the_largest_are_reported_with_pid_start_name_and_owner() {
+        let host = host();
+        host.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+        host.write("proc/60/cgroup", "0::/system.slice/large.service\n");
+        host.write("proc/60/io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 512\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+        process(&host, 50, "busy", 1_250, 500, 20);
+        host.write("proc/60/io", "rchar: 9\nread_bytes: 8192\nwrite_bytes: 512\n");
+        let points = bench.next();
+        let memory = of(&points, "process.memory.usage");
+        assert_eq!(memory.len(), 2, "{memory:#?}");
+        let owner = super::user_name(&host.context(options(1)).host, rustix::process::getuid().as_raw());
+        let page = host.context(options(1)).host.page_bytes;
+        let large = format!(
+            "process.memory.usage{{process.creation.time=2023-11-14T22:13:26Z,process.executable.name=large,process.linux.cgroup=/system.slice/large.service,process.owner={owner},process.pid=60}} {}",
+            9_000 * page
+        );
+        assert!(memory.contains(&large.as_str()), "{large} in {memory:#?}");
+        let busy = of(&points, "process.cpu.time")
+            .into_iter()
+            .find(|point| point.contains("=busy") && point.contains("=user"))
+            .unwrap();
+        assert!(busy.ends_with("} 2.5"), "{busy}");
+        let read = of(&points, "process.disk.io").into_iter().find(|point| point.contains("direction=read")).unwrap();
+        assert!(read.ends_with(" 4096"), "{read}");
+    }
+
+    #[test]
+    fn a_process_that_ended_has_no_series_and_its_pid_used_again_is_another_process() {
+        let host = host();
+        let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+        process(&host, 50, "busy", 9_000, 500, 20);
+        bench.next();
+        process(&host, 50, "other", 4_000, 90_000, 20);
+        let points = bench.next();
+        let cpu: Vec<_> =
+            of(&points, "process.cpu.time").into_iter().filter(|point| point.contains("pid=50")).collect();
+        assert!(cpu.iter().all(|point| point.contains("other")) && !cpu.is_empty(), "{cpu:#?}");
+        assert!(cpu.iter().any(|point| point.ends_with("} 0")), "it counts from its first sight: {cpu:#?}");
+    }
+
+    #[test]
+    fn a_command_line_is_sent_only_when_it_is_asked_for_and_is_cut() {
+        let host = host();
+        host.write("proc/50/cmdline", format!("busy\0--password\0{}\0", "x".repeat(5_000)));
+        let points = Bench::new(DEFINITION, host.context(options(1))).points();
+        assert!(!points.iter().any(|point| point.contains("password")));
+        let asked = Options { process_command_lines: true, ..options(1) };
+        let points = Bench::new(DEFINITION, host.context(asked)).points();
+        let line = points.iter().find(|point| point.contains("process.command_line=busy --password xxx")).unwrap();
+        assert!(line.len() < 1_400, "{}", line.len());
+    }
+
+    #[test]
+    fn a_cgroup_of_version_1_is_the_one_that_systemd_keeps() {
+        assert_eq!(cgroup(b"12:cpu,cpuacct:/a\n1:name=systemd:/b\n"), Some(&b"/b"[..]));
+        assert_eq!(cgroup(b"0::/c\n"), Some(&b"/c"[..]));
+        assert_eq!(cgroup(b"x\n"), None);
+    }
+}

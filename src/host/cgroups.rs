@@ -1,0 +1,495 @@
+//! Control groups: the tree below `/sys/fs/cgroup`, and the usage that the kernel keeps for each of its folders.
+//!
+//! Source: Documentation/admin-guide/cgroup-v2.rst. Of version 1 only CPU time, memory, page faults and tasks are read.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
+use rustix::io::{Errno, read, retry_on_intr};
+
+use super::bounded;
+use crate::metrics::parse::{fields, lines, number};
+
+/// How deep the tree is walked. A container in a container in a user's session is at about 10.
+const MOST_DEPTH: usize = 16;
+/// How many folders one walk looks at.
+const MOST_FOLDERS: usize = 20_000;
+/// Room for one of the kernel's files: the longest, `io.stat`, has some 120 bytes for a disk.
+const FILE_BYTES: usize = 64 * 1024;
+/// Room for a few hundred entries of a folder.
+const ENTRIES_BYTES: usize = 16 * 1024;
+
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// The interface that the host has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Version 2: one tree with all controllers.
+    Unified(PathBuf),
+    /// Version 1: a tree for each controller. `walked` is that of `cpuacct`.
+    Legacy {
+        /// The tree of `cpuacct`.
+        walked: PathBuf,
+        /// The tree of `memory`.
+        memory: PathBuf,
+        /// The tree of `pids`.
+        pids: PathBuf,
+    },
+}
+
+impl Hierarchy {
+    /// The hierarchy below `/sys/fs/cgroup`, or `None` where nothing is mounted there. A hybrid host, which has a version
+    /// 2 without controllers at `unified`, counts as version 1.
+    #[must_use]
+    pub fn find(root: &Path) -> Option<Self> {
+        let _at = bounded::access(root).ok()?;
+        if root.join("cgroup.controllers").exists() {
+            return Some(Self::Unified(root.to_owned()));
+        }
+        let walked = ["cpu,cpuacct", "cpuacct"].into_iter().map(|name| root.join(name)).find(|path| path.is_dir())?;
+        Some(Self::Legacy { walked, memory: root.join("memory"), pids: root.join("pids") })
+    }
+
+    /// The tree that is walked.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        match self {
+            Self::Unified(root) | Self::Legacy { walked: root, .. } => root,
+        }
+    }
+}
+
+/// A cgroup that a walk is at.
+#[derive(Debug)]
+pub struct Visited<'a> {
+    /// Its path below the root, without a slash at its ends.
+    pub path: &'a str,
+    /// The name of the cgroup that it is in; empty at the top.
+    pub parent: &'a str,
+    /// Its own name.
+    pub name: &'a str,
+    folder: &'a OwnedFd,
+}
+
+/// Walks the tree below `root`, parents first. `visit` decides whether what is below a cgroup is walked too.
+///
+/// # Errors
+/// The root cannot be opened. A folder that goes away during the walk is passed over.
+pub fn walk(root: &Path, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> io::Result<()> {
+    let _at = bounded::access(root)?;
+    let folder = openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?;
+    let mut left = MOST_FOLDERS;
+    walk_below(&folder, "", "", MOST_DEPTH, &mut left, visit);
+    Ok(())
+}
+
+fn walk_below(
+    folder: &OwnedFd,
+    path: &str,
+    name: &str,
+    depth: usize,
+    left: &mut usize,
+    visit: &mut impl FnMut(&Visited<'_>) -> bool,
+) {
+    for child in children(folder) {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let Ok(opened) = openat(folder, child.as_c_str(), OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+        else {
+            continue;
+        };
+        let Ok(child) = child.to_str() else { continue };
+        let below = if path.is_empty() { child.to_owned() } else { format!("{path}/{child}") };
+        let visited = Visited { path: &below, parent: name, name: child, folder: &opened };
+        if visit(&visited) && depth > 1 {
+            walk_below(&opened, &below, child, depth - 1, left, visit);
+        }
+    }
+}
+
+/// The folders in a folder, in no order.
+fn children(folder: &OwnedFd) -> Vec<CString> {
+    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(folder.as_fd(), &mut room);
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) => {
+                let name = entry.file_name();
+                let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+                if folder && !matches!(name.to_bytes(), b"." | b"..") {
+                    found.push(name.to_owned());
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    found
+}
+
+/// What the kernel counts for one cgroup and all that is below it. `None` is a controller that is not enabled there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode, in microseconds.
+    pub cpu_user: Option<u64>,
+    /// CPU time in the kernel, in microseconds.
+    pub cpu_system: Option<u64>,
+    /// Time for which a CPU quota stopped it, in microseconds.
+    pub throttled: Option<u64>,
+    /// Memory, page cache included, in bytes.
+    pub memory: Option<u64>,
+    /// Anonymous memory, in bytes.
+    pub anonymous: Option<u64>,
+    /// File-backed memory that was not used lately, in bytes.
+    pub inactive_file: Option<u64>,
+    /// Page faults that needed no disk.
+    pub minor_faults: Option<u64>,
+    /// Page faults that read from a disk.
+    pub major_faults: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// Tasks: processes and threads.
+    pub tasks: Option<u64>,
+    /// Bytes read from, and written to, the devices that were asked for.
+    pub io: Option<[u64; 2]>,
+    /// Microseconds of pressure: cpu, memory, io, each `some` and `full`.
+    pub pressure: [[Option<u64>; 2]; 3],
+}
+
+impl Usage {
+    /// Memory that is in use, as the kubelet computes it: all without the file-backed part that was not used lately.
+    #[must_use]
+    pub fn working_set(&self) -> Option<u64> {
+        Some(self.memory?.saturating_sub(self.inactive_file.unwrap_or(0)))
+    }
+}
+
+/// Reads the usage of cgroups, with a buffer that all of them share.
+#[derive(Debug)]
+pub struct UsageReader {
+    hierarchy: Hierarchy,
+    ticks_per_second: u64,
+    pressure: bool,
+    buffer: Vec<u8>,
+}
+
+impl UsageReader {
+    /// A reader of this hierarchy. `ticks_per_second` is the unit of version 1's CPU time. Pressure is read where it is
+    /// asked for: it is three more files.
+    #[must_use]
+    pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, pressure: bool) -> Self {
+        Self { hierarchy, ticks_per_second, pressure, buffer: vec![0; FILE_BYTES] }
+    }
+
+    /// The hierarchy that is read.
+    #[must_use]
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    /// The usage of a cgroup. `counted` says of a device's major and minor number whether its I/O counts: a device that is
+    /// stacked on another one counts the same bytes again.
+    pub fn usage(&mut self, visited: &Visited<'_>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
+        match &self.hierarchy {
+            Hierarchy::Unified(_) => self.unified(visited.folder, counted),
+            Hierarchy::Legacy { memory, pids, .. } => {
+                let (memory, pids) = (memory.join(visited.path), pids.join(visited.path));
+                self.legacy(visited.folder, &memory, &pids)
+            }
+        }
+    }
+
+    fn unified(&mut self, folder: &OwnedFd, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
+        let mut usage = Usage::default();
+        if let Some(bytes) = self.file(folder, c"cpu.stat") {
+            let [user, system, throttled] = keyed(bytes, [b"user_usec", b"system_usec", b"throttled_usec"]);
+            (usage.cpu_user, usage.cpu_system, usage.throttled) = (user, system, throttled);
+        }
+        usage.memory = self.file(folder, c"memory.current").and_then(single);
+        if let Some(bytes) = self.file(folder, c"memory.stat") {
+            let [anonymous, inactive, faults, major] =
+                keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]);
+            (usage.anonymous, usage.inactive_file) = (anonymous, inactive);
+            usage.set_faults(faults, major);
+        }
+        if let Some(bytes) = self.file(folder, c"memory.events") {
+            [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
+        }
+        usage.tasks = self.file(folder, c"pids.current").and_then(single);
+        usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted));
+        if self.pressure {
+            for (name, slot) in
+                [c"cpu.pressure", c"memory.pressure", c"io.pressure"].into_iter().zip(&mut usage.pressure)
+            {
+                if let Some(bytes) = self.file(folder, name) {
+                    *slot = pressure(bytes);
+                }
+            }
+        }
+        usage
+    }
+
+    fn legacy(&mut self, folder: &OwnedFd, memory: &Path, pids: &Path) -> Usage {
+        let mut usage = Usage::default();
+        if let Some(bytes) = self.file(folder, c"cpuacct.stat") {
+            let [user, system] = keyed(bytes, [b"user", b"system"]);
+            let micros = |ticks: u64| ticks.saturating_mul(1_000_000) / self.ticks_per_second.max(1);
+            (usage.cpu_user, usage.cpu_system) = (user.map(micros), system.map(micros));
+        }
+        if let Some(bytes) = self.file(folder, c"cpu.stat") {
+            let [throttled] = keyed(bytes, [b"throttled_time"]);
+            usage.throttled = throttled.map(|nanos| nanos / 1_000);
+        }
+        if let Some(memory) = open_folder(memory) {
+            usage.memory = self.file(&memory, c"memory.usage_in_bytes").and_then(single);
+            if let Some(bytes) = self.file(&memory, c"memory.stat") {
+                let keys: [&[u8]; 4] = [b"total_rss", b"total_inactive_file", b"total_pgfault", b"total_pgmajfault"];
+                let [anonymous, inactive, faults, major] = keyed(bytes, keys);
+                (usage.anonymous, usage.inactive_file) = (anonymous, inactive);
+                usage.set_faults(faults, major);
+            }
+            if let Some(bytes) = self.file(&memory, c"memory.oom_control") {
+                [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
+            }
+        }
+        if let Some(pids) = open_folder(pids) {
+            usage.tasks = self.file(&pids, c"pids.current").and_then(single);
+        }
+        usage
+    }
+
+    /// The lowest pid in the cgroup or, where it has none itself, in the cgroups below it: its first process, unless pids
+    /// wrapped.
+    pub fn first_process(&mut self, visited: &Visited<'_>) -> Option<u32> {
+        self.first_below(visited.folder, 4)
+    }
+
+    fn first_below(&mut self, folder: &OwnedFd, depth: usize) -> Option<u32> {
+        let lowest = |bytes: &[u8]| lines(bytes).filter_map(number).filter(|pid| *pid > 0).min();
+        if let Some(pid) = self.file(folder, c"cgroup.procs").and_then(lowest) {
+            return u32::try_from(pid).ok();
+        }
+        if depth == 0 {
+            return None;
+        }
+        let below = children(folder);
+        below
+            .iter()
+            .filter_map(|name| openat(folder, name.as_c_str(), OPEN | OFlags::DIRECTORY, Mode::empty()).ok())
+            .filter_map(|folder| self.first_below(&folder, depth - 1))
+            .min()
+    }
+
+    /// A file of the folder, up to the buffer's size; `None` where the kernel does not have it.
+    fn file(&mut self, folder: &OwnedFd, name: &CStr) -> Option<&[u8]> {
+        let file = openat(folder, name, OPEN, Mode::empty()).ok()?;
+        let mut filled = 0;
+        loop {
+            let room = self.buffer.get_mut(filled..).filter(|room| !room.is_empty())?;
+            let asked = room.len();
+            match retry_on_intr(|| read(&file, &mut *room)) {
+                Ok(0) => break,
+                Ok(length) => {
+                    filled += length;
+                    // The kernel gives a short file of a cgroup whole: a second read would only see its end.
+                    if filled < 4096 && length < asked {
+                        break;
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+        self.buffer.get(..filled)
+    }
+}
+
+impl Usage {
+    fn set_faults(&mut self, all: Option<u64>, major: Option<u64>) {
+        self.major_faults = major;
+        self.minor_faults = all.zip(major).map(|(all, major)| all.saturating_sub(major));
+    }
+}
+
+fn open_folder(path: &Path) -> Option<OwnedFd> {
+    let _at = bounded::access(path).ok()?;
+    openat(CWD, path, OPEN | OFlags::DIRECTORY, Mode::empty()).ok()
+}
+
+/// A file that is one number.
+fn single(bytes: &[u8]) -> Option<u64> {
+    number(bytes.trim_ascii())
+}
+
+/// The numbers behind keys, one pair a line.
+fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
+    let mut found = [None; N];
+    for line in lines(bytes) {
+        let mut parts = fields(line);
+        let Some(key) = parts.next() else { continue };
+        if let Some(slot) = keys.iter().zip(&mut found).find(|(wanted, _)| **wanted == key).map(|(_, slot)| slot)
+            && slot.is_none()
+        {
+            *slot = parts.next().and_then(number);
+        }
+    }
+    found
+}
+
+/// Bytes read and written, over the devices that count. A line is `8:0 rbytes=1 wbytes=2 rios=3 …`.
+fn io_bytes(bytes: &[u8], counted: &mut dyn FnMut(u32, u32) -> bool) -> [u64; 2] {
+    let mut sums = [0u64; 2];
+    for line in lines(bytes) {
+        let mut parts = fields(line);
+        let Some((major, minor)) = parts.next().and_then(device) else { continue };
+        if !counted(major, minor) {
+            continue;
+        }
+        for part in parts {
+            for (sum, key) in sums.iter_mut().zip([&b"rbytes="[..], b"wbytes="]) {
+                if let Some(value) = part.strip_prefix(key).and_then(number) {
+                    *sum = sum.saturating_add(value);
+                }
+            }
+        }
+    }
+    sums
+}
+
+fn device(text: &[u8]) -> Option<(u32, u32)> {
+    let colon = text.iter().position(|&b| b == b':')?;
+    let part = |bytes: &[u8]| u32::try_from(number(bytes)?).ok();
+    Some((part(text.get(..colon)?)?, part(text.get(colon + 1..)?)?))
+}
+
+/// The totals of the lines `some` and `full` of a pressure file.
+fn pressure(bytes: &[u8]) -> [Option<u64>; 2] {
+    let mut found = [None; 2];
+    for line in lines(bytes) {
+        let mut parts = fields(line);
+        let slot = match parts.next() {
+            Some(b"some") => found.first_mut(),
+            Some(b"full") => found.last_mut(),
+            _ => None,
+        };
+        if let Some(slot) = slot
+            && slot.is_none()
+        {
+            *slot = parts.find_map(|part| number(part.strip_prefix(b"total=")?));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, content: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn walked(root: &Path, descend: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut seen = Vec::new();
+        walk(root, &mut |visited| {
+            seen.push(visited.path.to_owned());
+            descend(visited.name)
+        })
+        .unwrap();
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn the_tree_is_walked_as_far_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a/b/c/cgroup.procs", "a/d/cgroup.procs", "e/cgroup.procs"] {
+            write(dir.path(), path, "");
+        }
+        assert_eq!(walked(dir.path(), |_| true), ["a", "a/b", "a/b/c", "a/d", "e"]);
+        assert_eq!(walked(dir.path(), |name| name != "b"), ["a", "a/b", "a/d", "e"]);
+    }
+
+    #[test]
+    fn a_link_in_the_tree_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "a/cgroup.procs", "");
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
+        assert_eq!(walked(dir.path(), |_| true), ["a"]);
+    }
+
+    #[test]
+    fn usage_of_version_2_is_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "cgroup.controllers", "cpu io memory pids\n");
+        write(root, "web/cpu.stat", "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 1\nthrottled_usec 7\n");
+        write(root, "web/memory.current", "1048576\n");
+        write(root, "web/memory.stat", "anon 4096\nfile 8192\ninactive_file 2048\npgfault 100\npgmajfault 40\n");
+        write(root, "web/memory.events", "low 0\noom 2\noom_kill 1\n");
+        write(root, "web/pids.current", "3\n");
+        write(root, "web/io.stat", "253:0 rbytes=5 wbytes=6 rios=1\n8:0 rbytes=100 wbytes=200 rios=1 wios=2\n8:16\n");
+        write(root, "web/cpu.pressure", "some avg10=0.00 total=11\nfull avg10=0.00 total=12\n");
+        write(root, "web/cgroup.procs", "912\n77\n");
+        let hierarchy = Hierarchy::find(root).unwrap();
+        assert_eq!(hierarchy, Hierarchy::Unified(root.to_owned()));
+        let mut reader = UsageReader::new(hierarchy, 100, true);
+        let mut seen = Vec::new();
+        walk(root, &mut |visited| {
+            let usage = reader.usage(visited, &mut |major, _| major == 8);
+            seen.push((usage, reader.first_process(visited)));
+            true
+        })
+        .unwrap();
+        let [(usage, first)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(20), Some(10), Some(7)));
+        assert_eq!(
+            (usage.memory, usage.anonymous, usage.working_set()),
+            (Some(1 << 20), Some(4096), Some((1 << 20) - 2048))
+        );
+        assert_eq!((usage.minor_faults, usage.major_faults, usage.oom_kills), (Some(60), Some(40), Some(1)));
+        assert_eq!((usage.tasks, usage.io), (Some(3), Some([100, 200])));
+        assert_eq!(usage.pressure, [[Some(11), Some(12)], [None; 2], [None; 2]]);
+        assert_eq!(*first, Some(77));
+    }
+
+    #[test]
+    fn of_version_1_cpu_memory_and_tasks_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "cpu,cpuacct/docker/cpuacct.stat", "user 200\nsystem 50\n");
+        write(root, "cpu,cpuacct/docker/cpu.stat", "nr_periods 0\nthrottled_time 5000\n");
+        write(root, "memory/docker/memory.usage_in_bytes", "4096\n");
+        write(
+            root,
+            "memory/docker/memory.stat",
+            "rss 1\ntotal_rss 2048\ntotal_inactive_file 96\ntotal_pgfault 9\ntotal_pgmajfault 4\n",
+        );
+        write(root, "pids/docker/pids.current", "2\n");
+        let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
+        let mut seen = Vec::new();
+        let walked = root.join("cpu,cpuacct");
+        walk(&walked, &mut |visited| {
+            seen.push(reader.usage(visited, &mut |_, _| true));
+            true
+        })
+        .unwrap();
+        let [usage] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(2_000_000), Some(500_000), Some(5)));
+        assert_eq!((usage.memory, usage.anonymous, usage.working_set()), (Some(4096), Some(2048), Some(4000)));
+        assert_eq!((usage.minor_faults, usage.major_faults, usage.tasks), (Some(5), Some(4), Some(2)));
+    }
+
+    #[test]
+    fn a_host_without_control_groups_has_none() {
+        assert_eq!(Hierarchy::find(tempfile::tempdir().unwrap().path()), None);
+    }
+}

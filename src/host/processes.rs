@@ -1,0 +1,144 @@
+//! Processes, from `/proc/[pid]` (proc_pid_stat(5)).
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use rustix::io::{Errno, read, retry_on_intr};
+
+use super::{bounded, files};
+use crate::metrics::parse::{fields, number};
+
+/// Room for `/proc/[pid]/stat`: some 50 numbers and a name.
+const STAT_BYTES: usize = 1_024;
+/// Room for a few hundred entries of the directory.
+const ENTRIES_BYTES: usize = 16 * 1024;
+
+/// What `/proc/[pid]/stat` has of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat<'a> {
+    /// The name of its executable, cut to 15 bytes, or what the process calls itself.
+    pub name: &'a [u8],
+    /// CPU time in user mode, in clock ticks.
+    pub user: u64,
+    /// CPU time in the kernel, in clock ticks.
+    pub system: u64,
+    /// Its threads.
+    pub threads: u64,
+    /// When it started, in clock ticks since boot. With the pid it names a process for good.
+    pub start: u64,
+    /// Address space, in bytes.
+    pub virtual_bytes: u64,
+    /// Resident memory, in pages.
+    pub resident_pages: u64,
+}
+
+impl<'a> Stat<'a> {
+    /// The content of `/proc/[pid]/stat`. The name may hold any byte, so it ends at the last `)`.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let open = bytes.iter().position(|&b| b == b'(')?;
+        let close = bytes.iter().rposition(|&b| b == b')')?;
+        let name = bytes.get(open + 1..close)?;
+        let mut rest = fields(bytes.get(close + 1..)?);
+        // Field 3, the state, is the first; `nth` counts on from the field before.
+        let user = number(rest.nth(14 - 3)?)?;
+        let system = number(rest.next()?)?;
+        let threads = number(rest.nth(20 - 16)?)?;
+        let start = number(rest.nth(22 - 21)?)?;
+        let virtual_bytes = number(rest.next()?)?;
+        let resident_pages = number(rest.next()?).unwrap_or(0);
+        Some(Self { name, user, system, threads, start, virtual_bytes, resident_pages })
+    }
+}
+
+/// Calls `visit` with the pid and the stat of each process. A process that ends in between is passed over. Returns whether
+/// the first process was among them: where it is not, processes are hidden.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn each(proc: &Path, visit: &mut impl FnMut(u32, &Stat<'_>)) -> Result<bool, Errno> {
+    let _at = bounded::access(proc).map_err(|_| Errno::INPROGRESS)?;
+    let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(dir.as_fd(), &mut room);
+    let mut first_seen = false;
+    let mut buffer = [0u8; STAT_BYTES];
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
+        let Some(pid) = pid(entry.file_name().to_bytes()) else { continue };
+        let Some(stat) = stat_of(&dir, entry.file_name().to_bytes(), &mut buffer) else { continue };
+        first_seen |= pid == 1;
+        visit(pid, &stat);
+    }
+    Ok(first_seen)
+}
+
+/// A directory's name that is a pid: digits that begin with no zero.
+fn pid(name: &[u8]) -> Option<u32> {
+    let digits = name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);
+    digits.then(|| number(name)).flatten().and_then(|pid| u32::try_from(pid).ok())
+}
+
+fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> Option<Stat<'b>> {
+    const FILE: &[u8] = b"/stat\0";
+    let mut path = [0u8; 32];
+    for (to, from) in path.iter_mut().zip(pid.iter().chain(FILE)) {
+        *to = *from;
+    }
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = retry_on_intr(|| openat(dir, path, flags, Mode::empty())).ok()?;
+    let length = retry_on_intr(|| read(&file, &mut *buffer)).ok()?;
+    Stat::parse(buffer.get(..length)?)
+}
+
+/// How many file descriptors a process has open, from its `/proc/[pid]/fd`; `None` where they may not be seen. From Linux
+/// 6.2 on the directory's size is their number.
+#[must_use]
+pub fn open_files(dir: &Path) -> Option<u64> {
+    let _at = bounded::access(dir).ok()?;
+    let procfs = rustix::fs::statfs(dir).ok()?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    match rustix::fs::stat(dir).ok()?.st_size {
+        // The size of a directory on another file system is no count.
+        count if procfs && count > 0 => u64::try_from(count).ok(),
+        _ => files::list(dir).ok().map(|names| names.len() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &[u8] =
+        b"77 (a) b) S 1 77 77 0 -1 4194560 1 2 3 4 110 20 0 0 20 0 5 0 4242 1048576 250 18446744073709551615 1 1 0\n";
+
+    #[test]
+    fn a_line_is_read_from_behind_its_name() {
+        let stat = Stat::parse(LINE).unwrap();
+        assert_eq!((stat.name, stat.user, stat.system), (&b"a) b"[..], 110, 20));
+        assert_eq!((stat.threads, stat.start, stat.virtual_bytes, stat.resident_pages), (5, 4242, 1_048_576, 250));
+        for cut in 0..LINE.len() - 30 {
+            let _ = Stat::parse(&LINE[..cut]);
+        }
+    }
+
+    #[test]
+    fn each_process_of_a_recorded_host_is_visited_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for pid in ["1", "77", "self", "0", "12x"] {
+            std::fs::create_dir(dir.path().join(pid)).unwrap();
+            std::fs::write(dir.path().join(pid).join("stat"), LINE).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("99")).unwrap();
+        let mut seen = Vec::new();
+        assert_eq!(each(dir.path(), &mut |pid, _| seen.push(pid)), Ok(true));
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 77]);
+    }
+}
