@@ -5,7 +5,7 @@ minutes.
 """
 
 # Metrics that rules ask for and that no collector has yet.
-PENDING = {"system_filesystem_linux_device_error"}
+PENDING = set()
 
 GIB = 1 << 30
 
@@ -108,8 +108,8 @@ CASES = {
     "HostInodesLow": {"fires": inodes("8x120", "92x120"), "quiet": inodes("20x120", "80x120")},
     "HostInodesVeryLow": {"fires": inodes("4x120", "96x120"), "quiet": inodes("8x120", "92x120"), "at": "90m"},
     "HostInodesNearlyNone": {"fires": inodes("2x120", "98x120"), "quiet": inodes("4x120", "96x120"), "at": "90m"},
-    "HostFilesystemError": {"fires": {'system_filesystem_linux_device_error{system_filesystem_mountpoint="/"}': "1x120"},
-                            "quiet": {'system_filesystem_linux_device_error{system_filesystem_mountpoint="/"}': "0x120"}},
+    "HostFilesystemError": {"fires": {'system_filesystem_linux_error{system_filesystem_mountpoint="/"}': "1x120"},
+                            "quiet": {'system_filesystem_linux_error{system_filesystem_mountpoint="/"}': "0x120"}},
     "HostDiskReadSlow": {"fires": both(disk("operation_time_seconds_total", "0+30x120", "read"), disk("operations_total", "0+60x120", "read")),
                          "quiet": both(disk("operation_time_seconds_total", "0+1x120", "read"), disk("operations_total", "0+60x120", "read"))},
     "HostDiskWriteSlow": {"fires": both(disk("operation_time_seconds_total", "0+30x120", "write"), disk("operations_total", "0+60x120", "write")),
