@@ -1,7 +1,8 @@
 //! Runs the agent: keeps the cadence of a [`Generation`] until a stop, then flushes.
 //!
-//! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
-//! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.
+//! Four threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
+//! collects and exports, and has the host's files read on a thread that it leaves behind when a file hangs; the runtime's thread
+//! serves the connection, drains the outbox and waits for signals. File systems are asked on threads of their own.
 
 pub mod cadence;
 pub mod check;

@@ -49,9 +49,9 @@ pub use survey::{Survey, survey};
 use std::path::PathBuf;
 
 use crate::host::{Host, Reader};
+use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Metric, Naming};
-use crate::metrics::total::Since;
 
 /// Every collector, in the order in which they are read. A new collector is one file and one line here.
 #[rustfmt::skip] // one line each
@@ -177,6 +177,8 @@ pub struct Options {
     pub top_processes: usize,
     /// Whether a process has its command line as an attribute.
     pub process_command_lines: bool,
+    /// Which of systemd's units are reported by name.
+    pub services: Filter,
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
@@ -198,6 +200,7 @@ impl Default for Options {
             interfaces: Filter::default(),
             top_processes: 0,
             process_command_lines: false,
+            services: Filter::default(),
             textfile_dir: None,
             max_series: None,
         }

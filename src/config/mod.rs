@@ -21,9 +21,9 @@ use crate::export::config::{OtlpConfig, Temporality, TlsFiles};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
 use crate::host::Roots;
+use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
-use crate::metrics::total::Since;
 use crate::outbox::config::OutboxConfig;
 
 /// The destination of a collection.
@@ -286,6 +286,10 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         interfaces: Filter {
             include: lookup.list(&table::NETWORK_INCLUDE)?,
             exclude: lookup.list(&table::NETWORK_EXCLUDE)?,
+        },
+        services: Filter {
+            include: lookup.list(&table::SERVICE_INCLUDE)?,
+            exclude: lookup.list(&table::SERVICE_EXCLUDE)?,
         },
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
