@@ -38,9 +38,9 @@ pub mod program;
 
 pub use collectors::host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};
 pub use collectors::{CollectorStats, DiskScope, Registered};
+pub use metrics::counter::Since;
 pub use metrics::filter::Filter;
 pub use metrics::naming::{Detail, Naming};
-pub use metrics::total::Since;
 
 /// The private modules, for this project's own tests and benchmarks. Not part of the public interface: no version keeps
 /// it stable.

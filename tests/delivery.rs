@@ -7,8 +7,9 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use heka_insights_agent::internals::outbox::{DiskStore, DropReason, Limits, MemoryStore, Moment, Tuning};
-use support::agent::{Agent, Setup, config, memory, quick};
+use heka_insights_agent::internals::outbox::config::OutboxConfig;
+use heka_insights_agent::internals::outbox::{DropReason, Tuning};
+use support::agent::{Agent, Setup, config, memory, on_disk, quick};
 use support::grpc::{Answer, GrpcServer};
 use support::{eventually, log, taken, values};
 use tonic::{Code, Status};
@@ -27,11 +28,10 @@ fn nowhere() -> std::net::SocketAddr {
 fn a_healthy_server_gets_every_collection_once_and_in_order() {
     let server = GrpcServer::start();
     let agent = Agent::start(config(server.endpoint()));
-    agent.ticks(3);
+    (0..3).for_each(|_| _ = agent.tick_through());
     assert_eq!(taken(&server.scene.seen()), [1, 2, 3]);
     let stats = agent.handle.stats();
     assert_eq!((stats.exported_batches, stats.exported_points, stats.replayed_batches), (3, 3, 0));
-    assert_eq!(stats.outbox_batches, 0);
     assert!(stats.last_success.is_some());
     assert_eq!(server.scene.connections(), 1);
     let (last, _) = agent.stop();
@@ -44,7 +44,7 @@ fn an_outage_is_replayed_once_in_order_and_told_once() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     let agent = Agent::start(config(&endpoint));
-    agent.ticks(2);
+    (0..2).for_each(|_| _ = agent.tick_through());
     let (addr, scene) = server.down();
     agent.ticks(5);
     eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("cannot deliver")));
@@ -54,6 +54,7 @@ fn an_outage_is_replayed_once_in_order_and_told_once() {
     eventually("the recovery", || log::lines(&endpoint).iter().any(|l| l.contains("again after")));
     let last = agent.ticks(2);
     assert_eq!(scene.wait_value(last), (1..=12).collect::<Vec<_>>());
+    agent.emptied();
     let lines = log::lines(&endpoint);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("connection refused"), "{lines:#?}");
@@ -76,18 +77,6 @@ fn several_stored_batches_travel_in_one_request() {
     let _server = GrpcServer::restart(addr, scene.clone(), None);
     assert_eq!(scene.wait_value(40), (1..=40).collect::<Vec<_>>());
     assert!(scene.seen().len() < 5, "{} requests", scene.seen().len());
-}
-
-#[test]
-fn a_server_that_is_busy_for_a_moment_costs_a_retry_and_no_line() {
-    let server = GrpcServer::start();
-    let agent = Agent::start(config(server.endpoint()));
-    agent.tick();
-    server.scene.script([unavailable(), unavailable()]);
-    agent.tick();
-    assert_eq!(server.scene.wait_value(2), [1, 2]);
-    assert_eq!(agent.handle.stats().replayed_batches, 0, "the library's own retry covers it");
-    assert!(log::lines(&server.addr.to_string()).is_empty());
 }
 
 #[test]
@@ -118,13 +107,11 @@ fn the_servers_retry_info_is_the_floor_of_the_wait() {
         let details = ErrorDetails::with_retry_info(Some(wait));
         Answer::Status(Status::with_error_details(Code::ResourceExhausted, "quota", details))
     };
-    // The live try and its retries, then one from the outbox.
-    server.scene.script([Answer::Status(Status::invalid_argument("to the outbox"))]);
     server.scene.script([status()]);
     agent.tick();
-    let seen = server.scene.wait("the third try", |seen| seen.len() == 3);
+    let seen = server.scene.wait("the second try", |seen| seen.len() == 2);
     assert_eq!(taken(&seen), [1]);
-    let waited = seen[2].at - seen[1].at;
+    let waited = seen[1].at - seen[0].at;
     assert!(waited >= wait, "{waited:?}");
 }
 
@@ -134,14 +121,8 @@ fn what_the_server_refuses_for_good_is_dropped_counted_and_told_once() {
     let endpoint = server.endpoint();
     let agent = Agent::start(config(&endpoint));
     for _ in 0..4 {
-        // Live, then from the outbox.
-        server.scene.script([
-            Answer::Status(Status::invalid_argument("too old")),
-            Answer::Status(Status::invalid_argument("too old")),
-        ]);
-        agent.tick();
-        eventually("the refusal", || agent.handle.stats().outbox_batches == 0);
-        server.scene.clear();
+        server.scene.script([Answer::Status(Status::invalid_argument("too old"))]);
+        agent.tick_through();
     }
     let refused = agent.handle.stats().dropped.get(DropReason::Refused);
     assert_eq!((refused.batches, refused.points), (4, 4));
@@ -161,7 +142,8 @@ fn one_bad_batch_among_many_costs_only_itself() {
     let (addr, scene) = server.down();
     agent.ticks(5);
     let bad = || Answer::Status(Status::invalid_argument("bad"));
-    // The five together; 1 and 2 alone; 3 is the bad one; the rest.
+    eventually("a failure", || agent.handle.stats().failed_sends > 0);
+    // All together; 1 and 2 alone; 3 is the bad one; the rest.
     scene.script([bad(), Answer::Take, Answer::Take, bad()]);
     let _server = GrpcServer::restart(addr, scene.clone(), None);
     assert_eq!(scene.wait_value(5), [1, 2, 4, 5]);
@@ -187,11 +169,13 @@ fn a_batch_to_which_the_server_says_later_for_ever_blocks_the_next_only_until_it
     let endpoint = server.endpoint();
     server.scene.script((0..100_000).map(|_| unavailable()));
     let max_age = Duration::from_secs(2);
-    let store = Box::new(MemoryStore::new(Limits { max_bytes: 1 << 20, max_age }));
-    let agent = Agent::with(config(&endpoint), Setup { store, ..Setup::default() }).unwrap();
+    let outbox = OutboxConfig { max_age, ..memory(1 << 20) };
+    let agent = Agent::with(config(&endpoint), Setup { outbox, ..Setup::default() }).unwrap();
     agent.tick();
     eventually("the end of its age", || agent.handle.stats().dropped.get(DropReason::Age).batches == 1);
-    eventually("the line", || log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR") && l.contains("1 too old")));
+    eventually("the line", || {
+        log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR") && l.contains("1 older than --outbox-max-age"))
+    });
     server.scene.clear();
     let next = agent.tick().0;
     assert_eq!(server.scene.wait_value(next), [next]);
@@ -202,9 +186,9 @@ fn a_partial_success_is_counted_and_told_once() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     let agent = Agent::start(config(&endpoint));
-    server.scene.script([Answer::Status(Status::invalid_argument("to the outbox"))]);
-    server.scene.script([Answer::Partial(1, "no such metric")]);
-    agent.tick();
+    server.scene.script([Answer::Partial(1, "no such metric"), Answer::Partial(1, "no such metric")]);
+    agent.ticks(1);
+    agent.emptied();
     eventually("the answer", || agent.handle.stats().rejected_points == 1);
     eventually("the line", || !log::lines(&endpoint).is_empty());
     let lines = log::lines(&endpoint);
@@ -213,22 +197,20 @@ fn a_partial_success_is_counted_and_told_once() {
 }
 
 #[test]
-fn a_server_that_hangs_delays_no_collection_beyond_the_live_deadline() {
+fn a_server_that_hangs_delays_no_collection() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
-    let deadline = Duration::from_millis(300);
     let mut config = config(&endpoint);
-    config.timeout = Duration::from_millis(900);
-    let agent = Agent::with(config, Setup { live_deadline: deadline, ..Setup::default() }).unwrap();
+    config.timeout = Duration::from_millis(300);
+    let agent = Agent::start(config);
     server.scene.script((0..1000).map(|_| Answer::Hang));
-    let (_, first) = agent.tick();
-    assert!(first >= deadline && first < deadline * 5, "{first:?}");
-    for _ in 0..20 {
+    for _ in 0..21 {
         let (_, took) = agent.tick();
-        assert!(took < deadline, "queueing took {took:?}");
+        assert!(took < Duration::from_millis(250), "a collection took {took:?}");
     }
-    let lines = log::lines(&endpoint);
-    assert!(lines.iter().any(|l| l.starts_with("WARN") && l.contains("no answer within 300ms")), "{lines:#?}");
+    eventually("the warning", || {
+        log::lines(&endpoint).iter().any(|l| l.starts_with("WARN") && l.contains("no answer within 300ms"))
+    });
     server.scene.clear();
     assert_eq!(server.scene.wait_value(21), (1..=21).collect::<Vec<_>>());
 }
@@ -238,7 +220,7 @@ fn three_unanswered_requests_replace_the_connection() {
     let server = GrpcServer::start();
     let mut config = config(server.endpoint());
     config.timeout = Duration::from_millis(50);
-    let agent = Agent::with(config, Setup { live_deadline: Duration::from_millis(30), ..Setup::default() }).unwrap();
+    let agent = Agent::start(config);
     server.scene.script((0..4).map(|_| Answer::Hang));
     agent.tick();
     assert_eq!(server.scene.wait_value(1), [1]);
@@ -246,32 +228,24 @@ fn three_unanswered_requests_replace_the_connection() {
 }
 
 #[test]
-fn a_server_slower_than_the_live_deadline_gets_a_batch_twice_only_the_first_time() {
+fn a_slow_server_gets_every_batch_once() {
     let server = GrpcServer::start();
-    server.scene.script((0..100).map(|_| Answer::Slow(Duration::from_millis(150))));
-    let setup = Setup { live_deadline: Duration::from_millis(50), ..Setup::default() };
-    let agent = Agent::with(config(server.endpoint()), setup).unwrap();
-    for _ in 0..5 {
-        agent.tick();
-        eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
-    }
-    assert_eq!(taken(&server.scene.seen()), [1, 1, 2, 3, 4, 5]);
-    assert_eq!(agent.handle.stats().replayed_batches, 5);
-    server.scene.clear();
-    // One quick answer brings live exports back.
-    agent.tick();
-    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
-    agent.tick();
-    assert_eq!(agent.handle.stats().replayed_batches, 6);
+    server.scene.script((0..5).map(|_| Answer::Slow(Duration::from_millis(150))));
+    let agent = Agent::start(config(server.endpoint()));
+    (0..5).for_each(|_| _ = agent.tick_through());
+    assert_eq!(taken(&server.scene.seen()), [1, 2, 3, 4, 5]);
+    assert_eq!(agent.handle.stats().failed_sends, 0);
 }
 
 #[test]
-fn a_partial_success_of_live_exports_is_counted_and_told_once() {
+fn a_partial_success_is_logged_at_its_first_occurrence() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     server.scene.script((0..3).map(|_| Answer::Partial(1, "no such metric")));
     let agent = Agent::start(config(&endpoint));
-    agent.ticks(5);
+    agent.tick_through();
+    eventually("the line", || !log::lines(&endpoint).is_empty());
+    (0..4).for_each(|_| _ = agent.tick_through());
     let stats = agent.handle.stats();
     assert_eq!((stats.rejected_points, stats.exported_points, stats.exported_batches), (3, 2, 5));
     let lines = log::lines(&endpoint);
@@ -312,10 +286,11 @@ fn connections_that_are_cut_at_once_lose_nothing() {
 fn a_full_outbox_drops_the_oldest_and_says_how_many() {
     let addr = nowhere();
     let endpoint = format!("http://{addr}");
-    let agent = Agent::with(config(&endpoint), Setup { store: memory(2000), ..Setup::default() }).unwrap();
+    let agent = Agent::with(config(&endpoint), Setup { outbox: memory(2000), ..Setup::default() }).unwrap();
     agent.ticks(30);
     let stats = agent.handle.stats();
     let lost = stats.dropped.get(DropReason::Size).batches;
+    eventually("the line", || log::lines(&endpoint).iter().any(|l| l.starts_with("ERROR")));
     assert!(lost > 0 && lost + stats.outbox_batches == 30, "{stats:?}");
     assert!(stats.outbox_bytes <= 2000 && stats.outbox_oldest.is_some(), "{stats:?}");
     let lines = log::lines(&endpoint);
@@ -330,16 +305,14 @@ fn a_full_outbox_drops_the_oldest_and_says_how_many() {
 }
 
 #[test]
-fn stopping_while_the_server_hangs_is_quick_and_says_what_is_lost_with_the_memory() {
+fn stopping_while_the_server_hangs_is_quick_and_logs_how_much_is_lost_with_the_memory() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     server.scene.script((0..100).map(|_| Answer::Hang));
-    let agent =
-        Agent::with(config(&endpoint), Setup { live_deadline: Duration::from_secs(30), ..Setup::default() }).unwrap();
-    let running = agent.tick_in_background();
-    server.scene.wait("the hanging export", |seen| !seen.is_empty());
+    let agent = Agent::start(config(&endpoint));
+    agent.tick();
+    server.scene.wait("the hanging request", |seen| !seen.is_empty());
     let (_, took) = agent.stop();
-    running.join().unwrap();
     assert!(took < Duration::from_secs(4), "{took:?}");
     let lines = log::lines(&endpoint);
     assert!(
@@ -351,19 +324,13 @@ fn stopping_while_the_server_hangs_is_quick_and_says_what_is_lost_with_the_memor
 }
 
 #[test]
-fn what_waits_on_disk_survives_a_stop_and_is_sent_first_by_the_next_run() {
+fn batches_on_disk_survive_a_stop_and_are_sent_first_by_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = || {
-        let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
-        // The run before lets go of the directory when its reader's thread has ended.
-        eventually("the directory", || DiskStore::open(dir.path(), limits, 1, Moment::now()).is_ok());
-        let store = DiskStore::open(dir.path(), limits, 1, Moment::now()).unwrap();
-        Setup { store: Box::new(store), ..Setup::default() }
-    };
+    let disk = || Setup { outbox: on_disk(dir.path()), ..Setup::default() };
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     server.scene.script((0..100).map(|_| Answer::Hang));
-    let agent = Agent::with(config(&endpoint), Setup { live_deadline: Duration::from_millis(50), ..disk() }).unwrap();
+    let agent = Agent::with(config(&endpoint), disk()).unwrap();
     agent.ticks(3);
     let (last, took) = agent.stop();
     assert!(took < Duration::from_secs(4), "{took:?}");
@@ -374,7 +341,7 @@ fn what_waits_on_disk_survives_a_stop_and_is_sent_first_by_the_next_run() {
     agent.tick();
     server.scene.wait("all of them", |seen| taken(seen).len() == 5);
     assert_eq!(taken(&server.scene.seen()), [1, 2, 3, last, 1]);
-    eventually("an empty outbox", || agent.handle.stats().outbox_batches == 0);
+    agent.emptied();
     drop(agent);
     let left = std::fs::read_dir(dir.path())
         .unwrap()
@@ -410,9 +377,9 @@ fn stopping_with_nothing_listening_is_quick() {
 #[test]
 fn an_answer_that_came_too_late_is_sent_again_with_the_same_value() {
     let server = GrpcServer::start();
-    let agent =
-        Agent::with(config(server.endpoint()), Setup { live_deadline: Duration::from_millis(200), ..Setup::default() })
-            .unwrap();
+    let mut config = config(server.endpoint());
+    config.timeout = Duration::from_millis(300);
+    let agent = Agent::start(config);
     server.scene.script([Answer::TakeAndHang]);
     agent.tick();
     let seen = server.scene.wait("the second sending", |seen| seen.len() == 2);

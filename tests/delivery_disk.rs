@@ -6,15 +6,12 @@ mod support;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
-use heka_insights_agent::internals::outbox::{
-    AsideStore, Batch, DiskStore, DropCounts, Limits, MemoryStore, Moment, PushOutcome, Store, Tally, Wake,
-};
-use support::agent::{Agent, Setup, config};
+use heka_insights_agent::internals::outbox::fs::{Fs, Lock, OsFs};
+use support::agent::{Agent, Setup, config, on_disk};
 use support::grpc::{Answer, GrpcServer};
 use support::{eventually, log};
 use tonic::Status;
@@ -35,6 +32,23 @@ impl HangingFs {
 }
 
 impl Fs for HangingFs {
+    type Lock = Lock;
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pass();
+        OsFs.create_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        self.pass();
+        OsFs.lock(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.pass();
+        OsFs.list(dir)
+    }
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
+        self.pass();
+        OsFs.read_head(path, limit)
+    }
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
         self.pass();
         OsFs.write(path, parts)
@@ -59,7 +73,7 @@ impl Fs for HangingFs {
     }
 }
 
-/// Without the store's patience a tick would take for ever; with it, a fraction of this.
+/// Far above what a tick takes that waits for no disk.
 const TICK_MOST: Duration = Duration::from_secs(5);
 
 fn unavailable() -> Answer {
@@ -68,11 +82,8 @@ fn unavailable() -> Answer {
 
 fn agent(server: &GrpcServer, dir: &Path) -> (Agent, HangingFs) {
     let fs = HangingFs::default();
-    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
-    let store = DiskStore::open_with(fs.clone(), dir, limits, 1, Moment::now()).unwrap();
-    let store = AsideStore::start(store, dir.into(), Duration::from_millis(100)).unwrap();
-    let setup = Setup { store: Box::new(store), live_deadline: Duration::from_secs(1), ..Setup::default() };
-    (Agent::with(config(server.endpoint()), setup).unwrap(), fs)
+    let setup = Setup { outbox: on_disk(dir), ..Setup::default() };
+    (Agent::with_fs(fs.clone(), config(server.endpoint()), setup).unwrap(), fs)
 }
 
 #[test]
@@ -81,7 +92,6 @@ fn a_disk_that_hangs_delays_no_collection_and_loses_none_when_it_is_back() {
     server.scene.script((0..1000).map(|_| unavailable()));
     let (agent, fs) = agent(&server, dir.path());
     agent.ticks(2);
-    // A busy disk may need longer than the store's patience.
     eventually("two batches on disk", || fs.1.load(Ordering::SeqCst) >= 2);
     fs.shut(true);
     for _ in 0..5 {
@@ -103,7 +113,6 @@ fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
     server.scene.script((0..1000).map(|_| unavailable()));
     let (agent, fs) = agent(&server, dir.path());
     agent.ticks(2);
-    // A busy disk may need longer than the store's patience.
     eventually("two batches on disk", || fs.1.load(Ordering::SeqCst) >= 2);
     fs.shut(true);
     agent.ticks(3);
@@ -115,70 +124,4 @@ fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
     let errors: Vec<_> = lines.iter().filter(told).collect();
     assert!(errors.len() == 1 && errors[0].contains("the outbox directory did not take them"), "{lines:#?}");
     fs.shut(false);
-}
-
-/// A store that has nothing to give out until it is awake.
-struct Sleepy {
-    inner: MemoryStore,
-    awake: Arc<AtomicBool>,
-    peeked: mpsc::Sender<()>,
-    wake: Arc<OnceLock<Wake>>,
-}
-
-impl Store for Sleepy {
-    fn push(&mut self, payload: &[u8], points: u32, now: Moment) -> PushOutcome {
-        self.inner.push(payload, points, now)
-    }
-    fn peek(&mut self, max_bytes: usize, now: Moment) -> Vec<Batch> {
-        let _ = self.peeked.send(());
-        if self.awake.load(Ordering::SeqCst) { self.inner.peek(max_bytes, now) } else { Vec::new() }
-    }
-    fn remove(&mut self, seqs: &[u64]) -> usize {
-        self.inner.remove(seqs)
-    }
-    fn refuse(&mut self, seqs: &[u64]) -> usize {
-        self.inner.refuse(seqs)
-    }
-    fn len(&self) -> usize {
-        self.inner.len()
-    }
-    fn points(&self) -> u64 {
-        self.inner.points()
-    }
-    fn bytes(&self) -> u64 {
-        self.inner.bytes()
-    }
-    fn oldest(&self, now: Moment) -> Option<Duration> {
-        self.inner.oldest(now)
-    }
-    fn dropped(&self) -> DropCounts {
-        self.inner.dropped()
-    }
-    fn on_wake(&mut self, wake: Wake) {
-        assert!(self.wake.set(wake).is_ok());
-    }
-    fn unsaved(&self) -> Tally {
-        self.inner.unsaved()
-    }
-    fn sync(&mut self, now: Moment) -> Tally {
-        self.inner.sync(now)
-    }
-}
-
-#[test]
-fn a_store_that_can_be_read_again_is_read_at_once_and_not_seconds_later() {
-    let server = GrpcServer::start();
-    let (awake, wake, (peeked, peeks)) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()), mpsc::channel());
-    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(86_400) };
-    let store = Sleepy { inner: MemoryStore::new(limits), awake: awake.clone(), peeked, wake: wake.clone() };
-    let agent = Agent::with(config(server.endpoint()), Setup { store: Box::new(store), ..Setup::default() }).unwrap();
-    server.scene.script([Answer::Status(Status::invalid_argument("no"))]);
-    peeks.recv().unwrap(); // at the start
-    let (value, _) = agent.tick();
-    peeks.recv().unwrap();
-    let begun = Instant::now();
-    awake.store(true, Ordering::SeqCst);
-    wake.get().unwrap()();
-    server.scene.wait_value(value);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

@@ -143,7 +143,7 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     let (cert, key) = old.sign("client").files(dir.path());
     (config.tls.cert, config.tls.key) = (Some(cert.clone()), Some(key));
     let agent = Agent::start(config);
-    agent.tick();
+    agent.tick_through();
     assert_eq!(taken(&grpc.scene.seen()), [1]);
     // The server trusts another authority from now on.
     let (addr, scene) = grpc.down();
@@ -169,13 +169,13 @@ fn reload_reads_the_files_again_and_says_what_is_wrong_with_them() {
     let file = ca.file(dir.path());
     config.tls.ca = Some(file.clone());
     let agent = Agent::start(config);
-    agent.tick();
+    agent.tick_through();
     agent.handle.reload().unwrap();
-    agent.tick();
+    agent.tick_through();
     assert_eq!(grpc.scene.connections(), 2);
     std::fs::remove_file(&file).unwrap();
     let error = agent.handle.reload().unwrap_err().to_string();
     assert!(error.contains("--ca-file"), "{error}");
-    agent.tick();
+    agent.tick_through();
     assert_eq!(taken(&grpc.scene.seen()), [1, 2, 3]);
 }

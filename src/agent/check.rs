@@ -15,7 +15,7 @@ use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
-use crate::outbox::{OpenError, OpenFault, recovery};
+use crate::outbox::{OpenError, OpenFault, opening};
 
 /// The settings of the systemd service.
 const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
@@ -67,7 +67,7 @@ pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let endpoint = if send { collection(config) } else { empty_export(config)? };
     let outbox = match &config.outbox.dir {
         None => Outbox::Memory,
-        Some(dir) => Outbox::Directory(dir.clone(), recovery::probe(dir)),
+        Some(dir) => Outbox::Directory(dir.clone(), opening::probe(dir)),
     };
     Ok(Report { surveys, endpoint, outbox, hint: None })
 }
@@ -94,7 +94,7 @@ fn collection(config: &Config) -> Endpoint {
     let outbox = OutboxConfig { dir: None, ..config.outbox.clone() };
     let once = Config { command: Command::Once, outbox, ..config.clone() };
     let begun = Instant::now();
-    let place = format!("{} over {}", config.otlp.endpoint, transport(config.otlp.protocol));
+    let place = format!("{} over {}", config.otlp.shown_endpoint(), transport(config.otlp.protocol));
     match agent::run(&once, std::future::pending(), Box::new(SystemTime::now)) {
         Ok(()) => {
             Endpoint::Ok(format!("{place}: a collection was accepted in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3))

@@ -1,7 +1,8 @@
 //! The agent at work: keeps the cadence of a [`Generation`] until told to stop, then flushes.
 //!
-//! Three threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
-//! collects and exports; the runtime's thread serves the connection, drains the outbox and waits for signals.
+//! Four threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
+//! collects and exports, and has the host's files read on a thread that it leaves behind when a file hangs; the runtime's thread
+//! serves the connection, drains the outbox and waits for signals. File systems are asked on threads of their own.
 
 pub mod cadence;
 pub mod check;
@@ -16,6 +17,7 @@ pub mod systemd;
 use std::future::Future;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,18 +35,11 @@ use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::ConsoleExporter;
+use crate::export::console::{ConsoleExporter, Format};
 use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
-use crate::outbox::{self, DeliveryHandle, Moment, Tuning};
-
-/// The most that one live export may hold up the collection, and the part of the interval it may at most be.
-const LIVE_DEADLINE_MOST: Duration = Duration::from_secs(3);
-const LIVE_DEADLINE_SHARE: f64 = 0.6;
-/// What the outbox's disk gets on top, in parts of that: the sum stays below the interval, and below what a stop may take.
-const DISK_SHARE: f64 = 0.5;
-const DISK_MOST: Duration = Duration::from_secs(1);
+use crate::outbox::{self, DeliveryHandle, Tuning};
 
 /// The most that all of a stop may take.
 const STOP_MOST: Duration = Duration::from_millis(4_800);
@@ -73,6 +68,12 @@ pub fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
     wall: WallClock,
 ) -> Result<(), AgentError> {
+    let io =
+        IoThread::start().map_err(|error| AgentError(format!("the runtime's thread cannot be started: {error}")))?;
+    let delivery = Reload::default();
+    reload_on_hangup(&io.handle, delivery.clone());
+    let (events, inbox) = mpsc::channel();
+    let stopped = watch_for_stop(&io.handle, shutdown, events.clone());
     let mut host = Host::new(&config.roots);
     host.deadline = deadline(config.interval);
     let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
@@ -83,76 +84,101 @@ pub fn run(
     }
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
-    let (events, inbox) = mpsc::channel();
-    let (stop, stopped) = watch::channel(false);
-    let io =
-        IoThread::start().map_err(|error| AgentError(format!("the runtime's thread cannot be started: {error}")))?;
-    let told = events.clone();
-    io.handle.spawn(async move {
-        shutdown.await;
-        stop.send_replace(true);
-        let _ = told.send(Event::Stop);
-        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
-        tokio::time::sleep(STOP_MOST).await;
-        error!("a collection hangs; ending without it");
-        std::process::exit(1);
-    });
-    let first = if config.phase {
-        wait_for_phase(wall(), phase(&identity, config.interval), config.interval)
-    } else {
-        Duration::ZERO
-    };
+    let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
+    let first = if config.phase { phase() } else { Duration::ZERO };
     let once = config.command == Command::Once;
     let manager = ServiceManager::from_environment(&io.handle);
-    let mut cadence = Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None };
+    let cadence =
+        Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None, delivery: None };
+    let run = Run { config, context, resource, events, stopped, io: &io.handle };
     match config.exporter {
-        Exporter::Otlp => {
-            let live = config.interval.mul_f64(LIVE_DEADLINE_SHARE).min(LIVE_DEADLINE_MOST);
-            let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-            let patience = live.mul_f64(DISK_SHARE).min(DISK_MOST);
-            let store = outbox::open(&config.outbox, boot.as_u128(), Moment::now(), patience);
-            let started =
-                outbox::start(config.otlp.clone(), store, io.handle.clone(), live, stopped, Tuning::default());
-            let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
-            reload_on_hangup(&io.handle, delivery.clone());
-            cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
-            info!(endpoint = %config.otlp.endpoint, interval = ?config.interval, first_in = ?first, "sending");
-            let start = delivery.stats();
-            let flushed = cadence.run(&context, &resource, &exporter);
-            // Who asks for one collection asks whether it arrived. An agent that is stopped has said what it lost.
-            if once && (!flushed || delivery.stats().lost_since(&start)) {
-                return Err(AgentError("the collection was not delivered".to_owned()));
-            }
-        }
-        Exporter::Prometheus => {
-            ignore_hangup(&io.handle);
-            let scraping = scraping::Scraping {
-                listen: &config.listen,
-                self_metrics: config.self_metrics,
-                events,
-                stopped,
-                io: &io.handle,
-            };
-            scraping.run(&cadence, &context, &resource)?;
-        }
-        Exporter::Console(format) => {
-            let told = std::sync::Mutex::new(events);
-            let closed = move || {
-                if let Ok(told) = told.lock() {
-                    let _ = told.send(Event::Stop);
-                }
-            };
-            let exporter = ConsoleExporter::new(format, Box::new(io::stdout()), closed);
-            cadence.run(&context, &resource, &exporter);
-        }
-        Exporter::None => {
-            info!("the exporter is none: nothing is collected or sent");
-            cadence.manager.ready();
-            while matches!(cadence.wait(Instant::now() + config.interval), Err(RecvTimeoutError::Timeout)) {}
-        }
-    }
+        Exporter::Otlp => run.deliver(cadence, &identity, &delivery),
+        Exporter::Prometheus => run.answer_scrapes(&cadence),
+        Exporter::Console(format) => run.print(&cadence, format),
+        Exporter::None => run.wait(&cadence),
+    }?;
     io.stop();
     Ok(())
+}
+
+/// Passes a stop on to the cadence and to whoever watches for it.
+fn watch_for_stop(
+    io: &Handle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    events: mpsc::Sender<Event>,
+) -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    io.spawn(async move {
+        shutdown.await;
+        stop.send_replace(true);
+        let _ = events.send(Event::Stop);
+        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        tokio::time::sleep(STOP_MOST).await;
+        error!("the last collection does not end; exiting without it");
+        std::process::exit(1);
+    });
+    stopped
+}
+
+/// What every exporter's run needs.
+struct Run<'a> {
+    config: &'a Config,
+    context: Context,
+    resource: Resource,
+    events: mpsc::Sender<Event>,
+    stopped: watch::Receiver<bool>,
+    io: &'a Handle,
+}
+
+impl Run<'_> {
+    fn deliver(self, mut cadence: Cadence, identity: &Identity, reload: &Reload) -> Result<(), AgentError> {
+        let config = self.config;
+        let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default().as_u128();
+        let tuning = Tuning::default();
+        let started = outbox::start(config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
+        let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
+        let _ = reload.set(delivery.clone());
+        cadence.delivery = Some(delivery.clone());
+        cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
+        let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
+        info!(%endpoint, interval = ?config.interval, first_in = ?first, "sending");
+        let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
+        // Who asks for one collection asks whether it arrived. An agent that is stopped has logged its losses.
+        if cadence.once && (!flushed || delivery.stats().lost_any()) {
+            return Err(AgentError("the collection was not delivered".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn answer_scrapes(self, cadence: &Cadence) -> Result<(), AgentError> {
+        let scraping = scraping::Scraping {
+            listen: &self.config.listen,
+            self_metrics: self.config.self_metrics,
+            events: self.events,
+            stopped: self.stopped,
+            io: self.io,
+        };
+        scraping.run(cadence, &self.context, &self.resource)
+    }
+
+    fn print(self, cadence: &Cadence, format: Format) -> Result<(), AgentError> {
+        let events = std::sync::Mutex::new(self.events);
+        let closed = move || {
+            if let Ok(events) = events.lock() {
+                let _ = events.send(Event::Stop);
+            }
+        };
+        let exporter = ConsoleExporter::new(format, Box::new(io::stdout()), closed);
+        cadence.run(&self.context, &self.resource, &exporter).map(drop)
+    }
+
+    fn wait(self, cadence: &Cadence) -> Result<(), AgentError> {
+        info!("exporter none: nothing is collected or sent");
+        cadence.manager.ready();
+        let interval = cadence.interval;
+        while !cadence.once && matches!(cadence.wait(Instant::now() + interval), Err(RecvTimeoutError::Timeout)) {}
+        Ok(())
+    }
 }
 
 /// What wakes the cadence besides its ticks.
@@ -171,6 +197,8 @@ struct Cadence {
     wall: WallClock,
     manager: ServiceManager,
     itself: Option<Itself>,
+    /// The delivery that must live, where there is one.
+    delivery: Option<DeliveryHandle>,
 }
 
 impl Cadence {
@@ -179,7 +207,13 @@ impl Cadence {
         loop {
             let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
             match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) => self.manager.alive(Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {
+                    // A sender that has ended earns no sign of life: the manager restarts the agent, which finds the
+                    // batches on disk.
+                    if self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive) {
+                        self.manager.alive(Instant::now());
+                    }
+                }
                 event => return event,
             }
             if wake == tick {
@@ -188,8 +222,14 @@ impl Cadence {
         }
     }
 
-    /// Collects at each tick until told to stop. Whether the last flush ended.
-    fn run<E: PushMetricExporter + Clone>(&self, context: &Context, resource: &Resource, exporter: &E) -> bool {
+    /// Collects at each tick until the stop. Whether the last flush ended.
+    ///
+    /// # Errors
+    /// Collections cannot be made: the process must end, so that whoever restarts it knows.
+    fn run<E>(&self, context: &Context, resource: &Resource, exporter: &E) -> Result<bool, AgentError>
+    where
+        E: PushMetricExporter + Clone,
+    {
         let mut generation = Generation::new(context, resource, exporter, self.itself.as_ref());
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
@@ -213,7 +253,11 @@ impl Cadence {
                 generation = Generation::new(context, resource, exporter, self.itself.as_ref());
                 begun = (self.wall)();
             }
-            generation.collect();
+            if let Err(error) = generation.collect() {
+                generation.mute();
+                generation.shutdown(exporter);
+                return Err(AgentError(format!("collections cannot be made: {error}")));
+            }
             if self.once {
                 generation.mute();
                 break;
@@ -224,24 +268,20 @@ impl Cadence {
             }
         }
         self.manager.stopping();
-        generation.shutdown(exporter)
+        Ok(generation.shutdown(exporter))
     }
 }
 
-/// Keeps SIGHUP from ending the process where there is nothing to reload.
-fn ignore_hangup(io: &Handle) {
-    let _inside = io.enter();
-    match signals::on_hangup(|| info!("SIGHUP: nothing to reload with this exporter")) {
-        Ok(hangups) => drop(io.spawn(hangups)),
-        Err(error) => warn!("SIGHUP cannot be handled ({error})"),
-    }
-}
+/// The delivery that a SIGHUP reloads, once there is one.
+type Reload = Arc<OnceLock<DeliveryHandle>>;
 
-fn reload_on_hangup(io: &Handle, delivery: DeliveryHandle) {
+/// Handles SIGHUP from the start, whatever the exporter: unhandled it would end the process.
+fn reload_on_hangup(io: &Handle, delivery: Reload) {
     let _inside = io.enter();
-    let reload = move || match delivery.reload() {
-        Ok(()) => info!("certificates and headers were read again"),
-        Err(error) => warn!("{error}; the old certificates and headers stay in use"),
+    let reload = move || match delivery.get().map(DeliveryHandle::reload) {
+        None => info!("SIGHUP: nothing to reload with this exporter"),
+        Some(Ok(())) => info!("SIGHUP: reloaded certificates and headers"),
+        Some(Err(error)) => warn!("SIGHUP: {error}; the old certificates and headers stay in use"),
     };
     match signals::on_hangup(reload) {
         Ok(hangups) => drop(io.spawn(hangups)),
@@ -284,8 +324,8 @@ mod tests {
     use opentelemetry_sdk::metrics::data::ResourceMetrics;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use std::path::Path;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, Mutex};
     use std::time::UNIX_EPOCH;
 
     /// Tells a channel when each collection's counters started and were taken.
@@ -352,8 +392,10 @@ mod tests {
             wall: clock,
             manager: ServiceManager::default(),
             itself: None,
+            delivery: None,
         };
-        let thread = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
+        let thread =
+            thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter).unwrap());
         Running { exports, wall, events, shutdowns, thread }
     }
 

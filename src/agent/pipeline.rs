@@ -86,6 +86,8 @@ pub struct Generation {
     provider: SdkMeterProvider,
     registered: Registered,
     muted: Arc<AtomicBool>,
+    /// Set by each collection that came as far as the exporter.
+    collected: Arc<AtomicBool>,
 }
 
 impl Generation {
@@ -94,9 +96,14 @@ impl Generation {
     where
         E: PushMetricExporter + Clone,
     {
-        let muted = Arc::new(AtomicBool::new(false));
+        let (muted, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let timer = Timer::default();
-        let exporter = Gate { exporter: exporter.clone(), muted: Arc::clone(&muted), timer: timer.clone() };
+        let exporter = Gate {
+            exporter: exporter.clone(),
+            muted: Arc::clone(&muted),
+            collected: Arc::clone(&collected),
+            timer: timer.clone(),
+        };
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
@@ -112,14 +119,24 @@ impl Generation {
             own.watch_collectors(&registered);
             own.watch_delivery(move || delivery.stats());
         }
-        Self { provider, registered, muted }
+        Self { provider, registered, muted, collected }
     }
 
-    /// Collects and exports once. Returns when the exporter is done with it, which has its own bound.
-    pub fn collect(&self) {
-        // The exporter keeps what it cannot send, and says so itself.
-        let _ = self.provider.force_flush();
+    /// Collects and exports once. Returns when the exporter has it.
+    ///
+    /// # Errors
+    /// The reader's thread is missing: it was never started, or it ended. An exporter that prints and cannot is not
+    /// meant: it ends the run by its own means.
+    pub fn collect(&self) -> Result<(), String> {
+        let flushed = self.provider.force_flush();
         self.registered.discover();
+        match flushed {
+            Err(error) if !self.collected.swap(false, Ordering::Relaxed) => Err(error.to_string()),
+            _ => {
+                self.collected.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 
     /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.
@@ -152,12 +169,14 @@ impl Generation {
 struct Gate<E> {
     exporter: E,
     muted: Arc<AtomicBool>,
+    collected: Arc<AtomicBool>,
     timer: Timer,
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for Gate<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.timer.collected();
+        self.collected.store(true, Ordering::Relaxed);
         if self.muted.load(Ordering::Relaxed) { Ok(()) } else { self.exporter.export(metrics).await }
     }
 

@@ -2,11 +2,16 @@
 
 use std::future::Future;
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::warn;
+use tracing::{error, warn};
 
-/// Ready at the first SIGTERM or SIGINT. The second one ends the process at once.
+/// Process managers repeat a signal, and a terminal may send one to a whole group: a second one within this time is the
+/// first one once more.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// Ready at the first SIGTERM or SIGINT. One that comes [`IMPATIENCE`] later or more ends the process at once.
 pub async fn terminate() {
     let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(term), Ok(int)) => (term, int),
@@ -18,9 +23,15 @@ pub async fn terminate() {
         }
     };
     either(&mut term, &mut int).await;
+    let first = Instant::now();
     tokio::spawn(async move {
-        either(&mut term, &mut int).await;
-        std::process::exit(1);
+        loop {
+            either(&mut term, &mut int).await;
+            if first.elapsed() >= IMPATIENCE {
+                error!("second signal: exiting at once; batches that are not on disk are lost");
+                std::process::exit(1);
+            }
+        }
     });
 }
 

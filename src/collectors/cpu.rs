@@ -1,20 +1,24 @@
 //! CPU time, utilisation, counts and frequency, from `/proc/stat`, `/proc/cpuinfo` and sysfs.
 //!
 //! `guest` is inside `user` and `guest_nice` inside `nice` (Documentation/filesystems/proc.rst), so they are subtracted:
-//! nothing is counted twice. The host's line `cpu` is used for the whole, not the sum of `cpuN`: it goes on over
-//! CPUs that are taken offline.
+//! nothing is counted twice.
+//!
+//! The host's time is the growth of all CPUs that are listed, summed. The line `cpu` is only used where a kernel has no lines
+//! `cpuN`: before Linux 6.8 it jumps by hours when a CPU goes offline, since the idle time of such a CPU is then counted in
+//! another way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Collector, Context, Definition, Observer, Point};
+use super::{Collector, Context, DEFAULT_MAX_SERIES, Definition, Observer, Point};
 use crate::host::{Host, Reader, Source, files, read_small};
+use crate::metrics::counter::{self, Row, Rules, Table, Together};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
-use crate::metrics::total::{Since, Total};
 
 /// The family's entry in the list.
 pub const DEFINITION: Definition =
@@ -70,7 +74,7 @@ const METRICS: &[Metric] = &[
 
 /// Columns of a cpu line.
 const COLUMNS: usize = 10;
-type Columns = [u64; COLUMNS];
+pub(super) type Columns = [u64; COLUMNS];
 
 /// The most modes a profile has.
 const MODES: usize = 8;
@@ -79,7 +83,8 @@ const MODES: usize = 8;
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
     let online = files::read(&host.proc("stat")).unwrap_or_default();
-    let online = lines(&online).filter_map(parse_line).filter(|(cpu, _)| cpu.is_some()).count();
+    let online =
+        lines(&online).filter_map(parse_line).filter(|(cpu, columns)| cpu.is_some() && columns.is_some()).count();
     // "0-511", in the odd case with gaps: the last number is the most there can be.
     let possible = read_small(&host.sys("devices/system/cpu/possible"))
         .and_then(|text| number(text.rsplit(|byte| !byte.is_ascii_digit()).next()?))
@@ -110,57 +115,30 @@ fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     [user.saturating_sub(guest), nice.saturating_sub(guest_nice), system, idle, iowait, interrupt, steal, softirq]
 }
 
-/// One line of `/proc/stat`, the whole or one CPU, over time.
+/// Each mode's part of the time that passed between two readings; they sum to 1. `None` where no time passed, or more
+/// than there was between the readings: then a mode made up for readings in which it was held.
+fn shares(passed: &[u64; MODES], most: u64) -> Option<[f64; MODES]> {
+    let sum = passed.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks));
+    #[allow(clippy::cast_precision_loss)] // ticks between two readings are far below 2^52
+    (sum > 0 && sum <= most).then(|| passed.map(|ticks| ticks as f64 / sum as f64))
+}
+
+/// The series of one CPU or of the host, one per mode of the profile.
+fn series(naming: Naming, cpu: Option<u32>) -> Vec<Attributes> {
+    let mode_series = |&mode: &Names| {
+        let mut pairs = vec![(&MODE, AttributeValue::Word(mode))];
+        pairs.extend(cpu.map(|cpu| logical_number(naming, cpu)));
+        attributes(naming, &pairs)
+    };
+    mode_names(naming).iter().map(mode_series).collect()
+}
+
+/// What is kept beside the totals of one CPU.
 struct Line {
-    /// One per mode of the profile.
+    /// Empty where only the host is reported.
     series: Vec<Attributes>,
-    totals: [Total; MODES],
-    /// The reading before, from the second collection on.
-    before: Option<[u64; MODES]>,
     /// Share of each mode between the last two readings.
     shares: Option<[f64; MODES]>,
-    seen: bool,
-}
-
-impl Line {
-    fn new(naming: Naming, cpu: Option<u32>, ticks: [u64; MODES], since: Since) -> Self {
-        let series = mode_names(naming)
-            .iter()
-            .map(|&mode| {
-                let mut pairs = vec![(&MODE, AttributeValue::Word(mode))];
-                pairs.extend(cpu.map(|cpu| logical_number(naming, cpu)));
-                attributes(naming, &pairs)
-            })
-            .collect();
-        Self { series, totals: ticks.map(|t| Total::baseline(t, since)), before: None, shares: None, seen: true }
-    }
-
-    fn advance(&mut self, ticks: [u64; MODES], first_cycle: bool) {
-        for (total, &reading) in self.totals.iter_mut().zip(&ticks) {
-            total.advance(reading);
-        }
-        self.shares = self.before.and_then(|before| shares(&before, &ticks));
-        // The baseline is no cycle of the cadence: a share over it would be of an odd, short time.
-        self.before = (!first_cycle || self.before.is_some()).then_some(ticks);
-        self.seen = true;
-    }
-
-    /// Nothing to compare with until two more readings.
-    fn forget_shares(&mut self) {
-        (self.before, self.shares) = (None, None);
-    }
-}
-
-/// Each mode's part of what passed between two readings; a mode that stepped back had no part. `None` where no tick
-/// passed. The parts sum to 1.
-fn shares(before: &[u64; MODES], now: &[u64; MODES]) -> Option<[f64; MODES]> {
-    let mut passed = [0; MODES];
-    for ((passed, now), before) in passed.iter_mut().zip(now).zip(before) {
-        *passed = now.saturating_sub(*before);
-    }
-    let sum: u64 = passed.iter().sum();
-    #[allow(clippy::cast_precision_loss)] // ticks between two readings are far below 2^52
-    (sum > 0).then(|| passed.map(|ticks| ticks as f64 / sum as f64))
 }
 
 pub(super) fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
@@ -173,13 +151,21 @@ pub(super) fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, A
 
 struct Cpu {
     naming: Naming,
-    since: Since,
-    delta: bool,
     per_cpu: bool,
-    ticks_per_second: f64,
-    whole: Option<Line>,
-    cpus: BTreeMap<u32, Line>,
+    ticks_per_second: u64,
+    cpus: Table<Line, MODES>,
+    /// The line `cpu`, where there are no others.
+    whole: Row<MODES>,
+    whole_rules: Rules<MODES>,
+    /// Whether the lines `cpuN` have been seen.
+    has_cpus: bool,
+    series: Vec<Attributes>,
+    /// The host's totals; `None` before the first good line.
+    total: Option<[u64; MODES]>,
+    shares: Option<[f64; MODES]>,
     logical: u64,
+    /// When the last good reading was, where the next may be compared with it.
+    before: Option<Duration>,
     slow: Option<SlowFacts>,
 }
 
@@ -187,17 +173,25 @@ impl Cpu {
     fn new(context: &Context) -> Self {
         let options = &context.options;
         let sysfs = context.host.sys("devices/system/cpu");
-        #[allow(clippy::cast_precision_loss)] // 100 or 1000
-        let ticks_per_second = context.host.ticks_per_second as f64;
+        let ticks_per_second = context.host.ticks_per_second;
+        let rules = |times| {
+            Rules::new([counter::Kind::UNLIMITED; MODES], options.since)
+                .delta(options.delta)
+                .together(Together { per_second: ticks_per_second, times })
+        };
         Self {
             naming: options.naming,
-            since: options.since,
-            delta: options.delta,
             per_cpu: options.per_cpu,
             ticks_per_second,
-            whole: None,
-            cpus: BTreeMap::new(),
+            cpus: Table::new(rules(1), options.max_series.unwrap_or(DEFAULT_MAX_SERIES) / MODES),
+            whole: Row::default(),
+            whole_rules: rules(MOST_CPUS as u64),
+            has_cpus: false,
+            series: series(options.naming, None),
+            total: None,
+            shares: None,
             logical: 0,
+            before: None,
             slow: (options.detail == Detail::Detailed).then(|| SlowFacts {
                 sysfs,
                 cpuinfo: Source::new(context.host.proc("cpuinfo"), "no frequencies and no core counts without it"),
@@ -208,92 +202,137 @@ impl Cpu {
         }
     }
 
-    fn take(&mut self, stat: &[u8], cycle: u64) {
-        for line in self.whole.iter_mut().chain(self.cpus.values_mut()) {
-            line.seen = false;
+    fn take(&mut self, stat: &[u8], now: Duration, cycle: u64) {
+        // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
+        let listing = || lines(stat).take_while(|line| !line.starts_with(b"intr")).filter_map(parse_line);
+        if !self.has_cpus && listing().any(|(cpu, columns)| cpu.is_some() && columns.is_some()) {
+            self.has_cpus = true;
+            self.whole.absent(&self.whole_rules);
         }
         self.logical = 0;
-        let mut highest = None;
-        let (naming, since) = (self.naming, self.since);
-        // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
-        for text in lines(stat).take_while(|line| !line.starts_with(b"intr")) {
-            let Some((cpu, columns)) = parse_line(text) else { continue };
-            let ticks = modes(naming, &columns);
-            let entry = match cpu {
-                None => &mut self.whole,
-                Some(number) => {
-                    // The kernel writes them in order: a number that comes again can only be damage.
-                    if highest.is_none_or(|highest| number > highest) {
-                        highest = Some(number);
-                        self.logical += 1;
-                    }
-                    if !self.per_cpu {
-                        continue;
-                    }
-                    match self.cpus.get_mut(&number) {
-                        Some(line) => {
-                            if !line.seen {
-                                line.advance(ticks, cycle == 0);
-                            }
-                        }
-                        None => {
-                            self.cpus.insert(number, Line::new(naming, cpu, ticks, since));
-                        }
-                    }
-                    continue;
+        let elapsed = self.before.map(|before| now.saturating_sub(before));
+        // The baseline is no collection of the cadence: a share over it would be of an odd, short time.
+        self.before = (cycle > 0).then_some(now);
+        let mut host = Growth { modes: [0; MODES], good: 0, comparable: true };
+        if self.has_cpus {
+            self.cpus.begin(now);
+            for (cpu, columns) in listing() {
+                if let Some(number) = cpu {
+                    self.take_cpu(number, columns.as_ref(), elapsed, &mut host);
                 }
-            };
-            match entry {
-                Some(line) if line.seen => {}
-                Some(line) => line.advance(ticks, cycle == 0),
-                None => *entry = Some(Line::new(naming, None, ticks, since)),
             }
+            self.cpus.end();
+            self.logical = host.good;
+        } else if let Some((_, Some(columns))) = listing().find(|(cpu, _)| cpu.is_none()) {
+            host.modes = self.whole.read(&modes(self.naming, &columns).map(Some), now, &self.whole_rules);
+            host.comparable = self.whole.is_comparable();
+            host.good = MOST_CPUS as u64;
         }
-        if let Some(whole) = self.whole.as_mut().filter(|whole| !whole.seen) {
-            whole.forget_shares();
+        if host.good == 0 {
+            self.forget_shares();
+            return;
         }
-        for line in self.cpus.values_mut().filter(|line| !line.seen) {
-            line.forget_shares();
-            // Not so the whole: it is reported in any case, and a total of zero would be a difference below zero.
-            if self.delta {
-                line.totals.iter_mut().for_each(Total::forget);
-            }
+        let total = self.total.get_or_insert_default();
+        for (total, by) in total.iter_mut().zip(host.modes) {
+            *total = total.saturating_add(by);
         }
+        let most = elapsed.map(|elapsed| self.limit(elapsed).saturating_mul(host.good));
+        self.shares = most.filter(|_| host.comparable).and_then(|most| shares(&host.modes, most));
     }
 
-    /// The lines that are reported: the CPUs, or the whole. Never both, their sum would be twice the host.
-    fn reported(&self) -> impl Iterator<Item = &Line> {
-        let whole = if self.per_cpu { None } else { self.whole.as_ref() };
-        whole.into_iter().chain(self.cpus.values().filter(|line| line.seen))
+    fn take_cpu(
+        &mut self,
+        number: Number<'_>,
+        columns: Option<&Columns>,
+        elapsed: Option<Duration>,
+        host: &mut Growth,
+    ) {
+        let (naming, per_cpu) = (self.naming, self.per_cpu);
+        let new = || Line { series: if per_cpu { series(naming, Some(number.cpu)) } else { Vec::new() }, shares: None };
+        let ticks = columns.map_or([None; MODES], |columns| modes(naming, columns).map(Some));
+        let limit = elapsed.map(|elapsed| self.limit(elapsed));
+        let Some((entry, grown)) = self.cpus.read(number.digits, &ticks, new) else { return };
+        host.good += u64::from(columns.is_some());
+        host.comparable &= entry.row().is_comparable() || entry.row().is_new() && grown == [0; MODES];
+        for (sum, by) in host.modes.iter_mut().zip(grown) {
+            *sum = sum.saturating_add(by);
+        }
+        entry.data.shares = match limit {
+            Some(limit) if entry.row().is_comparable() => shares(&grown, limit),
+            _ => None,
+        };
+    }
+
+    /// The most ticks that one CPU can have counted.
+    fn limit(&self, elapsed: Duration) -> u64 {
+        Together { per_second: self.ticks_per_second, times: 1 }.limit(elapsed)
+    }
+
+    /// Nothing to compare with until two more readings.
+    fn forget_shares(&mut self) {
+        (self.before, self.shares) = (None, None);
+        self.cpus.listed_mut().for_each(|cpu| cpu.data.shares = None);
+    }
+
+    /// The series, totals and shares that are reported: of the CPUs, or of the host. Never both, their sum would be twice
+    /// the host.
+    fn reported(&self) -> impl Iterator<Item = (&[Attributes], [u64; MODES], Option<[f64; MODES]>)> {
+        let host = self.total.filter(|_| !self.per_cpu).map(|total| (&*self.series, total, self.shares));
+        let cpus = self.cpus.listed().filter(|cpu| self.per_cpu && cpu.row().get(0).is_some());
+        host.into_iter().chain(cpus.map(|cpu| {
+            let total = std::array::from_fn(|mode| cpu.row().total(mode));
+            (&*cpu.data.series, total, cpu.data.shares)
+        }))
     }
 }
 
+/// How much all CPUs together grew.
+struct Growth {
+    modes: [u64; MODES],
+    /// How many good lines it is the sum of.
+    good: u64,
+    comparable: bool,
+}
+
 /// A line `cpu` (`None`) or `cpuN`, or nothing that this collector reads. Kernels before 2.6.33 have fewer columns,
-/// newer ones may have more.
-pub(super) fn parse_line(line: &[u8]) -> Option<(Option<u32>, Columns)> {
-    const LEAST_COLUMNS: usize = 4;
+/// newer ones may have more. A line with an odd column has none: its CPU is there, and keeps its totals.
+pub(super) fn parse_line(line: &[u8]) -> Option<(Option<Number<'_>>, Option<Columns>)> {
     let mut fields = fields(line);
     let cpu = match fields.next()?.strip_prefix(b"cpu")? {
         b"" => None,
-        digits => Some(u32::try_from(number(digits)?).ok()?),
+        digits => Some(Number { digits, cpu: u32::try_from(number(digits)?).ok()? }),
     };
+    // A number is written in one way only.
+    let padded = cpu.is_some_and(|cpu| cpu.digits.len() > 1 && cpu.digits.first() == Some(&b'0'));
+    (!padded).then(|| (cpu, parse_columns(fields)))
+}
+
+/// The number of a CPU, and how the file writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number<'a> {
+    pub(super) digits: &'a [u8],
+    pub(super) cpu: u32,
+}
+
+fn parse_columns<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Columns> {
+    const LEAST_COLUMNS: usize = 4;
     let mut columns = [0; COLUMNS];
     let mut filled = 0;
     for (column, field) in columns.iter_mut().zip(fields) {
         *column = number(field)?;
         filled += 1;
     }
-    (filled >= LEAST_COLUMNS).then_some((cpu, columns))
+    (filled >= LEAST_COLUMNS).then_some(columns)
 }
 
 impl Collector for Cpu {
     fn read(&mut self, reader: &mut Reader) {
-        let cycle = reader.cycle();
+        let (now, cycle) = (reader.now(), reader.cycle());
         match reader.stat() {
-            Some(stat) => self.take(stat, cycle),
+            Some(stat) => self.take(stat, now, cycle),
             None => {
                 self.logical = 0;
-                self.whole.iter_mut().chain(self.cpus.values_mut()).for_each(Line::forget_shares);
+                self.forget_shares();
             }
         }
         if let Some(slow) = &mut self.slow {
@@ -304,17 +343,18 @@ impl Collector for Cpu {
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         match metric.id {
             "cpu.time" => {
-                for line in self.reported() {
-                    for (attributes, total) in line.series.iter().zip(&line.totals) {
-                        #[allow(clippy::cast_precision_loss)] // exact for 2.8 million years of ticks
-                        out.float(total.value() as f64 / self.ticks_per_second, attributes);
+                #[allow(clippy::cast_precision_loss)] // exact for 2.8 million years of ticks
+                let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second as f64;
+                for (series, total, _) in self.reported() {
+                    for (attributes, ticks) in series.iter().zip(total) {
+                        out.float(seconds(ticks), attributes);
                     }
                 }
             }
             "cpu.utilization" => {
-                for line in self.reported() {
-                    for (attributes, &share) in line.series.iter().zip(line.shares.iter().flatten()) {
-                        out.float(share, attributes);
+                for (series, _, shares) in self.reported() {
+                    for (attributes, share) in series.iter().zip(shares.iter().flatten()) {
+                        out.float(*share, attributes);
                     }
                 }
             }
@@ -413,46 +453,44 @@ fn parse_cpuinfo(bytes: &[u8]) -> BTreeMap<u32, CpuInfo> {
 mod tests {
     use super::*;
 
+    fn columns(line: &[u8]) -> Columns {
+        parse_line(line).unwrap().1.unwrap()
+    }
+
     #[test]
     fn guest_time_is_not_counted_twice_and_never_below_zero() {
-        let (_, columns) = parse_line(b"cpu  100 50 3 4 5 6 7 8 30 60").unwrap();
+        let columns = columns(b"cpu  100 50 3 4 5 6 7 8 30 60");
         assert_eq!(modes(Naming::Semconv, &columns), [70, 0, 3, 4, 5, 13, 8, 0]);
         assert_eq!(modes(Naming::Hostmetrics, &columns), [70, 0, 3, 4, 5, 6, 8, 7]);
     }
 
     #[test]
     fn old_kernels_have_fewer_columns_and_new_ones_may_have_more() {
-        assert_eq!(parse_line(b"cpu0 1 2 3 4").unwrap(), (Some(0), [1, 2, 3, 4, 0, 0, 0, 0, 0, 0]));
-        assert_eq!(
-            parse_line(b"cpu12 1 2 3 4 5 6 7 8 9 10 11 12").unwrap(),
-            (Some(12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-        );
+        assert_eq!(columns(b"cpu0 1 2 3 4"), [1, 2, 3, 4, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(columns(b"cpu12 1 2 3 4 5 6 7 8"), [1, 2, 3, 4, 5, 6, 7, 8, 0, 0]);
+        assert_eq!(columns(b"cpu12 1 2 3 4 5 6 7 8 9 10 11 12"), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        let number = Number { digits: b"12", cpu: 12 };
+        assert_eq!(parse_line(b"cpu12 1 2 3 4").unwrap().0, Some(number));
     }
 
     #[test]
-    fn an_odd_line_is_no_cpu() {
-        for odd in [
-            &b"cpu0 1 2 3"[..],
-            b"cpux 1 2 3 4",
-            b"cpu0 1 x 3 4",
-            b"intr 1 2 3 4 5",
-            b"cpu",
-            b"cpu-1 1 2 3 4",
-            b"cpu0 1 2 3 18446744073709551616",
-        ] {
+    fn an_odd_line_is_no_cpu_or_has_no_columns() {
+        for odd in [&b"cpux 1 2 3 4"[..], b"intr 1 2 3 4 5", b"cpu-1 1 2 3 4", b"cpu01 1 2 3 4", b""] {
             assert!(parse_line(odd).is_none(), "{:?}", String::from_utf8_lossy(odd));
+        }
+        for odd in [&b"cpu0 1 2 3"[..], b"cpu0 1 x 3 4", b"cpu", b"cpu0", b"cpu0 1 2 3 18446744073709551616"] {
+            assert_eq!(parse_line(odd).unwrap().1, None, "{:?}", String::from_utf8_lossy(odd));
         }
     }
 
     #[test]
-    fn shares_sum_to_one_and_a_mode_that_stepped_back_has_none() {
-        let before = [100, 0, 50, 1_000, 20, 0, 0, 0];
-        let now = [150, 0, 75, 1_025, 10, 0, 0, 0];
-        let shares = shares(&before, &now).unwrap();
-        assert_eq!(shares[0], 0.5);
-        assert_eq!(shares[4], 0.0);
-        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!(super::shares(&now, &now).is_none());
+    fn shares_sum_to_one_and_are_of_no_more_time_than_there_was() {
+        let passed = [50, 0, 25, 25, 0, 0, 0, 0];
+        let of = shares(&passed, 100).unwrap();
+        assert_eq!((of[0], of[4]), (0.5, 0.0));
+        assert!((of.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!(shares(&passed, 99).is_none());
+        assert!(shares(&[0; MODES], 100).is_none());
     }
 
     #[test]

@@ -60,6 +60,10 @@ const METRICS: &[Metric] = &[
         "statvfs(3): f_files - f_ffree, f_ffree")
         .semconv("system.filesystem.inodes.usage", "{inode}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+    Metric::new("error", UpDownCounter, Int,
+        "1 for each file system that answers with an error, or not at all",
+        "statvfs(3)")
+        .semconv("system.filesystem.linux.error", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
     Metric::node("node.size", Gauge, Int, "node_filesystem_size_bytes", &NODE,
         "Capacity of the file system", "statvfs(3): f_blocks * f_frsize"),
     Metric::node("node.free", Gauge, Int, "node_filesystem_free_bytes", &NODE,
@@ -412,6 +416,10 @@ impl Collector for Filesystem {
                     values.into_iter().zip(&series.states).for_each(|(value, series)| out.int(value, series));
                 }
             }),
+            "error" => {
+                let failing = self.volumes.iter().filter(|volume| volume.reported);
+                failing.for_each(|volume| out.int(1, &volume.series.whole));
+            }
             id => self.observe_as_node_exporter(id, out),
         }
     }
@@ -591,6 +599,7 @@ mod tests {
             let mut filesystem = filesystem(&host, Options::default(), move |_| Err(kind.into()));
             assert_eq!(host.read(&mut filesystem), failures, "{kind:?}");
             assert!(series(&filesystem, METRICS, "usage").is_empty());
+            assert_eq!(series(&filesystem, METRICS, "error").len() as u64, failures);
         }
     }
 
@@ -610,6 +619,8 @@ mod tests {
         assert_eq!(host.read(&mut filesystem), 0, "it is not asked again");
         let usage = series(&filesystem, METRICS, "usage");
         assert!(usage.len() == 3 && usage[0].contains("mountpoint=/ "), "{usage:?}");
+        let error = series(&filesystem, METRICS, "error");
+        assert!(error.len() == 1 && error[0].contains("mountpoint=/hung ") && error[0].ends_with(" 1"), "{error:?}");
         drop(let_go);
     }
 

@@ -6,9 +6,9 @@ use opentelemetry::metrics::Meter;
 
 use crate::collectors::{Context, DiskScope, Options, Registered, names, register};
 use crate::host::{Host, Roots};
+use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
-use crate::metrics::total::Since;
 
 /// Host metrics as instruments of your own meter.
 ///

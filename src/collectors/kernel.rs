@@ -221,6 +221,7 @@ impl More {
             };
             let grown = self.cpus.read(&cpu.to_le_bytes(), &readings.map(Some), series);
             let sums = self.sums.get_or_insert_default();
+            let grown = grown.into_iter().flat_map(|(_, grown)| grown);
             sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
         }
         self.cpus.end();

@@ -1,7 +1,8 @@
 //! Memory, from `/proc/meminfo` (Documentation/filesystems/proc.rst), whose kB are 1024 bytes.
 //!
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
-//! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached.
+//! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached. Where more is
+//! available than there is, as in containers that see a part of the host's numbers, what is free counts as available.
 
 use super::node_exporter::keys::Keys;
 use super::{Collector, Context, Definition, Observer};
@@ -288,12 +289,25 @@ impl Meminfo {
         info
     }
 
+    /// What new programs could get. More than there is cannot be: a container has its own total and sees the host's rest.
+    /// There, as in procps, it is what is free.
+    fn available(&self) -> Option<u64> {
+        let possible = |amount: &u64| self.total.is_none_or(|total| *amount <= total);
+        let available = self.available?;
+        Some(available).filter(possible).or(self.free.filter(possible))
+    }
+
+    /// Total less available. Kernels before 3.14 lack MemAvailable: total less what is free or caches files. A container may
+    /// lack Buffers and Cached.
     fn used(&self) -> Option<u64> {
         let total = self.total?;
-        match self.available {
-            Some(available) => Some(total.saturating_sub(available)),
-            None => Some([self.free?, self.buffers?, self.cached?].into_iter().fold(total, u64::saturating_sub)),
+        if self.available.is_some() {
+            return Some(total - self.available()?);
         }
+        let unused_pages = total.checked_sub(self.free?)?;
+        let caches = self.buffers.unwrap_or(0).saturating_add(self.cached.unwrap_or(0));
+        // As procps: caches of the host that are more than the container has are not its own.
+        Some(unused_pages.checked_sub(caches).unwrap_or(unused_pages))
     }
 
     fn huge_used(&self) -> Option<u64> {
@@ -388,7 +402,7 @@ impl Collector for Memory {
             "usage" => each(out, &self.states, &self.states()),
             "utilization" => each_share(out, &self.states, &self.states(), info.total),
             "limit" => one(out, info.total),
-            "available" => one(out, info.available),
+            "available" => one(out, info.available()),
             "shared" => one(out, info.shared),
             "slab" => each(out, &self.slab, &[info.slab_reclaimable, info.slab_unreclaimable]),
             "dirty" => one(out, info.dirty),
@@ -466,8 +480,20 @@ mod tests {
     }
 
     #[test]
-    fn used_is_never_below_zero() {
-        assert_eq!(Meminfo::parse(b"MemTotal: 10 kB\nMemAvailable: 700 kB\n").used(), Some(0));
+    fn more_available_than_there_is_falls_back_to_what_is_free() {
+        let info = Meminfo::parse(b"MemTotal: 1000 kB\nMemFree: 400 kB\nMemAvailable: 7000 kB\nCached: 300 kB\n");
+        assert_eq!((info.available(), info.used()), (Some(400 * 1024), Some(600 * 1024)));
+        let info = Meminfo::parse(b"MemTotal: 10 kB\nMemFree: 500 kB\nMemAvailable: 700 kB\n");
+        assert_eq!((info.available(), info.used()), (None, None), "neither can be");
+    }
+
+    #[test]
+    fn without_buffers_or_cached_there_is_still_a_used() {
+        let used = |text: &[u8]| Meminfo::parse(text).used();
+        assert_eq!(used(b"MemTotal: 1000 kB\nMemFree: 100 kB\n"), Some(900 * 1024));
+        assert_eq!(used(b"MemTotal: 1000 kB\nMemFree: 100 kB\nCached: 200 kB\n"), Some(700 * 1024));
+        assert_eq!(used(b"MemTotal: 1000 kB\nMemFree: 100 kB\nCached: 2000 kB\n"), Some(900 * 1024), "not its caches");
+        assert_eq!(used(b"MemTotal: 1000 kB\nMemFree: 1001 kB\n"), None);
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub use survey::{Survey, survey};
 use std::path::PathBuf;
 
 use crate::host::{Host, Reader};
+use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Metric, Naming};
-use crate::metrics::total::Since;
 
 /// Every family, in the order in which they are read. A new collector is one file and one line here.
 #[rustfmt::skip] // one line each

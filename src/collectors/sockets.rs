@@ -175,6 +175,7 @@ impl Sockets {
             };
             let grown = self.backlogs.read(&cpu.to_le_bytes(), &SOFTNET.map(|(_, place)| column(place)), series);
             let sums = self.sums.get_or_insert_default();
+            let grown = grown.into_iter().flat_map(|(_, grown)| grown);
             sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
         }
         self.backlogs.end();

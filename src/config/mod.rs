@@ -21,9 +21,9 @@ use crate::export::config::{OtlpConfig, Temporality, TlsFiles};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
 use crate::host::Roots;
+use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
-use crate::metrics::total::Since;
 use crate::outbox::config::OutboxConfig;
 
 /// The destination of a collection.

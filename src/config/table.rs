@@ -14,8 +14,8 @@ use crate::config::{Exporter, LogFormat, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
+use crate::metrics::counter::Since;
 use crate::metrics::naming::{Detail, Naming};
-use crate::metrics::total::Since;
 
 const GENERAL: &str = "General";
 const SENDING: &str = "Sending over OTLP";

@@ -56,13 +56,27 @@ pub struct OtlpConfig {
     pub temporality: Temporality,
 }
 
+impl OtlpConfig {
+    /// The endpoint as it may be logged: scheme, host and port. Path, query and user part may hold a token.
+    #[must_use]
+    pub fn shown_endpoint(&self) -> String {
+        if self.endpoint.starts_with("unix:") {
+            return self.endpoint.clone();
+        }
+        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
+    }
+}
+
 /// Without the headers' values: they are secrets.
 impl fmt::Debug for OtlpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("OtlpConfig")
             .field("protocol", &self.protocol)
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.shown_endpoint())
             .field("headers", &names)
             .finish_non_exhaustive()
     }

@@ -3,34 +3,35 @@
 //! | file | its one idea |
 //! |---|---|
 //! | [`config`] | its settings |
-//! | [`otlp`] | the live exporter: `opentelemetry-otlp` over a connection that we build, deaf to its environment |
-//! | [`link`] | one configuration's connection: live exporter and raw sender over the same sockets; swapped as a whole |
-//! | [`sender`] | stored bytes onto the wire, and what the answer means |
-//! | [`channel`] | gRPC: the tonic channel |
-//! | [`http`], [`proxy`] | http/protobuf: the hyper client, and the way through a proxy |
-//! | [`tls`], [`headers`] | certificates and headers from files, checked before they are used |
+//! | [`encode`] | a collection becomes bytes: `opentelemetry-otlp`, cut off from its environment |
+//! | [`split`] | one request becomes two, divided between data points |
+//! | [`wire`] | one configuration's connection, swapped as a whole |
+//! | [`grpc`], [`http`] | encoded batches onto the wire; [`body`]: without copying them |
+//! | [`tcp`], [`proxy`], [`tls`], [`headers`] | what both protocols share |
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
-//! | [`verdict`] | a gRPC status or an HTTP answer: keep, doubt, drop |
+//! | [`verdict`] | the table of answers and their consequences |
 //! | [`probe`] | one empty export, to check a configuration |
 //! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table people can read, or JSON |
 //! | [`reason`] | an error chain in an operator's words |
 
-pub mod channel;
+pub mod body;
 pub mod config;
 pub mod console;
+pub mod encode;
+pub mod grpc;
 pub mod headers;
 pub mod http;
-pub mod link;
-pub mod otlp;
 pub mod probe;
 pub mod prometheus;
 pub mod proxy;
 pub mod reason;
-pub mod sender;
+pub mod split;
+pub mod tcp;
 pub mod tls;
 pub mod verdict;
 pub mod watched;
+pub mod wire;
 
 use std::fmt;
 
@@ -52,6 +53,17 @@ impl fmt::Display for ExportError {
 }
 
 impl std::error::Error for ExportError {}
+
+/// A fragment never reaches a server, and it swallows the path that is appended to an endpoint.
+pub(crate) fn refuse_fragment(config: &config::OtlpConfig) -> Result<(), ExportError> {
+    match config.endpoint.contains('#') {
+        false => Ok(()),
+        true => Err(ExportError::new(format!(
+            "--endpoint {}: a URL with a fragment (#...) cannot be an endpoint; write # as %23",
+            config.shown_endpoint()
+        ))),
+    }
+}
 
 /// `error: cause: cause`, without a cause that only repeats what came before.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

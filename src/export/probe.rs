@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::ExportError;
-use super::link;
+use super::config::{OtlpConfig, Protocol};
 use super::verdict::Failure;
-use crate::export::config::{OtlpConfig, Protocol};
+use super::wire::Wire;
 
 /// The server took an empty export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,19 +53,19 @@ impl std::error::Error for ProbeError {}
 /// # Errors
 /// A configuration that is wrong, or what stands between it and the server.
 pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ProbeError> {
-    let link = link::once(config, &Handle::current()).map_err(ProbeError::Config)?;
+    let wire = Wire::once(config, &Handle::current()).map_err(ProbeError::Config)?;
     let began = Instant::now();
     // No bytes at all are a request with no metrics in it.
-    let answer = tokio::time::timeout(config.timeout, link.send(Bytes::new()))
+    let answer = tokio::time::timeout(config.timeout, wire.send(Vec::new()))
         .await
         .unwrap_or_else(|_| Err(Failure::timeout(config.timeout)));
     match answer {
         Ok(accepted) => Ok(ProbeOk {
-            endpoint: config.endpoint.clone(),
+            endpoint: config.shown_endpoint(),
             protocol: config.protocol,
             took: began.elapsed(),
             message: accepted.message,
         }),
-        Err(failure) => Err(ProbeError::Server { endpoint: config.endpoint.clone(), words: failure.words }),
+        Err(failure) => Err(ProbeError::Server { endpoint: config.shown_endpoint(), words: failure.words }),
     }
 }

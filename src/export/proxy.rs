@@ -3,7 +3,7 @@
 //!
 //! `https` targets go through a `CONNECT` tunnel, so the proxy sees nothing but the host's name; `http` targets are asked
 //! of the proxy with the full URL. The local host is never reached through a proxy, which would look for a Collector on
-//! the proxy's own machine. gRPC has no proxy here.
+//! the proxy's own machine. gRPC goes through a tunnel whatever the scheme, since a proxy does not take HTTP/2 requests.
 
 use std::error::Error;
 use std::fmt;
@@ -25,12 +25,15 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::ExportError;
+use super::tcp::Resolver;
 
 /// A connector that asks the proxy rules for every new connection.
 #[derive(Clone)]
 pub struct ProxyConnector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     rules: Arc<Matcher>,
+    /// A request in the form that a proxy takes without a tunnel cannot be made over gRPC.
+    tunnels_only: bool,
 }
 
 impl fmt::Debug for ProxyConnector {
@@ -41,19 +44,52 @@ impl fmt::Debug for ProxyConnector {
 }
 
 impl ProxyConnector {
-    /// Reads the proxy variables and checks what they say about `target`.
+    /// Reads the proxy variables and checks what they mean for `target`.
     ///
     /// # Errors
-    /// A proxy that is not spoken to by plain HTTP.
-    pub fn from_env(tcp: HttpConnector, target: &Uri) -> Result<Self, ExportError> {
-        let connector = Self { tcp, rules: Arc::new(Matcher::from_env()) };
-        match connector.proxy_for(target) {
-            Some(proxy) if proxy.uri().scheme_str() != Some("http") => Err(ExportError::new(format!(
-                "HTTPS_PROXY / HTTP_PROXY: {} is not an http:// proxy; others are not supported (NO_PROXY excludes a host)",
-                proxy.uri()
-            ))),
-            _ => Ok(connector),
+    /// A variable that names no proxy that can be used: data must not go past a proxy that somebody asked for. The message
+    /// holds the variable and not its value, which may hold a password.
+    pub fn from_env(tcp: HttpConnector<Resolver>, target: &Uri) -> Result<Self, ExportError> {
+        Self::from_variables(tcp, target, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn from_variables(
+        tcp: HttpConnector<Resolver>,
+        target: &Uri,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ExportError> {
+        let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, get(name)?)));
+        let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
+        // In a CGI program, HTTP_PROXY is a header of the request.
+        let http = match get("REQUEST_METHOD") {
+            None => first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
+            Some(_) => first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+        };
+        let no = first(&["no_proxy", "NO_PROXY"]).map(|(_, value)| exceptions(&value, target)).unwrap_or_default();
+        let value = |variable: &Option<(&str, String)>| variable.as_ref().map(|(_, value)| value.clone());
+        let mut rules = Matcher::builder().no(no);
+        if let Some(value) = value(&http) {
+            rules = rules.http(value);
         }
+        if let Some(value) = value(&https) {
+            rules = rules.https(value);
+        }
+        let connector = Self { tcp, rules: Arc::new(rules.build()), tunnels_only: false };
+        let used = if target.scheme_str() == Some("https") { https } else { http };
+        if let Some((variable, value)) = used
+            && !is_usable(&value)
+            && !is_local(target)
+        {
+            return Err(ExportError::new(format!(
+                "{variable}: not the URL of a proxy that speaks HTTP (http://host:port); NO_PROXY excludes a host"
+            )));
+        }
+        Ok(connector)
+    }
+
+    /// Every target is reached through a tunnel, as HTTP/2 needs it.
+    pub fn for_tunnels_only(self) -> Self {
+        Self { tunnels_only: true, ..self }
     }
 
     /// The `Proxy-Authorization` that a request to `target` itself must carry: for `http` targets only, a tunnel
@@ -67,6 +103,55 @@ impl ProxyConnector {
 
     fn proxy_for(&self, target: &Uri) -> Option<Intercept> {
         if is_local(target) { None } else { self.rules.intercept(target) }
+    }
+}
+
+/// Whether a variable's value names a proxy that is spoken to by plain HTTP.
+fn is_usable(value: &str) -> bool {
+    let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    url.parse::<Uri>()
+        .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()))
+}
+
+/// `NO_PROXY` in the form that the rules know: `*.domain` is `.domain`, and an entry with a port counts where the target
+/// has that port.
+fn exceptions(value: &str, target: &Uri) -> String {
+    let port = target.port_u16().or_else(|| match target.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    });
+    let known = |entry: &str| {
+        let entry = entry.trim();
+        let (host, wanted) = match entry.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+            // An IPv6 address without brackets has no port.
+            Some((host, Ok(wanted))) if !host.contains(':') || host.ends_with(']') => (host, Some(wanted)),
+            _ => (entry, None),
+        };
+        let applies = wanted.is_none() || wanted == port;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        applies.then(|| if host == "*" { host.to_owned() } else { host.trim_start_matches('*').to_owned() })
+    };
+    value.split(',').filter_map(known).collect::<Vec<_>>().join(",")
+}
+
+/// A failure on the way to the proxy, or of the proxy.
+#[derive(Debug)]
+pub struct ThroughProxy {
+    /// Its host and port.
+    pub proxy: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for ThroughProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "proxy {}", self.proxy)
+    }
+}
+
+impl Error for ThroughProxy {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
     }
 }
 
@@ -92,14 +177,23 @@ impl Service<Uri> for ProxyConnector {
         let Some(proxy) = self.proxy_for(&target) else {
             return Box::pin(async move { Ok(MaybeProxied { io: tcp.call(target).await?, absolute_form: false }) });
         };
-        if target.scheme_str() == Some("https") {
+        let host = proxy.uri().host().unwrap_or_default();
+        let shown = proxy.uri().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let named = move |source: Box<dyn Error + Send + Sync>| ThroughProxy { proxy: shown.clone(), source };
+        if self.tunnels_only || target.scheme_str() == Some("https") {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
             }
-            return Box::pin(async move { Ok(MaybeProxied { io: tunnel.call(target).await?, absolute_form: false }) });
+            return Box::pin(async move {
+                let io = tunnel.call(target).await.map_err(|e| named(e.into()))?;
+                Ok(MaybeProxied { io, absolute_form: false })
+            });
         }
-        Box::pin(async move { Ok(MaybeProxied { io: tcp.call(proxy.uri().clone()).await?, absolute_form: true }) })
+        Box::pin(async move {
+            let io = tcp.call(proxy.uri().clone()).await.map_err(|e| named(e.into()))?;
+            Ok(MaybeProxied { io, absolute_form: true })
+        })
     }
 }
 
@@ -153,7 +247,11 @@ mod tests {
 
     fn proxied(target: &'static str) -> Option<String> {
         let rules = Matcher::builder().all("http://proxy.test:3128").no("inside.test,10.0.0.0/8").build();
-        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        let connector = ProxyConnector {
+            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
+            rules: Arc::new(rules),
+            tunnels_only: false,
+        };
         connector.proxy_for(&Uri::from_static(target)).map(|proxy| proxy.uri().to_string())
     }
 
@@ -173,10 +271,53 @@ mod tests {
         }
     }
 
+    fn rules(target: &str, variables: &[(&str, &str)]) -> Result<ProxyConnector, ExportError> {
+        let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        ProxyConnector::from_variables(
+            crate::export::tcp::connector(std::time::Duration::ZERO),
+            &target.parse().unwrap(),
+            get,
+        )
+    }
+
+    #[test]
+    fn no_proxy_knows_ports_wildcards_and_networks() {
+        let past = |target: &str, no: &str| {
+            let uri: Uri = target.parse().unwrap();
+            rules(target, &[("HTTP_PROXY", "http://proxy.test:3128"), ("NO_PROXY", no)])
+                .unwrap()
+                .proxy_for(&uri)
+                .is_none()
+        };
+        assert!(past("http://collector.test:4318/", "elsewhere.test, collector.test:4318"));
+        assert!(!past("http://collector.test:4318/", "collector.test:80"));
+        assert!(past("http://a.inside.test:4318/", "*.inside.test"));
+        assert!(past("http://10.1.2.3:4318/", "10.0.0.0/8") && !past("http://11.1.2.3:4318/", "10.0.0.0/8"));
+        assert!(past("http://[fd00::1]:4318/", "fd00::/8"));
+    }
+
+    #[test]
+    fn a_variable_that_names_no_usable_proxy_is_an_error_without_its_value() {
+        for value in ["socks5://user:s3cr3t@proxy.test", "https://proxy.test", "http://", "a b:s3cr3t"] {
+            let error = rules("https://collector.test/", &[("HTTPS_PROXY", value)]).unwrap_err().to_string();
+            assert!(error.contains("HTTPS_PROXY") && !error.contains("s3cr3t"), "{error}");
+            // Nobody asked for it.
+            assert!(rules("http://collector.test/", &[("HTTPS_PROXY", value)]).is_ok());
+            assert!(rules("https://localhost/", &[("HTTPS_PROXY", value)]).is_ok());
+        }
+        for value in ["proxy.test:3128", "http://user:pass@proxy.test:3128/"] {
+            assert!(rules("https://collector.test/", &[("ALL_PROXY", value)]).is_ok());
+        }
+    }
+
     #[test]
     fn the_proxys_password_is_in_no_debug_output() {
         let rules = Matcher::builder().all("http://user:s3cr3t@proxy.test:3128").build();
-        let connector = ProxyConnector { tcp: HttpConnector::new(), rules: Arc::new(rules) };
+        let connector = ProxyConnector {
+            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
+            rules: Arc::new(rules),
+            tunnels_only: false,
+        };
         assert!(!format!("{connector:?}").contains("s3cr3t"));
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::chain;
+use super::proxy::ThroughProxy;
 
 /// Longest text of a server that goes into the log, in characters.
 const QUOTED: usize = 200;
@@ -13,9 +14,13 @@ const QUOTED: usize = 200;
 /// What went wrong on the way to the server.
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
+    let mut through = String::new();
     while let Some(link) = next {
         if let Some(words) = known(link) {
-            return words;
+            return through + &words;
+        }
+        if let Some(proxy) = link.downcast_ref::<ThroughProxy>() {
+            through = format!("through the proxy {}: ", proxy.proxy);
         }
         next = link.source();
     }
@@ -31,6 +36,28 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
             || link.is::<tonic::TimeoutExpired>()
             || link.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
         {
+            return true;
+        }
+        next = link.source();
+    }
+    false
+}
+
+/// Whether the chain says that the other side ended a connection in use.
+pub fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(link) = next {
+        // A connection that never was is another matter.
+        if link.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect())
+            || link.to_string().contains("connect error")
+        {
+            return false;
+        }
+        let by_kind = link.downcast_ref::<io::Error>().is_some_and(|e| {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        });
+        if by_kind || link.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return true;
         }
         next = link.source();

@@ -8,71 +8,59 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{ExportError, chain};
+use super::ExportError;
 use crate::export::config::TlsFiles;
 
-/// The files' contents, as PEM, known to be usable.
-#[derive(Clone, Default)]
-pub struct TlsMaterial {
-    ca: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+/// The client's side of every handshake, made once from files that are known to be usable.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    identity: bool,
 }
 
-/// Reads and checks the files.
+/// Reads and checks the files. The system's roots are read where `secure` says that TLS is used.
 ///
 /// # Errors
 /// A file that cannot be read, holds no certificate or key, or a key that does not belong to the certificate: the
-/// message names the flag and the file.
-pub fn load(files: &TlsFiles) -> Result<TlsMaterial, ExportError> {
-    let ca = files.ca.as_deref().map(|path| read("--ca-file", path)).transpose()?;
-    let identity = match (&files.cert, &files.key) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some((read("--cert-file", cert)?, read("--key-file", key)?)),
+/// message names the flag and the file, and holds nothing of their content.
+pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
+    let at = |flag: &str, path: &Path, why: String| ExportError::new(format!("{flag} {}: {why}", path.display()));
+    let roots = match &files.ca {
+        Some(path) => roots_from(&read("--ca-file", path)?).map_err(|why| at("--ca-file", path, why))?,
+        None if secure => native_roots()?,
+        None => RootCertStore::empty(),
+    };
+    let builder = builder()?.with_root_certificates(roots);
+    let (config, identity) = match (&files.cert, &files.key) {
+        (None, None) => (builder.with_no_client_auth(), false),
+        (Some(cert_path), Some(key_path)) => {
+            let cert =
+                certificates(&read("--cert-file", cert_path)?).map_err(|why| at("--cert-file", cert_path, why))?;
+            let key = private_key(&read("--key-file", key_path)?).map_err(|why| at("--key-file", key_path, why))?;
+            // During a rotation the two files change one after the other; the half-changed pair is refused here.
+            let config = builder.with_client_auth_cert(cert, key).map_err(|e| {
+                let (cert, key) = (cert_path.display(), key_path.display());
+                ExportError::new(format!("--cert-file {cert} with --key-file {key}: {e}"))
+            })?;
+            (config, true)
+        }
         (Some(_), None) => return Err(ExportError::new("--cert-file needs --key-file as well")),
         (None, Some(_)) => return Err(ExportError::new("--key-file needs --cert-file as well")),
     };
-    let material = TlsMaterial { ca, identity };
-    if let (Some(pem), Some(path)) = (&material.ca, &files.ca) {
-        roots_from(pem).map_err(|why| ExportError::new(format!("--ca-file {}: {why}", path.display())))?;
-    }
-    if let (Some((cert, key)), Some(cert_path), Some(key_path)) = (&material.identity, &files.cert, &files.key) {
-        let (cert, key) = (
-            certificates(cert)
-                .map_err(|why| ExportError::new(format!("--cert-file {}: {why}", cert_path.display())))?,
-            private_key(key).map_err(|why| ExportError::new(format!("--key-file {}: {why}", key_path.display())))?,
-        );
-        // During a rotation the two files change one after the other; the half-changed pair must be refused here.
-        builder()?.with_root_certificates(RootCertStore::empty()).with_client_auth_cert(cert, key).map_err(|e| {
-            ExportError::new(format!("--cert-file {} with --key-file {}: {e}", cert_path.display(), key_path.display()))
-        })?;
-    }
-    Ok(material)
+    Ok(Tls { config: Arc::new(config), identity })
 }
 
-impl TlsMaterial {
+impl Tls {
     /// Whether a client certificate is shown.
     pub fn has_identity(&self) -> bool {
-        self.identity.is_some()
+        self.identity
     }
 
-    /// The client's side of every handshake.
-    ///
-    /// # Errors
-    /// The system has no roots, or one of the checks of [`load`] fails after all.
-    pub fn client_config(&self) -> Result<ClientConfig, ExportError> {
-        let roots = match &self.ca {
-            Some(pem) => roots_from(pem).map_err(|why| ExportError::new(format!("--ca-file: {why}")))?,
-            None => native_roots()?,
-        };
-        let builder = builder()?.with_root_certificates(roots);
-        match &self.identity {
-            None => Ok(builder.with_no_client_auth()),
-            Some((cert, key)) => {
-                let cert = certificates(cert).map_err(|why| ExportError::new(format!("--cert-file: {why}")))?;
-                let key = private_key(key).map_err(|why| ExportError::new(format!("--key-file: {why}")))?;
-                builder.with_client_auth_cert(cert, key).map_err(|e| ExportError::new(format!("--cert-file: {e}")))
-            }
-        }
+    /// The configuration for connections that speak one of these protocols.
+    pub fn client_config(&self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
     }
 }
 
@@ -115,15 +103,26 @@ fn roots_from(pem: &[u8]) -> Result<RootCertStore, String> {
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    // An error of the PEM reader shows the line it stumbled over, which may be a private key's.
     let certs = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("not valid PEM: {}", chain(&e)))?;
-    if certs.is_empty() {
-        return Err("holds no PEM certificate".into());
+        .map_err(|_| "not valid PEM: expected -----BEGIN CERTIFICATE-----".to_owned())?;
+    match certs.is_empty() {
+        false => Ok(certs),
+        true if holds(pem, "PRIVATE KEY-----") => Err("holds a private key where a certificate is expected".into()),
+        true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into()),
     }
-    Ok(certs)
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    if holds(pem, "ENCRYPTED") {
+        return Err("the private key is encrypted, which is not supported; decrypt it: \
+                    openssl pkey -in KEY -out KEY.plain"
+            .into());
+    }
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no PEM private key (PKCS#8, PKCS#1 or SEC1)".into())
+}
+
+fn holds(pem: &[u8], text: &str) -> bool {
+    pem.windows(text.len()).any(|window| window == text.as_bytes())
 }

@@ -1,62 +1,98 @@
-//! What a failed send means for the batch: keep it, doubt it, or drop it.
+//! The consequences of an answer: accept, keep, send smaller, doubt, or drop.
 //!
-//! The OTLP specification's lists, with four deliberate differences, all on the side of keeping data that the outbox
-//! bounds anyway:
+//! | answer | consequence |
+//! |---|---|
+//! | gRPC OK; HTTP 2xx, unless its content type is `text/html` | accepted; rejected points of a partial success are counted |
+//! | HTTP 2xx with `text/html` (a login page, a captive portal) | keep |
+//! | no answer, a connection that fails | keep; a request above 64 KiB that times out or is cut is halved |
+//! | gRPC `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `UNAVAILABLE`, `DATA_LOSS`, `UNAUTHENTICATED` | keep, RetryInfo is the least wait |
+//! | gRPC `RESOURCE_EXHAUSTED` with RetryInfo, or at most 64 KiB large | keep, RetryInfo is the least wait |
+//! | gRPC `RESOURCE_EXHAUSTED` above 64 KiB without RetryInfo, `OUT_OF_RANGE` above 64 KiB | smaller |
+//! | gRPC `UNKNOWN`, `INTERNAL`, `OUT_OF_RANGE`; HTTP 500 | doubt |
+//! | gRPC, any other status of the server | drop |
+//! | gRPC, an answer without a gRPC status (a proxy's page) | as over HTTP, except that nothing is dropped |
+//! | HTTP 413 | smaller; a single data point is dropped |
+//! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
+//! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
+//! | HTTP 4xx with an HTML page | keep |
+//! | HTTP, any other status | drop |
 //!
-//! - A status that did not come from the OTLP server itself is always kept: transport errors (they carry a source),
-//!   and what tonic makes of a proxy's bare HTTP status.
-//! - `UNAUTHENTICATED` and 401 are kept: a token that expired is renewed through `--headers-file`, and an hour of data
-//!   should not be its price. `PERMISSION_DENIED` and 403 are refusals.
-//! - `UNKNOWN`, `INTERNAL`, 500, and `RESOURCE_EXHAUSTED` without RetryInfo are *doubtful*: bugs and quotas end, but one
-//!   batch may also be what the server stumbles over or finds too large. They are tried alone a few times, then dropped.
-//!   `OUT_OF_RANGE`, retryable by the list, is too: servers built on tonic say it of a message that is too large.
-//! - Redirects, 407 and 408 are kept: somebody in between answered.
+//! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
+//! *Doubt* sends each batch alone, up to five times, then drops it: bugs end, but a batch may be what the server stumbles
+//! over. *Drop* counts the batch as rejected.
+//!
+//! The table follows the OTLP specification with these differences, all on the side of keeping data that the outbox
+//! bounds anyway: a status that a proxy or load balancer may have sent (404, 405, HTML, no gRPC status, redirects) is
+//! never a refusal, and neither is a missing or expired token (401, `UNAUTHENTICATED`): the headers file can be renewed.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::http::error_message;
 use super::reason;
 
-/// What to do with a batch that could not be delivered.
+/// What to do with batches that could not be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send it again, not before this long from now where the server said so.
+    /// Send them again, not before this long from now where the server asked for it.
     Keep(Option<Duration>),
-    /// Send it again alone, a few times.
+    /// Send them in smaller requests.
+    Smaller,
+    /// Send each again alone, a few times.
     Doubt,
-    /// The server itself will never take it.
+    /// The server itself will never take them.
     Drop,
 }
 
-/// A send that failed.
+/// A request that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What to do with the batch.
+    /// What to do with the batches.
     pub verdict: Verdict,
     /// It arose on this side of the wire: no server answered.
     pub local: bool,
     /// No answer came in time: after several of these the connection is replaced.
     pub timed_out: bool,
+    /// The size of the request may be the cause, if it is large.
+    pub by_size: bool,
     /// The reason in an operator's words.
     pub words: String,
 }
+
+/// The server took the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Data points it did not take, of those in the request.
+    pub rejected: u64,
+    /// Its reason; a warning where `rejected` is zero.
+    pub message: String,
+}
+
+/// A request above this size may fail for its size.
+pub const LARGE_BYTES: usize = 64 * 1024;
 
 /// Longest wait that a server may ask for: beyond it the outbox would overflow on a slip of the server's units.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Failure {
+    fn answered(verdict: Verdict, words: String) -> Self {
+        Self { verdict, local: false, timed_out: false, by_size: false, words }
+    }
+
     /// An error that arose on this side of the wire.
     pub fn local(error: &(dyn Error + 'static)) -> Self {
+        let timed_out = reason::is_timeout(error);
         Self {
             verdict: Verdict::Keep(None),
             local: true,
-            timed_out: reason::is_timeout(error),
+            timed_out,
+            by_size: timed_out || reason::is_cut(error),
             words: reason::words(error),
         }
     }
@@ -67,80 +103,166 @@ impl Failure {
             verdict: Verdict::Keep(None),
             local: true,
             timed_out: true,
+            by_size: true,
             words: format!("no answer within {waited:?}"),
         }
     }
 
-    /// A gRPC status, the server's own or tonic's.
+    /// A gRPC answer that ended without a status.
+    pub fn without_status() -> Self {
+        let words = "the answer ended without a gRPC status: a proxy or load balancer cut it".to_owned();
+        Self { by_size: true, ..Self::answered(Verdict::Keep(None), words) }
+    }
+
+    /// A gRPC status: the server's own, or tonic's for an error of the connection.
     pub fn from_status(status: &Status) -> Self {
         if let Some(source) = status.source() {
             return Self::local(source);
         }
-        if answered_by_a_middleman(status) {
-            return Self {
-                verdict: Verdict::Keep(None),
-                local: false,
-                timed_out: false,
-                words: reason::quote(status.message()),
-            };
-        }
         let retry_info =
             status.get_details_retry_info().map(|info| info.retry_delay.unwrap_or_default().min(LONGEST_WAIT));
-        let verdict = match status.code() {
+        let (verdict, by_size) = match status.code() {
             Code::Ok
             | Code::Cancelled
             | Code::DeadlineExceeded
             | Code::Aborted
             | Code::Unavailable
             | Code::DataLoss
-            | Code::Unauthenticated => Verdict::Keep(retry_info),
-            Code::ResourceExhausted if retry_info.is_some() => Verdict::Keep(retry_info),
-            Code::ResourceExhausted | Code::OutOfRange | Code::Unknown | Code::Internal => Verdict::Doubt,
+            | Code::Unauthenticated => (Verdict::Keep(retry_info), false),
+            Code::ResourceExhausted => (Verdict::Keep(retry_info), retry_info.is_none()),
+            // Servers built on tonic say it of a message that is too large.
+            Code::OutOfRange => (Verdict::Doubt, true),
+            Code::Unknown | Code::Internal => (Verdict::Doubt, false),
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
             | Code::PermissionDenied
             | Code::FailedPrecondition
-            | Code::Unimplemented => Verdict::Drop,
+            | Code::Unimplemented => (Verdict::Drop, false),
         };
         let words = match status.message() {
             "" => format!("the server answered {:?}", status.code()),
             message => format!("the server answered {:?}: {}", status.code(), reason::quote(message)),
         };
-        Self { verdict, local: false, timed_out: false, words }
+        Self { by_size, ..Self::answered(verdict, words) }
     }
 
-    /// An HTTP answer that is not a success.
-    pub fn from_http(response: &Response<Bytes>, now: SystemTime) -> Self {
-        let status = response.status();
-        let verdict = match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Verdict::Keep(retry_after(response, now)),
-            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::REQUEST_TIMEOUT => {
-                Verdict::Keep(None)
-            }
-            StatusCode::INTERNAL_SERVER_ERROR => Verdict::Doubt,
-            _ if status.is_redirection() || status.is_informational() => Verdict::Keep(None),
-            _ => Verdict::Drop,
-        };
-        let words = match reason::quote(&error_message(response)).as_str() {
-            "" => format!("the server answered {status}"),
-            message => format!("the server answered {status}: {message}"),
-        };
-        Self { verdict, local: false, timed_out: false, words }
+    /// The consequence for a request of `bytes`: a large one that may have failed for its size is sent in smaller ones. A
+    /// server that did not answer gets its wait nevertheless.
+    pub fn verdict_for(&self, bytes: usize) -> Verdict {
+        let large = self.by_size && bytes > LARGE_BYTES;
+        if large && !self.local && !matches!(self.verdict, Verdict::Drop) { Verdict::Smaller } else { self.verdict }
     }
 }
 
-/// tonic's words for an answer without a gRPC status: it came from a proxy or load balancer, not from the OTLP server.
-fn answered_by_a_middleman(status: &Status) -> bool {
-    let message = status.message();
-    message.starts_with("grpc-status header missing") || message.starts_with("protocol error: missing grpc-status")
+/// An HTTP answer.
+pub struct Page<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The beginning of its body.
+    pub body: Bytes,
 }
 
-fn retry_after(response: &Response<Bytes>, now: SystemTime) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+impl Page<'_> {
+    /// Of a body, this much is read: more than any answer of an OTLP server.
+    pub const MAX_BYTES: usize = 64 * 1024;
+
+    /// The answer to a request over HTTP.
+    ///
+    /// # Errors
+    /// The consequence, where it is no success.
+    pub fn over_http(self, now: SystemTime) -> Result<Accepted, Failure> {
+        if self.status.is_success() && !self.is_html() {
+            return Ok(if self.is("json") {
+                Accepted::from_json(&self.body)
+            } else {
+                Accepted::from_protobuf(self.body)
+            });
+        }
+        Err(self.failure(now))
+    }
+
+    /// The answer to a gRPC request, without a gRPC status: somebody between here and the server sent it, so that nothing
+    /// is dropped for it.
+    pub fn in_place_of_grpc(self, now: SystemTime) -> Failure {
+        let mut failure = self.failure(now);
+        if matches!(failure.verdict, Verdict::Drop | Verdict::Doubt) {
+            failure.verdict = Verdict::Keep(None);
+        }
+        failure.words.push_str(" (no gRPC status: a proxy or load balancer answered)");
+        failure
+    }
+
+    fn failure(&self, now: SystemTime) -> Failure {
+        let wait = || retry_after(self.headers, now);
+        let (verdict, by_size) = match self.status.as_u16() {
+            413 => (Verdict::Smaller, true),
+            504 => (Verdict::Keep(wait()), true),
+            429 | 502 | 503 | 520..=599 => (Verdict::Keep(wait()), false),
+            100..=399 | 401 | 404 | 405 | 407 | 408 | 421 | 425 => (Verdict::Keep(None), false),
+            _ if self.is_html() => (Verdict::Keep(None), false),
+            500 => (Verdict::Doubt, false),
+            _ => (Verdict::Drop, false),
+        };
+        let text = self.text();
+        let mut words = match text.as_str() {
+            "" => format!("the server answered {}", self.status),
+            text => format!("the server answered {}: {text}", self.status),
+        };
+        if self.status.is_success() {
+            words = format!(
+                "an HTML page came back with {}: not an OTLP server (a login page or captive portal?)",
+                self.status
+            );
+        }
+        Failure { by_size, ..Failure::answered(verdict, words) }
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        let found = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        found.to_ascii_lowercase().contains(kind)
+    }
+
+    fn is_html(&self) -> bool {
+        self.is("text/html")
+    }
+
+    /// The message of an error body, a `google.rpc.Status` in protobuf or text, fit for one log line.
+    fn text(&self) -> String {
+        if self.is("protobuf") {
+            let status = tonic_types::Status::decode(self.body.clone()).map(|status| status.message);
+            return reason::quote(&status.unwrap_or_default());
+        }
+        // A page's markup tells an operator nothing; its title does.
+        let text = String::from_utf8_lossy(&self.body);
+        let title = |text: &str| Some(text.split_once("<title>")?.1.split_once("</title>")?.0.to_owned());
+        let shown = if self.is_html() { title(&text).unwrap_or_default() } else { text.into_owned() };
+        reason::quote(&shown)
+    }
+}
+
+impl Accepted {
+    /// A success whose body cannot be read is still a success: some servers answer with an empty or foreign body.
+    pub fn from_protobuf(body: Bytes) -> Self {
+        let partial = ExportMetricsServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
+        let partial = partial.unwrap_or_default();
+        Self { rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0), message: partial.error_message }
+    }
+
+    fn from_json(body: &[u8]) -> Self {
+        let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let partial = answer.get("partialSuccess");
+        let rejected = partial.and_then(|partial| partial.get("rejectedDataPoints"));
+        let number = |value: &serde_json::Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let message = partial.and_then(|partial| partial.get("errorMessage")?.as_str());
+        Self { rejected: rejected.and_then(number).unwrap_or(0), message: message.unwrap_or_default().to_owned() }
+    }
+}
+
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?,
@@ -153,46 +275,64 @@ mod tests {
     use super::*;
     use tonic_types::ErrorDetails;
 
-    fn http(status: u16, retry_after: Option<&str>) -> Verdict {
-        let mut response = Response::builder().status(status);
-        if let Some(value) = retry_after {
-            response = response.header(header::RETRY_AFTER, value);
-        }
-        let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:59:00 GMT").unwrap();
-        Failure::from_http(&response.body(Bytes::new()).unwrap(), now).verdict
+    const SMALL: usize = 1_000;
+    const LARGE: usize = 1 << 20;
+
+    fn page(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> (StatusCode, HeaderMap, Bytes) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
+        (StatusCode::from_u16(status).unwrap(), headers.collect(), Bytes::from_static(body.as_bytes()))
+    }
+
+    fn now() -> SystemTime {
+        httpdate::parse_http_date("Fri, 31 Dec 1999 23:59:00 GMT").unwrap()
+    }
+
+    fn http(status: u16, headers: &[(&'static str, &'static str)]) -> Option<Failure> {
+        let (status, headers, body) = page(status, headers, "");
+        Page { status, headers: &headers, body }.over_http(now()).err()
+    }
+
+    fn verdict(status: u16, headers: &[(&'static str, &'static str)], bytes: usize) -> Verdict {
+        http(status, headers).unwrap().verdict_for(bytes)
     }
 
     #[test]
-    fn grpc_statuses_of_the_server_follow_the_specification() {
-        for (code, verdict) in [
-            (Code::Unavailable, Verdict::Keep(None)),
-            (Code::Aborted, Verdict::Keep(None)),
-            (Code::DataLoss, Verdict::Keep(None)),
-            (Code::Unauthenticated, Verdict::Keep(None)),
-            (Code::ResourceExhausted, Verdict::Doubt),
-            (Code::OutOfRange, Verdict::Doubt),
-            (Code::Internal, Verdict::Doubt),
-            (Code::InvalidArgument, Verdict::Drop),
-            (Code::PermissionDenied, Verdict::Drop),
-            (Code::Unimplemented, Verdict::Drop),
+    fn grpc_statuses_of_the_server_follow_the_table() {
+        for (code, small, large) in [
+            (Code::Cancelled, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::DeadlineExceeded, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::Unavailable, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::Aborted, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::DataLoss, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::Unauthenticated, Verdict::Keep(None), Verdict::Keep(None)),
+            (Code::ResourceExhausted, Verdict::Keep(None), Verdict::Smaller),
+            (Code::OutOfRange, Verdict::Doubt, Verdict::Smaller),
+            (Code::Unknown, Verdict::Doubt, Verdict::Doubt),
+            (Code::Internal, Verdict::Doubt, Verdict::Doubt),
+            (Code::InvalidArgument, Verdict::Drop, Verdict::Drop),
+            (Code::NotFound, Verdict::Drop, Verdict::Drop),
+            (Code::PermissionDenied, Verdict::Drop, Verdict::Drop),
+            (Code::Unimplemented, Verdict::Drop, Verdict::Drop),
         ] {
-            assert_eq!(Failure::from_status(&Status::new(code, "x")).verdict, verdict, "{code:?}");
+            let failure = Failure::from_status(&Status::new(code, "x"));
+            assert_eq!((failure.verdict_for(SMALL), failure.verdict_for(LARGE)), (small, large), "{code:?}");
         }
     }
 
     #[test]
-    fn retry_info_is_honoured_and_bounded() {
+    fn retry_info_is_honoured_and_bounded_whatever_the_size() {
         for (asked, granted) in [(3, 3), (86_400, 600)] {
             let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(asked)));
             let status = Status::with_error_details(Code::ResourceExhausted, "later", details);
-            assert_eq!(Failure::from_status(&status).verdict, Verdict::Keep(Some(Duration::from_secs(granted))));
+            let failure = Failure::from_status(&status);
+            assert_eq!(failure.verdict_for(LARGE), Verdict::Keep(Some(Duration::from_secs(granted))));
         }
-    }
-
-    #[test]
-    fn a_middlemans_bare_http_status_never_drops_a_batch() {
-        let status = Status::unimplemented("grpc-status header missing, mapped from HTTP status code 404");
-        assert_eq!(Failure::from_status(&status).verdict, Verdict::Keep(None));
     }
 
     #[test]
@@ -200,20 +340,73 @@ mod tests {
         let mut status = Status::invalid_argument("x");
         status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
         let failure = Failure::from_status(&status);
-        assert_eq!(failure.verdict, Verdict::Keep(None));
-        assert!(failure.words.contains("reset"), "{}", failure.words);
+        assert_eq!(failure.verdict_for(LARGE), Verdict::Keep(None));
+        assert!(failure.by_size && failure.words.contains("reset"), "{}", failure.words);
     }
 
     #[test]
-    fn http_statuses() {
-        assert_eq!(http(503, Some("7")), Verdict::Keep(Some(Duration::from_secs(7))));
-        assert_eq!(http(429, Some("Fri, 31 Dec 1999 23:59:59 GMT")), Verdict::Keep(Some(Duration::from_secs(59))));
-        assert_eq!(http(429, Some("nonsense")), Verdict::Keep(None));
-        assert_eq!(http(401, None), Verdict::Keep(None));
-        assert_eq!(http(302, None), Verdict::Keep(None));
-        assert_eq!(http(500, None), Verdict::Doubt);
-        for status in [400, 403, 404, 413, 501] {
-            assert_eq!(http(status, None), Verdict::Drop, "{status}");
+    fn http_statuses_follow_the_table() {
+        for status in [100, 302, 401, 404, 405, 407, 408, 429, 502, 503, 522] {
+            assert_eq!(verdict(status, &[], LARGE), Verdict::Keep(None), "{status}");
         }
+        for status in [400, 403, 406, 415, 501] {
+            assert_eq!(verdict(status, &[], LARGE), Verdict::Drop, "{status}");
+            assert_eq!(verdict(status, &[("content-type", "text/html")], LARGE), Verdict::Keep(None), "{status}");
+        }
+        assert_eq!((verdict(413, &[], SMALL), verdict(413, &[], LARGE)), (Verdict::Smaller, Verdict::Smaller));
+        assert_eq!((verdict(504, &[], SMALL), verdict(504, &[], LARGE)), (Verdict::Keep(None), Verdict::Smaller));
+        assert_eq!(verdict(500, &[], LARGE), Verdict::Doubt);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        let keep = |seconds| Verdict::Keep(Some(Duration::from_secs(seconds)));
+        assert_eq!(verdict(503, &[("retry-after", "7")], SMALL), keep(7));
+        assert_eq!(verdict(429, &[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")], SMALL), keep(59));
+        assert_eq!(verdict(429, &[("retry-after", "999999")], SMALL), keep(600));
+        assert_eq!(verdict(429, &[("retry-after", "nonsense")], SMALL), Verdict::Keep(None));
+    }
+
+    #[test]
+    fn a_success_is_one_unless_it_is_an_html_page() {
+        for kind in ["application/x-protobuf", "application/json", "text/plain", ""] {
+            assert_eq!(http(200, &[("content-type", kind)]), None, "{kind}");
+        }
+        assert_eq!(http(204, &[]), None);
+        let failure = http(200, &[("content-type", "text/html; charset=utf-8")]).unwrap();
+        assert_eq!(failure.verdict, Verdict::Keep(None));
+        assert!(failure.words.contains("HTML page"), "{}", failure.words);
+    }
+
+    #[test]
+    fn a_partial_success_is_read_from_protobuf_and_json() {
+        let json = r#"{"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"no"}}"#;
+        assert_eq!(Accepted::from_json(json.as_bytes()), Accepted { rejected: 3, message: "no".into() });
+        assert_eq!(Accepted::from_json(b"{}"), Accepted::default());
+        assert_eq!(Accepted::from_protobuf(Bytes::from_static(b"no protobuf")), Accepted::default());
+    }
+
+    #[test]
+    fn a_page_in_place_of_a_grpc_answer_never_drops_a_batch() {
+        for status in [200, 400, 401, 403, 404, 429, 500, 502, 503] {
+            let (code, headers, body) = page(status, &[("content-type", "text/plain"), ("retry-after", "9")], "busy");
+            let failure = Page { status: code, headers: &headers, body }.in_place_of_grpc(now());
+            let wait = matches!(status, 429 | 502 | 503).then_some(Duration::from_secs(9));
+            assert_eq!(failure.verdict_for(LARGE), Verdict::Keep(wait), "{status}");
+            assert!(failure.words.contains("no gRPC status"), "{}", failure.words);
+        }
+        let (status, headers, body) = page(413, &[], "");
+        assert_eq!(
+            Page { status, headers: &headers, body }.in_place_of_grpc(now()).verdict_for(LARGE),
+            Verdict::Smaller
+        );
+    }
+
+    #[test]
+    fn of_an_html_page_the_title_is_shown() {
+        let (status, headers, body) =
+            page(502, &[("content-type", "text/html")], "<html><head><title>502 Bad Gateway</title></head><body>");
+        let failure = Page { status, headers: &headers, body }.over_http(now()).unwrap_err();
+        assert_eq!(failure.words, "the server answered 502 Bad Gateway: 502 Bad Gateway");
     }
 }

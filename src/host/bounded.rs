@@ -47,6 +47,12 @@ impl Stuck {
         self.any() && lock(&self.paths).iter().any(|stuck| stuck == path)
     }
 
+    /// Whether no thread hangs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.any()
+    }
+
     fn any(&self) -> bool {
         self.threads.load(Ordering::Acquire) > 0
     }
@@ -148,7 +154,8 @@ pub fn access_process(dir: &Path, name: &[u8]) -> io::Result<At> {
         if let Some(access) = access {
             let mut at = lock(&access.path);
             at.clear();
-            for part in [dir.as_os_str().as_bytes(), b"/", name, b"/stat"] {
+            let dir = dir.as_os_str().as_bytes();
+            for part in [dir.strip_suffix(b"/").unwrap_or(dir), b"/", name, b"/stat"] {
                 at.extend_from_slice(part);
             }
             if access.stuck.any() && access.stuck.holds(Path::new(std::ffi::OsStr::from_bytes(&at))) {

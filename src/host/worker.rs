@@ -201,11 +201,12 @@ impl Shared {
                 state.current = None;
                 continue;
             }
-            if let Some(at) = state.left_behind.iter().position(|(left, _)| Arc::ptr_eq(left, &job)) {
-                let (job, path) = state.left_behind.swap_remove(at);
-                drop(state);
-                self.host.stuck().remove(&path, &job.name());
-            }
+            let is_this = |(left, _): &(Arc<dyn Job>, PathBuf)| Arc::ptr_eq(left, &job);
+            let path = state.left_behind.iter().find(|left| is_this(left)).map(|(_, path)| path.clone());
+            drop(state);
+            // The log says so before anyone sees the job run again.
+            self.host.stuck().remove(&path.unwrap_or_default(), &job.name());
+            lock(&self.state).left_behind.retain(|left| !is_this(left));
             return;
         }
     }

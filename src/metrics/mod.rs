@@ -4,4 +4,3 @@ pub mod counter;
 pub mod filter;
 pub mod naming;
 pub mod parse;
-pub mod total;

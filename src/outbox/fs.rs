@@ -1,4 +1,4 @@
-//! The five things the outbox asks of a file system, behind a trait so that a test can refuse any of them.
+//! What the outbox asks of a file system, behind a trait so that a test can refuse any of them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,8 +12,18 @@ const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
 /// File operations of the outbox.
-pub trait Fs: Send {
-    /// Writes a file anew and returns when the disk has it.
+pub trait Fs: Send + 'static {
+    /// Holds a directory until it is dropped.
+    type Lock: Send;
+    /// Makes a directory and its parents, for this user only; one that exists stays as it is.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock that a file stands for. `WouldBlock` if another process has it.
+    fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
+    /// The names of the regular files in a directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// The first `limit` bytes of a file, and its length.
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)>;
+    /// Writes a new file and returns when the disk has it.
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()>;
     /// Gives a file its final name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -30,6 +40,35 @@ pub trait Fs: Send {
 pub struct OsFs;
 
 impl Fs for OsFs {
+    type Lock = Lock;
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        create_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        Lock::take(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for found in fs::read_dir(dir)? {
+            let found = found?;
+            if found.file_type().is_ok_and(|kind| kind.is_file()) {
+                names.extend(found.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(limit);
+        file.take(limit as u64).read_to_end(&mut bytes)?;
+        Ok((bytes, len))
+    }
+
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
         let mut options = OpenOptions::new();
         // `create_new` follows no link that somebody left under this name.
@@ -66,8 +105,7 @@ impl Fs for OsFs {
     }
 }
 
-/// Creates a directory and its parents, for this user only; one that exists stays as it is.
-pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
+fn create_dir(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
     // A power cut must not take the new directory, and with it batches that are synced inside. Best effort: a parent
@@ -81,11 +119,11 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
 
 /// The lock on a directory: held until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub struct Lock(File);
 
 impl Lock {
     /// Opens the lock file, creating it if need be, and takes the lock. `WouldBlock` if another process has it.
-    pub fn take(path: &Path) -> io::Result<Self> {
+    fn take(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         // What `File::try_lock` does, which needs a newer Rust than this crate's minimum.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
@@ -98,4 +136,14 @@ impl Drop for Lock {
         // Closing would do, were it not for a child process between its fork and its exec, which has the file as well.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
+}
+
+/// Whether a process holds the lock that a file stands for, without taking it: even a short hold could be the one that an
+/// agent which starts now runs into.
+pub(super) fn is_locked(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(meta), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else { return false };
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+    locks.lines().any(|line| line.contains(" FLOCK ") && line.split_whitespace().any(|field| field == file))
 }

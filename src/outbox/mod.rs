@@ -1,29 +1,57 @@
-//! What an outage must not lose: batches wait here until the backend takes them.
+//! Undelivered batches, and their way to the backend.
+//!
+//! ```text
+//! reader's thread          runtime's thread                 worker's thread
+//! exporter ── push ──▶ ┌─ queue (one lock) ─┐
+//!                      │ oldest … newest    │ ◀── save, delete, open ── worker ◀──▶ directory
+//!                      └────────────────────┘                             ▲
+//!                        │ take    ▲ accepted, kept, refused              │ read, replace
+//!                        ▼         │                                      │
+//!                       sender ────┴──────────────────────────────────────┘
+//!                        │ ▲
+//!                        ▼ │ answer (export::verdict)
+//!                       wire ──▶ backend
+//! ```
 //!
 //! | file | its one idea |
 //! |---|---|
-//! | [`exporter`] | what the reader calls: live while all is well, else into the store; never an error, never late |
-//! | [`drain`] | the background task: from the store to the server, oldest first |
-//! | [`backoff`] | how long to wait after a failure |
-//! | [`status`] | what the log says, and how rarely |
-//! | `shared` | what exporter and drain have in common: store, link, the signals between them |
-//! | [`stats`] | what the self-metrics say |
-//! | [`store`] | what a storage does: [`memory`], [`disk`] (with [`fs`], `record`, [`recovery`], `saving`, `health`, `names`), on a thread of its own by [`aside`] and `desk` |
-//! | [`moment`] | a point in time on two clocks |
+//! | [`exporter`] | what the reader calls: encode, push, return |
+//! | `queue` | every batch that waits, in order, and its bounds |
+//! | [`account`] | the one account of what was sent, waits and was lost |
+//! | `sender` | one task: take the oldest, send, judge the answer |
+//! | `worker` | one thread that owns the directory |
+//! | `shared` | the lock around the queue, and how the three wake each other |
+//! | [`opening`] | who may have a directory, and what an earlier process left in it |
+//! | `record`, `names`, [`fs`] | one batch as one file |
+//! | [`moment`], [`backoff`], [`tuning`] | time |
+//! | `status` | log lines, and how rarely they are written |
+//!
+//! # Threads, locks, states
+//!
+//! Three threads take part: the SDK's reader (pushes), the runtime (sender), the worker (only where there is a directory).
+//! One lock guards the queue and everything that they tell each other; it is never held while anything is read, written or
+//! sent, and the runtime's thread waits for nothing else. One condition variable wakes the worker and a shutdown that waits
+//! for the end, one notification wakes the sender.
+//!
+//! An entry is in memory or on disk. While all is well it goes from memory to the wire and touches no disk. It is written
+//! when it comes while the last request failed, when its request has been under way for a second, when older ones are on
+//! disk already, and at the end. A directory is *open* or *not yet*: opening (sending waits for it, up to 30 s), full,
+//! read-only, failing, hanging, locked by another agent. Not yet means: batches wait in memory, at most 4 MiB of them, and
+//! move to disk in their order when it can be had.
 //!
 //! # Constraints
 //!
-//! - **Order.** Batches leave in the order in which they came; nothing overtakes.
+//! - **Order.** Batches leave in the order in which they came; nothing overtakes. What an earlier run left comes first.
 //! - **Bounds.** Bytes and age are bounded. What is over a bound is dropped oldest first, and every drop is counted under
-//!   one of five reasons ([`DropReason`]).
-//! - **Durability.** A push that says [`Kept::OnDisk`] survives a kill, a crash and a power cut.
+//!   one of five reasons ([`DropReason`]). A batch that is larger than the whole outbox has one try and is lost alone.
+//! - **Durability.** What is on disk survives a kill, a crash and a power cut.
 //! - **Containment.** A damaged record costs that record, never a neighbour, and is never given out altered.
 //! - **No failure for the caller.** A disk that is full or refuses costs the oldest batches or durability for a while,
 //!   not the agent and not the new batch.
-//! - **Size.** At rest nothing is resident; on disk a waiting batch costs 24 bytes of memory. Memory comes back after a
+//! - **Size.** At rest nothing is resident; on disk a waiting batch costs 40 bytes of memory. Memory comes back after a
 //!   peak.
 //! - **At least once.** A crash between the server's answer and the removal sends a batch again; so may a power cut
-//!   within the seconds that the file system takes to write a removal.
+//!   within the seconds that the file system takes to write a removal, and a lost answer.
 //!
 //! # Layout on disk
 //!
@@ -43,11 +71,8 @@
 //!
 //! Opening takes the lock, deletes temporary files, reads each record's header and leaves its payload for the moment of
 //! sending. A record whose length, checksum, version or number is wrong is deleted and counted; one whose payload is
-//! wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found.
-//!
-//! A disk that hangs delays no collection: `aside.rs`. While the disk refuses new batches (full, read-only, failing) they are held in memory, at most 4 MiB, and written in
-//! order when it works again; it is asked after 1 s, then less often, up to every 30 s. A full disk first loses the oldest
-//! batches, as many as one new one needs.
+//! wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found. A full disk first
+//! loses the oldest batches, as many as one new one needs.
 //!
 //! # Age
 //!
@@ -57,65 +82,30 @@
 //! changes nothing. A stamp from the future, or from a clock that was never set, counts as fresh at opening: keeping a
 //! batch a day too long costs less than losing it.
 
-pub mod aside;
+pub mod account;
 pub mod backoff;
-pub mod batch;
 pub mod config;
-mod desk;
-pub mod disk;
-pub mod drain;
 pub mod exporter;
 pub mod fs;
-mod health;
-pub mod memory;
 pub mod moment;
 mod names;
+pub mod opening;
+mod queue;
 mod record;
-pub mod recovery;
-mod saving;
+mod sender;
 mod shared;
-pub mod stats;
-pub mod status;
-pub mod store;
+mod status;
+pub mod tuning;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use aside::AsideStore;
-pub use batch::Batch;
-pub use disk::{DISK_MAX_BYTES, DiskStore};
-pub use exporter::{DeliveryHandle, OutboxExporter, start};
-pub use memory::{MEMORY_MAX_BYTES, MemoryStore};
+pub use account::{DropCounts, DropReason, Snapshot, Tally};
+pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start, start_on};
 pub use moment::Moment;
-pub use recovery::{OpenError, OpenFault};
-pub use shared::{STOP_MOST, Tuning};
-pub use stats::Snapshot;
-pub use store::{DropCounts, DropReason, Kept, Limits, PushOutcome, Store, Tally, Wake};
+pub use opening::{OpenError, OpenFault};
+pub use tuning::{STOP_MOST, Tuning};
 
-use std::time::Duration;
-
-use config::OutboxConfig;
-
-/// A directory that takes longer to open is waited for in the background: the first collection is not.
-const OPEN_MOST: Duration = Duration::from_secs(2);
-
-/// The store that the configuration asks for. A directory that cannot be used gives one warning and a store in memory:
-/// sending metrics is worth more than keeping them. No call on the store waits for a disk longer than `patience`.
-pub fn open(config: &OutboxConfig, boot_id: u128, now: Moment, patience: Duration) -> Box<dyn Store> {
-    let limits = Limits::from(config);
-    let Some(dir) = config.dir.clone() else { return Box::new(MemoryStore::new(limits)) };
-    let instead = Limits { max_bytes: limits.max_bytes.min(MEMORY_MAX_BYTES), ..limits };
-    let path = dir.clone();
-    let open = move || DiskStore::open(&path, limits, boot_id, now);
-    match AsideStore::open(open, instead, dir, patience, OPEN_MOST) {
-        Ok(store) => Box::new(store),
-        Err(error) => {
-            warn_of(&error);
-            Box::new(MemoryStore::new(instead))
-        }
-    }
-}
-
-fn warn_of(error: &OpenError) {
-    tracing::warn!("{error}. Until then batches wait in memory and a restart loses them");
-}
+/// Default bound of an outbox on disk.
+pub const DISK_MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -20,14 +20,14 @@ impl Moment {
         Self { wall: SystemTime::now(), up: Duration::try_from(up).unwrap_or_default() }
     }
 
-    /// The wall clock as nanoseconds since 1970; 0 for anything before.
-    pub(super) fn wall_nanos(&self) -> u64 {
-        nanos(self.wall.duration_since(UNIX_EPOCH).unwrap_or_default())
+    /// The wall clock `age` ago, as nanoseconds since 1970; 0 for anything before.
+    pub(super) fn wall_nanos_before(&self, age: Duration) -> u64 {
+        nanos(self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(age))
     }
 
-    /// The time since boot in nanoseconds.
-    pub(super) fn up_nanos(&self) -> u64 {
-        nanos(self.up)
+    /// The time from the boot until `age` ago, in nanoseconds.
+    pub(super) fn up_nanos_before(&self, age: Duration) -> u64 {
+        nanos(self.up.saturating_sub(age))
     }
 
     /// The time since boot in milliseconds, signed so that "before this boot" has a value.

@@ -21,7 +21,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::Batch;
 use super::moment::{Born, Moment};
 
 /// Length of the header.
@@ -104,15 +103,10 @@ impl Header {
     fn created(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.wall_nanos)
     }
-
-    /// The batch of this header.
-    pub fn batch(&self, payload: Bytes) -> Batch {
-        Batch { seq: self.seq, created: self.created(), points: self.points, payload }
-    }
 }
 
-/// A whole file as a batch; `None` if anything about it is not as it was written.
-pub(super) fn decode(file: Vec<u8>, seq: u64) -> Option<Batch> {
+/// The payload of a whole file; `None` if anything about it is not as it was written.
+pub(super) fn decode(file: Vec<u8>, seq: u64) -> Option<Bytes> {
     let file = Bytes::from(file);
     let header = Header::decode(&file)?;
     if header.seq != seq || header.file_len() != file.len() as u64 {
@@ -123,7 +117,7 @@ pub(super) fn decode(file: Vec<u8>, seq: u64) -> Option<Batch> {
     let mut crc = crc32fast::Hasher::new();
     crc.update(covered);
     crc.update(rest);
-    (crc.finalize() == stored).then(|| header.batch(file.slice(HEADER_BYTES..)))
+    (crc.finalize() == stored).then(|| file.slice(HEADER_BYTES..))
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

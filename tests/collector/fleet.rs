@@ -1,6 +1,6 @@
 //! 500 agents and one Collector, which goes away and comes back: how evenly they arrive, and that nothing is lost.
 //!
-//! An agent here is a task: its own phase of the interval, its own connection, outbox and drain, as in the real one. What
+//! An agent here is a task: its own phase of the interval, its own connection, outbox and sender, as in the real one. What
 //! it sends is one number, `agent × 1,000,000 + cycle`, collected by one SDK pipeline for all. docs/fleet.md has a run's
 //! figures.
 
@@ -15,9 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 use heka_insights_agent::internals::agent::cadence::{self, Ticks};
 use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
 use heka_insights_agent::internals::host::identity::Identity;
-use heka_insights_agent::internals::outbox::{
-    self, DeliveryHandle, Limits, MEMORY_MAX_BYTES, MemoryStore, OutboxExporter, Tuning,
-};
+use heka_insights_agent::internals::outbox::config::OutboxConfig;
+use heka_insights_agent::internals::outbox::{self, DeliveryHandle, MEMORY_MAX_BYTES, OutboxExporter, Tuning};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -31,8 +30,6 @@ use crate::harness::Collector;
 
 const AGENTS: u64 = 500;
 const INTERVAL: Duration = Duration::from_secs(2);
-/// As the agent has it for this interval.
-const LIVE_DEADLINE: Duration = Duration::from_millis(1200);
 const STEADY: Duration = Duration::from_secs(10);
 /// An agent's cycles are below this.
 const CYCLES: u64 = 1_000_000;
@@ -203,15 +200,13 @@ fn fleet(spread: bool) -> Outcome {
         temporality: Temporality::Cumulative,
     };
     let tuning = Tuning { backoff_jitter: spread, ..Tuning::default() };
-    let limits = Limits { max_bytes: MEMORY_MAX_BYTES, max_age: Duration::from_secs(86_400) };
+    let outbox = OutboxConfig { dir: None, max_bytes: MEMORY_MAX_BYTES, max_age: Duration::from_secs(86_400) };
     let start = |id: u64| -> (DeliveryHandle, JoinHandle<u64>) {
         let name = Some(format!("edge-{id}.example"));
         let identity = Identity { id: Some(format!("{id:032x}")), name, boot_id: None };
         let phase = if spread { cadence::phase(&identity, INTERVAL) } else { Duration::ZERO };
-        let store = Box::new(MemoryStore::new(limits));
         let (exporter, handle) =
-            outbox::start(config.clone(), store, runtime.handle().clone(), LIVE_DEADLINE, stop.clone(), tuning)
-                .unwrap();
+            outbox::start(config.clone(), &outbox, 0, runtime.handle().clone(), stop.clone(), tuning).unwrap();
         (handle, runtime.spawn(agent(id, phase, exporter, numbers.clone(), ends.clone())))
     };
     let mut arrivals = Arrivals::of(&collector);

@@ -1,8 +1,8 @@
 //! Rules of truth 2 and 3 for disks: each I/O is counted once, and totals survive disks that come and go.
 
 use heka_insights_agent::internals::collectors::{DiskScope, Options};
+use heka_insights_agent::internals::metrics::counter::Since;
 use heka_insights_agent::internals::metrics::filter::Filter;
-use heka_insights_agent::internals::metrics::total::Since;
 use regex_lite::Regex;
 
 use crate::collect::{Collected, Number, Pipeline};

@@ -20,7 +20,7 @@ struct Counted {
 
 #[rustfmt::skip] // a table
 const COUNTERS: [Counted; 3] = [
-    Counted { file: "proc/stat", counter: "system.cpu.time", series: &["idle"], before: " 679359296 ", after: " 679359396 " },
+    Counted { file: "proc/stat", counter: "system.cpu.time", series: &["idle"], before: " 84974547 ", after: " 84974647 " },
     Counted { file: "proc/vmstat", counter: "system.paging.faults", series: &["major"], before: "pgmajfault 123456", after: "pgmajfault 123466" },
     Counted { file: "proc/diskstats", counter: "system.disk.operations", series: &["sda", "read"], before: "sda 500005 ", after: "sda 500105 " },
 ];
@@ -102,12 +102,12 @@ fn utilization_starts_anew_after_a_gap() {
     host.break_file("proc/stat");
     pipeline.collect();
     host.mend_file("proc/stat", &stat);
-    host.edit("proc/stat", "cpu  8311108", "cpu  8311200");
+    host.edit("proc/stat", "cpu0 1000000", "cpu0 1000092");
     assert!(
         pipeline.collect().series("system.cpu.utilization").is_empty(),
         "a share over the gap would be of two cycles"
     );
-    host.edit("proc/stat", "cpu  8311200", "cpu  8311300");
+    host.edit("proc/stat", "cpu0 1000092", "cpu0 1000192");
     assert_eq!(pipeline.collect().value("system.cpu.utilization", &["user"]), 1.0);
 }
 

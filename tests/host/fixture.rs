@@ -41,6 +41,13 @@ impl FixtureHost {
         copy
     }
 
+    /// One of [`HOSTS`]: a copy of all of it.
+    pub fn whole(host: &str) -> Self {
+        let copy = Self::empty();
+        copy_tree(&place(host), copy.root());
+        copy
+    }
+
     /// A host without any file.
     pub fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::metrics::counter::Since;
 use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
-use heka_insights_agent::internals::metrics::total::Since;
 
 use crate::collect::Pipeline;
 use crate::fixture::{FixtureHost, HOSTS, context, place};

@@ -1,9 +1,11 @@
 //! Rule of truth 5: a file that does not answer, or that is none, costs its own collector.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heka_insights_agent::internals::collectors::Options;
-use heka_insights_agent::internals::metrics::naming::Detail;
+use heka_insights_agent::internals::host::identity::Identity;
+use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::collect::{Collected, Pipeline};
@@ -69,32 +71,44 @@ fn a_fifo_in_a_files_place_is_refused_at_once_and_the_other_collectors_go_on() {
     }
 }
 
-#[test]
-fn every_file_of_the_host_may_be_a_fifo() {
-    let begun = Instant::now();
-    for file in ["proc/cpuinfo", "proc/1/stat", "proc/self/mountinfo", "proc/self/status", "proc/pressure/cpu"] {
-        let host = server();
-        if host.root().join(file).exists() {
-            make_fifo(&host, file);
-        } else {
-            host.write(file, "");
-            make_fifo(&host, file);
+/// Every regular file below a directory, links not followed.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            files.extend(self::files(&entry.path()));
+        } else if kind.is_file() {
+            files.push(entry.path());
         }
-        let mut pipeline = Pipeline::new(&host.context(detailed()));
-        assert!(has(&pipeline.collect(), "system.memory.limit"), "{file}");
     }
-    let host = FixtureHost::empty();
-    host.write("proc/stat", "cpu 1 2 3 4\ncpu0 1 2 3 4\n");
-    host.write("proc/diskstats", "8 0 sda 1 2 3 4 5 6 7 8 0 9 10\n");
-    for file in
-        ["etc/machine-id", "etc/hostname", "etc/os-release", "sys/devices/system/cpu/possible", "sys/block/sda/hidden"]
-    {
-        host.write(file, "");
-        make_fifo(&host, file);
+    files
+}
+
+#[test]
+fn every_file_of_procfs_sysfs_and_etc_may_be_a_fifo() {
+    let begun = Instant::now();
+    let host = FixtureHost::whole("server");
+    let mut all = Vec::new();
+    for dir in ["proc", "sys", "etc"] {
+        all.extend(files(&host.root().join(dir)));
     }
-    let mut pipeline = Pipeline::new(&host.context(detailed()));
-    assert!(has(&pipeline.collect(), "system.cpu.time"));
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(all.len() > 100, "{all:?}");
+    for path in &all {
+        std::fs::remove_file(path).unwrap();
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    }
+    for naming in [Naming::Semconv, Naming::NodeExporter] {
+        let context = host.context(Options { naming, ..detailed() });
+        assert_eq!(Identity::read(&context.host), Identity::default());
+        let mut pipeline = Pipeline::new(&context);
+        for _ in 0..2 {
+            let collected = pipeline.collect();
+            assert!(!has(&collected, "system.memory.limit") && !has(&collected, "system.cpu.time"));
+        }
+        assert!(context.host.stuck().is_empty(), "nothing hangs");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "a FIFO was waited for");
 }
 
 #[test]
@@ -195,6 +209,68 @@ fn two_files_that_hang_at_once_cost_two_collectors() {
         }
         for metric in ["system.cpu.time", "system.memory.limit"] {
             assert!(!has(&collected, metric), "{metric}");
+        }
+    }
+}
+
+/// Files that only `--detail detailed` reads, and those that are read in a collector's own way.
+const OTHERS: [(&str, &str); 6] = [
+    ("proc/cpuinfo", "system.cpu.frequency"),
+    ("proc/1/stat", "system.process.count"),
+    ("proc/pressure/io", "system.pressure.time"),
+    ("proc/sys/fs/file-nr", "system.filesystem.linux.file_handle.count"),
+    ("sys/class/hwmon/hwmon0/temp1_input", "hw.temperature"),
+    ("sys/block/sda/size", "system.disk.io"),
+];
+
+#[test]
+fn a_file_of_sysfs_or_of_a_process_that_hangs_costs_its_collector_and_is_named() {
+    log::keep();
+    for (file, own) in OTHERS {
+        let host = FixtureHost::whole("server");
+        let Ok(path) = host.root().join(file).canonicalize() else { panic!("{file} is not in the fixture") };
+        let Some(_hanging) = HangingFile::over(&path) else { return };
+        let mut context = host.context(detailed());
+        context.host.deadline = Duration::from_millis(400);
+        let mut pipeline = Pipeline::new(&context);
+        for _ in 0..2 {
+            let collected = pipeline.collect();
+            assert!(has(&collected, "system.memory.limit") && has(&collected, "system.cpu.load_average.1m"), "{file}");
+            assert!(!has(&collected, own), "{own} with {file}");
+        }
+        let lines = log::lines(host.mark());
+        let late = lines.iter().filter(|line| line.contains("does not answer")).collect::<Vec<_>>();
+        assert!(late.len() == 1 && late[0].contains(file), "{file}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_file_of_etc_that_hangs_costs_that_part_of_the_identity() {
+    log::keep();
+    let host = FixtureHost::whole("server");
+    let path = host.root().join("etc/machine-id");
+    let Some(_hanging) = HangingFile::over(&path) else { return };
+    let host_read = host.context(Options::default()).host;
+    let begun = Instant::now();
+    let identity = host_read.within("the host's identity", Identity::read).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!((identity.id, identity.name.as_deref()), (None, Some("server01")));
+    assert_eq!(log::lines(path.to_str().unwrap()).len(), 1);
+}
+
+#[test]
+fn no_collector_opens_a_file_past_the_bounds() {
+    let mut sources = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collectors"));
+    sources.retain(|path| !path.ends_with("tests.rs") && !path.ends_with("testing.rs"));
+    assert!(sources.len() > 10);
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for way in ["std::fs::", "fs::read", "File::open", "read_dir("] {
+            let is_ours =
+                |line: &&str| line.contains(way) && !line.contains("files::") && !line.contains("rustix::fs::");
+            let found: Vec<&str> = code.lines().filter(is_ours).collect();
+            assert!(found.is_empty(), "{}: {found:?}; use host::files", path.display());
         }
     }
 }

@@ -108,7 +108,7 @@ fn a_family_without_metrics_in_a_profile_does_not_stop_the_clock_of_the_others()
     let host = FixtureHost::copy("server");
     let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[silent, cpu::DEFINITION]);
     pipeline.collect();
-    host.edit("proc/stat", "cpu  8311108", "cpu  8311208");
+    host.edit("proc/stat", "cpu0 1000000", "cpu0 1000100");
     assert_eq!(pipeline.collect().value("system.cpu.time", &["user"]), 1.0);
 }
 
@@ -130,7 +130,7 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
         last.lock().unwrap().take().unwrap()
     };
     collect();
-    host.edit("proc/stat", "cpu  8311108", "cpu  8311208");
+    host.edit("proc/stat", "cpu0 1000000", "cpu0 1000100");
     let collected = collect();
     assert!(collected.series("system.cpu.time").is_empty());
     assert_eq!(collected.value("system.cpu.utilization", &["user"]), 1.0);

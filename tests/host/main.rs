@@ -8,6 +8,7 @@ use heka_insights_agent::internals::{host, metrics};
 mod any_bytes;
 mod collect;
 mod contributing;
+mod cpu_time;
 mod disks;
 mod failures;
 mod fixture;

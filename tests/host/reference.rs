@@ -2,7 +2,7 @@
 //! can read whole.
 
 use heka_insights_agent::internals::collectors::Options;
-use heka_insights_agent::internals::metrics::total::Since;
+use heka_insights_agent::internals::metrics::counter::Since;
 use procfs_core::{DiskStats, FromBufRead, FromRead, LoadAverage, Meminfo, Uptime, VmStat};
 
 use crate::collect::Pipeline;

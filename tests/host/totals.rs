@@ -1,8 +1,8 @@
 //! Rules of truth 1 and 2: a counter says what happened since its start, and never goes back.
 
 use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::metrics::counter::Since;
 use heka_insights_agent::internals::metrics::naming::Naming;
-use heka_insights_agent::internals::metrics::total::Since;
 
 use crate::collect::{Number, Pipeline};
 use crate::fixture::FixtureHost;
@@ -93,12 +93,12 @@ fn guest_time_above_user_time_floors_at_zero() {
 }
 
 /// Two CPUs, of which the second goes offline after the first collection and comes back two later.
-fn offline_and_back(options: Options) -> [Option<Number>; 4] {
+fn offline_and_back(options: Options) -> [Option<Number>; 5] {
     let both = |user| cpu("cpu", 2 * user, 0, 0) + &cpu("cpu0", user, 0, 0) + &cpu("cpu1", user, 0, 0);
     let host = host_with_stat(&both(1_000));
     let mut pipeline = Pipeline::new(&host.context(Options { per_cpu: true, ..options }));
     let one = |user| cpu("cpu", 2 * user, 0, 0) + &cpu("cpu0", user, 0, 0);
-    [both(1_100), one(1_200), one(1_300), both(1_400)].map(|stat| {
+    [both(1_100), one(1_200), one(1_300), both(1_400), both(1_450)].map(|stat| {
         host.write("proc/stat", stat);
         let collected = pipeline.collect();
         assert_eq!(
@@ -112,13 +112,13 @@ fn offline_and_back(options: Options) -> [Option<Number>; 4] {
 #[test]
 fn a_cpu_that_was_offline_goes_on_from_its_total() {
     let seconds = |seconds| Some(Number::Double(seconds));
-    assert_eq!(offline_and_back(Options::default()), [seconds(1.0), None, None, seconds(4.0)]);
+    assert_eq!(offline_and_back(Options::default()), [seconds(1.0), None, None, seconds(1.0), seconds(1.5)]);
 }
 
 #[test]
 fn a_cpu_that_was_offline_does_not_send_its_old_total_as_a_difference() {
     let seconds = |seconds| Some(Number::Double(seconds));
-    assert_eq!(offline_and_back(delta()), [seconds(1.0), None, None, seconds(3.0)]);
+    assert_eq!(offline_and_back(delta()), [seconds(1.0), None, None, seconds(0.0), seconds(0.5)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! An agent in the small: a real meter provider with one observable counter, a real reader, the delivery under test. The
 //! reader's interval is an hour; a test collects when it says so.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -8,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use heka_insights_agent::internals::export::ExportError;
 use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
-use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Limits, MemoryStore, Store, Tuning};
+use heka_insights_agent::internals::outbox::config::OutboxConfig;
+use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
+use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Tuning};
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream};
 use tokio::sync::{oneshot, watch};
 
 pub fn config(endpoint: impl Into<String>) -> OtlpConfig {
@@ -37,8 +41,12 @@ pub fn quick() -> Tuning {
     }
 }
 
-pub fn memory(max_bytes: u64) -> Box<dyn Store> {
-    Box::new(MemoryStore::new(Limits { max_bytes, max_age: Duration::from_secs(86_400) }))
+pub fn memory(max_bytes: u64) -> OutboxConfig {
+    OutboxConfig { dir: None, max_bytes, max_age: Duration::from_secs(86_400) }
+}
+
+pub fn on_disk(dir: &Path) -> OutboxConfig {
+    OutboxConfig { dir: Some(dir.into()), ..memory(1 << 20) }
 }
 
 pub struct Agent {
@@ -51,14 +59,15 @@ pub struct Agent {
 }
 
 pub struct Setup {
-    pub store: Box<dyn Store>,
-    pub live_deadline: Duration,
+    pub outbox: OutboxConfig,
     pub tuning: Tuning,
+    /// Points in each collection.
+    pub series: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { store: memory(4 << 20), live_deadline: Duration::from_secs(3), tuning: quick() }
+        Self { outbox: memory(4 << 20), tuning: quick(), series: 1 }
     }
 }
 
@@ -68,23 +77,36 @@ impl Agent {
     }
 
     pub fn with(config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+        Self::with_fs(OsFs, config, setup)
+    }
+
+    pub fn with_fs<F: Fs + Clone + Sync>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
         super::log::capture();
         let runtime = super::grpc::runtime();
         let (stop, stopped) = watch::channel(false);
-        let (exporter, handle) =
-            outbox::start(config, setup.store, runtime.handle().clone(), setup.live_deadline, stopped, setup.tuning)?;
+        let handle = runtime.handle().clone();
+        let (exporter, handle) = outbox::start_on(fs, config, &setup.outbox, 1, handle, stopped, setup.tuning)?;
         let (end, ended) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let _ = runtime.block_on(ended);
         });
         let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(3600)).build();
-        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let view = move |_: &Instrument| Stream::builder().with_cardinality_limit(setup.series + 1).build().ok();
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_view(view).build();
         let value = Arc::new(AtomicU64::new(0));
         let observed = value.clone();
         provider
             .meter("test")
             .u64_observable_counter("test.ticks")
-            .with_callback(move |observer| observer.observe(observed.load(Ordering::SeqCst), &[]))
+            .with_callback(move |observer| {
+                let value = observed.load(Ordering::SeqCst);
+                if setup.series == 1 {
+                    return observer.observe(value, &[]);
+                }
+                for n in 0..setup.series {
+                    observer.observe(value, &[KeyValue::new("series", format!("a series with the number {n:08}"))]);
+                }
+            })
             .build();
         Ok(Self { handle, provider, value, stop, end: Some(end), runtime: Some(thread) })
     }
@@ -102,13 +124,15 @@ impl Agent {
         (0..n).fold(0, |_, _| self.tick().0)
     }
 
-    /// Collects on another thread.
-    pub fn tick_in_background(&self) -> JoinHandle<()> {
-        let (provider, value) = (self.provider.clone(), self.value.clone());
-        std::thread::spawn(move || {
-            value.fetch_add(1, Ordering::SeqCst);
-            provider.force_flush().unwrap();
-        })
+    /// Collects, and waits until nothing waits any more.
+    pub fn tick_through(&self) -> u64 {
+        let (value, _) = self.tick();
+        self.emptied();
+        value
+    }
+
+    pub fn emptied(&self) {
+        super::eventually("an empty outbox", || self.handle.stats().outbox_batches == 0);
     }
 
     /// As the agent does on SIGTERM; the last collection has one more value.

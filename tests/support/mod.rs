@@ -6,6 +6,7 @@ pub mod certs;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod pages;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};

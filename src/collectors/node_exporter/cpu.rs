@@ -118,12 +118,13 @@ impl Cpu {
     fn take(&mut self, stat: &[u8], now: std::time::Duration) {
         self.times.begin(now);
         for line in lines(stat).take_while(|line| !line.starts_with(b"intr")) {
-            let Some((Some(cpu), columns)) = parse_line(line) else { continue };
+            let Some((Some(number), columns)) = parse_line(line) else { continue };
+            let readings = columns.map_or([None; COLUMNS], |columns| columns.map(Some));
             let series = || {
-                let mode = |mode: &str| labels(&[("cpu", cpu.to_string()), ("mode", mode.to_owned())]);
+                let mode = |mode: &str| labels(&[("cpu", number.cpu.to_string()), ("mode", mode.to_owned())]);
                 MODES.map(mode)
             };
-            self.times.read(&cpu.to_le_bytes(), &columns.map(Some), series);
+            self.times.read(number.digits, &readings, series);
         }
         self.times.end();
     }
@@ -214,7 +215,7 @@ impl Collector for Cpu {
                 return;
             }
         };
-        for entry in self.times.listed() {
+        for entry in self.times.listed().filter(|entry| entry.row().get(0).is_some()) {
             for (place, series) in entry.data.iter().enumerate().filter(|(place, _)| columns.contains(place)) {
                 #[allow(clippy::cast_precision_loss)] // exact for 2.8 million years of ticks
                 out.float(entry.row().total(place) as f64 / self.ticks_per_second, series);

@@ -229,9 +229,8 @@ impl Collector for Disks {
             }
             let in_progress = columns.get_mut(IN_PROGRESS).and_then(Option::take).unwrap_or(0);
             let series = || Disk { series: labels(&[("device", device.clone())]), in_progress: 0, columns: 0 };
-            self.disks.read(name, &columns, series);
-            if let Some(disk) = self.disks.last_mut() {
-                (disk.in_progress, disk.columns) = (in_progress, count);
+            if let Some((disk, _)) = self.disks.read(name, &columns, series) {
+                (disk.data.in_progress, disk.data.columns) = (in_progress, count);
             }
             known.push((device, text(major), text(minor)));
         }

@@ -159,9 +159,9 @@ impl Sockets {
             let column = |place: usize| columns.get(place).copied().flatten();
             let cpu = column(CPU_COLUMN).unwrap_or(place as u64);
             let series = || Softnet { series: labels(&[("cpu", cpu.to_string())]), backlog: 0 };
-            self.cpus.read(&cpu.to_le_bytes(), &SOFTNET.map(|(_, place)| Some(column(place).unwrap_or(0))), series);
-            if let Some(softnet) = self.cpus.last_mut() {
-                softnet.backlog = column(BACKLOG_COLUMN).unwrap_or(0);
+            let readings = SOFTNET.map(|(_, place)| Some(column(place).unwrap_or(0)));
+            if let Some((softnet, _)) = self.cpus.read(&cpu.to_le_bytes(), &readings, series) {
+                softnet.data.backlog = column(BACKLOG_COLUMN).unwrap_or(0);
             }
         }
     }

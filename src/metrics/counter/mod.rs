@@ -130,6 +130,14 @@ pub struct Together {
     pub times: u64,
 }
 
+impl Together {
+    /// The most that the columns can have grown together.
+    #[must_use]
+    pub fn limit(self, elapsed: Duration) -> u64 {
+        growth(self.per_second, allowed(elapsed)).saturating_mul(self.times)
+    }
+}
+
 /// How the columns of a row are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules<const N: usize> {

@@ -12,11 +12,22 @@ pub struct Row<const N: usize> {
     /// When the row was last read: when the marks of all columns without a doubt were read.
     at: Duration,
     doubts: Vec<(usize, Doubt)>,
+    /// Whether the last reading was not wholly believed.
+    doubtful: bool,
+    comparable: bool,
+    new: bool,
 }
 
 impl<const N: usize> Default for Row<N> {
     fn default() -> Self {
-        Self { columns: [Column::NEW; N], at: Duration::ZERO, doubts: Vec::new() }
+        Self {
+            columns: [Column::NEW; N],
+            at: Duration::ZERO,
+            doubts: Vec::new(),
+            doubtful: false,
+            comparable: false,
+            new: false,
+        }
     }
 }
 
@@ -25,11 +36,16 @@ impl<const N: usize> Row<N> {
     /// number: it keeps its total. Returns by how much each total grew.
     pub fn read(&mut self, readings: &[Option<u64>; N], now: Duration, rules: &Rules<N>) -> [u64; N] {
         let mut grown = [0; N];
+        if readings.iter().all(Option::is_none) {
+            (self.doubtful, self.comparable, self.new) = (true, false, false);
+            return grown;
+        }
         if readings.iter().flatten().all(|reading| *reading == 0) {
             self.read_zeros(readings, now);
             return grown;
         }
         let elapsed = now.saturating_sub(self.at);
+        (self.comparable, self.new) = (!self.doubtful, false);
         let allowed = allowed(elapsed);
         let hold = rules.together.map_or(0, |together| growth(together.per_second, allowed).saturating_mul(3));
         let over = rules.together.is_some() && self.is_over(readings, now, elapsed, rules);
@@ -38,6 +54,7 @@ impl<const N: usize> Row<N> {
             let (Some(column), Some(grown)) = (self.columns.get_mut(place), grown.get_mut(place)) else { continue };
             if !column.has_baseline() {
                 *grown = column.baseline(reading, rules.since);
+                (self.comparable, self.new) = (false, true);
                 continue;
             }
             let doubted = self.doubts.iter().position(|(of, _)| *of == place);
@@ -55,6 +72,8 @@ impl<const N: usize> Row<N> {
             *grown = doubt.judge(column, &judged, *kind, |elapsed| limit(place, super::allowed(elapsed), rules));
         }
         self.doubts.retain(|(_, doubt)| !doubt.is_over());
+        self.doubtful = self.doubts.iter().any(|(_, doubt)| doubt.state == State::InDoubt);
+        self.comparable &= !self.doubtful;
         self.at = now;
         grown
     }
@@ -78,7 +97,7 @@ impl<const N: usize> Row<N> {
                 }
             }
         }
-        self.at = now;
+        (self.doubtful, self.comparable, self.new, self.at) = (true, false, false, now);
     }
 
     /// Whether the columns that could each be believed are too much together.
@@ -102,6 +121,7 @@ impl<const N: usize> Row<N> {
     /// The row was not in a good listing: what comes back under its name takes new baselines, and every doubt ends.
     pub fn absent(&mut self, rules: &Rules<N>) {
         self.doubts = Vec::new();
+        self.doubtful = false;
         for column in &mut self.columns {
             column.forget_mark();
             if rules.delta {
@@ -130,10 +150,17 @@ impl<const N: usize> Row<N> {
         self.columns.get(place).filter(|column| column.is_seen()).map(|column| column.total)
     }
 
-    /// Whether the last reading of any column was not believed. A small step back of a CPU's time is held, not in doubt.
+    /// Whether the last reading and the one before were believed, so that the growth is that of the time between them. A
+    /// small step back of a CPU's time is held, which is no doubt.
     #[must_use]
-    pub fn in_doubt(&self) -> bool {
-        self.doubts.iter().any(|(_, doubt)| doubt.state == State::InDoubt)
+    pub fn is_comparable(&self) -> bool {
+        self.comparable
+    }
+
+    /// Whether the last reading was a column's baseline.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 }
 

@@ -70,9 +70,14 @@ impl<T, const N: usize> Table<T, N> {
         (self.next, self.now, self.listed) = (0, now, 0);
     }
 
-    /// Takes a line; `data` makes the collector's own part of a row that is new. Returns by how much each total grew. A
-    /// name that comes twice in a listing can only be damage: its first line counts.
-    pub fn read(&mut self, name: &[u8], readings: &[Option<u64>; N], data: impl FnOnce() -> T) -> [u64; N] {
+    /// Takes a line; `data` makes the collector's own part of a row that is new. Returns the row, and by how much each total
+    /// grew. A name that comes twice in a listing can only be damage: its first line counts, and the second has no row.
+    pub fn read(
+        &mut self,
+        name: &[u8],
+        readings: &[Option<u64>; N],
+        data: impl FnOnce() -> T,
+    ) -> Option<(&mut Entry<T, N>, [u64; N])> {
         let place = match self.entries.get(self.next) {
             Some(entry) if entry.name == name => self.next,
             _ => match self.places.get(name) {
@@ -81,19 +86,11 @@ impl<T, const N: usize> Table<T, N> {
             },
         };
         self.next = place + 1;
-        match self.entries.get_mut(place).filter(|entry| entry.listed != self.listing) {
-            Some(entry) => {
-                entry.listed = self.listing;
-                self.listed += 1;
-                entry.row.read(readings, self.now, &self.rules)
-            }
-            None => [0; N],
-        }
-    }
-
-    /// The collector's own part of the row that was read last.
-    pub fn last_mut(&mut self) -> Option<&mut T> {
-        self.entries.get_mut(self.next.checked_sub(1)?).map(|entry| &mut entry.data)
+        let entry = self.entries.get_mut(place).filter(|entry| entry.listed != self.listing)?;
+        entry.listed = self.listing;
+        self.listed += 1;
+        let grown = entry.row.read(readings, self.now, &self.rules);
+        Some((entry, grown))
     }
 
     /// Ends a listing: rows that it did not have are absent.
@@ -130,6 +127,11 @@ impl<T, const N: usize> Table<T, N> {
     /// The rows of the last good listing.
     pub fn listed(&self) -> impl Iterator<Item = &Entry<T, N>> {
         self.entries.iter().filter(|entry| entry.listed == self.listing)
+    }
+
+    /// The rows of the last good listing, to change what the collector keeps beside them.
+    pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Entry<T, N>> {
+        self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
 
     /// The collector's own part of a row.

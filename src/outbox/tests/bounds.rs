@@ -1,97 +1,98 @@
-//! Bounds in bytes, the size of a peek, and memory after a peak.
+//! Size and age.
 
 use super::*;
 
-fn small(max_bytes: u64) -> Limits {
-    Limits { max_bytes, ..limits() }
+/// A queue that holds `n` batches of one byte.
+fn room_for(n: u64) -> Limits {
+    Limits { max_bytes: n * 65, ..limits() }
 }
 
 #[test]
-fn the_size_bound_drops_the_oldest_and_counts_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = open_faulty(dir.path(), small(3 * (64 + 100))).0;
-    let mut memory = MemoryStore::new(small(3 * 200));
-    for store in [&mut disk as &mut dyn Store, &mut memory] {
-        for n in 0..5 {
-            let outcome = store.push(&[b'0' + n; 100], 10, at(0));
-            assert_eq!(outcome.dropped, u64::from(n >= 3));
-        }
-        let texts = contents(store, at(0));
-        assert_eq!(texts, ["2".repeat(100), "3".repeat(100), "4".repeat(100)]);
-        assert_eq!(store.dropped().get(DropReason::Size), Tally { batches: 2, points: 20 });
-        assert_eq!(store.dropped().total(), Tally { batches: 2, points: 20 });
-    }
-    assert_eq!(disk.bytes(), 3 * 164);
-    assert_eq!(records(dir.path()).len(), 3);
+fn a_full_queue_drops_the_oldest_that_is_not_under_way() {
+    let mut outbox = Outbox::open(&FakeFs::default(), room_for(3));
+    (0..3).for_each(|n| outbox.push(&n.to_string(), at(0)));
+    assert_eq!(outbox.take(1, at(0)), ["0"]);
+    (3..5).for_each(|n| outbox.push(&n.to_string(), at(0)));
+    assert_eq!(outbox.dropped(DropReason::Size), 2);
+    outbox.shared.lock().queue.delivered(0);
+    assert_eq!(outbox.drain(at(0)), ["3", "4"]);
+    assert_eq!(outbox.stats().exported_batches + outbox.dropped(DropReason::Size), 5);
 }
 
 #[test]
-fn a_batch_larger_than_the_outbox_is_dropped_and_costs_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = open_faulty(dir.path(), small(1000)).0;
-    let mut memory = MemoryStore::new(small(1000));
-    for store in [&mut disk as &mut dyn Store, &mut memory] {
-        store.push(b"small", 1, at(0));
-        let outcome = store.push(&[0; 1000], 4, at(0));
-        assert_eq!((outcome.kept, outcome.dropped), (Kept::Not(DropReason::Size), 1));
-        assert_eq!(store.dropped().total(), Tally { batches: 1, points: 4 });
-        assert_eq!(contents(store, at(0)), ["small"]);
-    }
+fn a_batch_larger_than_the_outbox_has_one_try_and_is_lost_alone() {
+    let mut outbox = Outbox::open(&FakeFs::default(), room_for(3));
+    let large = "x".repeat(1000);
+    outbox.push(&large, at(0));
+    outbox.push("1", at(0));
+    assert_eq!(outbox.take(usize::MAX, at(0)), [large.clone(), "1".into()]);
+    outbox.shared.lock().queue.delivered(0);
+    assert_eq!(outbox.stats().exported_batches, 2, "a healthy server gets it");
+    outbox.push("2", at(1));
+    outbox.push(&large, at(1));
+    outbox.push("3", at(1));
+    outbox.fail(at(1));
+    outbox.push(&large, at(2));
+    outbox.push("4", at(2));
+    assert_eq!((outbox.dropped(DropReason::Size), outbox.shared.lock().queue.oversize_lost), (2, 2));
+    assert_eq!(outbox.drain(at(3)), ["2", "3", "4"]);
 }
 
 #[test]
-fn a_smaller_bound_at_the_next_start_drops_the_oldest() {
-    let dir = tempfile::tempdir().unwrap();
-    push_all(&mut open_dir(dir.path()), &["1", "2", "3"]);
-    let (mut store, _) = open_faulty(dir.path(), small(2 * 65));
-    assert_eq!(contents(&mut store, at(0)), ["2", "3"]);
-    assert_eq!(store.dropped().get(DropReason::Size).batches, 1);
+fn a_batch_that_is_too_old_is_dropped_and_not_sent() {
+    let mut outbox = Outbox::open(&FakeFs::default(), Limits { max_age: HOUR, ..limits() });
+    outbox.push("old", at(0));
+    outbox.push("new", at(3_000));
+    outbox.fail(at(3_000));
+    outbox.settle(at(3_000));
+    assert_eq!(outbox.drain(at(3_601)), ["new"]);
+    assert_eq!(outbox.dropped(DropReason::Age), 1);
+}
+
+/// What is left after a restart at `now`, of a batch pushed at `pushed`, with the boot id `boot`.
+fn after_restart(pushed: Moment, now: Moment, boot: u128) -> usize {
+    let fs = FakeFs::default();
+    let limits = Limits { max_age: HOUR, ..limits() };
+    let mut outbox = Outbox::open(&fs, limits);
+    outbox.push("x", pushed);
+    outbox.fail(pushed);
+    outbox.settle(pushed);
+    drop(outbox);
+    let mut outbox = Outbox::closed(&fs, limits);
+    outbox.worker = Worker::new(outbox.shared.clone(), fs, DIR.into(), boot);
+    outbox.settle(now);
+    outbox.drain(now).len()
 }
 
 #[test]
-fn a_peek_gives_at_least_one_and_no_more_than_fit() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = open_faulty(dir.path(), limits()).0;
-    let mut memory = MemoryStore::new(limits());
-    for store in [&mut disk as &mut dyn Store, &mut memory] {
-        assert!(store.peek(100, at(0)).is_empty());
-        for size in [100, 40, 40, 40] {
-            store.push(&vec![b'x'; size], 1, at(0));
-        }
-        for (max, count) in [(0, 1), (99, 1), (100, 1), (139, 1), (140, 2), (219, 3), (220, 4), (usize::MAX, 4)] {
-            assert_eq!(store.peek(max, at(0)).len(), count, "{max}");
-        }
-        store.remove(&[1]);
-        assert_eq!(store.peek(10, at(0))[0].seq, 2);
-        assert_eq!(store.peek(99, at(0)).len(), 2);
-    }
+fn age_counts_across_a_restart_by_the_boots_clock_and_across_a_reboot_by_the_wall() {
+    let stepped = |secs: u64, wall: u64| Moment { wall: UNIX_EPOCH + TODAY + Duration::from_secs(wall), ..at(secs) };
+    assert_eq!(after_restart(at(100), stepped(3_600, 90_000), BOOT), 1, "a wall clock that stepped changes nothing");
+    assert_eq!(after_restart(at(100), stepped(3_800, 0), BOOT), 0);
+    assert_eq!(after_restart(at(100), stepped(5, 3_000), 7), 1);
+    assert_eq!(after_restart(at(100), stepped(5, 3_800), 7), 0);
+    assert_eq!(after_restart(at(9_000), stepped(5, 100), 7), 1, "a stamp from the future counts as fresh");
+    let never_set = Moment { wall: UNIX_EPOCH + Duration::from_secs(60), ..at(60) };
+    assert_eq!(after_restart(never_set, stepped(5, 0), 7), 1, "a clock that was never set tells nothing");
 }
 
 #[test]
-fn an_empty_payload_is_a_batch_like_any_other() {
-    let dir = tempfile::tempdir().unwrap();
-    push_all(&mut open_dir(dir.path()), &["", "x"]);
-    assert_eq!(contents(&mut open_dir(dir.path()), at(0)), ["", "x"]);
+fn a_smaller_limit_after_a_restart_drops_the_oldest_records() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    (0..5).for_each(|n| outbox.push(&n.to_string(), at(0)));
+    outbox.fail(at(0));
+    outbox.settle(at(0));
+    drop(outbox);
+    let mut outbox = Outbox::open(&fs, room_for(2));
+    assert_eq!((outbox.dropped(DropReason::Size), fs.records().len()), (3, 2));
+    assert_eq!(outbox.drain(at(1)), ["3", "4"]);
 }
 
 #[test]
-fn the_index_and_the_queue_give_their_memory_back_after_a_peak() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, faults) = open_faulty(dir.path(), limits());
-    faults.lock().unwrap().write = Some(Errno::IO);
-    for _ in 0..5000 {
-        store.push(b"x", 1, at(0));
-    }
-    assert!(store.index.capacity() >= 5000 && store.held.capacity() >= 5000);
-    let seqs: Vec<u64> = store.peek(usize::MAX, at(0)).iter().map(|batch| batch.seq).collect();
-    store.remove(&seqs[..4990]);
-    assert!(store.index.capacity() <= 40 && store.held.capacity() <= 40);
-    store.remove(&seqs);
-    assert_eq!((store.index.capacity(), store.held.capacity()), (0, 0));
-    assert_eq!((store.bytes, store.held_bytes), (0, 0));
-}
-
-#[test]
-fn what_is_resident_of_a_batch_on_disk_is_24_bytes() {
-    assert_eq!(size_of::<crate::outbox::disk::Entry>(), 24);
+fn memory_comes_back_after_a_peak() {
+    let mut outbox = Outbox::open(&FakeFs::default(), limits());
+    (0..10_000).for_each(|n| outbox.push(&n.to_string(), at(0)));
+    assert_eq!(outbox.drain(at(0)).len(), 10_000);
+    assert_eq!(outbox.shared.lock().queue.entries.capacity(), 0);
 }

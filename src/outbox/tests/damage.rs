@@ -1,163 +1,114 @@
-//! A damaged record costs that record and is never given out altered.
+//! Records that are not as they were written.
 
 use super::*;
 
-/// Three records, then something done to the file of the middle one, while open or between two openings.
-fn with_damage(reopen: bool, damage: impl Fn(&Path)) -> (Vec<String>, DropCounts, usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, _) = open_faulty(dir.path(), limits());
-    push_all(&mut store, &["first", "second", "third"]);
-    damage(&records(dir.path())[1]);
-    if reopen {
-        drop(store);
-        store = open_faulty(dir.path(), limits()).0;
-    }
-    let texts = contents(&mut store, at(1));
-    assert_eq!(store.len(), texts.len());
-    assert_eq!(store.bytes(), records(dir.path()).iter().map(|path| path.metadata().unwrap().size()).sum::<u64>());
-    (texts, store.dropped(), records(dir.path()).len())
+/// Three records of an earlier run.
+fn three() -> FakeFs {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    ["1", "2", "3"].iter().for_each(|text| outbox.push(text, at(0)));
+    outbox.fail(at(0));
+    outbox.settle(at(0));
+    assert_eq!(fs.records().len(), 3);
+    fs
 }
 
-fn assert_only_the_middle_is_lost(what: &str, damage: impl Fn(&Path)) {
-    for reopen in [false, true] {
-        let (texts, dropped, files) = with_damage(reopen, &damage);
-        assert_eq!(texts, ["first", "third"], "{what}, reopened: {reopen}");
-        assert_eq!(dropped.get(DropReason::Corrupt).batches, 1, "{what}, reopened: {reopen}");
-        assert_eq!(dropped.total().batches, 1, "{what}, reopened: {reopen}");
-        assert_eq!(files, 2, "the damaged file is deleted: {what}, reopened: {reopen}");
-    }
-}
-
-const MIDDLE_BYTES: usize = 64 + "second".len();
-
-#[test]
-fn a_record_cut_at_any_length_costs_only_itself() {
-    for len in 0..MIDDLE_BYTES {
-        assert_only_the_middle_is_lost(&format!("cut at {len}"), |path| {
-            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len as u64).unwrap();
-        });
-    }
+fn reopened(fs: &FakeFs) -> (Vec<String>, Snapshot) {
+    let mut outbox = Outbox::open(fs, limits());
+    let found = outbox.drain(at(1));
+    (found, outbox.stats())
 }
 
 #[test]
-fn a_flipped_bit_at_any_position_costs_only_its_record() {
-    for position in 0..MIDDLE_BYTES {
-        for mask in [0x01, 0x80, 0xFF] {
-            assert_only_the_middle_is_lost(&format!("byte {position} ^ {mask:#x}"), |path| {
-                let mut bytes = std::fs::read(path).unwrap();
-                bytes[position] ^= mask;
-                std::fs::write(path, bytes).unwrap();
-            });
+fn a_torn_damaged_or_empty_record_costs_that_record() {
+    for (damage, n) in [("empty", 0), ("torn", 1), ("header", 2), ("payload", 0), ("longer", 1)] {
+        let fs = three();
+        let record = fs.records()[n].clone();
+        {
+            let mut disk = fs.disk();
+            let file = disk.files.get_mut(&record).unwrap();
+            match damage {
+                "empty" => file.clear(),
+                "torn" => file.truncate(40),
+                "header" => file[10] ^= 1,
+                "payload" => *file.last_mut().unwrap() ^= 1,
+                _ => file.push(0),
+            }
         }
+        let (found, stats) = reopened(&fs);
+        let expected: Vec<String> = (0..3).filter(|i| *i != n).map(|i| (i + 1).to_string()).collect();
+        assert_eq!(found, expected, "{damage}");
+        assert_eq!(stats.dropped.get(DropReason::Corrupt).batches, 1, "{damage}");
+        assert_eq!(stats.dropped.total().batches, 1, "{damage}");
+        assert!(fs.records().is_empty(), "{damage}");
     }
 }
 
 #[test]
-fn a_zeroed_record_costs_only_itself() {
-    assert_only_the_middle_is_lost("zeroed", |path| std::fs::write(path, [0; MIDDLE_BYTES]).unwrap());
-}
-
-#[test]
-fn bytes_behind_the_end_cost_only_that_record() {
-    assert_only_the_middle_is_lost("longer", |path| {
-        let mut bytes = std::fs::read(path).unwrap();
-        bytes.push(0);
-        std::fs::write(path, bytes).unwrap();
-    });
-}
-
-#[test]
-fn garbage_under_a_records_name_costs_only_that_record() {
-    for len in [1, 63, 64, 65, 5000] {
-        let garbage: Vec<u8> = (0..len).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        assert_only_the_middle_is_lost(&format!("{len} bytes"), |path| std::fs::write(path, &garbage).unwrap());
+fn a_record_under_another_ones_name_and_one_of_another_version_are_damaged() {
+    let fs = three();
+    {
+        let mut disk = fs.disk();
+        let first = disk.files.values().next().unwrap().clone();
+        disk.files.insert("00000000000000000009.batch".into(), first);
     }
+    let (found, stats) = reopened(&fs);
+    assert_eq!((found.len(), stats.dropped.get(DropReason::Corrupt).batches), (3, 1));
 }
 
 #[test]
-fn a_record_under_another_records_name_is_not_sent_twice() {
-    assert_only_the_middle_is_lost("a copy of the first", |path| {
-        let first = path.with_file_name("00000000000000000001.batch");
-        std::fs::copy(first, path).unwrap();
-    });
-}
-
-#[test]
-fn a_record_that_somebody_deleted_is_counted_and_skipped() {
-    let (texts, dropped, _) = with_damage(false, |path| std::fs::remove_file(path).unwrap());
-    assert_eq!(texts, ["first", "third"]);
-    assert_eq!(dropped.get(DropReason::Io), Tally { batches: 1, points: 1 });
-}
-
-#[test]
-fn an_unreadable_record_does_not_block_the_next_and_is_kept_until_it_is_too_old() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, faults) = open_faulty(dir.path(), limits());
-    push_all(&mut store, &["first", "second", "third"]);
-    faults.lock().unwrap().read = Some(("0001.batch".into(), Errno::IO));
-    assert_eq!(contents(&mut store, at(1)), ["second", "third"]);
-    assert_eq!(store.len(), 3);
-    faults.lock().unwrap().read = None;
-    assert_eq!(contents(&mut store, at(2)), ["first", "second", "third"]);
-}
-
-#[test]
-fn running_out_of_file_handles_loses_nothing_and_keeps_the_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, faults) = open_faulty(dir.path(), limits());
-    push_all(&mut store, &["first", "second", "third"]);
-    faults.lock().unwrap().read = Some(("0002.batch".into(), Errno::MFILE));
-    assert_eq!(contents(&mut store, at(1)), ["first"]);
-    faults.lock().unwrap().read = Some((".batch".into(), Errno::MFILE));
-    assert_eq!(contents(&mut store, at(1)), [""; 0]);
-    assert_eq!(store.len(), 3);
-    faults.lock().unwrap().read = None;
-    assert_eq!(contents(&mut store, at(2)), ["first", "second", "third"]);
-    assert_eq!(store.dropped(), DropCounts::default());
-}
-
-#[test]
-fn a_crash_between_writing_and_renaming_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, faults) = open_faulty(dir.path(), limits());
-    push_all(&mut store, &["first"]);
-    // The rename fails, and so does tidying up, as if the process had ended there.
-    faults.lock().unwrap().rename = Some(Errno::IO);
-    faults.lock().unwrap().remove = Some(Errno::IO);
-    assert_eq!(store.push(b"second", 1, at(1)).kept, Kept::InMemory);
-    drop(store);
-    assert!(dir.path().join("00000000000000000002.tmp").exists());
-
-    let mut store = open_dir(dir.path());
-    assert_eq!(contents(&mut store, at(2)), ["first"]);
-    assert_eq!(store.dropped(), DropCounts::default());
-    assert!(!dir.path().join("00000000000000000002.tmp").exists());
-    store.push(b"third", 1, at(3));
-    assert_eq!(contents(&mut store, at(4)), ["first", "third"]);
-}
-
-#[test]
-fn a_leftover_temporary_file_does_not_stop_its_own_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open_dir(dir.path());
-    std::fs::write(dir.path().join("00000000000000000001.tmp"), "left by a failed attempt").unwrap();
-    assert_eq!(store.push(b"first", 1, at(0)).kept, Kept::OnDisk);
-    assert_eq!(contents(&mut store, at(1)), ["first"]);
-}
-
-#[test]
-fn foreign_files_are_left_alone_and_numbers_go_on_after_the_highest_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let foreign = ["notes.txt", "7.batch", "00000000000000000009.batch.bak", "18446744073709551615.batch", "x.tmp"];
-    for name in foreign {
-        std::fs::write(dir.path().join(name), "not ours").unwrap();
+fn temporary_files_are_deleted_and_foreign_ones_are_left_alone() {
+    let fs = three();
+    for name in ["00000000000000000007.tmp", "notes.txt", "7.batch", "99999999999999999999.batch"] {
+        fs.disk().files.insert(name.into(), b"x".to_vec());
     }
-    std::fs::create_dir(dir.path().join("00000000000000000041.batch")).unwrap();
-    let mut store = open_dir(dir.path());
-    assert_eq!(store.push(b"text", 1, at(0)).seq, 42);
-    assert_eq!(contents(&mut store, at(0)), ["text"]);
-    for name in foreign {
-        assert!(dir.path().join(name).exists(), "{name}");
+    let (found, stats) = reopened(&fs);
+    assert_eq!((found.len(), stats.dropped.total().batches), (3, 0));
+    assert_eq!(fs.disk().files.keys().collect::<Vec<_>>(), ["7.batch", "99999999999999999999.batch", "notes.txt"]);
+}
+
+#[test]
+fn a_record_that_disappears_is_counted_and_blocks_nothing() {
+    let fs = three();
+    let mut outbox = Outbox::open(&fs, limits());
+    let first = fs.records()[0].clone();
+    fs.disk().files.remove(&first);
+    assert_eq!(outbox.drain(at(1)), ["2", "3"]);
+    assert_eq!(outbox.dropped(DropReason::Io), 1);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_kept_and_one_on_a_bad_sector_is_given_up_after_some_tries() {
+    let fs = three();
+    let mut outbox = Outbox::open(&fs, limits());
+    fs.fail(Faults { read: Some(Errno::NFILE), ..Faults::default() });
+    for _ in 0..20 {
+        assert!(outbox.take(usize::MAX, at(1)).is_empty());
+        outbox.shared.lock().queue.landed();
     }
-    assert_eq!(store.dropped(), DropCounts::default());
+    assert_eq!((outbox.stats().outbox_batches, outbox.stats().dropped.total().batches), (3, 0));
+    fs.fail(Faults { read: Some(Errno::IO), ..Faults::default() });
+    for _ in 0..5 {
+        assert!(outbox.take(0, at(1)).is_empty());
+        outbox.shared.lock().queue.landed();
+    }
+    assert_eq!(outbox.dropped(DropReason::Io), 1);
+    fs.fail(Faults::default());
+    assert_eq!(outbox.drain(at(2)), ["2", "3"]);
+}
+
+#[test]
+fn records_of_the_version_before_are_read() {
+    // As e8b7deb wrote it: `HKOB`, version 1, 64 bytes of header.
+    const RECORD: &str = "484b4f420100000003000000070000002a00000000000000000032b491d4b318\
+                          00e1f5050000000007b00000000000000000000000000000e7949609ae470957\
+                          616263";
+    let bytes: Vec<u8> =
+        (0..RECORD.len()).step_by(2).map(|i| u8::from_str_radix(&RECORD[i..i + 2], 16).unwrap()).collect();
+    let fs = FakeFs::default();
+    fs.disk().files.insert("00000000000000000042.batch".into(), bytes);
+    let mut outbox = Outbox::open(&fs, limits());
+    assert_eq!((outbox.stats().outbox_points, outbox.stats().dropped.total().batches), (7, 0));
+    outbox.push("new", at(1));
+    assert_eq!(outbox.drain(at(1)), ["abc", "new"]);
 }

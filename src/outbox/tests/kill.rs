@@ -1,127 +1,165 @@
-//! kill -9 at random points: what was reported as kept is there, in order, intact and once.
+//! kill -9 at random points: what was on disk is there, in order, intact and once.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use super::fs::OsFs;
 use super::*;
 
 const DIR_VARIABLE: &str = "HEKA_TEST_OUTBOX_KILL";
-const ROUNDS: u32 = 200;
+const ROUNDS: u32 = 100;
 
-/// What batch `n` contains: its number, and more than a block of bytes that depend on it.
+/// The content of batch `n`: its number, and more than a block of bytes that depend on it.
 fn text(n: u64) -> String {
     format!("{n} ").repeat(600)
 }
 
-/// Not a test by itself: the process that [`acknowledged_batches_survive_kill_9`] kills.
-#[test]
-fn child_pushes_and_drains_until_killed() {
-    let Some(dir) = std::env::var_os(DIR_VARIABLE) else {
-        return;
-    };
-    let mut store = DiskStore::open(Path::new(&dir), limits(), BOOT, Moment::now()).unwrap();
-    let mut out = std::io::stdout();
-    let mut say = |what: &str, n: u64| {
-        writeln!(out, "{what} {n}").unwrap();
-        out.flush().unwrap();
-    };
-    let first: u64 = std::fs::read_to_string(Path::new(&dir).join("next")).unwrap().parse().unwrap();
-    say("ready", first);
-    for n in first.. {
-        assert_eq!(store.push(text(n).as_bytes(), 1, Moment::now()).kept, Kept::OnDisk);
-        say("pushed", n);
-        // As the drain does, three of four are sent while the child lives.
-        if n % 4 == 3 {
-            let seqs: Vec<u64> = store.peek(3 * text(n).len(), Moment::now()).iter().map(|batch| batch.seq).collect();
-            for seq in seqs {
-                let sent = number(&store.peek(0, Moment::now())[0]);
-                say("sending", sent);
-                store.remove(&[seq]);
-                say("sent", sent);
-            }
-        }
-    }
-}
-
 /// The number of a batch, after checking every byte of it.
-fn number(batch: &Batch) -> u64 {
-    let body = std::str::from_utf8(&batch.payload).unwrap();
+fn number(body: &[u8]) -> u64 {
+    let body = std::str::from_utf8(body).unwrap();
     let n = body.split(' ').next().unwrap().parse().unwrap();
     assert_eq!(body, text(n), "altered");
     n
 }
 
-/// One life of a child, killed while it works, or while it opens the store; returns its lines.
+struct Real {
+    shared: Arc<Shared>,
+    worker: Worker<OsFs>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Real {
+    fn open(dir: &Path) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared::new(Queue::new(limits(), true), true, stopped);
+        let worker = Worker::new(shared.clone(), OsFs, dir.into(), BOOT);
+        let mut real = Self { shared, worker, _stop: stop };
+        real.settle();
+        real
+    }
+
+    fn settle(&mut self) {
+        while self.worker.step(Instant::now(), &Moment::now()) == Step::Done {}
+    }
+
+    /// The number of the oldest batch, in flight from now on.
+    fn take(&mut self) -> Option<u64> {
+        let ids = match self.shared.lock().queue.take(0, None, &Moment::now()) {
+            Taken::Disk(ids) => ids,
+            Taken::Memory(items) => return Some(number(&items[0].payload)),
+            Taken::Nothing => return None,
+        };
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        self.shared.lock().read = Some((ids, answer));
+        self.settle();
+        answered.try_recv().unwrap().first().map(|item| number(&item.payload))
+    }
+}
+
+/// Not a test by itself: the process that [`batches_on_disk_survive_kill_9`] kills.
+#[test]
+fn child_pushes_and_sends_until_killed() {
+    let Some(dir) = std::env::var_os(DIR_VARIABLE) else {
+        return;
+    };
+    let mut outbox = Real::open(Path::new(&dir));
+    let mut out = std::io::stdout();
+    let mut report = |what: &str, n: u64| {
+        writeln!(out, "{what} {n}").unwrap();
+        out.flush().unwrap();
+    };
+    let first: u64 = std::fs::read_to_string(Path::new(&dir).join("next")).unwrap().parse().unwrap();
+    outbox.shared.lock().urgent = true;
+    report("ready", first);
+    for n in first.. {
+        outbox.shared.lock().queue.push(text(n).into(), 1, &Moment::now());
+        outbox.settle();
+        assert!(outbox.shared.lock().queue.first_unsaved().is_none());
+        report("saved", n);
+        // Three of four are sent while the child lives.
+        if n % 4 == 3 {
+            for _ in 0..3 {
+                let Some(sent) = outbox.take() else { break };
+                report("sending", sent);
+                outbox.shared.lock().queue.delivered(0);
+                outbox.settle();
+                report("sent", sent);
+            }
+        }
+    }
+}
+
+/// One life of a child, killed while it works, or while it opens the directory; returns its lines.
 fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "outbox::tests::kill::child_pushes_and_drains_until_killed", "--nocapture"])
+        .args(["--exact", "outbox::tests::kill::child_pushes_and_sends_until_killed", "--nocapture"])
         .env(DIR_VARIABLE, dir)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut said = Vec::new();
-    let mut take = |line: &str| {
-        let mut words = line.split_whitespace();
-        if let (Some(what), Some(Ok(n)), None) = (words.next(), words.next().map(str::parse), words.next()) {
-            said.push((what.to_string(), n));
-        }
-    };
-    // Then a random while: up to some dozen batches.
+    let mut reported = Vec::new();
     let mut line = String::new();
     while !while_opening && !line.contains("ready") {
         line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "the child ended by itself");
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the child ended");
     }
+    // Then a random while: up to some dozen batches.
     std::thread::sleep(Duration::from_micros(fastrand::u64(0..25_000)));
     child.kill().unwrap();
     child.wait().unwrap();
     for line in lines.lines() {
-        take(&line.unwrap());
+        let line = line.unwrap();
+        let mut words = line.split_whitespace();
+        if let (Some(what), Some(Ok(n)), None) = (words.next(), words.next().map(str::parse), words.next()) {
+            reported.push((what.to_string(), n));
+        }
     }
-    said
+    reported
 }
 
 #[test]
-fn acknowledged_batches_survive_kill_9() {
+fn batches_on_disk_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
-    let mut next = 1;
-    let (mut pushed_in_all, mut left_temporary) = (0, 0);
-    // What must be there, oldest first, from the lives before.
+    let (mut next, mut saved_in_all) = (1, 0);
+    // Batches that must be there, oldest first, from the lives before.
     let mut expected: Vec<u64> = Vec::new();
     for round in 0..ROUNDS {
         std::fs::write(dir.path().join("next"), next.to_string()).unwrap();
-        let said = one_life(dir.path(), round % 8 == 7);
-        let all = |what: &str| said.iter().filter(|(word, _)| word == what).map(|(_, n)| *n).collect::<Vec<u64>>();
-        let (pushed, sending, sent) = (all("pushed"), all("sending"), all("sent"));
-        pushed_in_all += pushed.len();
-        left_temporary += std::fs::read_dir(dir.path())
-            .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "tmp"))
-            .count();
+        let reported = one_life(dir.path(), round % 8 == 7);
+        let all = |what: &str| reported.iter().filter(|(word, _)| word == what).map(|(_, n)| *n).collect::<Vec<u64>>();
+        let (saved, sending, sent) = (all("saved"), all("sending"), all("sent"));
+        saved_in_all += saved.len();
 
-        let mut store = open_dir(dir.path());
-        let found: Vec<u64> = store.peek(usize::MAX, at(1)).iter().map(number).collect();
-        assert_eq!(store.dropped(), DropCounts::default(), "round {round}: nothing is torn");
+        let mut outbox = Real::open(dir.path());
+        assert_eq!(outbox.shared.snapshot().dropped, DropCounts::default(), "round {round}: nothing is torn");
+        // Half of the rounds leave a backlog for the next one.
+        let keep = round % 2 == 0;
+        let mut found = Vec::new();
+        let waiting = outbox.shared.snapshot().outbox_batches;
+        if keep {
+            let ids: Vec<i64> = outbox.shared.lock().queue.entries.iter().map(|entry| entry.id).collect();
+            let (answer, mut answered) = tokio::sync::oneshot::channel();
+            outbox.shared.lock().read = Some((ids, answer));
+            outbox.settle();
+            found.extend(answered.try_recv().unwrap().iter().map(|item| number(&item.payload)));
+        } else {
+            while let Some(n) = outbox.take() {
+                found.push(n);
+                outbox.shared.lock().queue.delivered(0);
+                outbox.settle();
+            }
+        }
+        assert_eq!(found.len() as u64, waiting, "round {round}");
         assert!(found.is_sorted_by(|a, b| a < b), "round {round}: order, and each once: {found:?}");
-        expected.extend(&pushed);
+        expected.extend(&saved);
         expected.retain(|n| !sending.contains(n));
         assert!(expected.iter().all(|n| found.contains(n)), "round {round}: {found:?} lacks some of {expected:?}");
         assert!(sent.iter().all(|n| !found.contains(n)), "round {round}: {found:?} has some of {sent:?} again");
-        // Beyond what was acknowledged there may be the one being pushed and the one being removed, no more.
+        // Beyond what was reported there may be the one being saved and the one being removed, no more.
         assert!(found.len() <= expected.len() + 2, "round {round}");
-        next = found.iter().chain(&pushed).max().map_or(next, |last| last + 1);
-
-        // Half of the rounds start from what is left, to test a backlog; the others start anew.
-        if round % 2 == 1 {
-            let seqs: Vec<u64> = store.peek(usize::MAX, at(1)).iter().map(|batch| batch.seq).collect();
-            store.remove(&seqs);
-        }
-        expected = store.peek(usize::MAX, at(1)).iter().map(number).collect();
+        next = found.iter().chain(&saved).max().map_or(next, |last| last + 1);
+        expected = if keep { found } else { Vec::new() };
     }
-    assert!(
-        pushed_in_all > ROUNDS as usize,
-        "{pushed_in_all} pushes in all: the kills came too early to test anything"
-    );
-    eprintln!("{ROUNDS} kills, {pushed_in_all} acknowledged batches, {left_temporary} temporary files left");
+    assert!(saved_in_all > ROUNDS as usize, "{saved_in_all} in all: the kills came too early to test anything");
 }

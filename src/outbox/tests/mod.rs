@@ -1,31 +1,35 @@
-//! One test a fault, each named for the behaviour it protects.
+//! The queue, the worker and the sender together: on a file system in memory whose every operation a test can refuse.
 
-mod age;
+mod account;
 mod bounds;
 mod damage;
-mod degrade;
-mod hang;
+mod directory;
 mod kill;
-mod logs;
 mod model;
-mod mounts;
-mod opening;
+mod splitting;
+mod stopping;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rustix::io::Errno;
+use tokio::sync::watch;
 
-use super::fs::{Fs, OsFs};
+use super::fs::Fs;
+use super::queue::{Limits, Queue, Taken};
+use super::shared::{Directory, Shared};
+use super::worker::{Step, Worker};
 use super::*;
 
 /// A day in 2026, where the tests' wall clock starts.
 const TODAY: Duration = Duration::from_secs(1_780_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 const BOOT: u128 = 0xB007;
+const DIR: &str = "/outbox";
 
 /// A moment `secs` after the boot, with a wall clock that agrees.
 fn at(secs: u64) -> Moment {
@@ -37,103 +41,219 @@ fn limits() -> Limits {
     Limits { max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR }
 }
 
-fn open_dir(dir: &Path) -> DiskStore {
-    DiskStore::open(dir, limits(), BOOT, at(0)).unwrap()
+/// A disk in memory: what is written is there after the process, unless a fault says otherwise.
+#[derive(Debug, Default)]
+struct Disk {
+    files: BTreeMap<String, Vec<u8>>,
+    locked: bool,
+    faults: Faults,
+    /// Records written.
+    writes: usize,
 }
 
-fn open_faulty(dir: &Path, limits: Limits) -> (DiskStore<FaultyFs>, Arc<Mutex<Faults>>) {
-    let fs = FaultyFs::default();
-    let faults = fs.0.clone();
-    (DiskStore::open_with(fs, dir, limits, BOOT, at(0)).unwrap(), faults)
+/// The operations that fail.
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    open: Option<Errno>,
+    write: Option<Errno>,
+    rename: Option<Errno>,
+    sync: Option<Errno>,
+    remove: Option<Errno>,
+    read: Option<Errno>,
+    /// Bytes that fit, in blocks of 4,096.
+    capacity: Option<u64>,
 }
 
-/// The files of records, in order.
-fn records(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|suffix| suffix == "batch"))
-        .collect();
-    paths.sort();
-    paths
-}
+#[derive(Clone, Debug, Default)]
+struct FakeFs(Arc<Mutex<Disk>>);
 
-/// Everything that waits, as text, without taking it.
-fn contents(store: &mut dyn Store, now: Moment) -> Vec<String> {
-    store.peek(usize::MAX, now).iter().map(|batch| String::from_utf8(batch.payload.to_vec()).unwrap()).collect()
-}
+/// Gives the directory back when it is dropped.
+struct FakeLock(FakeFs);
 
-fn push_all(store: &mut dyn Store, texts: &[&str]) {
-    for text in texts {
-        store.push(text.as_bytes(), 1, at(0));
+impl Drop for FakeLock {
+    fn drop(&mut self) {
+        self.0.disk().locked = false;
     }
 }
 
-/// What the file system refuses.
-#[derive(Debug, Default)]
-struct Faults {
-    write: Option<Errno>,
-    rename: Option<Errno>,
-    sync_dir: Option<Errno>,
-    remove: Option<Errno>,
-    /// Reading a path that contains this.
-    read: Option<(String, Errno)>,
-    /// Bytes that fit into the directory, in blocks of 4,096; a write beyond leaves a torn file, as a disk does.
-    capacity: Option<u64>,
-    /// Writes and directory syncs tried.
-    writes: usize,
-    syncs: usize,
+impl FakeFs {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap()
+    }
+
+    fn fail(&self, faults: Faults) {
+        self.disk().faults = faults;
+    }
+
+    /// The names of records, in order.
+    fn records(&self) -> Vec<String> {
+        self.disk().files.keys().filter(|name| name.ends_with(".batch")).cloned().collect()
+    }
 }
 
-/// The host's file system less its syncs, with faults that a test switches on and off.
-#[derive(Clone, Debug, Default)]
-struct FaultyFs(Arc<Mutex<Faults>>);
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
 
 fn fault(errno: Option<Errno>) -> io::Result<()> {
     errno.map_or(Ok(()), |errno| Err(errno.into()))
 }
 
-impl Fs for FaultyFs {
-    fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
-        let mut faults = self.0.lock().unwrap();
-        faults.writes += 1;
-        fault(faults.write)?;
-        let bytes = parts.concat();
-        if let Some(capacity) = faults.capacity {
-            let used: u64 = std::fs::read_dir(path.parent().unwrap())
-                .unwrap()
-                .map(|entry| entry.unwrap().metadata().unwrap().size().next_multiple_of(4096))
-                .sum();
-            if used + (bytes.len() as u64).next_multiple_of(4096) > capacity {
-                std::fs::write(path, &bytes[..bytes.len() / 2])?;
-                return Err(Errno::NOSPC.into());
-            }
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Fs for FakeFs {
+    type Lock = FakeLock;
+
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        fault(self.disk().faults.open)
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<FakeLock> {
+        match std::mem::replace(&mut self.disk().locked, true) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => Ok(FakeLock(self.clone())),
         }
-        std::fs::write(path, bytes)
+    }
+
+    fn list(&self, _dir: &Path) -> io::Result<Vec<String>> {
+        Ok(self.disk().files.keys().rev().cloned().collect())
+    }
+
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
+        let disk = self.disk();
+        let file = disk.files.get(&name(path)).ok_or_else(missing)?;
+        Ok((file[..limit.min(file.len())].to_vec(), file.len() as u64))
+    }
+
+    fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
+        let mut disk = self.disk();
+        fault(disk.faults.write)?;
+        let bytes = parts.concat();
+        let blocks = |len: usize| (len as u64).next_multiple_of(4096);
+        let used: u64 = disk.files.values().map(|file| blocks(file.len())).sum();
+        if disk.faults.capacity.is_some_and(|capacity| used + blocks(bytes.len()) > capacity) {
+            disk.files.insert(name(path), bytes[..bytes.len() / 2].to_vec());
+            return Err(Errno::NOSPC.into());
+        }
+        disk.writes += usize::from(!bytes.is_empty());
+        disk.files.insert(name(path), bytes);
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fault(self.0.lock().unwrap().rename)?;
-        OsFs.rename(from, to)
+        let mut disk = self.disk();
+        fault(disk.faults.rename)?;
+        let file = disk.files.remove(&name(from)).ok_or_else(missing)?;
+        disk.files.insert(name(to), file);
+        Ok(())
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut faults = self.0.lock().unwrap();
-        faults.syncs += 1;
-        fault(faults.sync_dir)
+        fault(self.disk().faults.sync)
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        if let Some((part, errno)) = &self.0.lock().unwrap().read
-            && path.to_string_lossy().contains(part)
-        {
-            return Err((*errno).into());
-        }
-        OsFs.read(path, limit)
+        let disk = self.disk();
+        fault(disk.faults.read)?;
+        let file = disk.files.get(&name(path)).ok_or_else(missing)?;
+        Ok(file[..usize::try_from(limit).unwrap_or(usize::MAX).min(file.len())].to_vec())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fault(self.0.lock().unwrap().remove)?;
-        OsFs.remove(path)
+        let mut disk = self.disk();
+        fault(disk.faults.remove)?;
+        disk.files.remove(&name(path)).map(drop).ok_or_else(missing)
+    }
+}
+
+/// A queue and its worker, one step at a time; no thread takes part.
+struct Outbox {
+    shared: Arc<Shared>,
+    worker: Worker<FakeFs>,
+    clock: Instant,
+    _stop: watch::Sender<bool>,
+}
+
+impl Outbox {
+    fn open(fs: &FakeFs, limits: Limits) -> Self {
+        let mut outbox = Self::closed(fs, limits);
+        outbox.settle(at(0));
+        outbox
+    }
+
+    /// The directory is not opened yet.
+    fn closed(fs: &FakeFs, limits: Limits) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared::new(Queue::new(limits, true), true, stopped);
+        let worker = Worker::new(shared.clone(), fs.clone(), DIR.into(), BOOT);
+        Self { shared, worker, clock: Instant::now(), _stop: stop }
+    }
+
+    fn push(&self, text: &str, now: Moment) {
+        self.shared.lock().queue.push(Bytes::copy_from_slice(text.as_bytes()), 1, &now);
+    }
+
+    /// A request of the oldest batches fails: from here on, batches belong on disk.
+    fn fail(&self, now: Moment) {
+        let mut state = self.shared.lock();
+        let _ = state.queue.take(usize::MAX, None, &now);
+        state.queue.kept(&now);
+    }
+
+    /// The worker does all it can now.
+    fn settle(&mut self, now: Moment) {
+        while self.worker.step(self.clock, &now) == Step::Done {}
+    }
+
+    /// The same after this many seconds.
+    fn settle_after(&mut self, secs: u64, now: Moment) {
+        self.clock += Duration::from_secs(secs);
+        self.settle(now);
+    }
+
+    /// The oldest batches as text, in flight from now on.
+    fn take(&mut self, max_bytes: usize, now: Moment) -> Vec<String> {
+        let taken = self.shared.lock().queue.take(max_bytes, None, &now);
+        let items = match taken {
+            Taken::Nothing => Vec::new(),
+            Taken::Memory(items) => items,
+            Taken::Disk(ids) => {
+                let (answer, mut answered) = tokio::sync::oneshot::channel();
+                let wanted = ids.len();
+                self.shared.lock().read = Some((ids, answer));
+                self.settle(now);
+                let items = answered.try_recv().unwrap();
+                if let (true, Some(first), Some(last)) = (items.len() < wanted, items.first(), items.last()) {
+                    self.shared.lock().queue.shorten_flight(first.id, last.id);
+                }
+                items
+            }
+        };
+        items.into_iter().map(|item| String::from_utf8(item.payload.to_vec()).unwrap()).collect()
+    }
+
+    /// Everything that waits, delivered one request after the other.
+    fn drain(&mut self, now: Moment) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let texts = self.take(usize::MAX, now);
+            if texts.is_empty() {
+                self.shared.lock().queue.landed();
+                self.settle(now);
+                return all;
+            }
+            all.extend(texts);
+            self.shared.lock().queue.delivered(0);
+        }
+    }
+
+    fn stats(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    fn dropped(&self, reason: DropReason) -> u64 {
+        self.stats().dropped.get(reason).batches
     }
 }

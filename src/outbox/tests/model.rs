@@ -1,143 +1,353 @@
-//! Any sequence of calls, against a queue that cannot be wrong.
+//! Random histories of the whole (exporter's push, queue, worker, disk, sender, server) against a plain list of points.
+//!
+//! A history pushes batches, lets the server answer in every way, lets the disk fail in every way, lets time pass and kills
+//! the process. Each data point carries a number. At every step the account must add up: each point that came in was
+//! accepted, was dropped and counted, or waits. The server must see the numbers in order, and none of them again after it
+//! accepted it, unless the answer was lost or the process was killed before the record was deleted. Once server and disk are
+//! well, everything that waits must arrive.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use proptest::prelude::*;
+use fastrand::Rng;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
+use prost::Message;
+use tokio::task::JoinHandle;
 
+use super::record::HEADER_BYTES;
+use super::sender::Sender;
 use super::*;
+use crate::export::verdict::{Accepted, Failure, Verdict};
+use crate::export::wire::{Answer, Carrier};
 
-#[derive(Clone, Debug)]
-enum Call {
-    Push(usize),
-    /// Sends what one peek gives, less a few at its end.
-    Drain {
-        max_bytes: usize,
-        keep: usize,
-    },
+const HISTORIES: u64 = 10_000;
+
+/// The way a server takes one request.
+#[derive(Clone, Copy, Debug)]
+enum Behaviour {
+    Accept,
+    /// Some points are turned down.
+    Partial,
+    /// The data is taken, the answer never comes.
+    LoseAnswer,
+    Hang,
+    Unavailable,
+    Doubt,
     Refuse,
-    Reopen,
-    /// Disk faults on or off; none of them may break order or invent a batch.
-    Disk(Option<u8>),
-    Wait(u64),
+    /// What is larger than this is too large.
+    TooLarge(usize),
+    TooLargeByTimeout,
 }
 
-fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let call = prop_oneof![
-        6 => (0..400usize).prop_map(Call::Push),
-        3 => (0..1500usize, 0..3usize).prop_map(|(max_bytes, keep)| Call::Drain { max_bytes, keep }),
-        1 => Just(Call::Refuse),
-        1 => Just(Call::Reopen),
-        1 => proptest::option::of(0..5u8).prop_map(Call::Disk),
-        1 => (0..40u64).prop_map(Call::Wait),
-    ];
-    proptest::collection::vec(call, 1..60)
+#[derive(Debug, Default)]
+struct Server {
+    script: VecDeque<Behaviour>,
+    /// Numbers of the points, in the order in which they were accepted and the answer arrived.
+    accepted: Vec<u64>,
+    /// Numbers that may come again.
+    again: BTreeSet<u64>,
+    /// Points of requests that were accepted, as the answers counted them.
+    taken: u64,
+    /// Numbers of the last request that was accepted.
+    last: Vec<u64>,
 }
 
-const MAX_BYTES: u64 = 2000;
+#[derive(Clone, Default)]
+struct Backend(Arc<Mutex<Server>>);
 
-/// The payload of batch `n`: different for each, and of this length.
-fn payload(n: u64, len: usize) -> Vec<u8> {
-    n.to_le_bytes().into_iter().cycle().take(len + 8).collect()
+impl Carrier for Backend {
+    fn send(&self, pieces: Vec<Bytes>) -> Answer {
+        let numbers = numbers(&pieces.concat());
+        let size: usize = pieces.iter().map(Bytes::len).sum();
+        let mut server = self.0.lock().unwrap();
+        let behaviour = server.script.pop_front().unwrap_or(Behaviour::Accept);
+        let failure = |verdict, by_size| Failure {
+            verdict,
+            local: false,
+            timed_out: false,
+            by_size,
+            words: format!("{behaviour:?}"),
+        };
+        let answer = match behaviour {
+            Behaviour::TooLarge(limit) if size > limit => Err(failure(Verdict::Smaller, true)),
+            Behaviour::Accept | Behaviour::Partial | Behaviour::TooLarge(_) => {
+                server.take(&numbers);
+                let rejected = u64::from(matches!(behaviour, Behaviour::Partial));
+                Ok(Accepted { rejected, message: String::new() })
+            }
+            Behaviour::LoseAnswer => {
+                server.again.extend(&numbers);
+                return Box::pin(std::future::pending());
+            }
+            Behaviour::Hang => return Box::pin(std::future::pending()),
+            Behaviour::Unavailable => Err(failure(Verdict::Keep(None), false)),
+            Behaviour::Doubt => Err(failure(Verdict::Doubt, false)),
+            Behaviour::Refuse => Err(failure(Verdict::Drop, false)),
+            Behaviour::TooLargeByTimeout => Err(Failure::timeout(Duration::from_secs(1))),
+        };
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            answer
+        })
+    }
+
+    fn refresh(&self, _now: bool) {}
+    fn replace(&self) {}
 }
 
-fn lost(store: &dyn Store) -> u64 {
-    store.dropped().total().batches
-}
-
-/// Runs the calls. The model holds what was pushed and not yet removed; the store may have dropped some of it, and must
-/// have counted exactly those.
-fn run(calls: Vec<Call>, dir: &Path, faulty: bool) -> Result<(), TestCaseError> {
-    let limits = Limits { max_bytes: MAX_BYTES, ..limits() };
-    let (mut store, mut faults) = open_faulty(dir, limits);
-    let mut model: VecDeque<Vec<u8>> = VecDeque::new();
-    let (mut pushed, mut secs, mut gone) = (0, 0, 0);
-    for call in calls {
-        match call {
-            Call::Push(len) => {
-                pushed += 1;
-                model.push_back(payload(pushed, len));
-                store.push(&payload(pushed, len), 1, at(secs));
+impl Server {
+    fn take(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            let next = self.accepted.last().is_none_or(|last| last < number);
+            assert!(next || self.again.contains(number), "{number} came after {:?}", self.accepted.last());
+            if next {
+                self.accepted.push(*number);
             }
-            Call::Drain { max_bytes, keep } => {
-                let batches = store.peek(max_bytes, at(secs));
-                let size: usize = batches.iter().map(|batch| batch.payload.len()).sum();
-                prop_assert!(batches.len() <= 1 || size <= max_bytes);
-                prop_assert!(!batches.is_empty() || store.is_empty());
-                let sent = &batches[..batches.len().saturating_sub(keep)];
-                let seqs: Vec<u64> = sent.iter().map(|batch| batch.seq).collect();
-                prop_assert_eq!(store.remove(&seqs), seqs.len());
-                model.retain(|payload| sent.iter().all(|batch| batch.payload != payload));
-            }
-            Call::Refuse => {
-                let seqs: Vec<u64> = store.peek(0, at(secs)).iter().map(|batch| batch.seq).collect();
-                store.refuse(&seqs);
-            }
-            Call::Reopen => {
-                *faults.lock().unwrap() = Faults::default();
-                prop_assert_eq!(store.sync(at(secs)), Tally::default());
-                gone += lost(&store);
-                drop(store);
-                (store, faults) = open_faulty(dir, limits);
-            }
-            Call::Disk(kind) if faulty => {
-                *faults.lock().unwrap() = match kind {
-                    Some(0) => Faults { write: Some(Errno::IO), ..Faults::default() },
-                    Some(1) => Faults { rename: Some(Errno::ROFS), ..Faults::default() },
-                    Some(2) => Faults { sync_dir: Some(Errno::IO), ..Faults::default() },
-                    Some(3) => Faults { capacity: Some(2 * 4096), ..Faults::default() },
-                    Some(_) => Faults { capacity: Some(0), ..Faults::default() },
-                    None => Faults::default(),
-                };
-            }
-            Call::Disk(_) => {}
-            Call::Wait(more) => secs += more,
         }
-        // What waits is the model less what was dropped, in the model's order, bit for bit.
-        let waiting = store.peek(usize::MAX, at(secs));
-        prop_assert_eq!(waiting.len(), store.len());
-        prop_assert!(waiting.is_sorted_by(|a, b| a.seq < b.seq));
-        let mut rest = model.iter();
-        prop_assert!(waiting.iter().all(|batch| rest.any(|payload| batch.payload == payload)));
-        prop_assert_eq!(model.len() as u64, waiting.len() as u64 + gone + lost(&store));
-        prop_assert!(store.bytes() <= MAX_BYTES);
-        prop_assert_eq!(store.bytes(), waiting.iter().map(|batch| 64 + batch.payload.len() as u64).sum::<u64>());
-        if !faulty {
-            prop_assert_eq!(store.dropped().get(DropReason::Io), Tally::default());
-            prop_assert_eq!(records(dir).len(), waiting.len());
-        }
+        self.taken += numbers.len() as u64;
+        self.last = numbers.to_vec();
     }
-    Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+/// A request of points with these numbers.
+fn request(numbers: std::ops::Range<u64>) -> Bytes {
+    let data_points = numbers.map(|n| NumberDataPoint { time_unix_nano: n, ..Default::default() }).collect();
+    let metric = Metric { name: "m".repeat(20), data: Some(Data::Gauge(Gauge { data_points })), ..Default::default() };
+    let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..Default::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+    ExportMetricsServiceRequest { resource_metrics }.encode_to_vec().into()
+}
 
-    #[test]
-    fn any_calls_keep_order_and_bounds(calls in calls()) {
-        let dir = tempfile::tempdir().unwrap();
-        run(calls, dir.path(), false)?;
+fn numbers(request: &[u8]) -> Vec<u64> {
+    let request = ExportMetricsServiceRequest::decode(request).unwrap();
+    let metrics = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics).flat_map(|s| s.metrics);
+    metrics
+        .flat_map(|metric| match metric.data {
+            Some(Data::Gauge(gauge)) => gauge.data_points,
+            _ => panic!("not a gauge"),
+        })
+        .map(|point| point.time_unix_nano)
+        .collect()
+}
+
+/// One process, until it is killed.
+struct Life {
+    outbox: Outbox,
+    sender: JoinHandle<()>,
+    begun: tokio::time::Instant,
+    /// Points that came in: pushed, and found on disk.
+    came: u64,
+    taken_before: u64,
+    /// The disk has failed in this life.
+    faulty: bool,
+}
+
+impl Life {
+    fn begin(fs: &FakeFs, backend: &Backend, limits: Limits) -> Self {
+        let outbox = Outbox::closed(fs, limits);
+        outbox.shared.lock().worker_ended = false;
+        let tuning = Tuning { merge_bytes: 300, request_max_bytes: 400, ..Tuning::default() };
+        let carrier = Arc::new(backend.clone());
+        let sender = Sender::new(outbox.shared.clone(), carrier, "http://model", Duration::from_secs(3), tuning);
+        let found = on_disk(fs).len() as u64;
+        let taken_before = backend.0.lock().unwrap().taken;
+        let sender = tokio::spawn(sender.run());
+        Self { outbox, sender, begun: tokio::time::Instant::now(), came: found, taken_before, faulty: false }
     }
 
-    #[test]
-    fn any_calls_on_a_failing_disk_keep_order_and_bounds(calls in calls()) {
-        let dir = tempfile::tempdir().unwrap();
-        run(calls, dir.path(), true)?;
-    }
-
-    #[test]
-    fn any_calls_on_memory_keep_order_and_bounds(sizes in proptest::collection::vec((0..400usize, 0..4usize), 1..80)) {
-        let mut store = MemoryStore::new(Limits { max_bytes: MAX_BYTES, ..limits() });
-        let mut next = 1;
-        for (len, sent) in sizes {
-            let outcome = store.push(&payload(0, len), 1, at(0));
-            prop_assert!(store.bytes() <= MAX_BYTES);
-            let waiting: Vec<u64> = store.peek(usize::MAX, at(0)).iter().map(|batch| batch.seq).collect();
-            prop_assert_eq!(waiting.len(), store.len());
-            prop_assert!(waiting.iter().copied().eq(waiting[0]..=outcome.seq));
-            prop_assert!(waiting[0] >= next);
-            let sent = sent.min(waiting.len());
-            prop_assert_eq!(store.remove(&waiting[..sent]), sent);
-            next = waiting[0] + sent as u64;
+    fn work(&mut self, steps: u32) {
+        let now = self.outbox.clock + self.begun.elapsed();
+        for _ in 0..steps {
+            if self.outbox.worker.step(now, &Moment::now()) != Step::Done {
+                break;
+            }
         }
     }
+
+    /// Every point that came is somewhere.
+    fn check(&self, backend: &Backend) {
+        let stats = self.outbox.stats();
+        let opened = self.outbox.shared.lock().directory == Directory::Open;
+        let dropped = stats.dropped.total().points;
+        let accounted = stats.exported_points + stats.rejected_points + dropped + stats.outbox_points;
+        if opened {
+            assert_eq!(accounted, self.came, "{stats:?}");
+        } else {
+            assert!(accounted <= self.came, "{stats:?}");
+        }
+        // An answer that is on its way counts with the server first.
+        let taken = backend.0.lock().unwrap().taken - self.taken_before;
+        assert!(stats.exported_points + stats.rejected_points <= taken, "{stats:?} of {taken}");
+        let state = self.outbox.shared.lock();
+        let entries = &state.queue.entries;
+        assert!(entries.iter().is_sorted_by(|a, b| a.id < b.id));
+        assert!(entries.iter().is_sorted_by_key(|entry| !entry.saved), "the older ones are on disk");
+        assert!(entries.iter().all(|entry| entry.saved || entry.payload.is_some()));
+        let bytes: u64 = entries.iter().map(|entry| entry.cost()).sum();
+        let points: u64 = entries.iter().map(|entry| u64::from(entry.points)).sum();
+        assert_eq!((bytes, points), (stats.outbox_bytes, stats.outbox_points));
+    }
+}
+
+impl Life {
+    /// A kill now sends again at most the last request, and records that are about to be deleted.
+    fn check_records(&self, fs: &FakeFs, backend: &Backend) {
+        if self.faulty {
+            return;
+        }
+        let state = self.outbox.shared.lock();
+        let deleted: Vec<_> = state.queue.trash.iter().map(|id| name(&self.outbox.worker.record_name(*id))).collect();
+        let server = backend.0.lock().unwrap();
+        for record in fs.records().iter().filter(|record| !deleted.contains(record)) {
+            for number in numbers(&fs.disk().files[record][HEADER_BYTES..]) {
+                // What an earlier life left was excused when that ended.
+                let accepted = server.accepted.binary_search(&number).is_ok() && !server.again.contains(&number);
+                assert!(!accepted || server.last.contains(&number), "{number} of {record} was accepted long ago");
+            }
+        }
+    }
+}
+
+/// The numbers of the points in all records.
+fn on_disk(fs: &FakeFs) -> Vec<u64> {
+    let records = fs.records();
+    let disk = fs.disk();
+    records.iter().flat_map(|name| numbers(&disk.files[name][HEADER_BYTES..])).collect()
+}
+
+fn behaviour(rng: &mut Rng) -> Behaviour {
+    match rng.u8(0..20) {
+        0 => Behaviour::Partial,
+        1 => Behaviour::LoseAnswer,
+        2 => Behaviour::Hang,
+        3..=6 => Behaviour::Unavailable,
+        7 => Behaviour::Doubt,
+        8 => Behaviour::Refuse,
+        9..=11 => Behaviour::TooLarge(rng.usize(20..300)),
+        12 => Behaviour::TooLargeByTimeout,
+        _ => Behaviour::Accept,
+    }
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    let none = Faults::default();
+    match rng.u8(0..9) {
+        0 => Faults { open: Some(Errno::ACCESS), ..none },
+        1 => Faults { write: Some(Errno::ROFS), remove: Some(Errno::ROFS), ..none },
+        2 => Faults { rename: Some(Errno::IO), ..none },
+        3 => Faults { sync: Some(Errno::IO), ..none },
+        4 => Faults { read: Some(Errno::NFILE), ..none },
+        5 => Faults { capacity: Some(rng.u64(0..4) * 4096), ..none },
+        _ => none,
+    }
+}
+
+async fn history(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let (fs, backend) = (FakeFs::default(), Backend::default());
+    let max_bytes = if rng.bool() { 1 << 20 } else { rng.u64(150..1_500) };
+    let limits = Limits { max_bytes, ..limits() };
+    let mut life = Life::begin(&fs, &backend, limits);
+    let mut next = 1;
+    for _ in 0..rng.usize(5..50) {
+        match rng.u8(0..20) {
+            0..=8 => {
+                let most = if rng.u8(0..5) == 0 { 60 } else { 8 };
+                let points = rng.u64(1..most);
+                let payload = request(next..next + points);
+                next += points;
+                life.came += points;
+                let points = u32::try_from(points).unwrap();
+                life.outbox.shared.lock().queue.push(payload, points, &Moment::now());
+                life.outbox.shared.wake.notify_one();
+            }
+            9..=12 => {
+                let script: Vec<_> = (0..rng.usize(1..8)).map(|_| behaviour(&mut rng)).collect();
+                backend.0.lock().unwrap().script.extend(script);
+            }
+            13 | 14 => {
+                fs.fail(faults(&mut rng));
+                life.faulty = true;
+            }
+            15 => {
+                // kill -9, and a new process
+                life.sender.abort();
+                let _ = (&mut life.sender).await;
+                drop(life);
+                let left = on_disk(&fs);
+                backend.0.lock().unwrap().again.extend(left);
+                fs.fail(Faults::default());
+                fs.disk().files.retain(|name, _| !name.ends_with(".tmp"));
+                life = Life::begin(&fs, &backend, limits);
+            }
+            _ => {
+                for _ in 0..rng.u8(1..8) {
+                    tokio::time::sleep(Duration::from_millis(rng.u64(1..1_500))).await;
+                    life.check_records(&fs, &backend);
+                    life.work(rng.u32(0..6));
+                }
+            }
+        }
+        life.work(rng.u32(0..4));
+        tokio::task::yield_now().await;
+        life.check(&backend);
+        life.check_records(&fs, &backend);
+    }
+    // Everything is well again.
+    fs.fail(Faults::default());
+    backend.0.lock().unwrap().script.clear();
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        life.work(u32::MAX);
+        let open = life.outbox.shared.lock().directory == Directory::Open;
+        if open && life.outbox.stats().outbox_batches == 0 {
+            break;
+        }
+    }
+    life.check(&backend);
+    assert_eq!(life.outbox.stats().outbox_batches, 0, "what waits arrives");
+    life.work(u32::MAX);
+    assert!(fs.records().len() <= life.outbox.worker.leftovers(), "{:?}", fs.records());
+    assert!(!life.sender.is_finished());
+    life.sender.abort();
+}
+
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the history of seed {} failed", self.0);
+        }
+    }
+}
+
+/// Every fourth history, from `first` on: four tests run side by side.
+fn histories(first: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    for seed in (first..HISTORIES).step_by(4) {
+        let _seed = Seed(seed);
+        runtime.block_on(history(seed));
+    }
+}
+
+#[test]
+fn ten_thousand_histories_keep_order_and_account_first_quarter() {
+    histories(0);
+}
+
+#[test]
+fn ten_thousand_histories_keep_order_and_account_second_quarter() {
+    histories(1);
+}
+
+#[test]
+fn ten_thousand_histories_keep_order_and_account_third_quarter() {
+    histories(2);
+}
+
+#[test]
+fn ten_thousand_histories_keep_order_and_account_fourth_quarter() {
+    histories(3);
 }

@@ -1,0 +1,117 @@
+//! A collection becomes bytes: `opentelemetry-otlp`'s exporter encodes, and its HTTP client is a slot in which the encoded
+//! request stays. The library reports success at once, so its own retry never runs.
+//!
+//! The library reads `OTEL_EXPORTER_OTLP_*`. None of it reaches the wire: of the library's request only the body is used,
+//! the endpoint is a placeholder, temporality and protocol are set in code, and without the feature `gzip-http` the
+//! compression variable has no effect.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+
+use super::config::{self, OtlpConfig};
+use super::{ExportError, chain};
+
+/// Never connected to.
+const PLACEHOLDER: &str = "http://localhost/v1/metrics";
+
+/// Bounds the library's retry, which the slot never causes.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Turns collections into encoded `ExportMetricsServiceRequest`s.
+pub struct Encoder {
+    exporter: MetricExporter,
+    slot: Slot,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot(Arc<Mutex<Option<Bytes>>>);
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Slot {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        *self.lock() = Some(request.into_body());
+        Ok(Response::new(Bytes::new()))
+    }
+}
+
+impl Encoder {
+    /// Builds the library's exporter around the slot.
+    ///
+    /// # Errors
+    /// What the library's builder refuses.
+    pub fn new(config: &OtlpConfig) -> Result<Self, ExportError> {
+        let slot = Slot::default();
+        let exporter = MetricExporter::builder()
+            .with_temporality(temporality(config))
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(PLACEHOLDER)
+            .with_timeout(TIMEOUT)
+            .with_max_request_body_size(usize::MAX)
+            .with_http_client(slot.clone())
+            .build()
+            .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))?;
+        Ok(Self { exporter, slot })
+    }
+
+    /// The encoded request.
+    ///
+    /// # Errors
+    /// The library's reason; the collection is lost then.
+    pub async fn encode(&self, metrics: &ResourceMetrics) -> Result<Bytes, String> {
+        let exported = self.exporter.export(metrics).await;
+        let body = self.slot.lock().take();
+        exported.map_err(|e| e.to_string())?;
+        body.ok_or_else(|| "the exporter encoded nothing".to_owned())
+    }
+
+    /// The temporality that the reader must collect with.
+    pub fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+/// The SDK's name of the configured temporality.
+fn temporality(config: &OtlpConfig) -> Temporality {
+    match config.temporality {
+        config::Temporality::Cumulative => Temporality::Cumulative,
+        config::Temporality::Delta => Temporality::Delta,
+        config::Temporality::LowMemory => Temporality::LowMemory,
+    }
+}
+
+/// Data points in a collection.
+pub fn count_points(metrics: &ResourceMetrics) -> u32 {
+    fn of<T>(data: &MetricData<T>) -> usize {
+        match data {
+            MetricData::Gauge(gauge) => gauge.data_points().count(),
+            MetricData::Sum(sum) => sum.data_points().count(),
+            MetricData::Histogram(histogram) => histogram.data_points().count(),
+            MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+        }
+    }
+    let points: usize = metrics
+        .scope_metrics()
+        .flat_map(|scope| scope.metrics())
+        .map(|metric| match metric.data() {
+            AggregatedMetrics::F64(data) => of(data),
+            AggregatedMetrics::U64(data) => of(data),
+            AggregatedMetrics::I64(data) => of(data),
+        })
+        .sum();
+    u32::try_from(points).unwrap_or(u32::MAX)
+}

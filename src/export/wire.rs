@@ -1,0 +1,226 @@
+//! One configuration's connection to its server, replaced as a whole when a certificate or the headers file changes, on
+//! request, or when it seems dead.
+
+use std::fs;
+use std::future::Future;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use super::config::{OtlpConfig, Protocol};
+use super::grpc::GrpcWire;
+use super::http::HttpWire;
+use super::tls::{self, Tls};
+use super::verdict::{Accepted, Failure};
+use super::watched::LastTlsError;
+use super::{ExportError, headers};
+
+/// How often, at most, the files are looked at for a change.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// An answer to wait for.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send>>;
+
+/// What the sender needs of a connection; tests have another one.
+pub trait Carrier: Send + Sync + 'static {
+    /// Sends encoded requests as one. The caller bounds the time.
+    fn send(&self, pieces: Vec<Bytes>) -> Answer;
+    /// Connects again where a file changed; looks at most every few seconds, or at once when `now` is set.
+    fn refresh(&self, now: bool);
+    /// Connects again: the connection seems dead.
+    fn replace(&self);
+}
+
+enum Transport {
+    Grpc(GrpcWire),
+    Http(Box<HttpWire>),
+}
+
+/// One connection.
+pub struct Wire {
+    transport: Transport,
+    secrets: Vec<String>,
+    last_tls_error: LastTlsError,
+}
+
+impl Wire {
+    /// Builds one connection that nothing watches.
+    ///
+    /// # Errors
+    /// What is wrong with the endpoint, the headers or the certificates.
+    pub fn once(config: &OtlpConfig, runtime: &Handle) -> Result<Self, ExportError> {
+        Self::build(config, &Parts::load(config)?, runtime)
+    }
+
+    fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Self, ExportError> {
+        // The channel spawns its worker where it is built.
+        let _inside = runtime.enter();
+        let headers = parts.headers.clone();
+        let secrets = secrets(&headers);
+        let secure = config.endpoint.starts_with("https:");
+        let last_tls_error = LastTlsError::new(secure.then(|| parts.tls.has_identity()));
+        let transport = match config.protocol {
+            Protocol::Grpc => Transport::Grpc(GrpcWire::build(config, &parts.tls, headers, last_tls_error.clone())?),
+            Protocol::HttpProtobuf => {
+                Transport::Http(Box::new(HttpWire::build(config, &parts.tls, headers, last_tls_error.clone())?))
+            }
+        };
+        Ok(Self { transport, secrets, last_tls_error })
+    }
+
+    /// Sends encoded requests as one. The caller bounds the time.
+    ///
+    /// # Errors
+    /// What the network or the server answered, with the consequence, and without any header's value: servers are known
+    /// to repeat the token they refuse.
+    pub async fn send(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
+        let answer = match &self.transport {
+            Transport::Grpc(wire) => wire.send(pieces).await,
+            Transport::Http(wire) => wire.send(pieces).await,
+        };
+        let redact = |text: String| self.secrets.iter().fold(text, |text, secret| text.replace(secret, "[redacted]"));
+        match answer {
+            Ok(accepted) => Ok(Accepted { message: redact(accepted.message), ..accepted }),
+            Err(mut failure) => {
+                if failure.local
+                    && let Some(words) = self.last_tls_error.take()
+                {
+                    failure.words = words;
+                    failure.by_size = false;
+                }
+                failure.words = redact(failure.words);
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The contents of the files when they were last good.
+struct Parts {
+    headers: HeaderMap,
+    tls: Tls,
+}
+
+impl Parts {
+    fn load(config: &OtlpConfig) -> Result<Self, ExportError> {
+        let secure = config.endpoint.starts_with("https:");
+        Ok(Self { headers: headers::load(config)?, tls: tls::load(&config.tls, secure)? })
+    }
+}
+
+/// The current [`Wire`] and its sources.
+pub struct Wires {
+    config: OtlpConfig,
+    runtime: Handle,
+    state: Mutex<State>,
+}
+
+struct State {
+    current: Arc<Wire>,
+    good: Arc<Parts>,
+    looked: Instant,
+    stamps: Vec<Stamp>,
+}
+
+/// Tells one content of a file from another without reading it. `None`: the file is not there.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+impl Wires {
+    /// Builds the first connection.
+    ///
+    /// # Errors
+    /// What is wrong with the endpoint, the headers or the certificates.
+    pub fn new(config: OtlpConfig, runtime: Handle) -> Result<Self, ExportError> {
+        let stamps = stamps(&config);
+        let good = Arc::new(Parts::load(&config)?);
+        let current = Arc::new(Wire::build(&config, &good, &runtime)?);
+        Ok(Self { config, runtime, state: Mutex::new(State { current, good, looked: Instant::now(), stamps }) })
+    }
+
+    /// Reads every file again and connects again.
+    ///
+    /// # Errors
+    /// What is wrong with them; the old connection stays in use.
+    pub fn reload(&self) -> Result<(), ExportError> {
+        let stamps = stamps(&self.config);
+        let parts = Parts::load(&self.config)?;
+        let wire = Wire::build(&self.config, &parts, &self.runtime)?;
+        let mut state = self.lock();
+        (state.good, state.current, state.stamps) = (Arc::new(parts), Arc::new(wire), stamps);
+        Ok(())
+    }
+
+    /// Held for the time of a copy or a swap, never while a file is read.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier for Wires {
+    fn send(&self, pieces: Vec<Bytes>) -> Answer {
+        let wire = self.lock().current.clone();
+        Box::pin(async move { wire.send(pieces).await })
+    }
+
+    fn refresh(&self, now: bool) {
+        {
+            let mut state = self.lock();
+            if !now && state.looked.elapsed() < LOOK_EVERY {
+                return;
+            }
+            state.looked = Instant::now();
+        }
+        // Stamped before reading: a change between the two is seen again at the next look, never missed.
+        let stamps = stamps(&self.config);
+        let unchanged = std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps;
+        if unchanged {
+            return;
+        }
+        let endpoint = self.config.shown_endpoint();
+        match self.reload() {
+            Ok(()) => info!("reloaded certificates and headers for {endpoint}: connecting again"),
+            Err(e) => warn!("certificates or headers for {endpoint} changed, but {e}; the old ones stay in use"),
+        }
+    }
+
+    fn replace(&self) {
+        let good = self.lock().good.clone();
+        // What was built once is built again.
+        if let Ok(wire) = Wire::build(&self.config, &good, &self.runtime) {
+            self.lock().current = Arc::new(wire);
+        }
+    }
+}
+
+/// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.
+fn secrets(headers: &HeaderMap) -> Vec<String> {
+    /// Shorter values are words like `1` or `edge` that would tear holes into any message.
+    const SHORTEST: usize = 6;
+    let mut secrets: Vec<String> = headers
+        .values()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| [Some(value), value.rsplit(' ').next()])
+        .flatten()
+        .filter(|value| value.len() >= SHORTEST)
+        .map(Into::into)
+        .collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}
+
+fn stamps(config: &OtlpConfig) -> Vec<Stamp> {
+    let files: [&Option<PathBuf>; 4] = [&config.tls.ca, &config.tls.cert, &config.tls.key, &config.headers_file];
+    files.into_iter().flatten().map(|path| stamp(path)).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.mtime(), meta.mtime_nsec(), meta.ino(), meta.size()))
+}

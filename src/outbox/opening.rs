@@ -1,0 +1,204 @@
+//! Opening an outbox directory: who may have it, and what an earlier process left in it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::account::{DropCounts, DropReason};
+use super::fs::Fs;
+use super::moment::Moment;
+use super::names::{self, Name};
+use super::queue::Entry;
+use super::record::{HEADER_BYTES, Header};
+
+/// Why a directory cannot be the outbox. Its text is one line that names the directory and what to do.
+#[derive(Debug)]
+pub struct OpenError {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The fault.
+    pub fault: OpenFault,
+}
+
+/// A fault of an outbox directory.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// Another agent has it.
+    InUse,
+    /// It is not there and cannot be made.
+    NotCreated(io::Error),
+    /// It cannot be listed.
+    NotReadable(io::Error),
+    /// Nothing can be written there, by mode or because the file system is read-only.
+    NotWritable(io::Error),
+    /// Its file system has no locks.
+    NotLockable(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = self.dir.display();
+        match &self.fault {
+            OpenFault::InUse => {
+                write!(f, "outbox directory {dir} is in use by another agent; give each agent a directory of its own")
+            }
+            OpenFault::NotCreated(e) => {
+                write!(
+                    f,
+                    "outbox directory {dir} cannot be created ({e}); create it for the agent's user, or name another"
+                )
+            }
+            OpenFault::NotReadable(e) => {
+                write!(f, "outbox directory {dir} cannot be read ({e}); give it to the agent's user, or name another")
+            }
+            OpenFault::NotWritable(e) => {
+                write!(
+                    f,
+                    "outbox directory {dir} cannot be written ({e}); give it to the agent's user, or name another"
+                )
+            }
+            OpenFault::NotLockable(e) => {
+                write!(f, "outbox directory {dir} cannot be locked ({e}); name one on a local file system")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            OpenFault::InUse => None,
+            OpenFault::NotCreated(error)
+            | OpenFault::NotReadable(error)
+            | OpenFault::NotWritable(error)
+            | OpenFault::NotLockable(error) => Some(error),
+        }
+    }
+}
+
+/// A directory that this process has locked.
+pub(super) struct Opened<L> {
+    /// Held for as long as the directory is used.
+    pub lock: L,
+    /// The number of the record of entry 0.
+    pub base: u64,
+    /// What an earlier process left, in order.
+    pub entries: Vec<Entry>,
+    /// Records that were damaged or could not be read.
+    pub dropped: DropCounts,
+}
+
+/// Makes the directory if need be, takes its lock, tries to write there, and reads the header of each record.
+pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Result<Opened<F::Lock>, OpenError> {
+    let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
+    fs.create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
+    let lock = fs.lock(&dir.join(names::LOCK_NAME)).map_err(|error| {
+        fail(match error.kind() {
+            io::ErrorKind::WouldBlock => OpenFault::InUse,
+            _ if refuses_writing(&error) => OpenFault::NotWritable(error),
+            _ => OpenFault::NotLockable(error),
+        })
+    })?;
+    // The lock file may be older than the mode of its directory: try, rather than learn at the first outage.
+    let trial = names::temporary(dir, 0);
+    match fs.write(&trial, [&[], &[]]) {
+        Err(error) if refuses_writing(&error) => return Err(fail(OpenFault::NotWritable(error))),
+        // A full disk is no reason to go without its records.
+        _ => drop(fs.remove(&trial)),
+    }
+    let mut found = Vec::new();
+    let mut dropped = DropCounts::default();
+    let mut next = 1;
+    for name in fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error)))? {
+        match Name::parse(&name) {
+            Name::Foreign => {}
+            // Never renamed, so never counted as kept.
+            Name::Temporary => drop(fs.remove(&dir.join(name))),
+            Name::Record(number) => {
+                // Whatever is under this name, nothing new may get it.
+                next = next.max(number + 1);
+                match header(fs, dir, number) {
+                    Ok(Some(header)) => found.push((number, header)),
+                    Ok(None) => {
+                        dropped.add(DropReason::Corrupt, 0);
+                        drop(fs.remove(&dir.join(name)));
+                    }
+                    // The next start may have better luck.
+                    Err(_) => dropped.add(DropReason::Io, 0),
+                }
+            }
+        }
+    }
+    // Directories list their names in any order.
+    found.sort_unstable_by_key(|(number, _)| *number);
+    let entry = |(number, header): (u64, Header)| Entry {
+        id: id_of(number, next),
+        born: header.born(now, boot_id),
+        len: header.payload_len,
+        points: header.points,
+        payload: None,
+        saved: true,
+    };
+    let entries: Vec<Entry> = found.into_iter().map(entry).collect();
+    report(dir, entries.len(), &dropped);
+    Ok(Opened { lock, base: next, entries, dropped })
+}
+
+/// The header of a record; `None` if it is damaged.
+fn header(fs: &impl Fs, dir: &Path, number: u64) -> io::Result<Option<Header>> {
+    let (head, len) = fs.read_head(&names::record(dir, number), HEADER_BYTES)?;
+    Ok(Header::decode(&head).filter(|header| header.seq == number && header.file_len() == len))
+}
+
+/// An entry's id from its record's number.
+fn id_of(number: u64, base: u64) -> i64 {
+    number.wrapping_sub(base).cast_signed()
+}
+
+/// A record's number from its entry's id.
+pub(super) fn number_of(id: i64, base: u64) -> u64 {
+    base.wrapping_add(id.cast_unsigned())
+}
+
+fn report(dir: &Path, kept: usize, dropped: &DropCounts) {
+    let (dir, lost) = (dir.display(), dropped.total().batches);
+    if lost > 0 {
+        let counts = |reason: DropReason| dropped.get(reason).batches;
+        tracing::error!(
+            "outbox directory {dir}: {lost} batches lost ({} damaged, {} unreadable), {kept} wait to be sent",
+            counts(DropReason::Corrupt),
+            counts(DropReason::Io),
+        );
+    } else if kept > 0 {
+        tracing::info!("outbox directory {dir}: {} of an earlier run to be sent", super::status::batches(kept as u64));
+    }
+}
+
+/// Whether [`open`] could have the directory. Its lock and its records are not touched, and nothing stays behind: another
+/// user may ask than the one that the agent will run as.
+///
+/// # Errors
+/// Why not.
+pub fn probe(dir: &Path) -> Result<(), OpenError> {
+    let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
+    let made: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    let fs = super::fs::OsFs;
+    fs.create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
+    let trial = dir.join(format!("check.{}.tmp", std::process::id()));
+    let outcome = match fs.write(&trial, [&[], &[]]) {
+        Err(error) if refuses_writing(&error) => Err(fail(OpenFault::NotWritable(error))),
+        _ => fs.list(dir).map(drop).map_err(|error| fail(OpenFault::NotReadable(error))),
+    };
+    let _ = fs.remove(&trial);
+    for path in made {
+        let _ = std::fs::remove_dir(path);
+    }
+    match outcome {
+        Ok(()) if super::fs::is_locked(&dir.join(names::LOCK_NAME)) => Err(fail(OpenFault::InUse)),
+        outcome => outcome,
+    }
+}
+
+fn refuses_writing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}

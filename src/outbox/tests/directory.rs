@@ -1,0 +1,159 @@
+//! A directory that cannot be had, now or for a while: batches wait in memory and move to disk when it can.
+
+use super::*;
+
+#[test]
+fn while_all_is_well_nothing_is_written() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    for n in 0..5 {
+        outbox.push(&n.to_string(), at(n));
+        outbox.settle(at(n));
+        assert_eq!(outbox.take(usize::MAX, at(n)), [n.to_string()]);
+        outbox.shared.lock().queue.delivered(0);
+        outbox.settle(at(n));
+    }
+    assert!(fs.records().is_empty());
+    assert_eq!(fs.disk().writes, 0);
+}
+
+#[test]
+fn a_batch_is_written_when_its_request_takes_long_and_deleted_when_it_was_accepted() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    outbox.push("slow", at(0));
+    assert_eq!(outbox.take(usize::MAX, at(0)), ["slow"]);
+    outbox.shared.lock().urgent = true;
+    outbox.settle(at(1));
+    assert_eq!(fs.records().len(), 1);
+    outbox.shared.lock().queue.delivered(0);
+    outbox.settle(at(2));
+    assert_eq!((fs.records().len(), outbox.stats().exported_batches), (0, 1));
+}
+
+#[test]
+fn a_batch_that_was_accepted_while_it_was_written_is_not_left_on_disk() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    outbox.push("quick", at(0));
+    outbox.take(usize::MAX, at(0));
+    let id = outbox.shared.lock().queue.entries[0].id;
+    // As if the worker were between the write and the report of it.
+    outbox.shared.lock().queue.delivered(0);
+    outbox.shared.lock().queue.saved(id, 5);
+    assert_eq!(outbox.shared.lock().queue.trash, [id]);
+}
+
+#[test]
+fn a_directory_that_refuses_is_tried_again_and_order_holds_across_it() {
+    for faults in [
+        Faults { write: Some(Errno::ROFS), ..Faults::default() },
+        Faults { rename: Some(Errno::IO), ..Faults::default() },
+        Faults { sync: Some(Errno::IO), ..Faults::default() },
+        Faults { capacity: Some(0), ..Faults::default() },
+    ] {
+        let fs = FakeFs::default();
+        let mut outbox = Outbox::open(&fs, limits());
+        outbox.push("1", at(0));
+        outbox.fail(at(0));
+        fs.fail(faults.clone());
+        outbox.settle(at(0));
+        outbox.push("2", at(1));
+        outbox.settle(at(1));
+        assert_eq!(fs.records().len(), 0, "{faults:?}");
+        fs.fail(Faults::default());
+        outbox.settle(at(1));
+        assert_eq!(fs.records().len(), 0, "{faults:?}: not before its time");
+        outbox.settle_after(60, at(61));
+        outbox.push("3", at(61));
+        outbox.settle(at(61));
+        assert_eq!(fs.records().len(), 3, "{faults:?}");
+        assert_eq!(outbox.drain(at(62)), ["1", "2", "3"], "{faults:?}");
+        assert_eq!(outbox.stats().dropped.total().batches, 0, "{faults:?}");
+    }
+}
+
+#[test]
+fn a_directory_of_another_agent_is_taken_over_when_that_ends_and_its_batches_go_first() {
+    let fs = FakeFs::default();
+    let mut other = Outbox::open(&fs, limits());
+    other.push("theirs", at(0));
+    other.fail(at(0));
+    other.settle(at(0));
+    let mut outbox = Outbox::open(&fs, limits());
+    assert_eq!(outbox.shared.lock().directory, Directory::Missing);
+    outbox.push("ours 1", at(1));
+    outbox.push("ours 2", at(1));
+    outbox.settle_after(60, at(60));
+    assert_eq!(outbox.shared.lock().directory, Directory::Missing);
+    drop(other);
+    outbox.settle_after(60, at(120));
+    assert_eq!(outbox.shared.lock().directory, Directory::Open);
+    assert_eq!(fs.records().len(), 3, "what comes behind a backlog is written");
+    assert_eq!(outbox.drain(at(121)), ["theirs", "ours 1", "ours 2"]);
+    assert!(fs.records().is_empty());
+}
+
+#[test]
+fn numbers_go_on_after_the_highest_found_whenever_the_directory_opens() {
+    let fs = FakeFs::default();
+    let mut first = Outbox::open(&fs, limits());
+    (0..3).for_each(|n| first.push(&n.to_string(), at(0)));
+    first.fail(at(0));
+    first.settle(at(0));
+    drop(first);
+    let mut second = Outbox::closed(&fs, limits());
+    second.push("late", at(1));
+    second.fail(at(1));
+    second.settle(at(1));
+    let names: Vec<_> = (1..=4).map(|n| format!("{n:020}.batch")).collect();
+    assert_eq!(fs.records(), names);
+}
+
+#[test]
+fn a_full_disk_loses_the_oldest_and_only_as_many_as_one_new_batch_needs() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    fs.fail(Faults { capacity: Some(3 * 4096), ..Faults::default() });
+    outbox.fail(at(0));
+    for n in 0..5 {
+        outbox.push(&n.to_string(), at(n));
+        outbox.settle_after(60, at(n));
+    }
+    assert_eq!((outbox.dropped(DropReason::Io), fs.records().len()), (2, 3));
+    assert_eq!(outbox.drain(at(9)), ["2", "3", "4"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_deleted_is_deleted_later() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    outbox.push("1", at(0));
+    outbox.fail(at(0));
+    outbox.settle(at(0));
+    fs.fail(Faults { remove: Some(Errno::IO), ..Faults::default() });
+    assert_eq!(outbox.drain(at(1)), ["1"]);
+    assert_eq!(fs.records().len(), 1);
+    fs.fail(Faults::default());
+    outbox.push("2", at(2));
+    outbox.fail(at(2));
+    outbox.settle(at(2));
+    assert_eq!(fs.records(), [format!("{:020}.batch", 2)]);
+}
+
+#[test]
+fn what_waits_for_the_disk_is_bounded_and_the_oldest_of_it_is_dropped() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    fs.fail(Faults { write: Some(Errno::IO), ..Faults::default() });
+    outbox.fail(at(0));
+    let mebibyte = "x".repeat(1 << 20);
+    for n in 0..8 {
+        outbox.push(&format!("{n}{mebibyte}"), at(n));
+        outbox.settle(at(n));
+    }
+    assert_eq!((outbox.dropped(DropReason::Io), outbox.stats().outbox_batches), (4, 4));
+    fs.fail(Faults::default());
+    outbox.settle_after(60, at(60));
+    assert!(outbox.drain(at(60))[0].starts_with('4'));
+}
