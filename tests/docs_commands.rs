@@ -101,6 +101,8 @@ fn every_variable_that_the_pages_name_exists() {
     help += &help.replace("OTLP_METRICS_", "OTLP_[METRICS_]");
     // Of the tests.
     help += "HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
+    // Of the installer.
+    help += " HEKA_DOWNLOAD";
     let mut seen = 0;
     for (name, page) in pages() {
         for word in page.split(|c: char| !(c.is_ascii_uppercase() || "_[]".contains(c))) {
