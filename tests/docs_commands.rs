@@ -72,8 +72,8 @@ fn flags() -> Vec<String> {
 #[test]
 fn every_flag_that_the_pages_name_exists() {
     let known = flags();
-    // Another program's that the prose speaks of.
-    let others = ["--web.enable-otlp-receiver"];
+    // Those of Prometheus and of the installer, which the prose speaks of.
+    let others = ["--web.enable-otlp-receiver", "--require-signature", "--no-service", "--uninstall"];
     let mut seen = 0;
     for (name, page) in pages() {
         let prose = spans(&page).into_iter().filter(|span| span.starts_with("--"));

@@ -15,7 +15,7 @@ use crate::host::Reader;
 use crate::host::systemd::{Systemd, Unit};
 use crate::metrics::counter::{Kind, Rules, Table};
 use crate::metrics::filter::Filter;
-use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
@@ -24,8 +24,8 @@ use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Name
 pub const DEFINITION: Definition =
     Definition { name: "services", metrics: METRICS, new: |context| Box::new(Services::new(context)) };
 
-const NAME: Attribute = Attribute { key: Names::both("systemd.unit.name"), values: &[] };
-const STATE: Attribute = Attribute { key: Names::both("systemd.unit.active_state"), values: &STATES };
+const NAME: Attribute = Attribute { key: Names("systemd.unit.name", "name"), values: &[] };
+const STATE: Attribute = Attribute { key: Names("systemd.unit.active_state", "state"), values: &STATES };
 
 const ACTIVE: Names = Names::both("active");
 const RELOADING: Names = Names::both("reloading");
@@ -44,16 +44,19 @@ const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
         "Loaded units in each state; maintenance and refreshing where a unit is in them",
         "systemd, ListUnits")
-        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
+        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE])
+        .node_exporter("node_systemd_units", Detailed, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
         "1 for each unit that failed",
         "systemd, ListUnits")
-        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
+        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME])
+        .node_exporter("node_systemd_unit_state", Detailed, &[&NAME, &STATE]),
     Metric::new("restarts", Counter, Int,
         "Times that systemd restarted the service; for services that were restarted",
         "systemd, NRestarts")
         .since("systemd 235")
-        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME]),
+        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME])
+        .node_exporter("node_systemd_service_restart_total", Detailed, &[&NAME]),
 ];
 
 /// How long a list of units stands. A little less than the usual interval, which is not exact.
