@@ -72,7 +72,7 @@ fn flags() -> Vec<String> {
 #[test]
 fn every_flag_that_the_pages_name_exists() {
     let known = flags();
-    // Those of Prometheus and of the installer, which the prose speaks of.
+    // Another program's that the prose speaks of.
     let others = ["--web.enable-otlp-receiver", "--require-signature", "--no-service", "--uninstall"];
     let mut seen = 0;
     for (name, page) in pages() {
@@ -99,10 +99,8 @@ fn every_variable_that_the_pages_name_exists() {
     let mut help: String = table::variable_names().map(|name| format!("{name} ")).collect();
     // The pages write both variables of a signal as one.
     help += &help.replace("OTLP_METRICS_", "OTLP_[METRICS_]");
-    // Of the tests.
-    help += "HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
-    // Of the installer.
-    help += " HEKA_DOWNLOAD";
+    // Of the build, the installer and the tests.
+    help += "HEKA_LAYOUT HEKA_DOWNLOAD HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
     let mut seen = 0;
     for (name, page) in pages() {
         for word in page.split(|c: char| !(c.is_ascii_uppercase() || "_[]".contains(c))) {
