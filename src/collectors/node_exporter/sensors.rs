@@ -4,7 +4,7 @@
 use super::super::{Collector, Context, Definition, Observer};
 use super::facts::Facts;
 use super::list;
-use crate::host::{Host, Reader, read_small};
+use crate::host::{Host, Reader, files, read_small};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Metric, label};
@@ -263,7 +263,7 @@ fn divisor(kind: &str, element: &str) -> f64 {
 
 /// The bus and the name of the device behind a chip: `platform_coretemp_0`.
 fn device_name(dir: &Path) -> Option<String> {
-    let device = std::fs::canonicalize(dir.join("device")).ok()?;
+    let device = files::canonicalize(&dir.join("device")).ok()?;
     let name = clean(&device.file_name()?.to_string_lossy());
     let bus = device.parent().and_then(Path::file_name).map(|bus| clean(&bus.to_string_lossy())).unwrap_or_default();
     (!name.is_empty()).then(|| if bus.is_empty() { name.clone() } else { format!("{bus}_{name}") })
