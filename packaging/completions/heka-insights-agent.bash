@@ -23,7 +23,7 @@ _heka__insights__agent() {
 
     case "${cmd}" in
         heka__insights__agent)
-            opts="-h -V --exporter --listen --console-format --interval --once --no-phase --phase --env-file --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --no-per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --top-processes --process-command-lines --no-process-command-lines --textfile-dir --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --send --json --help --version check"
+            opts="-h -V --exporter --listen --console-format --interval --once --no-phase --phase --env-file --endpoint --protocol --header --headers-file --compression --timeout --ca-file --cert-file --key-file --temporality --outbox-dir --outbox-max-size --outbox-max-age --collectors --detail --per-cpu --no-per-cpu --naming --counters-since --disk-scope --disk-include --disk-exclude --filesystem-include --filesystem-exclude --network-include --network-exclude --top-processes --process-command-lines --no-process-command-lines --service-include --service-exclude --textfile-dir --max-series --self-metrics --service-name --resource-attribute --root-path --log-level --log-format --send --json --help --version check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -146,6 +146,14 @@ _heka__insights__agent() {
                     return 0
                     ;;
                 --top-processes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service-include)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service-exclude)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -63,6 +63,36 @@ const METRICS: &[Metric] = &[
         "/proc/diskstats, I/Os currently in progress")
         .semconv("system.disk.pending_operations", "{operation}", Basic, &[&DEVICE])
         .hostmetrics("system.disk.pending_operations", "{operations}", Basic, &[&DEVICE]),
+    Metric::new("discards", Counter, Int,
+        "Discards completed, with which a file system gives blocks back",
+        "/proc/diskstats, discards completed")
+        .since("4.18")
+        .semconv("system.disk.linux.discards", "{operation}", Detailed, &[&DEVICE]),
+    Metric::new("discarded", Counter, Int,
+        "Bytes discarded",
+        "/proc/diskstats, sectors discarded, of 512 bytes")
+        .since("4.18")
+        .semconv("system.disk.linux.discarded", "By", Detailed, &[&DEVICE]),
+    Metric::new("discards_merged", Counter, Int,
+        "Discards merged into others before they were issued",
+        "/proc/diskstats, discards merged")
+        .since("4.18")
+        .semconv("system.disk.linux.discards_merged", "{operation}", Detailed, &[&DEVICE]),
+    Metric::new("discard_time", Counter, Double,
+        "Time that all discards took, added up",
+        "/proc/diskstats, ms spent discarding")
+        .since("4.18")
+        .semconv("system.disk.linux.discard_time", "s", Detailed, &[&DEVICE]),
+    Metric::new("flushes", Counter, Int,
+        "Flush requests completed, with which a disk writes out its cache",
+        "/proc/diskstats, flush requests completed")
+        .since("5.5")
+        .semconv("system.disk.linux.flushes", "{operation}", Detailed, &[&DEVICE]),
+    Metric::new("flush_time", Counter, Double,
+        "Time that all flush requests took, added up",
+        "/proc/diskstats, ms spent flushing")
+        .since("5.5")
+        .semconv("system.disk.linux.flush_time", "s", Detailed, &[&DEVICE]),
     Metric::new("limit", UpDownCounter, Int,
         "Capacity of the disk",
         "/sys/block/*/size, of 512 bytes").semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
@@ -85,10 +115,15 @@ struct Row {
     in_flight: u64,
     busy_ms: u64,
     weighted_ms: u64,
+    /// Discards, those merged, their sectors and time; flushes and their time. `None` is a column that the kernel lacks.
+    later: [Option<u64>; LATER],
 }
 
+/// The columns that came after the eleven that every kernel has.
+const LATER: usize = 6;
+
 /// The counters of a disk; the operations in flight are a state.
-const COUNTERS: usize = 10;
+const COUNTERS: usize = 10 + LATER;
 type Counters = counter::Row<COUNTERS>;
 
 const READS: usize = 0;
@@ -101,6 +136,12 @@ const READ_MS: usize = 6;
 const WRITE_MS: usize = 7;
 const BUSY_MS: usize = 8;
 const WEIGHTED_MS: usize = 9;
+const DISCARDS: usize = 10;
+const DISCARDS_MERGED: usize = 11;
+const SECTORS_DISCARDED: usize = 12;
+const DISCARD_MS: usize = 13;
+const FLUSHES: usize = 14;
+const FLUSH_MS: usize = 15;
 
 /// How the counters are judged: counts are as wide as the kernel's `unsigned long`. Milliseconds are printed as 32 bits,
 /// which wrap after 49.7 days, and have no limit: the whole time of an operation is added when it completes.
@@ -108,29 +149,39 @@ fn rules(options: &Options, word_bits: u32) -> Rules<COUNTERS> {
     let events = counter::Kind::EVENTS.word(word_bits);
     let sectors = counter::Kind::at_most(1_000_000_000_000 / SECTOR_BYTES).word(word_bits);
     let millis = counter::Kind::UNLIMITED.narrow();
-    let kinds = [events, events, sectors, sectors, events, events, millis, millis, millis, millis];
+    #[rustfmt::skip] // in the order of the columns
+    let kinds = [
+        events, events, sectors, sectors, events, events, millis, millis, millis, millis,
+        events, events, sectors, millis, events, millis,
+    ];
     Rules::new(kinds, options.since).delta(options.delta)
 }
 
 impl Row {
     fn counters(&self) -> [Option<u64>; COUNTERS] {
+        let [discards, discards_merged, sectors_discarded, discard_ms, flushes, flush_ms] = self.later;
         [
-            self.reads,
-            self.writes,
-            self.sectors_read,
-            self.sectors_written,
-            self.reads_merged,
-            self.writes_merged,
-            self.read_ms,
-            self.write_ms,
-            self.busy_ms,
-            self.weighted_ms,
+            Some(self.reads),
+            Some(self.writes),
+            Some(self.sectors_read),
+            Some(self.sectors_written),
+            Some(self.reads_merged),
+            Some(self.writes_merged),
+            Some(self.read_ms),
+            Some(self.write_ms),
+            Some(self.busy_ms),
+            Some(self.weighted_ms),
+            discards,
+            discards_merged,
+            sectors_discarded,
+            discard_ms,
+            flushes,
+            flush_ms,
         ]
-        .map(Some)
     }
 
     fn is_zero(&self) -> bool {
-        *self == Self::default()
+        self.in_flight == 0 && self.counters().iter().flatten().all(|count| *count == 0)
     }
 }
 
@@ -157,6 +208,7 @@ fn parse_row<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Row> {
         in_flight: next()?,
         busy_ms: next()?,
         weighted_ms: next()?,
+        later: [(); LATER].map(|()| next()),
     })
 }
 
@@ -488,9 +540,13 @@ impl Disk {
     /// Reports columns for every series of the scope, those over all disks first: a limit of series must not cut them.
     fn series(&self, columns: &[(usize, Direction)], mut each: impl FnMut(u64, &Attributes)) {
         let scope = self.options.disk_scope;
+        let known = |column: usize| {
+            let mut present = self.devices.iter().filter(|device| device.present);
+            column < DISCARDS || present.any(|device| device.counters.get(column).is_some())
+        };
         // A disk that went away stays in the sum: the total never goes back.
         if let Some(sum) = self.sum.as_ref().filter(|_| scope != DiskScope::Device) {
-            for (column, direction) in columns {
+            for (column, direction) in columns.iter().filter(|(column, _)| known(*column)) {
                 sum.get(*column).into_iter().for_each(|sum| each(*sum, direction.of(&self.total)));
             }
         }
@@ -564,6 +620,16 @@ impl Collector for Disk {
             "weighted_io_time" => {
                 self.series(&[(WEIGHTED_MS, Neither)], |value, series| out.float(seconds(value), series));
             }
+            "discards" => self.series(&[(DISCARDS, Neither)], |value, series| out.int(value, series)),
+            "discarded" => self.series(&[(SECTORS_DISCARDED, Neither)], |value, series| {
+                out.int(value.saturating_mul(SECTOR_BYTES), series)
+            }),
+            "discards_merged" => self.series(&[(DISCARDS_MERGED, Neither)], |value, series| out.int(value, series)),
+            "discard_time" => {
+                self.series(&[(DISCARD_MS, Neither)], |value, series| out.float(seconds(value), series));
+            }
+            "flushes" => self.series(&[(FLUSHES, Neither)], |value, series| out.int(value, series)),
+            "flush_time" => self.series(&[(FLUSH_MS, Neither)], |value, series| out.float(seconds(value), series)),
             "pending_operations" => self.state(|device| device.in_flight, |value, series| out.int(value, series)),
             "limit" => self.state(|device| device.capacity, |value, series| out.int(value, series)),
             _ => {}
@@ -584,13 +650,16 @@ mod tests {
     const LINE: &[u8] = b" 259 0 nvme0n1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17";
 
     #[test]
-    fn columns_are_taken_from_their_places_and_later_ones_are_let_be() {
+    fn columns_are_taken_from_their_places_and_later_ones_may_be_missing() {
         let (name, row) = parse_line(LINE).unwrap();
         let row = row.unwrap();
         assert_eq!(name, b"nvme0n1");
-        assert_eq!(row.counters(), [1, 5, 3, 7, 2, 6, 4, 8, 10, 11].map(Some));
+        assert_eq!(row.counters(), [1, 5, 3, 7, 2, 6, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17].map(Some));
         assert_eq!(row.in_flight, 9);
-        assert_eq!(parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11").unwrap().1, Some(row));
+        let old = parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11").unwrap().1;
+        assert_eq!(old, Some(Row { later: [None; LATER], ..row }));
+        let odd = parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11 x 13").unwrap().1.unwrap();
+        assert_eq!((odd.later[0], odd.later[1]), (None, Some(13)));
     }
 
     #[test]

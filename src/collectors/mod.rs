@@ -176,6 +176,8 @@ pub struct Options {
     pub top_processes: usize,
     /// Whether a process has its command line as an attribute.
     pub process_command_lines: bool,
+    /// Which of systemd's units are reported by name.
+    pub services: Filter,
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
     /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
@@ -197,6 +199,7 @@ impl Default for Options {
             interfaces: Filter::default(),
             top_processes: 0,
             process_command_lines: false,
+            services: Filter::default(),
             textfile_dir: None,
             max_series: None,
         }

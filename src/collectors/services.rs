@@ -14,6 +14,7 @@ use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
 use crate::host::systemd::{Systemd, Unit};
 use crate::metrics::counter::{Kind, Rules, Table};
+use crate::metrics::filter::Filter;
 use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
@@ -67,6 +68,8 @@ const MOST_GONE: usize = 256;
 struct Services {
     naming: Naming,
     systemd: Systemd,
+    /// Which units have series of their own.
+    filter: Filter,
     counts: Option<[u64; STATES.len()]>,
     count_series: [Attributes; STATES.len()],
     failed: Vec<(String, Attributes)>,
@@ -92,6 +95,7 @@ impl Services {
         Self {
             naming: options.naming,
             systemd: Systemd::new(&context.host),
+            filter: options.services.clone(),
             counts: None,
             count_series: STATES.map(|state| word(options.naming, &STATE, state)),
             failed: Vec::new(),
@@ -107,8 +111,8 @@ impl Services {
         let units = self.systemd.units(reader.time_left() / 4)?;
         self.take(&units);
         if self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST) {
-            let services: Vec<&Unit> =
-                units.iter().filter(|unit| unit.name.ends_with(".service")).take(MOST_SERVICES).collect();
+            let is_asked = |unit: &&Unit| unit.name.ends_with(".service") && self.filter.admits(&unit.name, true);
+            let services: Vec<&Unit> = units.iter().filter(is_asked).take(MOST_SERVICES).collect();
             let counts = self.systemd.restarts(&services, reader.time_left() / 2)?;
             self.asked = Some(Instant::now());
             let naming = self.naming;
@@ -129,7 +133,8 @@ impl Services {
             if let Some(count) = place.and_then(|place| counts.get_mut(place)) {
                 *count += 1;
             }
-            if unit.active_state == FAILED.of(Naming::Semconv) && self.failed.len() < MOST_SERVICES {
+            let failed = unit.active_state == FAILED.of(Naming::Semconv);
+            if failed && self.failed.len() < MOST_SERVICES && self.filter.admits(&unit.name, true) {
                 let series = known.iter().position(|(name, _)| *name == unit.name).map(|at| known.swap_remove(at).1);
                 let series = series.unwrap_or_else(|| named(self.naming, Some(FAILED), &unit.name));
                 self.failed.push((unit.name.clone(), series));
@@ -252,6 +257,21 @@ mod tests {
                 "systemd.service.restarts{systemd.unit.name=b.service} 5".to_owned(),
             ]
         );
+        drop(services);
+        bus.end();
+    }
+
+    #[test]
+    fn units_that_are_left_out_are_counted_and_not_named() {
+        let bus = Bus::new(vec![answering(vec![LIST.to_vec()], vec![5])]);
+        let services = Filter::new(&[], &["^b"]).unwrap();
+        let mut context = fixture("server", Options { since: Since::Boot, services, ..Options::default() });
+        context.host = bus.host();
+        let services = Bench::new(DEFINITION, context);
+        let points = services.points();
+        assert!(points.contains(&"systemd.unit.count{systemd.unit.active_state=failed} 1".to_owned()), "{points:#?}");
+        assert!(points.contains(&"systemd.service.restarts{systemd.unit.name=a.service} 5".to_owned()), "{points:#?}");
+        assert!(points.iter().all(|point| !point.contains("b.service")), "{points:#?}");
         drop(services);
         bus.end();
     }

@@ -287,6 +287,10 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
             include: lookup.list(&table::NETWORK_INCLUDE)?,
             exclude: lookup.list(&table::NETWORK_EXCLUDE)?,
         },
+        services: Filter {
+            include: lookup.list(&table::SERVICE_INCLUDE)?,
+            exclude: lookup.list(&table::SERVICE_EXCLUDE)?,
+        },
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
         top_processes: lookup.value(&table::TOP_PROCESSES)?,

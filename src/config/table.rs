@@ -38,7 +38,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &SELECTED, &DETAIL, &PER_CPU, &NAMING, &COUNTERS_SINCE, &DISK_SCOPE,
     &DISK_INCLUDE, &DISK_EXCLUDE, &FILESYSTEM_INCLUDE, &FILESYSTEM_EXCLUDE, &NETWORK_INCLUDE, &NETWORK_EXCLUDE,
     &TOP_PROCESSES, &PROCESS_COMMAND_LINES,
-    &TEXTFILE_DIR,
+    &SERVICE_INCLUDE, &SERVICE_EXCLUDE, &TEXTFILE_DIR,
     &MAX_SERIES, &SELF_METRICS,
     &SERVICE_NAME, &RESOURCE_ATTRIBUTES, &ROOT_PATH, &HOST_PROC, &HOST_SYS, &HOST_ETC,
     &LOG_LEVEL, &LOG_FORMAT,
@@ -316,6 +316,14 @@ pub(crate) static PROCESS_COMMAND_LINES: Setting<bool> =
         .help(COLLECTION, "Add the command line to each reported process; command lines can hold secrets")
         .variables(&[Variable("HEKA_PROCESS_COMMAND_LINES", "true or false")])
         .default_text("off");
+pub(crate) static SERVICE_INCLUDE: Regexes = filter!(
+    "--service-include",
+    "HEKA_SERVICE_INCLUDE",
+    "Units to report by name instead of all; a regular expression on the name, such as nginx\\.service"
+);
+pub(crate) static SERVICE_EXCLUDE: Regexes =
+    filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "Units not to report by name");
+
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
     .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
     .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])

@@ -124,7 +124,7 @@ fn the_largest_processes_are_off_by_default_and_bounded() {
 #[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
     // These join with others, and have tests of their own.
-    const JOINED: [&str; 11] = [
+    const JOINED: [&str; 13] = [
         "--env-file",
         "--console-format",
         "--top-processes",
@@ -136,6 +136,8 @@ fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
         "--resource-attribute",
         "--filesystem-include",
         "--filesystem-exclude",
+        "--service-include",
+        "--service-exclude",
     ];
     let rows = table::SETTINGS.iter().map(|setting| setting.row());
     for row in rows.filter(|row| !matches!(row.kind, Kind::Switch { .. }) && !row.flag.is_empty()) {

@@ -146,6 +146,15 @@ pub(super) fn has_entries(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
+/// A path without links.
+///
+/// # Errors
+/// Those of realpath(3).
+pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
+    let _at = access(path)?;
+    std::fs::canonicalize(path)
+}
+
 /// What stat(2) says of a path.
 ///
 /// # Errors

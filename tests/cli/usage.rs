@@ -31,6 +31,8 @@ const WRONG: &[Wrong] = &[
     ("--network-include", Some("HEKA_NETWORK_INCLUDE"), &["*"], "regular expression"),
     ("--network-exclude", Some("HEKA_NETWORK_EXCLUDE"), &["a)"], "regular expression"),
     ("--filesystem-include", Some("HEKA_FILESYSTEM_INCLUDE"), &["("], "regular expression"),
+    ("--service-include", Some("HEKA_SERVICE_INCLUDE"), &["("], "regular expression"),
+    ("--service-exclude", Some("HEKA_SERVICE_EXCLUDE"), &["a)"], "regular expression"),
     ("--filesystem-exclude", Some("HEKA_FILESYSTEM_EXCLUDE"), &["("], "regular expression"),
     ("--self-metrics", Some("HEKA_SELF_METRICS"), &["maybe", "1"], "on, detailed, off"),
     ("--max-series", Some("HEKA_MAX_SERIES"), &["0", "-1", "1.5", "many", "100001"], "from 1 to 100000"),

@@ -72,7 +72,7 @@ fn a_server_that_never_answers_does_not_hold_up_the_end() {
 
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_two_seconds_later_ends_it_at_once() {
     let (_listener, url) = silent();
     let mut agent = Agent::start(&url, "");
     agent.says("cannot deliver");
@@ -83,5 +83,6 @@ fn a_second_signal_ends_it_at_once() {
         agent.signal(Signal::TERM);
         agent.ended()
     });
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // A signal counts as a second one two seconds after the first; the end in good order would take longer here.
+    assert!(asked.elapsed() < Duration::from_millis(3500), "{:?}", asked.elapsed());
 }

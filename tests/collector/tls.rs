@@ -45,7 +45,7 @@ fn mutual_tls_goes_on_over_a_rotation_of_the_client_certificate() {
     metrics.wait_cycles(METRIC, 2, SOON);
 
     new.sign("agent").files(dir);
-    agent.says("connecting anew");
+    agent.says("connecting again");
     let seen = cycles(metrics.look(), METRIC).len();
     metrics.wait_cycles(METRIC, seen + 2, SOON);
     assert_eq!(agent.lines("cannot deliver"), [""; 0]);

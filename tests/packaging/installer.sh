@@ -133,7 +133,7 @@ in_root /usr/local/bin/$name check > "$work/check.log" 2>&1 || fail "check with 
 first=$(agent)
 in_root rc-service $name reload > "$work/reload.log" 2>&1 || fail "reload"
 logged() { grep -q "$1" "$root$log"; }
-until_true "certificates are read again" logged 'certificates.*read again'
+until_true "certificates are read again" logged 'reloaded certificates'
 [ "$(agent)" = "$first" ] || fail "the reload was a restart"
 kill -9 "$(agent)"
 another() { [ "$(agent)" != "$first" ]; }

@@ -70,7 +70,7 @@ say "what cannot be sent waits in its state directory"
 
 before=$(property MainPID)
 in_machine systemctl reload $name || fail "reload"
-until_true "certificates read again" said "certificates.*read again"
+until_true "certificates read again" said "reloaded certificates"
 [ "$(property MainPID) $(property NRestarts)" = "$before 0" ] || fail "the reload was a restart"
 say "reloaded in place"
 
