@@ -131,15 +131,6 @@ pub fn read_link(path: &Path) -> io::Result<PathBuf> {
     std::fs::read_link(path)
 }
 
-/// The path with all its links resolved.
-///
-/// # Errors
-/// Those of realpath(3).
-pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
-    let _at = access(path)?;
-    std::fs::canonicalize(path)
-}
-
 /// Whether a directory is there, can be listed and is not empty.
 pub(super) fn has_entries(dir: &Path) -> bool {
     let Ok(_at) = access(dir) else { return true };
