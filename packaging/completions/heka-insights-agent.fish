@@ -40,6 +40,8 @@ complete -c heka-insights-agent -l filesystem-include -d 'File systems to report
 complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave out; can be repeated [env: HEKA_FILESYSTEM_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; a regular expression on the name; can be repeated [env: HEKA_NETWORK_INCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out; can be repeated [env: HEKA_NETWORK_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l service-include -d 'systemd units to report by name instead of all; a regular expression on the name; can be repeated [env: HEKA_SERVICE_INCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l service-exclude -d 'systemd units to leave out; can be repeated [env: HEKA_SERVICE_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l top-processes -d 'Report this many of the largest processes by CPU time, and as many by memory: a whole number from 0 to 100; see docs/cardinality.md for the number of series [default: 0] [env: HEKA_TOP_PROCESSES]' -r
 complete -c heka-insights-agent -l service-include -d 'Units to report by name instead of all; a regular expression on the name, such as nginx\\.service; can be repeated [env: HEKA_SERVICE_INCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l service-exclude -d 'Units not to report by name; can be repeated [env: HEKA_SERVICE_EXCLUDE (separated by commas)]' -r
