@@ -4,9 +4,6 @@ The labels of the host are added to each series. There is a value a minute. `at`
 minutes.
 """
 
-# Metrics that rules ask for and that no collector has yet.
-PENDING = set()
-
 GIB = 1 << 30
 
 

@@ -28,8 +28,8 @@ use usage::{DIRECTION, MODE, RESOURCE, ServiceUsage, TYPE};
 pub const DEFINITION: Definition =
     Definition { name: "services", metrics: METRICS, new: |context| Box::new(Services::new(context)) };
 
-const NAME: Attribute = Attribute { key: Names::both("systemd.unit.name"), values: &[] };
-const STATE: Attribute = Attribute { key: Names::both("systemd.unit.active_state"), values: &STATES };
+const NAME: Attribute = Attribute { key: Names("systemd.unit.name", "name"), values: &[] };
+const STATE: Attribute = Attribute { key: Names("systemd.unit.active_state", "state"), values: &STATES };
 
 const ACTIVE: Names = Names::both("active");
 const RELOADING: Names = Names::both("reloading");
@@ -48,16 +48,19 @@ const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
         "Loaded units in each state; maintenance and refreshing where a unit is in them",
         "systemd, ListUnits")
-        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
+        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE])
+        .node_exporter("node_systemd_units", Detailed, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
         "1 for each unit that failed",
         "systemd, ListUnits")
-        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
+        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME])
+        .node_exporter("node_systemd_unit_state", Detailed, &[&NAME, &STATE]),
     Metric::new("restarts", Counter, Int,
         "Times that systemd restarted the service; for services that were restarted",
         "systemd, NRestarts")
         .since("systemd 235")
-        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME]),
+        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME])
+        .node_exporter("node_systemd_service_restart_total", Detailed, &[&NAME]),
     Metric::new("cpu", Counter, Double, "CPU time of the service", "cgroup, cpu.stat, user_usec and system_usec")
         .since("4.15, cgroup 2")
         .semconv("systemd.service.cpu.time", "s", Detailed, &[&NAME, &MODE]),
