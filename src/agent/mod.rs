@@ -144,7 +144,7 @@ impl Run<'_> {
         cadence.delivery = Some(delivery.clone());
         cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
         let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
-        info!(%endpoint, interval = ?config.interval, first_in = ?first, "sending");
+        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{:.1}s", first.as_secs_f64()), "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // Who asks for one collection asks whether it arrived. An agent that is stopped has logged its losses.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
