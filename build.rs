@@ -1,4 +1,4 @@
-//! Tells the program which commit it was built from, and the linker which functions to put side by side.
+//! Gives the program its commit, and the linker the order of functions.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,15 @@ fn main() {
     layout();
 }
 
-/// Functions that are used lie side by side, so that the others need not be resident: a third less memory. See
-/// build/record-layout. `HEKA_LAYOUT=none` leaves them as they come.
+/// With `HEKA_LAYOUT=1`, functions that run lie side by side in the binary, so that the others need not be resident. The
+/// packages and the static build set it. An ordinary build does without, since not every linker takes the script. See
+/// docs/adr/0006-layout.md.
 fn layout() {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build/layout.ld");
     println!("cargo::rerun-if-changed=build/layout.ld");
     println!("cargo::rerun-if-env-changed=HEKA_LAYOUT");
     let variable = |name| std::env::var(name).unwrap_or_default();
-    if variable("PROFILE") == "release" && variable("HEKA_LAYOUT") != "none" && Path::new(SCRIPT).exists() {
+    if variable("PROFILE") == "release" && variable("HEKA_LAYOUT") == "1" && Path::new(SCRIPT).exists() {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{SCRIPT}");
     }
 }

@@ -1,37 +1,43 @@
 //! Host metrics in a pipeline of your own: `cargo run --example embed`.
 //!
-//! The exporter here prints names and the number of series; put your own in its place.
+//! The exporter here prints every value; use your own instead, such as one of `opentelemetry-otlp`.
 
 use std::io::Write;
 use std::time::Duration;
 
 use heka_insights_agent::HostMetrics;
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let reader = PeriodicReader::builder(Names).with_interval(Duration::from_secs(10)).build();
-    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let reader = PeriodicReader::builder(Printer).with_interval(Duration::from_secs(10)).build();
+    // The resource is yours: say which host this is.
+    let resource = Resource::builder().with_attribute(KeyValue::new("host.name", "my-host")).build();
+    let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
     HostMetrics::builder().collectors(["cpu", "memory", "disk"])?.register(&provider.meter("my-program"));
     provider.force_flush()?;
     Ok(())
 }
 
-struct Names;
+struct Printer;
 
-impl PushMetricExporter for Names {
+impl PushMetricExporter for Printer {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
-            let series = match metric.data() {
-                AggregatedMetrics::F64(data) => count(data),
-                AggregatedMetrics::U64(data) => count(data),
-                AggregatedMetrics::I64(data) => count(data),
+            let values = match metric.data() {
+                AggregatedMetrics::F64(data) => values(data),
+                AggregatedMetrics::U64(data) => values(data),
+                AggregatedMetrics::I64(data) => values(data),
             };
-            // Not println!, which panics when nobody reads any more: that would end the reader's thread.
-            let _ = writeln!(std::io::stdout(), "{} {} ({series} series)", metric.name(), metric.unit());
+            for (attributes, value) in values {
+                // Not println!: it panics on a closed pipe, which would end the reader's thread.
+                let _ = writeln!(std::io::stdout(), "{}{{{attributes}}} {value} {}", metric.name(), metric.unit());
+            }
         }
         Ok(())
     }
@@ -49,11 +55,17 @@ impl PushMetricExporter for Names {
     }
 }
 
-fn count<T>(data: &MetricData<T>) -> usize {
+fn values<T: Copy + ToString>(data: &MetricData<T>) -> Vec<(String, String)> {
     match data {
-        MetricData::Gauge(gauge) => gauge.data_points().count(),
-        MetricData::Sum(sum) => sum.data_points().count(),
-        MetricData::Histogram(histogram) => histogram.data_points().count(),
-        MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+        MetricData::Gauge(gauge) => {
+            gauge.data_points().map(|p| (text(p.attributes()), p.value().to_string())).collect()
+        }
+        MetricData::Sum(sum) => sum.data_points().map(|p| (text(p.attributes()), p.value().to_string())).collect(),
+        // The collectors have none of these.
+        MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => Vec::new(),
     }
+}
+
+fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect::<Vec<_>>().join(",")
 }

@@ -25,15 +25,24 @@
 //! To add a collector, write one file in `collectors/` and one line in its list. To add a metric, write one row in the
 //! collector's table and one arm in `observe`. CONTRIBUTING.md has an example.
 //!
-//! To embed the collectors in another program, start at [`HostMetrics`].
+//! To embed the collectors in another program, start at [`HostMetrics`]. Without the feature `agent` (a default), the crate
+//! is the collectors alone and needs no HTTP, TLS, command line or log subscriber.
 
+// The agent uses parts that the collectors alone do not.
+#![cfg_attr(not(feature = "agent"), allow(dead_code))]
+
+#[cfg(feature = "agent")]
 mod agent;
 mod collectors;
+#[cfg(feature = "agent")]
 mod config;
+#[cfg(feature = "agent")]
 mod export;
 mod host;
 mod metrics;
+#[cfg(feature = "agent")]
 mod outbox;
+#[cfg(feature = "agent")]
 pub mod program;
 
 pub use collectors::host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};
@@ -46,15 +55,18 @@ pub use metrics::naming::{Detail, Naming};
 /// it stable.
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "agent")]
     pub mod agent {
         pub use crate::agent::*;
     }
     pub mod collectors {
         pub use crate::collectors::*;
     }
+    #[cfg(feature = "agent")]
     pub mod config {
         pub use crate::config::*;
     }
+    #[cfg(feature = "agent")]
     pub mod export {
         pub use crate::export::*;
     }
@@ -64,6 +76,7 @@ pub mod internals {
     pub mod metrics {
         pub use crate::metrics::*;
     }
+    #[cfg(feature = "agent")]
     pub mod outbox {
         pub use crate::outbox::*;
     }

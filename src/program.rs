@@ -56,7 +56,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs the command; false if a check found a failure. `configured` says whether the user set an endpoint.
+/// Runs the command; false if a check found a failure. `configured` is whether the user set an endpoint.
 fn run(config: &Config, configured: bool) -> Result<bool, Box<dyn std::error::Error>> {
     if let Command::Check { send, json } = config.command {
         let report = check::check(config, send)?.with_hint(check::service_hint(configured));

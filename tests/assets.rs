@@ -101,3 +101,26 @@ fn variable_names(text: &str) -> String {
     });
     words.collect::<Vec<_>>().join(" ")
 }
+
+#[test]
+fn the_sample_settings_of_the_service_are_valid_and_name_every_collector() {
+    use heka_insights_agent::internals::config::Config;
+    use heka_insights_agent::internals::config::env_file;
+    use heka_insights_agent::internals::config::lookup::{Arguments, Environment};
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/heka-insights-agent.env");
+    let text = std::fs::read_to_string(path).unwrap();
+    let settings: String = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let variables = env_file::parse("sample", &settings).unwrap();
+    assert!(variables.len() > 8, "{variables:?}");
+    let config = Config::resolve(&Arguments::default(), &Environment::new(variables)).unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let named = config.options.collectors.unwrap();
+    for collector in heka_insights_agent::internals::collectors::names() {
+        assert!(named.iter().any(|name| name == collector), "the sample settings lack {collector}");
+    }
+}

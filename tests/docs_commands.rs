@@ -73,7 +73,7 @@ fn flags() -> Vec<String> {
 fn every_flag_that_the_pages_name_exists() {
     let known = flags();
     // Another program's that the prose speaks of.
-    let others = ["--web.enable-otlp-receiver"];
+    let others = ["--web.enable-otlp-receiver", "--require-signature", "--no-service", "--uninstall"];
     let mut seen = 0;
     for (name, page) in pages() {
         let prose = spans(&page).into_iter().filter(|span| span.starts_with("--"));
@@ -99,8 +99,8 @@ fn every_variable_that_the_pages_name_exists() {
     let mut help: String = table::variable_names().map(|name| format!("{name} ")).collect();
     // The pages write both variables of a signal as one.
     help += &help.replace("OTLP_METRICS_", "OTLP_[METRICS_]");
-    // Of the tests.
-    help += "HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
+    // Of the build, the installer and the tests.
+    help += "HEKA_LAYOUT HEKA_DOWNLOAD HEKA_UPDATE HEKA_OUTAGE HEKA_FLEET_OUTAGE";
     let mut seen = 0;
     for (name, page) in pages() {
         for word in page.split(|c: char| !(c.is_ascii_uppercase() || "_[]".contains(c))) {
@@ -123,7 +123,10 @@ fn once(arguments: &[String], endpoint: &str) -> Output {
     command
         .env("HOST_PROC", root().join("tests/fixtures/server/proc"))
         .env("HOST_SYS", root().join("tests/fixtures/server/sys"));
-    if !arguments.iter().any(|argument| argument == "check" || argument == "--once") {
+    // What is scraped runs until it is stopped: its settings are checked.
+    if arguments.iter().any(|argument| argument == "prometheus") {
+        command.arg("check");
+    } else if !arguments.iter().any(|argument| argument == "check" || argument == "--once") {
         command.arg("--once");
     }
     command.output().unwrap()
@@ -154,7 +157,7 @@ fn every_command_that_the_pages_show_runs_as_written() {
             let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
             assert!(ended.status.success(), "{name}: {shown:?}: {out}{err}");
             let words = shown.join(" ");
-            let sends = !["--help", "--version", "console"].iter().any(|word| words.contains(word));
+            let sends = !["--help", "--version", "console", "prometheus"].iter().any(|word| words.contains(word));
             let sent = grpc.scene.seen().len() + http.scene.seen().len() - before;
             assert_eq!(sent > 0, sends, "{name}: {shown:?}: {out}{err}");
             assert!(sends || !out.is_empty(), "{name}: {shown:?} printed nothing");

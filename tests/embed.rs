@@ -19,17 +19,21 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
 #[test]
-fn the_example_runs_and_prints_a_line_for_each_metric() {
+fn the_example_runs_and_prints_a_value_for_each_series() {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--locked", "--example", "embed"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let out = String::from_utf8(output.stdout).unwrap();
     // What every Linux has; whether there is a disk is the machine's.
-    for metric in ["system.cpu.time s", "system.cpu.logical.count {cpu}", "system.memory.usage By"] {
-        let series =
-            |line: &str| line.strip_prefix(metric)?.strip_prefix(" (")?.split(' ').next()?.parse::<usize>().ok();
-        assert!(out.lines().filter_map(series).any(|series| series > 0), "no {metric} in:\n{out}");
+    for (metric, unit) in
+        [("system.cpu.time", "s"), ("system.cpu.logical.count", "{cpu}"), ("system.memory.usage", "By")]
+    {
+        let value = |line: &str| {
+            let (_, rest) = line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} ")?;
+            rest.strip_suffix(unit)?.trim().parse::<f64>().ok()
+        };
+        assert!(out.lines().any(|line| value(line).is_some()), "no {metric} in:\n{out}");
     }
     assert!(!out.contains("system.network"), "only the collectors that were asked for:\n{out}");
 }

@@ -8,8 +8,8 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use heka_insights_agent::internals::export::verdict::{Failure, Verdict};
-use http::{HeaderValue, Response, header};
+use heka_insights_agent::internals::export::verdict::{Failure, Page, Verdict};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use libfuzzer_sys::fuzz_target;
 use tonic::{Code, Status};
 
@@ -21,16 +21,24 @@ fuzz_target!(|input: &[u8]| {
     let mut parts = rest.splitn(3, |byte| *byte == b'\n');
     let mut next = || parts.next().unwrap_or_default();
     let (first, second, body) = (next(), next(), next());
-    let failure = if protocol % 2 == 0 {
-        let mut response = Response::new(Bytes::copy_from_slice(body));
-        let status = 100 + u16::from_be_bytes([*high, *low]) % 900;
-        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    let failure = if protocol % 3 < 2 {
+        let mut headers = HeaderMap::new();
         for (name, value) in [(header::RETRY_AFTER, first), (header::CONTENT_TYPE, second)] {
             if let Ok(value) = HeaderValue::from_bytes(value) {
-                response.headers_mut().insert(name, value);
+                headers.insert(name, value);
             }
         }
-        Failure::from_http(&response, SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+        let status = StatusCode::from_u16(100 + u16::from_be_bytes([*high, *low]) % 900).expect("three digits");
+        let page = Page { status, headers: &headers, body: Bytes::copy_from_slice(body) };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        if protocol % 3 == 0 {
+            let Err(failure) = page.over_http(now) else { return };
+            failure
+        } else {
+            let failure = page.in_place_of_grpc(now);
+            assert!(!matches!(failure.verdict, Verdict::Drop), "a proxy's answer drops data");
+            failure
+        }
     } else {
         let message = String::from_utf8_lossy(second);
         Failure::from_status(&Status::with_details(Code::from(i32::from(*low)), message, Bytes::copy_from_slice(body)))

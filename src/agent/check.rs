@@ -238,8 +238,8 @@ impl Report {
         if !absent.is_empty() {
             let _ = writeln!(text, "ABSENT       normal       {}", absent.join(", "));
         }
-        let ((endpoint, told), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
-        let _ = writeln!(text, "ENDPOINT     {endpoint:<12} {told}");
+        let ((endpoint, message), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
+        let _ = writeln!(text, "ENDPOINT     {endpoint:<12} {message}");
         let _ = writeln!(text, "OUTBOX       {outbox:<12} {place}");
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "\nHINT         {hint}");
@@ -263,13 +263,13 @@ impl Report {
                 })
             })
             .collect();
-        let ((endpoint, told), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
+        let ((endpoint, message), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
         let object = json!({
             "ok": self.well(),
             "series": self.series(),
             "collectors": collectors,
             "absent": self.absent(),
-            "endpoint": {"state": endpoint, "message": told},
+            "endpoint": {"state": endpoint, "message": message},
             "outbox": {"state": outbox, "message": place},
             "hint": self.hint,
         });

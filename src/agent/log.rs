@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::agent::journal;
 use crate::collectors::fault;
 use crate::config::{Config, LogFormat};
 
@@ -26,6 +27,11 @@ pub fn start(config: &Config) {
     // The crates below say little at info, but their debug lines may show requests: only what is asked for by name.
     let filter: Targets = config.log_level.parse().unwrap_or_default();
     let layer = match config.log_format {
+        LogFormat::Text if journal::is_stderr() => fmt::layer()
+            .with_writer(|| Lines { output: io::stderr(), dropped: &DROPPED, json: false })
+            .with_ansi(false)
+            .event_format(journal::Priority)
+            .boxed(),
         LogFormat::Text => fmt::layer()
             .with_writer(|| Lines { output: io::stderr(), dropped: &DROPPED, json: false })
             .with_ansi(false)
@@ -94,12 +100,12 @@ fn takes_more(output: &impl AsFd) -> bool {
     }
 }
 
-/// Makes every panic one line, and one that is caught none: who catches it says what it cost.
+/// Makes every panic one line. One that is caught has none here: its catcher logs it.
 pub fn hook_panics() {
     // Never a backtrace: resolving one costs 31 MB of memory for good.
     panic::set_hook(Box::new(|info| {
         if let Some(what) = fault::unguarded(info) {
-            error!("a fault in this program: {what}");
+            error!("internal error: {what}");
         }
     }));
 }

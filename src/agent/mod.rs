@@ -1,4 +1,4 @@
-//! The agent at work: keeps the cadence of a [`Generation`] until told to stop, then flushes.
+//! Runs the agent: keeps the cadence of a [`Generation`] until a stop, then flushes.
 //!
 //! Four threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
 //! collects and exports, and has the host's files read on a thread that it leaves behind when a file hangs; the runtime's thread
@@ -6,6 +6,7 @@
 
 pub mod cadence;
 pub mod check;
+mod journal;
 pub mod log;
 pub mod pipeline;
 pub mod readings;
@@ -35,10 +36,12 @@ use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
-use crate::export::console::{ConsoleExporter, Format};
+use crate::export::console::view::View;
+use crate::export::console::{ConsoleExporter, Format, Layout};
 use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
+use crate::metrics::naming::Detail;
 use crate::outbox::{self, DeliveryHandle, Tuning};
 
 /// The most that all of a stop may take.
@@ -141,7 +144,7 @@ impl Run<'_> {
         cadence.delivery = Some(delivery.clone());
         cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
         let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
-        info!(%endpoint, interval = ?config.interval, first_in = ?first, "sending");
+        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{:.1}s", first.as_secs_f64()), "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // Who asks for one collection asks whether it arrived. An agent that is stopped has logged its losses.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
@@ -162,13 +165,21 @@ impl Run<'_> {
     }
 
     fn print(self, cadence: &Cadence, format: Format) -> Result<(), AgentError> {
+        let (once, options) = (cadence.once, &self.config.options);
+        let full_names = options.detail == Detail::Detailed;
+        let layout = Layout {
+            format,
+            naming: options.naming,
+            interval: (!once).then_some(cadence.interval),
+            view: Box::new(move || View::of_stdout(!once, full_names)),
+        };
         let events = std::sync::Mutex::new(self.events);
         let closed = move || {
             if let Ok(events) = events.lock() {
                 let _ = events.send(Event::Stop);
             }
         };
-        let exporter = ConsoleExporter::new(format, Box::new(io::stdout()), closed);
+        let exporter = ConsoleExporter::new(layout, Box::new(io::stdout()), closed);
         cadence.run(&self.context, &self.resource, &exporter).map(drop)
     }
 
@@ -244,10 +255,12 @@ impl Cadence {
             // However small the step back: no data point may have a time before its start.
             if step.is_some() || now < begun {
                 match step {
-                    Some(seconds) => info!(
-                        "the wall clock stepped by {seconds:+.0} s; counters start anew, since their start time would lie"
+                    Some(seconds) => {
+                        info!("wall clock jumped by {seconds:+.0} s; restarting counters with a new start time")
+                    }
+                    None => info!(
+                        "wall clock is before the counters' start time; restarting counters with a new start time"
                     ),
-                    None => info!("the wall clock is before the counters' start time; they start anew"),
                 }
                 generation.mute();
                 generation = Generation::new(context, resource, exporter, self.itself.as_ref());
@@ -264,7 +277,7 @@ impl Cadence {
             }
             let skipped = ticks.advance(Instant::now());
             if skipped > 0 {
-                warn!("a collection took too long: {skipped} ticks were skipped");
+                warn!("a collection took too long; skipped {skipped} ticks");
             }
         }
         self.manager.stopping();
@@ -281,7 +294,7 @@ fn reload_on_hangup(io: &Handle, delivery: Reload) {
     let reload = move || match delivery.get().map(DeliveryHandle::reload) {
         None => info!("SIGHUP: nothing to reload with this exporter"),
         Some(Ok(())) => info!("SIGHUP: reloaded certificates and headers"),
-        Some(Err(error)) => warn!("SIGHUP: {error}; the old certificates and headers stay in use"),
+        Some(Err(error)) => warn!("SIGHUP: {error}; keeping the old certificates and headers"),
     };
     match signals::on_hangup(reload) {
         Ok(hangups) => drop(io.spawn(hangups)),

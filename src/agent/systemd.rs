@@ -74,7 +74,7 @@ impl Watchdog {
 
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        warn!("the service manager cannot be told ({error})");
+        warn!("cannot notify the service manager ({error})");
     }
 }
 

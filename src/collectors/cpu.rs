@@ -205,11 +205,17 @@ impl Cpu {
     fn take(&mut self, stat: &[u8], now: Duration, cycle: u64) {
         // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
         let listing = || lines(stat).take_while(|line| !line.starts_with(b"intr")).filter_map(parse_line);
-        if !self.has_cpus && listing().any(|(cpu, columns)| cpu.is_some() && columns.is_some()) {
+        self.logical = 0;
+        let any = listing().any(|(cpu, columns)| cpu.is_some() && columns.is_some());
+        if any && !self.has_cpus {
             self.has_cpus = true;
             self.whole.absent(&self.whole_rules);
         }
-        self.logical = 0;
+        // A file without one CPU is damaged: it does not say that all of them are gone.
+        if self.has_cpus && !any {
+            self.forget_shares();
+            return;
+        }
         let elapsed = self.before.map(|before| now.saturating_sub(before));
         // The baseline is no collection of the cadence: a share over it would be of an odd, short time.
         self.before = (cycle > 0).then_some(now);

@@ -23,6 +23,17 @@ use crate::metrics::naming::{Detail, Naming};
 /// # Ok::<(), heka_insights_agent::UnknownCollector>(())
 /// ```
 ///
+/// In `Cargo.toml`, without the parts of the agent:
+///
+/// ```toml
+/// heka-insights-agent = { path = "…", default-features = false }
+/// opentelemetry = "0.33"
+/// opentelemetry_sdk = "0.33"
+/// ```
+///
+/// The resource is the program's: set `host.name` and `host.id` there. Problems go to `tracing`. Use one reader per
+/// provider: utilizations are differences of two collections, and a second reader would shorten them.
+///
 /// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
 /// them. The SDK folds what is over 2,000 series an instrument into one: on a host with more, add a view with
 /// [`HostMetricsBuilder::max_series`] as its cardinality limit.
@@ -60,7 +71,7 @@ impl HostMetricsBuilder {
     /// Only these collectors.
     ///
     /// # Errors
-    /// The first name that is no family's.
+    /// The first name that is no collector's.
     pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
         let mut collectors = Vec::new();
         for name in names {
@@ -130,7 +141,7 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// At most so many series a metric; what is over is left out, counted in [`Registered::collectors`] and told once.
+    /// Maximum number of series per metric; extra series are dropped, counted in [`Registered::collectors`] and logged once.
     #[must_use]
     pub fn limit_series(mut self, most: usize) -> Self {
         self.options.max_series = Some(most);

@@ -41,6 +41,7 @@ pub mod textfile;
 
 pub use discovered::Discovered;
 pub use observer::{Observer, Point};
+#[cfg(feature = "agent")]
 pub(crate) use registration::observable;
 pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from};
 pub use survey::{Survey, survey};
@@ -52,7 +53,7 @@ use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Metric, Naming};
 
-/// Every family, in the order in which they are read. A new collector is one file and one line here.
+/// Every collector, in the order in which they are read. A new collector is one file and one line here.
 #[rustfmt::skip] // one line each
 pub static COLLECTORS: &[Definition] = &[
     cpu::DEFINITION,
@@ -106,7 +107,7 @@ pub fn names() -> Vec<&'static str> {
     names
 }
 
-/// A family of metrics.
+/// A collector: its name, its metrics, and how to make it.
 #[derive(Debug)]
 pub struct Definition {
     /// Its name for `--collectors`.
@@ -117,15 +118,15 @@ pub struct Definition {
     pub new: fn(&Context) -> Box<dyn Collector>,
 }
 
-/// What reads a family's files and reports its metrics.
+/// Reads files and reports metrics from them.
 pub trait Collector: Send {
-    /// Takes the family's one reading of this cycle. The first call, at cycle 0, is the counters' baseline.
+    /// Takes the one reading of this collection. The first call, at cycle 0, is the counters' baseline.
     ///
     /// A source that fails leaves the last totals as they are, so that counters are reported again and no series is
     /// missed; gauges and states of that source are cleared, since what they would say is not true any more.
     fn read(&mut self, reader: &mut Reader);
 
-    /// Reports one metric of the family from the last reading.
+    /// Reports one metric from the last reading.
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>);
 
     /// The metrics that the last readings found and that the collector's table does not have. Their instruments are made

@@ -136,7 +136,7 @@ pub(crate) fn observable(
         if let Err(fault) = guarded(|| callback(&mut out))
             && !fault_reported.swap(true, Ordering::Relaxed)
         {
-            error!("the metric {} has a fault and is left out ({fault}); please report it", metric.id);
+            error!("internal error in the metric {}, which is left out ({fault}); please report it", metric.id);
         }
     });
 }

@@ -189,7 +189,7 @@ impl Job for Slot {
                 Ok(collector) => work.collector = Some(collector),
                 Err(fault) => {
                     error!(
-                        "the collector {} has a fault and does not run ({fault}); please report it",
+                        "internal error in the collector {}, which does not run ({fault}); please report it",
                         self.stats.name
                     );
                     self.broken.store(true, Ordering::Release);
@@ -286,7 +286,10 @@ impl Slot {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
         self.stats.failed.store(true, Ordering::Relaxed);
         if !self.fault_reported.swap(true, Ordering::Relaxed) {
-            error!("the collector {} has a fault and loses metrics ({fault}); please report it", self.stats.name);
+            error!(
+                "internal error in the collector {}, which loses metrics ({fault}); please report it",
+                self.stats.name
+            );
         }
     }
 }

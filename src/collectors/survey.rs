@@ -9,7 +9,7 @@ use super::slot::Collection;
 use super::{COLLECTORS, Context};
 use crate::host::Problem;
 
-/// What one family has to report on this host.
+/// The result of one collector on this host.
 #[derive(Debug)]
 pub struct Survey {
     /// Its name.
@@ -24,7 +24,7 @@ pub struct Survey {
     pub panicked: bool,
 }
 
-/// Reads every selected family twice, as its first cycle would, and counts what it reports.
+/// Reads with every selected collector twice, as in its first collections, and counts its series.
 #[must_use]
 pub fn survey(context: &Context) -> Vec<Survey> {
     let collection = Collection::new(context, true);
@@ -39,7 +39,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         for metric in metrics(definition, &context.options) {
             slot.observe(metric, &mut out);
         }
-        // What is missing is told once, at the first reading; what fails, at each.
+        // A missing file is reported once, at the first reading; a failing one at each.
         problems.retain(|problem| !problem.failed);
         problems.extend(collection.problems(slot));
         problems.sort_by(|a, b| (&a.path, &a.words).cmp(&(&b.path, &b.words)));

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ impl Stuck {
 #[derive(Debug)]
 pub(super) struct Access {
     path: Mutex<Vec<u8>>,
+    /// The process below that path whose state is read, or 0.
+    process: AtomicU32,
     stuck: Arc<Stuck>,
 }
 
@@ -102,14 +104,18 @@ thread_local! {
 impl Access {
     /// Makes the paths that this thread is at known from now on.
     pub(super) fn publish(stuck: &Arc<Stuck>) -> Arc<Self> {
-        let access = Arc::new(Self { path: Mutex::default(), stuck: Arc::clone(stuck) });
+        let access = Arc::new(Self { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck) });
         ACCESS.set(Some(Arc::clone(&access)));
         access
     }
 
     /// The path that the thread is at; empty where it is at none.
     pub(super) fn path(&self) -> PathBuf {
-        PathBuf::from(OsString::from_vec(lock(&self.path).clone()))
+        let path = PathBuf::from(OsString::from_vec(lock(&self.path).clone()));
+        match self.process.load(Ordering::Relaxed) {
+            0 => path,
+            process => stat_of(&path, process),
+        }
     }
 }
 
@@ -121,6 +127,7 @@ impl Drop for At {
     fn drop(&mut self) {
         ACCESS.with_borrow(|access| {
             if let Some(access) = access {
+                access.process.store(0, Ordering::Relaxed);
                 lock(&access.path).clear();
             }
         });
@@ -145,26 +152,43 @@ pub fn access(path: &Path) -> io::Result<At> {
     })
 }
 
-/// Goes to `<dir>/<name>/stat`, without making a path of it: there are as many as processes.
+/// A pass over the processes of `/proc`, of which there are too many to make a path of each.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    proc: &'a Path,
+    access: Option<Arc<Access>>,
+    _at: At,
+}
+
+/// Begins a pass over the processes.
 ///
 /// # Errors
 /// As [`access`].
-pub fn access_process(dir: &Path, name: &[u8]) -> io::Result<At> {
-    ACCESS.with_borrow(|access| {
-        if let Some(access) = access {
-            let mut at = lock(&access.path);
-            at.clear();
-            let dir = dir.as_os_str().as_bytes();
-            for part in [dir.strip_suffix(b"/").unwrap_or(dir), b"/", name, b"/stat"] {
-                at.extend_from_slice(part);
-            }
-            if access.stuck.any() && access.stuck.holds(Path::new(std::ffi::OsStr::from_bytes(&at))) {
-                at.clear();
-                return Err(Errno::INPROGRESS.into());
-            }
+pub fn walk(proc: &Path) -> io::Result<Walk<'_>> {
+    let at = access(proc)?;
+    Ok(Walk { proc, access: ACCESS.with_borrow(Clone::clone), _at: at })
+}
+
+impl Walk<'_> {
+    /// Goes to `<proc>/<pid>/stat`; `pid` is a number.
+    ///
+    /// # Errors
+    /// As [`access`].
+    pub fn at(&self, pid: &[u8]) -> io::Result<()> {
+        let Some(access) = &self.access else { return Ok(()) };
+        let number =
+            pid.iter().fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit & 0xf)));
+        access.process.store(number, Ordering::Relaxed);
+        if access.stuck.any() && access.stuck.holds(&stat_of(self.proc, number)) {
+            access.process.store(0, Ordering::Relaxed);
+            return Err(Errno::INPROGRESS.into());
         }
-        Ok(At(()))
-    })
+        Ok(())
+    }
+}
+
+fn stat_of(proc: &Path, process: u32) -> PathBuf {
+    proc.join(process.to_string()).join("stat")
 }
 
 /// What became of a piece of work that runs on a thread of its own.
@@ -213,7 +237,7 @@ fn once<T: Send + 'static>(
         return Progress::Done(None);
     }
     let shared = Arc::new((Mutex::new(Progress::Runs), Condvar::new()));
-    let access = Arc::new(Access { path: Mutex::default(), stuck: Arc::clone(stuck) });
+    let access = Arc::new(Access { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck) });
     let (theirs, their_access, work) = (Arc::clone(&shared), Arc::clone(&access), Arc::clone(work));
     let run = move || {
         ACCESS.set(Some(Arc::clone(&their_access)));

@@ -1,11 +1,11 @@
-//! Which of the host's things (disks, interfaces, mounts) a family reports.
+//! Which of the host's disks, interfaces or mounts a collector reports.
 
 use regex_lite::Regex;
 
-/// A choice by name. An include replaces the family's own default choice, an exclude takes away from what is left.
+/// A choice by name. An include replaces the collector's default choice; an exclude removes from the result.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Report what matches any of these, whatever the default choice says.
+    /// Report what matches any of these, whatever the default choice is.
     pub include: Vec<Regex>,
     /// Never report what matches any of these.
     pub exclude: Vec<Regex>,
@@ -22,7 +22,7 @@ impl Filter {
         Ok(Self { include: regexes(include)?, exclude: regexes(exclude)? })
     }
 
-    /// Whether the thing is reported; `default` is the family's own choice for it.
+    /// Whether the thing is reported; `default` is the collector's own choice.
     #[must_use]
     pub fn admits(&self, name: &str, default: bool) -> bool {
         let included =

@@ -91,7 +91,7 @@ pub mod moment;
 mod names;
 pub mod opening;
 mod queue;
-mod record;
+pub mod record;
 mod sender;
 mod shared;
 mod status;

@@ -34,12 +34,18 @@ const NEVER_SET_BEFORE: Duration = Duration::from_secs(1_577_836_800);
 
 /// What is known of a record without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
+    /// Sequence number.
     pub seq: u64,
+    /// Length of the payload.
     pub payload_len: u32,
+    /// Data points.
     pub points: u32,
+    /// Wall clock when pushed, nanoseconds since 1970.
     pub wall_nanos: u64,
+    /// Time since boot when pushed, nanoseconds.
     pub up_nanos: u64,
+    /// Boot id, 0 where unknown.
     pub boot_id: u128,
 }
 
@@ -89,7 +95,7 @@ impl Header {
     }
 
     /// When the batch was born, as far as can be known now. See the module documentation of the outbox for why.
-    pub fn born(&self, now: &Moment, boot_id: u128) -> Born {
+    pub(super) fn born(&self, now: &Moment, boot_id: u128) -> Born {
         let age = if boot_id != 0 && boot_id == self.boot_id {
             now.up.saturating_sub(Duration::from_nanos(self.up_nanos))
         } else if Duration::from_nanos(self.wall_nanos) < NEVER_SET_BEFORE {
@@ -106,7 +112,7 @@ impl Header {
 }
 
 /// The payload of a whole file; `None` if anything about it is not as it was written.
-pub(super) fn decode(file: Vec<u8>, seq: u64) -> Option<Bytes> {
+pub fn decode(file: Vec<u8>, seq: u64) -> Option<Bytes> {
     let file = Bytes::from(file);
     let header = Header::decode(&file)?;
     if header.seq != seq || header.file_len() != file.len() as u64 {

@@ -4,25 +4,66 @@ use serde_json::Value;
 
 use crate::run::Run;
 
-/// The first line of every table after the first.
-const LATER: &str = "s after the last";
+/// Part of every table after the first.
+const LATER: &str = "s since the last reading";
 
 #[test]
-fn the_table_shows_every_family_and_rates_from_the_second_cycle_on() {
-    let ended =
-        Run::console(&[]).until(|text| text.split(LATER).nth(1).is_some_and(|table| table.contains("PRESSURE")));
+fn the_table_has_every_collector_and_rates_from_the_second_reading_on() {
+    let ended = Run::console(&["--collectors", COLLECTORS])
+        .until(|text| text.split(LATER).nth(1).is_some_and(|table| table.contains("PRESSURE")));
     let (first, second) = ended.out.split_once(LATER).unwrap();
-    for family in ["CPU", "MEMORY", "PAGING", "DISK", "NETWORK", "LOAD", "PROCESSES", "SYSTEM", "PRESSURE"] {
-        assert!(first.contains(&format!("\n{family}\n")), "no {family} in {first}");
-        assert!(second.contains(&format!("\n{family}")), "no {family} in {second}");
+    for collector in ["CPU", "MEMORY", "PAGING", "DISK", "LOAD", "PROCESSES", "SYSTEM", "PRESSURE"] {
+        assert!(first.contains(&format!("\n{collector}\n")), "no {collector} in {first}");
+        assert!(second.contains(&format!("\n{collector}")), "no {collector} in {second}");
     }
-    assert!(first.contains("first cycle") && !first.contains("/s\n"), "{first}");
+    assert!(first.contains("first reading; rates come with the next one, in "), "{first}");
+    assert!(!first.contains("/s\n"), "{first}");
     // The kernel's own totals and units for people: 88000008 sectors, MemTotal, the sum over the disks.
     for text in ["42.0 GiB", "62.6 GiB", "disk.io  nvme0n1", "disk.io  total", "2.17"] {
         assert!(first.contains(text), "no {text} in {first}");
     }
     let io = second.lines().find(|line| line.contains("disk.io  nvme0n1")).unwrap();
     assert!(io.contains("42.0 GiB") && io.contains("0 B/s"), "a rate beside the total: {io}");
+    // Nothing moves on a fixture host: at the second reading every interface is idle.
+    assert!(first.contains("\nNETWORK\n") && !second.contains("NETWORK"), "{second}");
+}
+
+const COLLECTORS: &str = "cpu,memory,paging,disk,network,load,processes,system,pressure";
+
+#[test]
+fn the_table_has_one_row_per_cpu_mode_and_one_percentage() {
+    let ended = Run::console(&["--collectors", "cpu"]).until(|text| text.matches(LATER).count() > 1);
+    let (_, second) = ended.out.split_once(LATER).unwrap();
+    for mode in ["user", "nice", "system", "idle", "iowait", "interrupt", "steal"] {
+        let rows: Vec<&str> = second
+            .lines()
+            .take_while(|line| !line.contains(LATER))
+            .filter(|line| line.trim_start().starts_with(&format!("{mode} ")))
+            .collect();
+        assert!(rows.len() == 1 && rows[0].matches('%').count() <= 1, "{mode}: {rows:?} in {second}");
+    }
+}
+
+#[test]
+fn no_line_of_the_table_is_wider_than_80_columns() {
+    for arguments in [
+        &[][..],
+        &["--detail", "detailed"],
+        &["--per-cpu"],
+        &["--naming", "hostmetrics"],
+        &["--naming", "node_exporter"],
+    ] {
+        let out = Run::console(&[arguments, &["--once"]].concat()).end().out;
+        let widest = out.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 80, "{arguments:?}: {widest}");
+        assert!(!out.contains('\u{1b}'), "escape sequences in a pipe: {out}");
+    }
+}
+
+#[test]
+fn detailed_output_has_the_full_names() {
+    let out = Run::console(&["--once", "--collectors", "load", "--detail", "detailed"]).end().out;
+    assert!(out.contains("system.cpu.load_average.1m"), "{out}");
 }
 
 #[test]
@@ -47,7 +88,7 @@ fn objects(arguments: &[&str], cycles: usize) -> Vec<Value> {
 }
 
 #[test]
-fn json_is_one_object_a_line_and_a_cycle() {
+fn json_is_one_object_per_line_and_collection() {
     let objects = objects(&[], 3);
     for (cycle, object) in objects.iter().enumerate() {
         assert_eq!(object["host"], "server01", "{object}");
@@ -84,6 +125,23 @@ fn json_keeps_the_disks_raw_counters_by_disk_and_in_total() {
     for name in ["read_bytes", "write_count", "busy_time"] {
         let sum: u64 = disks.values().map(|disk| disk[name].as_u64().unwrap()).sum();
         assert_eq!(object["disk_io"][name], sum, "{name}");
+    }
+}
+
+#[test]
+fn json_has_the_counters_of_each_disk_in_every_naming() {
+    for naming in ["semconv", "hostmetrics", "node_exporter"] {
+        let object = objects(&["--once", "--naming", naming], 1).remove(0);
+        let sda = &object["disk_io_perdisk"]["sda"];
+        for (name, value) in [
+            ("read_count", 500_005_u64),
+            ("write_count", 300_003),
+            ("read_merged_count", 6_006),
+            ("busy_time", 5_600_056),
+        ] {
+            assert_eq!(sda[name], value, "{name} of {sda} in {naming}");
+        }
+        assert_eq!(sda["read_bytes"].as_f64(), Some(40_000_040.0 * 512.0), "{naming}");
     }
 }
 

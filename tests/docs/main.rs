@@ -140,3 +140,13 @@ fn each_file_that_the_architecture_page_names_is_there() {
         assert!(src.join(file).is_file(), "src/{file} is not there");
     }
 }
+
+#[test]
+fn the_readme_lists_every_collector() {
+    let readme = page("README.md");
+    let rows: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    for collector in heka_insights_agent::internals::collectors::names() {
+        let listed = rows.iter().flat_map(|cell| cell.split(", ")).any(|name| name == collector);
+        assert!(listed, "README.md does not list the collector {collector}");
+    }
+}

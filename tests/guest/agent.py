@@ -1,8 +1,11 @@
 """The agent in the virtual machine, and its output in JSON."""
 
 import json
+import time
 
 from machine import Failure
+
+PATIENCE = 20  # seconds
 
 
 class AgentEnded(AssertionError):
@@ -68,6 +71,15 @@ class Agent:
 
     def log(self):
         return self.machine.run(f"cat {self.file}.log")
+
+    def expect(self, read, wanted):
+        """Collects until `read` of a cycle is this; returns all cycles since the last call. A busy machine may miss a reading's deadline."""
+        cycles = self.next()
+        deadline = time.monotonic() + PATIENCE
+        while (found := read(cycles[-1])) != wanted:
+            assert time.monotonic() < deadline, f"{found}, not {wanted}"
+            cycles += self.next(1)
+        return cycles
 
     def lines(self):
         return int(self.machine.run(f"wc -l < {self.file}"))

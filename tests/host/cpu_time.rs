@@ -192,6 +192,16 @@ fn a_damaged_line_holds_its_cpu_and_costs_no_other() {
 }
 
 #[test]
+fn a_file_without_one_cpu_holds_the_totals_and_ends_none() {
+    let good = |n: u64| stat(&[(0, 5, 50_000 + 900 * n, 0), (1, 5, 70_000 + 900 * n, 0)]);
+    for damaged in ["intr 1 2 3\n", "cpu 1 2 3 4\nintr 1\n", "cpu0 x\ncpu1\nintr 1\n"] {
+        let contents = [good(0), good(1), damaged.to_owned(), good(3), good(4)];
+        let collected = collections(Options { delta: true, ..Options::default() }, &contents);
+        assert_eq!(seconds(&collected, &["idle"]), [18.0, 0.0, 36.0, 18.0]);
+    }
+}
+
+#[test]
 fn cpus_of_a_container_that_are_renumbered_add_nothing() {
     // Numbers 0 and 1 stand for other CPUs of the host from the third reading on.
     let pair = |a: u64, b: u64| stat(&[(0, 50, a, 0), (1, 50, b, 0)]);

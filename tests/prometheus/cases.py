@@ -4,9 +4,6 @@ The labels of the host are added to each series. There is a value a minute. `at`
 minutes.
 """
 
-# Metrics that rules ask for and that no collector has yet.
-PENDING = {"heka_textfile_error", "system_filesystem_linux_device_error", "systemd_service_restarts_total", "systemd_unit_state"}
-
 GIB = 1 << 30
 
 
@@ -108,8 +105,8 @@ CASES = {
     "HostInodesLow": {"fires": inodes("8x120", "92x120"), "quiet": inodes("20x120", "80x120")},
     "HostInodesVeryLow": {"fires": inodes("4x120", "96x120"), "quiet": inodes("8x120", "92x120"), "at": "90m"},
     "HostInodesNearlyNone": {"fires": inodes("2x120", "98x120"), "quiet": inodes("4x120", "96x120"), "at": "90m"},
-    "HostFilesystemError": {"fires": {'system_filesystem_linux_device_error{system_filesystem_mountpoint="/"}': "1x120"},
-                            "quiet": {'system_filesystem_linux_device_error{system_filesystem_mountpoint="/"}': "0x120"}},
+    "HostFilesystemError": {"fires": {'system_filesystem_linux_error{system_filesystem_mountpoint="/"}': "1x120"},
+                            "quiet": {'system_filesystem_linux_error{system_filesystem_mountpoint="/"}': "0x120"}},
     "HostDiskReadSlow": {"fires": both(disk("operation_time_seconds_total", "0+30x120", "read"), disk("operations_total", "0+60x120", "read")),
                          "quiet": both(disk("operation_time_seconds_total", "0+1x120", "read"), disk("operations_total", "0+60x120", "read"))},
     "HostDiskWriteSlow": {"fires": both(disk("operation_time_seconds_total", "0+30x120", "write"), disk("operations_total", "0+60x120", "write")),
@@ -143,22 +140,20 @@ CASES = {
     "HostTemperatureCritical": {"fires": {TEMPERATURE: "100x120", CRITICAL: "100x120"}, "quiet": {TEMPERATURE: "99x120", CRITICAL: "100x120"}},
     "HostMemoryErrorsCorrected": {"fires": {EDAC.format("corrected"): "0+1x120"}, "quiet": {EDAC.format("corrected"): "7x120"}},
     "HostMemoryErrorsUncorrected": {"fires": {EDAC.format("uncorrected"): "0x30 1x90"}, "quiet": {EDAC.format("uncorrected"): "7x120"}},
-    "HostServiceFailed": {"fires": {'systemd_unit_state{systemd_unit_name="a.service", systemd_unit_state="failed"}': "1x120"},
-                          "quiet": {'systemd_unit_state{systemd_unit_name="a.service", systemd_unit_state="active"}': "1x120"}},
+    "HostServiceFailed": {"fires": {'systemd_unit_state{systemd_unit_name="a.service", systemd_unit_active_state="failed"}': "1x120"},
+                          "quiet": {'systemd_unit_state{systemd_unit_name="a.service", systemd_unit_active_state="active"}': "1x120"}},
     "HostServiceRestarts": {"fires": {'systemd_service_restarts_total{systemd_unit_name="a.service"}': "0+1x120"},
                             "quiet": {'systemd_service_restarts_total{systemd_unit_name="a.service"}': "4x120"}},
-    "HostTextfileError": {"fires": {"heka_textfile_error": "1x120"}, "quiet": {"heka_textfile_error": "0x120"}},
+    "HostTextfileError": {"fires": {"heka_textfile_scrape_error": "1x120"}, "quiet": {"heka_textfile_scrape_error": "0x120"}},
     "HostKernelsDiffer": {"fires": of_weeks({'target_info{instance="a", os_type="linux", os_build_id="6.1"}': "1x120",
                                              'target_info{instance="b", os_type="linux", os_build_id="6.12"}': "1x120"}),
                           "quiet": of_weeks({'target_info{instance="a", os_type="linux", os_build_id="6.1"}': "1x120",
                                              'target_info{instance="b", os_type="linux", os_build_id="6.1"}': "1x120"}), "at": "500m"},
     "AgentDown": {"fires": {"system_cpu_logical_count": "2x30"}, "quiet": {"system_cpu_logical_count": "2x120"}, "at": "50m"},
-    "AgentRestarts": {"fires": {"process_uptime_seconds": "0+60x40 0 60 0 60 0 60 0 60 0 60 0+60x60"}, "quiet": {"process_uptime_seconds": "0+60x120"}},
-    "AgentLosesData": {"fires": {'heka_outbox_dropped_total{heka_outbox_drop_reason="age"}': "0x50 5x70"},
-                       "quiet": {'heka_outbox_dropped_total{heka_outbox_drop_reason="age"}': "5x120"}},
+    "AgentRestarts": {"fires": {"heka_process_uptime_seconds": "0+60x40 0 60 0 60 0 60 0 60 0 60 0+60x60"}, "quiet": {"heka_process_uptime_seconds": "0+60x120"}},
+    "AgentLosesData": {"fires": {"heka_exporter_points_lost_total": "0x50 5x70"},
+                       "quiet": {"heka_exporter_points_lost_total": "5x120"}},
     "AgentDeliveryDelayed": {"fires": {"heka_outbox_age_seconds": "0+60x120"}, "quiet": {"heka_outbox_age_seconds": "20x120"}},
-    "AgentCollectorFails": {"fires": {'heka_collector_success{heka_collector_name="disk"}': "0x120"},
-                            "quiet": {'heka_collector_success{heka_collector_name="disk"}': "1x120"}},
-    "AgentSeriesCut": {"fires": {'heka_collector_series_cut{heka_collector_name="disk"}': "3x120"},
-                       "quiet": {'heka_collector_series_cut{heka_collector_name="disk"}': "0x120"}},
+    "AgentCollectorFails": {"fires": {"heka_collection_errors_total": "0+6x120"}, "quiet": {"heka_collection_errors_total": "6x120"}},
+    "AgentSeriesCut": {"fires": {"heka_collection_series_cut": "3x120"}, "quiet": {"heka_collection_series_cut": "0x120"}},
 }

@@ -13,7 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Metrics of collectors that are not written yet.
-PENDING = {"node_md_disks", "node_md_disks_required", "node_systemd_service_restart_total", "node_systemd_unit_state", "node_textfile_scrape_error"}
+PENDING = {"node_systemd_service_restart_total", "node_systemd_unit_state"}
 # node-mixin defines one metric as a label of its recorded names.
 RECORDED = {"node_num_cpu", "node_cpu_utilisation", "node_memory_utilisation"}
 

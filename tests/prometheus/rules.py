@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from cases import CASES, PENDING
+from cases import CASES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = ROOT / "packaging/prometheus/rules"
@@ -151,7 +151,7 @@ def main():
             for kind, name, block in rules:
                 if kind == "name":
                     continue
-                for metric in metrics_of(expression(block)) - recorded - ADDED - names - PENDING:
+                for metric in metrics_of(expression(block)) - recorded - ADDED - names:
                     problems.append(f"{file.name}: {name} asks for {metric}, which docs/metrics.md does not have")
             problems += [f"{file.name}: {name} has no case" for name in alerts if name not in CASES]
             change = (lambda text: translate(text, translation)) if file.stem == "hostmetrics" else str
@@ -166,9 +166,8 @@ def main():
                 tested += 2 * len(cases)
     for problem in problems:
         print(f"rules: failed, {problem}")
-    waiting = sorted(PENDING - names)
     if not problems:
-        print(f"rules: ok, {tested} cases" + (f"; no collector has these metrics yet: {', '.join(waiting)}" if waiting else ""))
+        print(f"rules: ok, {tested} cases")
     return 1 if problems else 0
 
 

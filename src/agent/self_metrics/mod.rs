@@ -1,7 +1,7 @@
 //! Metrics about the agent (`--self-metrics`): whether it works, its cost, its losses.
 //!
 //! All names start with `heka.`: the conventions' `process.*` need a resource with `process.pid`, and this one is the
-//! host. All are in a scope of their own, so that they can be told from the host's metrics and dropped in one place.
+//! host. All are in a scope of their own, so that they can be distinguished from the host's metrics and dropped in one place.
 //! Counters count from the registration. `Basic` rows are sent by default, one series each; `Detailed` ones, per collector
 //! and per reason, with `--self-metrics detailed`.
 //!

@@ -24,6 +24,7 @@ use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::fields;
+pub(super) use recognize::unescape;
 use recognize::{Container, Pod, Qos};
 
 /// The collector's entry in the list.

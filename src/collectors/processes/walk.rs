@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::{Errno, read, retry_on_intr};
 
-use crate::host::bounded::{access, access_process};
+use crate::host::bounded::walk;
 
 /// How many states are told apart.
 pub const STATES: usize = 7;
@@ -26,7 +26,7 @@ const ENTRIES_BYTES: usize = 16 * 1024;
 /// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where one may
 /// not be read, `ESRCH` where there is no first one, which every pid namespace has.
 pub fn count(proc: &Path) -> Result<Counts, Errno> {
-    let at = access(proc).map_err(|_| Errno::INPROGRESS)?;
+    let walk = walk(proc).map_err(|_| Errno::INPROGRESS)?;
     let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(dir.as_fd(), &mut room);
@@ -41,7 +41,7 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
         if !is_pid(name) {
             continue;
         }
-        let _at = access_process(proc, name).map_err(|_| Errno::INPROGRESS)?;
+        walk.at(name).map_err(|_| Errno::INPROGRESS)?;
         match state_of(&dir, name) {
             Ok(state) => {
                 first_seen |= name == b"1";
@@ -53,7 +53,6 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
             Err(error) => return Err(error),
         }
     }
-    drop(at);
     if first_seen { Ok(counts) } else { Err(Errno::SRCH) }
 }
 

@@ -1,7 +1,7 @@
-//! The JSON object: one a cycle, in one line, raw numbers.
+//! The JSON object: one per collection, in one line, raw numbers.
 //!
 //! `cpu`, `memory`, … hold each metric by its name, as a list of series. `disk_io` (the sum over the physical disks)
-//! and `disk_io_perdisk` (by device) repeat the disks' counters in the shape that psutil made customary.
+//! and `disk_io_perdisk` (by device) repeat the disks' counters in the shape of psutil.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -15,10 +15,10 @@ pub fn render(collection: &Collection) -> String {
     object.insert("host".to_owned(), json!(collection.host));
     object.insert("elapsed_seconds".to_owned(), json!(collection.elapsed));
     for values in &collection.metrics {
-        let family = object.entry(values.collector).or_insert_with(|| json!({}));
-        if let Some(family) = family.as_object_mut() {
+        let collector = object.entry(values.collector).or_insert_with(|| json!({}));
+        if let Some(collector) = collector.as_object_mut() {
             let series: Vec<Json> = values.series.iter().map(one).collect();
-            family.insert(values.name.to_string(), json!({ "unit": values.unit, "series": series }));
+            collector.insert(values.name.to_string(), json!({ "unit": values.unit, "series": series }));
         }
     }
     disks(&mut object, &collection.metrics);
@@ -47,7 +47,11 @@ fn disks(object: &mut Map<String, Json>, metrics: &[Values]) {
     for values in metrics.iter().filter(|values| values.collector == "disk") {
         for series in &values.series {
             let direction = series.words.first().map(|(_, word)| word.as_str());
-            let Some((key, value)) = counter(values.metric.id, direction, series.value) else { continue };
+            let found = match node_exporter_counter(&values.name) {
+                Some((id, direction)) => counter(id, direction, series.value),
+                None => counter(values.metric.id, direction, series.value),
+            };
+            let Some((key, value)) = found else { continue };
             match series.labels.first() {
                 None => whole.insert(key, value),
                 Some((_, device)) => {
@@ -63,6 +67,22 @@ fn disks(object: &mut Map<String, Json>, metrics: &[Values]) {
     if !parts.is_empty() {
         object.insert("disk_io_perdisk".to_owned(), Json::Object(parts));
     }
+}
+
+/// The metric and the direction of a counter that node_exporter's naming has under a name of its own.
+fn node_exporter_counter(name: &str) -> Option<(&'static str, Option<&'static str>)> {
+    Some(match name {
+        "node_disk_read_bytes_total" => ("io", Some("read")),
+        "node_disk_written_bytes_total" => ("io", Some("write")),
+        "node_disk_reads_completed_total" => ("operations", Some("read")),
+        "node_disk_writes_completed_total" => ("operations", Some("write")),
+        "node_disk_reads_merged_total" => ("merged", Some("read")),
+        "node_disk_writes_merged_total" => ("merged", Some("write")),
+        "node_disk_read_time_seconds_total" => ("operation_time", Some("read")),
+        "node_disk_write_time_seconds_total" => ("operation_time", Some("write")),
+        "node_disk_io_time_seconds_total" => ("io_time", None),
+        _ => return None,
+    })
 }
 
 /// psutil's name of a disk counter; times are in milliseconds there.

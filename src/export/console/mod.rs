@@ -1,9 +1,10 @@
-//! The console: each cycle a table for people, or one JSON object for programs.
+//! The console: a table for people, or one JSON object per collection for programs.
 
 pub mod human;
 pub mod json;
 pub mod series;
 pub mod table;
+pub mod view;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,21 +15,35 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
+use crate::metrics::naming::Naming;
 use series::History;
+use view::View;
 
 /// Table or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A table that people can read, with rates beside the totals from the second cycle on.
+    /// A table, with rates beside the totals from the second collection on.
     Table,
-    /// One JSON object a cycle, in one line.
+    /// One JSON object per collection, in one line.
     Json,
+}
+
+/// How collections are printed.
+pub struct Layout {
+    /// Table or JSON.
+    pub format: Format,
+    /// The profile of the metrics' names.
+    pub naming: Naming,
+    /// Time to the next collection, if there is one.
+    pub interval: Option<Duration>,
+    /// The room for a table, asked for each time since a terminal can change its size.
+    pub view: Box<dyn Fn() -> View + Send + Sync>,
 }
 
 /// Prints each collection. Clones share one output.
 #[derive(Clone)]
 pub struct ConsoleExporter {
-    format: Format,
+    layout: Arc<Layout>,
     shared: Arc<Mutex<Shared>>,
     closed: Arc<dyn Fn() + Send + Sync>,
 }
@@ -39,17 +54,21 @@ struct Shared {
 }
 
 impl ConsoleExporter {
-    /// Prints to `output`; calls `closed` when nobody reads it any more.
-    pub fn new(format: Format, output: Box<dyn Write + Send>, closed: impl Fn() + Send + Sync + 'static) -> Self {
+    /// Prints to `output`; calls `closed` when a write fails.
+    pub fn new(layout: Layout, output: Box<dyn Write + Send>, closed: impl Fn() + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Mutex::new(Shared { output, history: History::default() }));
-        Self { format, shared, closed: Arc::new(closed) }
+        Self { layout: Arc::new(layout), shared, closed: Arc::new(closed) }
     }
 
     fn print(&self, metrics: &ResourceMetrics) -> io::Result<()> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let collection = shared.history.take(metrics);
-        let text = match self.format {
-            Format::Table => table::render(&collection),
+        let collection = shared.history.take(metrics, self.layout.naming);
+        let text = match self.layout.format {
+            Format::Table => {
+                let view = (self.layout.view)();
+                let lines = table::render(&collection, view, self.layout.interval);
+                view.write(&lines, collection.elapsed.is_none())
+            }
             Format::Json => json::render(&collection),
         };
         shared.output.write_all(text.as_bytes())?;

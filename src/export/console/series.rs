@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
 use crate::collectors::COLLECTORS;
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
-/// One cycle.
+/// One collection.
 #[derive(Debug)]
 pub struct Collection {
     /// When it was collected.
     pub time: SystemTime,
-    /// Seconds since the one before; `None` at the first.
+    /// Seconds since the previous one; `None` at the first.
     pub elapsed: Option<f64>,
     /// The host's name, as the resource has it.
     pub host: Option<String>,
@@ -25,9 +25,9 @@ pub struct Collection {
 /// One metric's values.
 #[derive(Debug)]
 pub struct Values {
-    /// The family it belongs to.
+    /// Its collector.
     pub collector: &'static str,
-    /// Its row in the family's table.
+    /// Its row in the collector's table.
     pub metric: &'static Metric,
     /// The name it is sent under.
     pub name: Cow<'static, str>,
@@ -48,7 +48,7 @@ pub struct Series {
     pub order: Vec<usize>,
     /// The value, whole numbers as they are.
     pub value: Value,
-    /// A counter's change a second, from the second cycle on.
+    /// A counter's change per second, from the second collection on.
     pub rate: Option<f64>,
 }
 
@@ -73,35 +73,36 @@ impl Value {
     }
 }
 
-/// What the cycle before had, for the rates.
+/// The previous collection, for the rates.
 #[derive(Debug, Default)]
 pub struct History {
-    time: Option<SystemTime>,
+    taken: Option<Instant>,
     values: HashMap<String, f64>,
 }
 
 impl History {
-    /// Makes plain values of a collection and remembers its counters.
-    pub fn take(&mut self, metrics: &ResourceMetrics) -> Collection {
-        let time = SystemTime::now();
-        let elapsed = self.time.and_then(|before| time.duration_since(before).ok()).map(|passed| passed.as_secs_f64());
+    /// Converts a collection to plain values and remembers its counters.
+    pub fn take(&mut self, metrics: &ResourceMetrics, naming: Naming) -> Collection {
+        // Rates need a clock that nobody sets.
+        let (time, now) = (SystemTime::now(), Instant::now());
+        let elapsed = self.taken.map(|before| now.duration_since(before).as_secs_f64());
         let mut found: Vec<(usize, usize, Values)> = Vec::new();
         let scopes = metrics.scope_metrics().flat_map(|scope| scope.metrics().map(|metric| (scope.scope(), metric)));
         for (scope, metric) in scopes {
             let found_by_a_collector = || (scope.name() == HOST_SCOPE).then(|| discovered(metric));
-            let Some(row) = row(metric).or_else(found_by_a_collector) else { continue };
+            let Some(row) = row(metric, naming).or_else(found_by_a_collector) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
             found.push((
-                row.family_place,
+                row.collector_place,
                 row.metric_place,
                 Values { collector: row.collector, metric: row.metric, name: row.name, unit: row.unit, series },
             ));
         }
-        found.sort_by_key(|(family, metric, _)| (*family, *metric));
+        found.sort_by_key(|(collector, metric, _)| (*collector, *metric));
         let mut metrics_found: Vec<Values> = found.into_iter().map(|(_, _, values)| values).collect();
         self.rates(&mut metrics_found, elapsed.filter(|elapsed| *elapsed > 0.0));
-        self.time = Some(time);
+        self.taken = Some(now);
         let host =
             metrics.resource().get(&opentelemetry::Key::from_static_str("host.name")).map(|name| name.to_string());
         Collection { time, elapsed, host, metrics: metrics_found }
@@ -124,7 +125,7 @@ impl History {
 /// Where a metric stands in the tables.
 struct Row {
     collector: &'static str,
-    family_place: usize,
+    collector_place: usize,
     metric: &'static Metric,
     metric_place: usize,
     name: Cow<'static, str>,
@@ -135,7 +136,7 @@ struct Row {
 /// The scope of the host's metrics.
 const HOST_SCOPE: &str = env!("CARGO_PKG_NAME");
 
-/// A metric that a collector found: no table has it.
+/// The row of a metric that a collector found and no table has.
 fn discovered(metric: &SdkMetric) -> Row {
     static COUNTER: Metric = Metric::new("", Kind::Counter, Number::Double, "", "");
     static GAUGE: Metric = Metric::new("", Kind::Gauge, Number::Double, "", "");
@@ -145,7 +146,7 @@ fn discovered(metric: &SdkMetric) -> Row {
     };
     Row {
         collector: "textfile",
-        family_place: COLLECTORS.len(),
+        collector_place: COLLECTORS.len(),
         metric: if is_counter { &COUNTER } else { &GAUGE },
         metric_place: 0,
         name: metric.name().to_owned().into(),
@@ -154,25 +155,21 @@ fn discovered(metric: &SdkMetric) -> Row {
     }
 }
 
-/// A metric of the tables; `None` for others, such as the agent's own.
-fn row(metric: &SdkMetric) -> Option<Row> {
-    for (family_place, family) in COLLECTORS.iter().enumerate() {
-        for (metric_place, row) in family.metrics.iter().enumerate() {
-            for naming in Naming::ALL {
-                if let Some(shape) =
-                    row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit())
-                {
-                    let (name, unit) = (shape.name.into(), shape.unit);
-                    return Some(Row {
-                        collector: family.name,
-                        family_place,
-                        metric: row,
-                        metric_place,
-                        name,
-                        unit,
-                        naming,
-                    });
-                }
+/// The row of a metric of the tables; `None` for others, such as the agent's own.
+fn row(metric: &SdkMetric, naming: Naming) -> Option<Row> {
+    for (collector_place, definition) in COLLECTORS.iter().enumerate() {
+        for (metric_place, row) in definition.metrics.iter().enumerate() {
+            let shape = row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit());
+            if let Some(shape) = shape {
+                return Some(Row {
+                    collector: definition.name,
+                    collector_place,
+                    metric: row,
+                    metric_place,
+                    name: shape.name.into(),
+                    unit: shape.unit,
+                    naming,
+                });
             }
         }
     }

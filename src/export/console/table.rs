@@ -1,54 +1,96 @@
-//! The table: one group a family, one row a metric and device, one column a word (a mode, a state, a direction).
+//! The table: one group per collector, one row per metric and device, one column per word (a mode, a state, a direction).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::human;
 use super::series::{Collection, Series, Values};
+use super::view::View;
 
-/// A block of rows that share their columns.
+/// The most words that are columns; more become rows.
+const MOST_COLUMNS: usize = 4;
+const INDENT: &str = "  ";
+
+/// Rows that share their columns.
 struct Grid {
     columns: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
 }
 
-/// The collection as text, closed by an empty line.
+/// The collection as lines that fit the view. `interval` is the time to the next collection.
 #[must_use]
-pub fn render(collection: &Collection) -> String {
-    let mut text = String::new();
+pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -> Vec<String> {
     let time = humantime::format_rfc3339_seconds(collection.time);
-    let host = collection.host.as_deref().unwrap_or("this host");
-    let elapsed = collection.elapsed.map_or_else(
-        || "first cycle; rates and CPU utilization follow with the next".to_owned(),
-        |s| format!("{s:.1} s after the last"),
-    );
-    let _ = writeln!(text, "{host}  {time}  {elapsed}");
-    let mut family = "";
-    for grid in grids(&collection.metrics) {
-        if grid.0 != family {
-            family = grid.0;
-            let _ = writeln!(text, "\n{}", family.to_uppercase());
+    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), harmless);
+    let elapsed = match (collection.elapsed, interval) {
+        (Some(seconds), _) => format!("{seconds:.1} s since the last reading"),
+        (None, Some(interval)) => {
+            format!("first reading; rates come with the next one, in {}", humantime::format_duration(interval))
         }
-        render_grid(&mut text, &grid.1);
+        (None, None) => "one reading; no rates".to_owned(),
+    };
+    let mut lines = vec![format!("{host}  {time}"), elapsed];
+    let mut collector = "";
+    for (name, grid) in grids(&collection.metrics, view) {
+        if name != collector {
+            collector = name;
+            lines.extend([String::new(), name.to_uppercase()]);
+        }
+        render_grid(&mut lines, grid, view.width);
     }
-    text.push('\n');
-    text
+    lines.into_iter().map(|line| clip(&line, view.width)).collect()
 }
 
-fn grids(metrics: &[Values]) -> Vec<(&'static str, Grid)> {
+fn clip(line: &str, width: usize) -> String {
+    match line.char_indices().nth(width) {
+        None => line.to_owned(),
+        Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// A name of the host's without the characters that steer a terminal.
+fn harmless(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn grids(metrics: &[Values], view: View) -> Vec<(&'static str, Grid)> {
+    let utilized: HashSet<&str> =
+        metrics.iter().filter(|values| is_share(values)).map(|values| values.collector).collect();
+    let idle = idle(metrics);
     let mut grids: Vec<(&'static str, Grid)> = Vec::new();
     for values in metrics {
         let columns = columns(values);
-        let rows = rows(values, &columns);
+        let rows = rows(values, &columns, &idle, utilized.contains(values.collector), view.full_names);
+        if rows.is_empty() {
+            continue;
+        }
         match grids.last_mut() {
-            Some((family, grid)) if *family == values.collector && grid.columns == columns => grid.rows.extend(rows),
+            Some((name, grid)) if *name == values.collector && grid.columns == columns => grid.rows.extend(rows),
             _ => grids.push((values.collector, Grid { columns, rows })),
         }
     }
     grids
 }
 
-/// The words of a metric, in the order of their sets; one column without a word where it has none.
+/// Whether it is the share of the CPUs' time, which makes the rate of their time a second percentage.
+fn is_share(values: &Values) -> bool {
+    values.collector == "cpu" && values.metric.id == "cpu.utilization" && !values.series.is_empty()
+}
+
+/// The interfaces without traffic: none since the last reading, or none at all at the first one.
+fn idle(metrics: &[Values]) -> HashSet<String> {
+    let mut busy: HashMap<String, bool> = HashMap::new();
+    for series in metrics.iter().filter(|values| values.collector == "network").flat_map(|values| &values.series) {
+        if let Some((_, interface)) = series.labels.first() {
+            let moved = series.rate.unwrap_or_else(|| series.value.as_f64()) > 0.0;
+            *busy.entry(interface.clone()).or_default() |= moved;
+        }
+    }
+    busy.into_iter().filter(|(_, busy)| !busy).map(|(interface, _)| interface).collect()
+}
+
+/// The words of a metric, in the order of their sets; one column without a word if it has none.
 fn columns(values: &Values) -> Vec<String> {
     let words: BTreeMap<&Vec<usize>, String> =
         values.series.iter().map(|series| (&series.order, column(series))).collect();
@@ -59,29 +101,44 @@ fn column(series: &Series) -> String {
     series.words.iter().map(|(_, word)| word.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn rows(values: &Values, columns: &[String]) -> Vec<(String, Vec<String>)> {
+fn device(series: &Series) -> String {
+    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| harmless(name)).collect();
+    names.dedup(); // an interface and its device
+    names.join(" ")
+}
+
+fn rows(
+    values: &Values,
+    columns: &[String],
+    idle: &HashSet<String>,
+    has_share: bool,
+    full_names: bool,
+) -> Vec<(String, Vec<String>)> {
     let short = values.name.strip_prefix("system.").unwrap_or(&values.name);
-    let several = values.series.iter().any(|series| !series.labels.is_empty());
-    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
-    // The whole over the devices comes last, below its parts.
+    let name = if full_names { &values.name } else { short };
+    let shown = |series: &&Series| {
+        values.collector != "network" || !series.labels.first().is_some_and(|(_, name)| idle.contains(name))
+    };
+    // The whole over the devices comes last, below its parts; over one device it is the same number again.
     let (parts, whole): (Vec<&Series>, Vec<&Series>) =
-        values.series.iter().partition(|series| !series.labels.is_empty());
+        values.series.iter().filter(shown).partition(|series| !series.labels.is_empty());
+    let devices: HashSet<String> = parts.iter().map(|series| device(series)).collect();
+    let whole = if devices.len() == 1 { Vec::new() } else { whole };
+    let with_rate = !(has_share && values.metric.id == "cpu.time");
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     for series in parts.into_iter().chain(whole) {
-        let mut names: Vec<&str> = series.labels.iter().map(|(_, name)| name.as_str()).collect();
-        names.dedup(); // an interface and its device
-        let names = names.join(" ");
-        let label = match (several, names.is_empty()) {
-            (false, _) => short.to_owned(),
-            (true, true) => format!("{short}  total"),
-            (true, false) => format!("{short}  {names}"),
+        let label = match (devices.is_empty(), series.labels.is_empty()) {
+            (true, _) => name.to_owned(),
+            (false, true) => format!("{name}  total"),
+            (false, false) => format!("{name}  {}", device(series)),
         };
         if rows.last().is_none_or(|(last, _)| *last != label) {
             rows.push((label, vec![String::new(); columns.len()]));
         }
-        let place = columns.iter().position(|column_name| *column_name == column(series));
+        let place = columns.iter().position(|name| *name == column(series));
         if let Some(cell) = rows.last_mut().zip(place).and_then(|((_, cells), place)| cells.get_mut(place)) {
             *cell = human::value(series.value, values.unit, values.metric.kind);
-            if let Some(rate) = series.rate {
+            if let Some(rate) = series.rate.filter(|_| with_rate) {
                 let _ = write!(cell, "  {:>9}", human::rate(rate, values.unit));
             }
         }
@@ -89,25 +146,124 @@ fn rows(values: &Values, columns: &[String]) -> Vec<(String, Vec<String>)> {
     rows
 }
 
-fn render_grid(text: &mut String, grid: &Grid) {
-    const LEAST_LABEL: usize = 28;
-    let width = |place: usize| {
-        let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(place)).map(|cell| cell.chars().count());
-        cells.chain(grid.columns.get(place).map(|column| column.chars().count())).max().unwrap_or(0)
+fn render_grid(lines: &mut Vec<String>, grid: Grid, width: usize) {
+    let grid = if grid.columns.len() > MOST_COLUMNS { transposed(grid) } else { grid };
+    let plain = lay_out(&grid);
+    // Too wide: one line per value.
+    let fits = plain.iter().all(|line| line.chars().count() <= width);
+    lines.extend(if fits { plain } else { lay_out(&list(grid)) });
+}
+
+/// The columns as rows, and the rows as columns.
+fn transposed(grid: Grid) -> Grid {
+    let cell =
+        |place: usize| grid.rows.iter().map(|(_, cells)| cells.get(place).cloned().unwrap_or_default()).collect();
+    let rows = grid.columns.iter().enumerate().map(|(place, word)| (word.clone(), cell(place))).collect();
+    Grid { columns: grid.rows.iter().map(|(label, _)| label.clone()).collect(), rows }
+}
+
+fn list(grid: Grid) -> Grid {
+    let Grid { columns, rows } = grid;
+    let one = |(label, cells): (String, Vec<String>)| {
+        let columns = columns.clone();
+        let filled = cells.into_iter().zip(columns).filter(|(cell, _)| !cell.is_empty());
+        filled
+            .map(move |(cell, column)| (format!("{label}  {column}").trim_end().to_owned(), vec![cell]))
+            .collect::<Vec<_>>()
     };
-    let label_width = grid.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0).max(LEAST_LABEL);
+    Grid { columns: vec![String::new()], rows: rows.into_iter().flat_map(one).collect() }
+}
+
+fn lay_out(grid: &Grid) -> Vec<String> {
+    const LEAST_LABEL: usize = 24;
+    let count = |text: &String| text.chars().count();
+    let width = |place: usize| {
+        let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(place)).map(count);
+        cells.chain(grid.columns.get(place).map(count)).max().unwrap_or(0)
+    };
+    let label_width = grid.rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0).max(LEAST_LABEL);
     let widths: Vec<usize> = (0..grid.columns.len()).map(width).collect();
-    let mut line = |label: &str, cells: &[String]| {
-        let mut out = format!("  {label:label_width$}");
+    let line = |label: &str, cells: &[String]| {
+        let mut out = format!("{INDENT}{label:label_width$}");
         for (cell, width) in cells.iter().zip(&widths) {
             let _ = write!(out, "  {cell:>width$}");
         }
-        let _ = writeln!(text, "{}", out.trim_end());
+        out.trim_end().to_owned()
     };
-    if grid.columns.iter().any(|column| !column.is_empty()) {
-        line("", &grid.columns);
+    let heading = grid.columns.iter().any(|column| !column.is_empty()).then(|| line("", &grid.columns));
+    heading.into_iter().chain(grid.rows.iter().map(|(label, cells)| line(label, cells))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collectors::COLLECTORS;
+    use crate::export::console::series::Value;
+    use crate::metrics::naming::Naming;
+
+    const VIEW: View = View { width: 80, height: None, full_names: false };
+
+    fn values(collector: &'static str, id: &str, series: Vec<Series>) -> Values {
+        let definition = COLLECTORS.iter().find(|definition| definition.name == collector).unwrap();
+        let metric = definition.metrics.iter().find(|metric| metric.id == id).unwrap();
+        let shape = metric.shape(Naming::Semconv).unwrap();
+        Values { collector, metric, name: shape.name.into(), unit: shape.unit, series }
     }
-    for (label, cells) in &grid.rows {
-        line(label, cells);
+
+    fn series(label: &str, word: &str, order: usize, rate: Option<f64>) -> Series {
+        let labels = (!label.is_empty()).then(|| ("device".to_owned(), label.to_owned()));
+        Series {
+            labels: labels.into_iter().collect(),
+            words: vec![("word".to_owned(), word.to_owned())],
+            order: vec![order],
+            value: Value::Double(0.25),
+            rate,
+        }
+    }
+
+    fn text(metrics: Vec<Values>) -> String {
+        let time = std::time::SystemTime::UNIX_EPOCH;
+        let collection = Collection { time, elapsed: Some(10.0), host: Some("h\u{1b}[2J".to_owned()), metrics };
+        render(&collection, VIEW, None).join("\n")
+    }
+
+    #[test]
+    fn a_cpu_mode_has_one_percentage() {
+        let modes = |rate| {
+            ["user", "nice", "system", "idle", "iowait"]
+                .iter()
+                .enumerate()
+                .map(|(order, mode)| series("", mode, order, rate))
+                .collect()
+        };
+        let text =
+            text(vec![values("cpu", "cpu.time", modes(Some(1.8))), values("cpu", "cpu.utilization", modes(None))]);
+        let user = text.lines().find(|line| line.contains("user")).unwrap();
+        assert_eq!(user.matches('%').count(), 1, "{text}");
+    }
+
+    #[test]
+    fn one_disk_has_no_total_and_two_have_one() {
+        let both = |devices: &[&str]| {
+            text(vec![values("disk", "io", devices.iter().map(|device| series(device, "read", 0, None)).collect())])
+        };
+        assert!(!both(&["vda", ""]).contains("total"));
+        assert!(both(&["vda", "vdb", ""]).contains("disk.io  total"));
+    }
+
+    #[test]
+    fn interfaces_without_traffic_are_left_out() {
+        let text = text(vec![values(
+            "network",
+            "io",
+            vec![series("docker0", "receive", 0, Some(0.0)), series("eth0", "receive", 0, Some(5.0))],
+        )]);
+        assert!(text.contains("eth0") && !text.contains("docker0"), "{text}");
+    }
+
+    #[test]
+    fn names_of_the_host_cannot_steer_the_terminal() {
+        let text = text(vec![values("disk", "io", vec![series("v\u{1b}[31mda\u{7}", "read", 0, None)])]);
+        assert!(!text.contains(['\u{1b}', '\u{7}']) && text.contains("[31mda"), "{text:?}");
     }
 }

@@ -48,7 +48,8 @@ impl<const N: usize> Row<N> {
         (self.comparable, self.new) = (!self.doubtful, false);
         let allowed = allowed(elapsed);
         let hold = rules.together.map_or(0, |together| growth(together.per_second, allowed).saturating_mul(3));
-        let over = rules.together.is_some() && self.is_over(readings, now, elapsed, rules);
+        let common = rules.together.map(|together| together.limit(elapsed));
+        let over = common.is_some_and(|common| self.is_over(readings, now, common, rules));
         for (place, reading) in readings.iter().enumerate() {
             let Some(reading) = reading.filter(|reading| Column::is_reading(*reading)) else { continue };
             let (Some(column), Some(grown)) = (self.columns.get_mut(place), grown.get_mut(place)) else { continue };
@@ -58,7 +59,8 @@ impl<const N: usize> Row<N> {
                 continue;
             }
             let doubted = self.doubts.iter().position(|(of, _)| *of == place);
-            let near = reading >= column.mark() && reading - column.mark() <= limit(place, allowed, rules);
+            let near = reading >= column.mark()
+                && reading - column.mark() <= common.unwrap_or_else(|| limit(place, allowed, rules));
             if doubted.is_none() && near && !(over && reading > column.mark()) {
                 *grown = column.believe(reading);
                 continue;
@@ -100,22 +102,23 @@ impl<const N: usize> Row<N> {
         (self.doubtful, self.comparable, self.new, self.at) = (true, false, false, now);
     }
 
-    /// Whether the columns that could each be believed are too much together.
-    fn is_over(&self, readings: &[Option<u64>; N], now: Duration, elapsed: Duration, rules: &Rules<N>) -> bool {
-        let Some(together) = rules.together else { return false };
-        let (mut sum, mut longest) = (0u64, elapsed);
+    /// Whether the columns that could each be believed are too much together. `common` is the limit since the last reading;
+    /// a column in doubt has the limit of the longer time since its mark.
+    fn is_over(&self, readings: &[Option<u64>; N], now: Duration, common: u64, rules: &Rules<N>) -> bool {
+        let (mut sum, mut most) = (0u64, common);
         for (place, (column, reading)) in self.columns.iter().zip(readings).enumerate() {
             let Some(reading) = reading.filter(|reading| column.has_baseline() && *reading > column.mark()) else {
                 continue;
             };
-            let doubt = self.doubts.iter().find(|(of, _)| *of == place).map(|(_, doubt)| doubt);
-            let since = doubt.map_or(elapsed, |doubt| now.saturating_sub(doubt.believed));
-            if reading - column.mark() <= limit(place, allowed(since), rules) {
+            let doubt = self.doubts.iter().find(|(of, _)| *of == place);
+            let own =
+                doubt.map_or(common, |(_, doubt)| limit(place, allowed(now.saturating_sub(doubt.believed)), rules));
+            if reading - column.mark() <= own {
                 sum = sum.saturating_add(reading - column.mark());
-                longest = longest.max(since);
+                most = most.max(own);
             }
         }
-        sum > growth(together.per_second, allowed(longest)).saturating_mul(together.times)
+        sum > most
     }
 
     /// The row was not in a good listing: what comes back under its name takes new baselines, and every doubt ends.

@@ -1,9 +1,12 @@
-//! systemd's units: how many are in each state, which failed, and how often services were restarted. Off where the host has no
-//! system bus.
+//! systemd's units: how many are in each state, which failed, how often services were restarted and, with `--detail detailed`,
+//! what each service uses ([`usage`]). Units are off where the host has no system bus.
 //!
 //! The list of units is asked for every ten seconds at most, restarts once a minute: each answer costs systemd work.
 //! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
-//! series for each unit and state.
+//! series for each unit and state. The receiver counts CPU time in microseconds; here it is in seconds, as the conventions
+//! have times.
+
+mod usage;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,17 +18,18 @@ use crate::host::Reader;
 use crate::host::systemd::{Systemd, Unit};
 use crate::metrics::counter::{Kind, Rules, Table};
 use crate::metrics::filter::Filter;
-use crate::metrics::naming::Detail::Basic;
+use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
-use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
+use usage::{DIRECTION, MODE, RESOURCE, ServiceUsage, TYPE};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "services", metrics: METRICS, new: |context| Box::new(Services::new(context)) };
 
-const NAME: Attribute = Attribute { key: Names::both("systemd.unit.name"), values: &[] };
-const STATE: Attribute = Attribute { key: Names::both("systemd.unit.active_state"), values: &STATES };
+const NAME: Attribute = Attribute { key: Names("systemd.unit.name", "name"), values: &[] };
+const STATE: Attribute = Attribute { key: Names("systemd.unit.active_state", "state"), values: &STATES };
 
 const ACTIVE: Names = Names::both("active");
 const RELOADING: Names = Names::both("reloading");
@@ -44,16 +48,45 @@ const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
         "Loaded units in each state; maintenance and refreshing where a unit is in them",
         "systemd, ListUnits")
-        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
+        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE])
+        .node_exporter("node_systemd_units", Detailed, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
         "1 for each unit that failed",
         "systemd, ListUnits")
-        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
+        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME])
+        .node_exporter("node_systemd_unit_state", Detailed, &[&NAME, &STATE]),
     Metric::new("restarts", Counter, Int,
         "Times that systemd restarted the service; for services that were restarted",
         "systemd, NRestarts")
         .since("systemd 235")
-        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME]),
+        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME])
+        .node_exporter("node_systemd_service_restart_total", Detailed, &[&NAME]),
+    Metric::new("cpu", Counter, Double, "CPU time of the service", "cgroup, cpu.stat, user_usec and system_usec")
+        .since("4.15, cgroup 2")
+        .semconv("systemd.service.cpu.time", "s", Detailed, &[&NAME, &MODE]),
+    Metric::new("memory", UpDownCounter, Int,
+        "Memory of the service, its page cache included",
+        "cgroup, memory.current")
+        .since("4.5, cgroup 2")
+        .semconv("systemd.service.memory.usage", "By", Detailed, &[&NAME]),
+    Metric::new("io", Counter, Int,
+        "Bytes that the service read from and wrote to physical disks",
+        "cgroup, io.stat, rbytes and wbytes")
+        .since("4.5, cgroup 2")
+        .semconv("systemd.service.disk.io", "By", Detailed, &[&NAME, &DIRECTION]),
+    Metric::new("tasks", UpDownCounter, Int, "Processes and threads of the service", "cgroup, pids.current")
+        .since("4.5, cgroup 2")
+        .semconv("systemd.service.tasks", "{task}", Detailed, &[&NAME]),
+    Metric::new("oom_kills", Counter, Int,
+        "Processes of the service that the kernel killed for want of memory",
+        "cgroup, memory.events, oom_kill")
+        .since("4.13, cgroup 2")
+        .semconv("systemd.service.oom_kills", "{process}", Detailed, &[&NAME]),
+    Metric::new("pressure", Counter, Double,
+        "Time in which some, or all, tasks of the service waited for a resource",
+        "cgroup, {cpu,memory,io}.pressure, total")
+        .since("4.20, cgroup 2")
+        .semconv("systemd.service.pressure.time", "s", Detailed, &[&NAME, &RESOURCE, &TYPE]),
 ];
 
 /// How long a list of units stands. A little less than the usual interval, which is not exact.
@@ -70,6 +103,9 @@ struct Services {
     systemd: Systemd,
     /// Which units have series of their own.
     filter: Filter,
+    /// For the first reading: where the usage is read from is found by reading files.
+    context: Option<Context>,
+    usage: Option<ServiceUsage>,
     counts: Option<[u64; STATES.len()]>,
     count_series: [Attributes; STATES.len()],
     failed: Vec<(String, Attributes)>,
@@ -96,6 +132,8 @@ impl Services {
             naming: options.naming,
             systemd: Systemd::new(&context.host),
             filter: options.services.clone(),
+            context: (options.detail == Detail::Detailed).then(|| context.clone()),
+            usage: None,
             counts: None,
             count_series: STATES.map(|state| word(options.naming, &STATE, state)),
             failed: Vec::new(),
@@ -188,6 +226,12 @@ fn named(naming: Naming, state: Option<Names>, name: &str) -> Attributes {
 
 impl Collector for Services {
     fn read(&mut self, reader: &mut Reader) {
+        if let Some(context) = self.context.take() {
+            self.usage = ServiceUsage::new(&context, MOST_GONE);
+        }
+        if let Some(usage) = &mut self.usage {
+            usage.read(reader);
+        }
         if self.listed.is_some_and(|when| when.elapsed() < LIST_LASTS) {
             return;
         }
@@ -216,7 +260,7 @@ impl Collector for Services {
                         .for_each(|count| out.int(*count, &service.data));
                 }
             }
-            _ => {}
+            _ => self.usage.iter().for_each(|usage| usage.observe(metric, out)),
         }
     }
 }
