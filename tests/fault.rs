@@ -83,6 +83,6 @@ fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
     std::panic::set_hook(usual);
     let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("ERROR the collector broken has a fault"), "{text}");
+    assert!(text.contains("ERROR internal error in the collector broken, which loses metrics"), "{text}");
     assert!(text.contains("it broke at tests/fault.rs:"), "{text}");
 }

@@ -15,7 +15,6 @@ use rustix::process::{Pid, Signal, kill_process};
 const SOON: Duration = Duration::from_secs(20);
 /// The silence that the manager takes, and several times that.
 const WATCHDOG: Duration = Duration::from_millis(300);
-const SILENCE: Duration = Duration::from_secs(2);
 
 struct Service {
     manager: UnixDatagram,
@@ -73,19 +72,18 @@ fn the_manager_hears_of_the_start_of_life_between_distant_ticks_and_of_the_end()
 }
 
 #[test]
-fn a_collection_that_hangs_falls_silent() {
+fn files_that_cannot_be_read_do_not_end_the_sign_of_life() {
     let dir = tempfile::tempdir().unwrap();
     let proc = dir.path().join("proc");
     std::fs::create_dir(&proc).unwrap();
     let service = Service::start(dir.path(), dir.path(), "100ms");
     assert_eq!(service.told().unwrap(), "READY=1");
     assert_eq!(service.told().unwrap(), "WATCHDOG=1");
-    // A file that is not there is looked for at each collection, and opening a pipe that nobody writes to never returns.
+    // A file that is not there is looked for at each collection; a FIFO in its place is refused without waiting for a writer.
     for name in ["stat", "meminfo", "diskstats"] {
         mknodat(CWD, proc.join(name), FileType::Fifo, Mode::RUSR, 0).unwrap();
     }
-    service.manager.set_read_timeout(Some(SILENCE)).unwrap();
-    while let Ok(word) = service.told() {
-        assert_eq!(word, "WATCHDOG=1");
+    for _ in 0..3 {
+        assert_eq!(service.told().unwrap(), "WATCHDOG=1");
     }
 }

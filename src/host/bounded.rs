@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -29,6 +29,11 @@ pub fn deadline(interval: Duration) -> Duration {
     const LEAST: Duration = Duration::from_millis(50);
     (interval / 4).clamp(LEAST, DEADLINE_MOST)
 }
+
+/// How much longer a thread may take that waits for a CPU and not for a file.
+pub(super) const STARVED_MOST: Duration = Duration::from_secs(2);
+/// The step in which it is looked at again.
+pub(super) const STARVED_STEP: Duration = Duration::from_millis(10);
 
 /// The longest [`deadline`].
 pub const DEADLINE_MOST: Duration = Duration::from_secs(1);
@@ -95,6 +100,8 @@ pub(super) struct Access {
     /// The process below that path whose state is read, or 0.
     process: AtomicU32,
     stuck: Arc<Stuck>,
+    /// The thread's own directory in `/proc`.
+    thread: OnceLock<PathBuf>,
 }
 
 thread_local! {
@@ -104,9 +111,29 @@ thread_local! {
 impl Access {
     /// Makes the paths that this thread is at known from now on.
     pub(super) fn publish(stuck: &Arc<Stuck>) -> Arc<Self> {
-        let access = Arc::new(Self { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck) });
-        ACCESS.set(Some(Arc::clone(&access)));
+        let access = Arc::new(Self::new(stuck));
+        access.begin();
         access
+    }
+
+    fn new(stuck: &Arc<Stuck>) -> Self {
+        Self { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck), thread: OnceLock::new() }
+    }
+
+    /// Takes the calling thread.
+    fn begin(self: &Arc<Self>) {
+        if let Ok(link) = std::fs::read_link("/proc/thread-self") {
+            let _first = self.thread.set(Path::new("/proc").join(link));
+        }
+        ACCESS.set(Some(Arc::clone(self)));
+    }
+
+    /// Whether the thread waits for a CPU and for nothing else: on a busy machine it is late, but no file hangs.
+    pub(super) fn waits_for_cpu(&self) -> bool {
+        let Some(thread) = self.thread.get() else { return true };
+        let stat = std::fs::read(thread.join("stat")).unwrap_or_default();
+        let state = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
+        state == Some(&b'R')
     }
 
     /// The path that the thread is at; empty where it is at none.
@@ -237,10 +264,10 @@ fn once<T: Send + 'static>(
         return Progress::Done(None);
     }
     let shared = Arc::new((Mutex::new(Progress::Runs), Condvar::new()));
-    let access = Arc::new(Access { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck) });
+    let access = Arc::new(Access::new(stuck));
     let (theirs, their_access, work) = (Arc::clone(&shared), Arc::clone(&access), Arc::clone(work));
     let run = move || {
-        ACCESS.set(Some(Arc::clone(&their_access)));
+        their_access.begin();
         let value = catch_unwind(AssertUnwindSafe(|| work())).ok();
         let (progress, done) = &*theirs;
         let mut progress = lock(progress);
@@ -262,6 +289,10 @@ fn once<T: Send + 'static>(
         }
         let wait = limit.saturating_duration_since(Instant::now());
         if wait.is_zero() {
+            if Instant::now() < limit + STARVED_MOST && access.waits_for_cpu() {
+                progress = done.wait_timeout(progress, STARVED_STEP).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
             let path = access.path();
             stuck.add(&path, loser);
             *progress = Progress::LeftBehind(path.clone());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::bounded::{Access, DEADLINE_MOST, STACK_BYTES, lock};
+use super::bounded::{Access, DEADLINE_MOST, STACK_BYTES, STARVED_MOST, STARVED_STEP, lock};
 use super::{Host, Reader};
 
 /// The least time to wait before looking whether a job is late.
@@ -121,6 +121,7 @@ impl Worker {
             }
         }
         shared.work.notify_one();
+        let starved_until = state.deadline + STARVED_MOST;
         while !(state.todo.is_empty() && state.current.is_none()) {
             if !state.started && !shared.start(&mut state) {
                 state.todo.clear();
@@ -133,6 +134,13 @@ impl Worker {
             if now < limit {
                 let wake = limit.min(halfway);
                 state = shared.done.wait_timeout(state, wake - now).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            // A thread that waits for a CPU is late, but no file hangs. One that was not at a job yet waits for a CPU too.
+            if now < starved_until && state.current.as_ref().is_none_or(|current| current.access.waits_for_cpu()) {
+                let later = now + STARVED_STEP;
+                state.deadline = state.deadline.max(later);
+                state.current.iter_mut().for_each(|current| current.limit = later);
                 continue;
             }
             if let Some(current) = state.current.take() {
