@@ -124,7 +124,7 @@ impl Queue {
         };
         let entry = Entry { id, born: Born::at(now), len, points, payload: Some(Box::new(payload)), saved: false };
         // Too large to wait, but not too large to be sent: it has one try.
-        if self.is_oversize(&entry) && (self.failing || self.oversize_bytes > 0) {
+        if self.is_oversize(&entry) && ((self.failing && !self.entries.is_empty()) || self.oversize_bytes > 0) {
             return self.lose_oversize(points);
         }
         self.backlog |= self.failing;
