@@ -110,7 +110,7 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// [`hint`] for the systemd service of the packages.
+/// `hint` for the systemd service of the packages.
 #[must_use]
 pub fn service_hint(configured: bool) -> Option<String> {
     hint(configured, Path::new(SERVICE_FILE))

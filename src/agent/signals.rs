@@ -11,7 +11,7 @@ use tracing::{error, warn};
 /// first one once more.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 
-/// Ready at the first SIGTERM or SIGINT. One that comes [`IMPATIENCE`] later or more ends the process at once.
+/// Ready at the first SIGTERM or SIGINT. One that comes `IMPATIENCE` later or more ends the process at once.
 pub async fn terminate() {
     let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(term), Ok(int)) => (term, int),

@@ -1,4 +1,4 @@
-//! The command line, made from [`super::table`]. Values stay text: [`crate::config`] validates them together with the
+//! The command line, made from [`super::table`]. Values stay text: `config` validates them together with the
 //! environment, so that a wrong one gets the same line wherever it came from.
 
 use std::ffi::OsString;

@@ -174,7 +174,7 @@ fn report(dir: &Path, kept: usize, dropped: &DropCounts) {
     }
 }
 
-/// Whether [`open`] could have the directory. Its lock and its records are not touched, and nothing stays behind: another
+/// Whether `open` could have the directory. Its lock and its records are not touched, and nothing stays behind: another
 /// user may ask than the one that the agent will run as.
 ///
 /// # Errors

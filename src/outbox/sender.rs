@@ -48,6 +48,8 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Batches of an earlier run are the older ones. Sending waits this long for a directory that takes its time to open.
 const OPENING_MOST: Duration = Duration::from_secs(30);
+/// As [`OPENING_MOST`], once the process ends.
+const OPENING_MOST_AT_END: Duration = Duration::from_secs(1);
 
 /// How often a worker that could not be started is started again.
 const START_WORKER_EVERY: Duration = Duration::from_secs(30);
@@ -170,14 +172,15 @@ impl<C: Carrier> Sender<C> {
     async fn wait_for_directory(&mut self) {
         let shared = self.shared.clone();
         let opened = async {
-            while shared.lock().directory == Directory::Opening && !shared.stopping() {
+            while shared.lock().directory == Directory::Opening {
                 shared.wake.notified().await;
             }
         };
         tokio::select! {
             () = opened => {}
             () = sleep(OPENING_MOST) => {}
-            () = shared.stop_signal() => {}
+            // A short run ends before its directory is open; the batches in it go first nevertheless.
+            () = async { shared.stop_signal().await; sleep(OPENING_MOST_AT_END).await } => {}
         }
         let account = shared.snapshot();
         if shared.lock().directory == Directory::Open && account.outbox_batches > 0 {

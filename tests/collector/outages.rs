@@ -38,7 +38,8 @@ fn a_collector_that_restarts_costs_no_cycle_and_two_lines() {
     in_order_and_once(&points);
     let times = cycles(&points, METRIC);
     no_second_is_missing(&times);
-    assert!(times.len() > 10, "{} cycles", times.len());
+    // Three before the outage, five in it, two after it; the first or last may be cut off.
+    assert!(times.len() > 8, "{} cycles", times.len());
     let told: Vec<_> = log.lines().filter(|line| line.contains("deliver")).collect();
     assert_eq!(told.len(), 2, "{log}");
     assert!(told[0].contains("WARN") && told[1].contains("INFO"), "{log}");

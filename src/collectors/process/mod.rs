@@ -1,7 +1,7 @@
 //! The largest processes, by CPU time since the last walk and by memory: `--top-processes N`.
 //!
 //! All processes would be thousands of series. These are at most four times N processes, and usually about N to two N: see
-//! [`ranking`]. CPU time and I/O count from the moment that a process is first reported; a process that ended has no
+//! `ranking.rs`. CPU time and I/O count from the moment that a process is first reported; a process that ended has no
 //! series, and a pid that is used again is another process with its own `process.creation.time`.
 //!
 //! I/O, open files and the path of the executable are visible for processes of the agent's own user, and for all with
