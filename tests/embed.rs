@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +19,21 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+
+#[test]
+fn the_example_with_the_librarys_grpc_exporter_delivers_to_a_server() {
+    let server = support::grpc::GrpcServer::start();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--locked", "--example", "otlp", "--", &server.endpoint()]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = server.scene.seen();
+    let names = |name: &str| {
+        let scopes = seen.iter().flat_map(|seen| &seen.request.resource_metrics).flat_map(|each| &each.scope_metrics);
+        scopes.flat_map(|scope| &scope.metrics).any(|metric| metric.name == name)
+    };
+    assert!(names("system.cpu.time") && names("system.memory.usage"), "{} requests", seen.len());
+}
 
 #[test]
 fn the_example_runs_and_prints_a_value_for_each_series() {

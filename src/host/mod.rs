@@ -156,7 +156,8 @@ impl Host {
     /// A path below `/proc`.
     #[must_use]
     pub fn proc(&self, name: &str) -> PathBuf {
-        self.proc.join(name)
+        // Joined with nothing, a path ends with a slash.
+        if name.is_empty() { self.proc.clone() } else { self.proc.join(name) }
     }
 
     /// Where the first process' view of `name` is (`net/dev`, `mountinfo`): the host's own, from any container that sees

@@ -232,9 +232,10 @@ impl Problem {
         !self.failed && self.path.as_os_str().is_empty()
     }
 
-    /// The file does not answer.
+    /// The file does not answer. Without a path, the collector was at none.
     #[must_use]
     pub fn no_answer(path: PathBuf) -> Self {
+        let path = if path.as_os_str().is_empty() { PathBuf::from("the collector") } else { path };
         Self { path, failed: true, words: NO_ANSWER.to_owned() }
     }
 }
