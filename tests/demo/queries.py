@@ -70,7 +70,7 @@ def main():
         try:
             every = list(documented())
             queries = [each for each in every if not any(name in each for name in lacking())]
-            alert = [each for each in queries if each.startswith("absent")]
+            alert = [each for each in queries if each.startswith("absent") or " unless " in each]
             waiting = [each for each in queries if each not in alert]
             deadline = time.monotonic() + PATIENCE
             while (waiting := [each for each in waiting if not has_data(each)]) and time.monotonic() < deadline:

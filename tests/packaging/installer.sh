@@ -20,7 +20,7 @@ clean_up() {
     # shellcheck disable=SC2086 # words
     [ -z "$processes" ] || kill $processes 2> /dev/null || true
     machine_stop
-    umount "$work/openrc/proc" 2> /dev/null || true
+    umount "$work/openrc/proc" "$work/openrc/sys" 2> /dev/null || true
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
@@ -118,6 +118,7 @@ say "uninstalled, settings kept"
 root=$work/openrc
 cp -a "$HEKA_ROOT_OPENRC" "$root"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
 # As if OpenRC had started the machine.
 mkdir -p "$root/run/openrc"
