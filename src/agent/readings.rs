@@ -1,7 +1,7 @@
 //! The readings of `check`, in a child process that can be left behind.
 //!
 //! A read that a FUSE server has taken ends when the server answers, and so does the process that waits in it: not even
-//! SIGKILL ends it sooner. So the program runs itself once more, and the child reads and writes what it found to a pipe.
+//! SIGKILL ends it sooner. So the program runs itself once more, and the child reads and writes its results to a pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;

@@ -69,7 +69,7 @@ pub struct Watched<C> {
 }
 
 impl<C> Watched<C> {
-    /// With `force_tls`, TLS is used although the target says `http`: tonic refuses `https` targets unless the TLS is its
+    /// With `force_tls`, TLS is used although the target's scheme is `http`: tonic refuses `https` targets unless the TLS is its
     /// own.
     pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
         Self { inner, force_tls, last }

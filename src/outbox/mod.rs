@@ -15,13 +15,13 @@
 //!
 //! | file | its one idea |
 //! |---|---|
-//! | [`exporter`] | what the reader calls: encode, push, return |
+//! | [`exporter`] | called by the reader: encode, push, return |
 //! | `queue` | every batch that waits, in order, and its bounds |
 //! | [`account`] | the one account of what was sent, waits and was lost |
 //! | `sender` | one task: take the oldest, send, judge the answer |
 //! | `worker` | one thread that owns the directory |
 //! | `shared` | the lock around the queue, and how the three wake each other |
-//! | [`opening`] | who may have a directory, and what an earlier process left in it |
+//! | [`opening`] | which process owns a directory, and the files that an earlier process left |
 //! | `record`, `names`, [`fs`] | one batch as one file |
 //! | [`moment`], [`backoff`], [`tuning`] | time |
 //! | `status` | log lines, and how rarely they are written |
@@ -57,9 +57,9 @@
 //!
 //! One directory (mode 0700) belongs to one agent:
 //!
-//! | name | what |
+//! | name | content |
 //! |---|---|
-//! | `outbox.lock` | empty; its lock (`flock`) says that an agent runs here, and ends with the process however it ends |
+//! | `outbox.lock` | empty; its lock (`flock`) shows that an agent runs here; the kernel releases it with the process |
 //! | `00000000000000000042.batch` | one batch: a header with two checksums, then the request's bytes; mode 0600 |
 //! | `00000000000000000042.tmp` | a batch that was being written |
 //!
