@@ -1,7 +1,7 @@
 //! How full the host's file systems are, from `mountinfo` of its first process and statvfs.
 //!
-//! [`crate::host::mounts`] selects those to report, [`crate::host::usage`] asks them without waiting for one that hangs. What a
-//! mount point leads to is compared with `mountinfo`: without the host's root, a container finds something else there.
+//! [`crate::host::mounts`] selects them, [`crate::host::usage`] queries them without waiting for one that hangs. The target of a
+//! mount point is compared with `mountinfo`: without the host's root, a container finds something else there.
 //!
 //! Datasets of one ZFS pool share its free space: each reports the same bytes.
 

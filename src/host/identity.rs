@@ -22,7 +22,7 @@ const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796
 /// What tells this host from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `/etc/machine-id`, else D-Bus's, else the UUID that the firmware gives the machine; 32 hexadecimal digits.
+    /// The first of `/etc/machine-id`, D-Bus's file and the UUID from the machine's firmware; 32 hexadecimal digits.
     pub id: Option<String>,
     /// The output of `hostname`.
     pub name: Option<String>,

@@ -1,7 +1,7 @@
 //! The host that is read: the only place that knows where `/proc`, `/sys` and `/etc` are.
 //!
 //! A [`Source`] is one file that is read once a collection, through a descriptor that stays open: opening costs several
-//! times what reading does. A [`Reader`] is handed to each collector in turn and carries the buffer they share. All of a
+//! times as much as reading. A [`Reader`] is handed to each collector in turn and carries the buffer they share. All of a
 //! collector's readings run on the thread of a [`worker::Worker`], so that a file that hangs costs that collector only;
 //! [`files`] is there for directories, links and files that are not read every time.
 
@@ -177,7 +177,7 @@ impl Host {
         }
     }
 
-    /// Whether what this process sees of the network is what the host's first process sees. In a container with a
+    /// Whether this process has the same view of the network as the host's first process. In a container with a
     /// network of its own it is not; where this is unknown it is assumed to be so.
     ///
     /// Each network namespace has its own inode for the file, whatever the mount of `/proc` it is seen through, and

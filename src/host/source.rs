@@ -43,7 +43,7 @@ pub struct Source {
 
 impl Source {
     /// The file at `path`. `missing` is a short text: the remedy, or the meaning, if the kernel lacks it; where it
-    /// is empty nothing is logged then, and the collector logs it once for all of its files.
+    /// is an empty text nothing is logged then, and the collector logs it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
         Self {

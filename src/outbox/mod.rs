@@ -13,7 +13,7 @@
 //!                       wire ──▶ backend
 //! ```
 //!
-//! | file | its one idea |
+//! | file | purpose |
 //! |---|---|
 //! | [`exporter`] | called by the reader: encode, push, return |
 //! | `queue` | every batch that waits, in order, and its bounds |
@@ -29,15 +29,15 @@
 //! # Threads, locks, states
 //!
 //! Three threads take part: the SDK's reader (pushes), the runtime (sender), the worker (only where there is a directory).
-//! One lock guards the queue and everything that they tell each other; it is never held while anything is read, written or
+//! One lock guards the queue and all state that they share; it is never held while anything is read, written or
 //! sent, and the runtime's thread waits for nothing else. One condition variable wakes the worker and a shutdown that waits
 //! for the end, one notification wakes the sender.
 //!
-//! An entry is in memory or on disk. While all is well it goes from memory to the wire and touches no disk. It is written
+//! An entry is in memory or on disk. While delivery works it goes from memory to the wire and touches no disk. It is written
 //! when it comes while the last request failed, when its request has been under way for a second, when older ones are on
 //! disk already, and at the end. A directory is *open* or *not yet*: opening (sending waits for it, up to 30 s), full,
 //! read-only, failing, hanging, locked by another agent. Not yet means: batches wait in memory, at most 4 MiB of them, and
-//! move to disk in their order when it can be had.
+//! move to disk in their order when it is usable.
 //!
 //! # Constraints
 //!

@@ -32,7 +32,7 @@
 //!   not continue one: a file of zeros, then a counter at one million, is no growth of one million. A zero beside another
 //!   column that is not zero is believed, so that the first error or the first killed process counts. Therefore the counters
 //!   of one file belong in one row.
-//! - **Absence ends every doubt.** Candidate and old tracks are dropped: what comes back can be another device.
+//! - **Absence ends every doubt.** Candidate and old tracks are dropped: the device that comes back can be another one.
 //! - **Restarts within restarts.** Several old tracks are kept, each inside the next; the outermost that a leap reaches
 //!   is continued, since it gives the smallest total.
 //! - **A low glitch that rises** for three readings is the same as a restart and is counted as one; so is one that passes the
