@@ -1,4 +1,4 @@
-//! Delivery over gRPC: what arrives, in which order, how often, and what the log says, while the server misbehaves.
+//! Delivery over gRPC: what arrives, in which order, how often, and what is logged, while the server misbehaves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

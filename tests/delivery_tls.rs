@@ -16,7 +16,7 @@ use support::grpc::{GrpcServer, runtime};
 use support::http::HttpServer;
 use support::{eventually, log, taken};
 
-/// What a probe says of a TLS server that has `server`'s certificate and asks for `clients`'.
+/// The result of a probe against a TLS server that has `server`'s certificate and asks for `clients`'.
 fn probe_both(server: &Pair, clients: Option<&Authority>, change: impl Fn(&mut OtlpConfig)) -> [Result<(), String>; 2] {
     let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(server.for_grpc(clients)));
     let http = HttpServer::with(Some(server.for_http(clients)));
@@ -150,7 +150,7 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     let _grpc = GrpcServer::restart(addr, scene.clone(), Some(server.for_grpc(Some(&new))));
     agent.ticks(2);
     eventually("the refusal", || log::lines(&endpoint).iter().any(|l| l.contains("refused the client certificate")));
-    // A rotation gone wrong keeps the old files in use and is told once.
+    // A rotation gone wrong keeps the old files in use and is logged once.
     std::fs::write(&cert, "half a certifica").unwrap();
     eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("the old ones stay in use")));
     new.sign("client").files(dir.path());

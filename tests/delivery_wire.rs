@@ -1,4 +1,4 @@
-//! What is on the wire is what the configuration says: headers, compression, sockets, proxies, and an environment that
+//! The data on the wire matches the configuration: headers, compression, sockets, proxies, and an environment that
 //! must not matter. Tests that need variables run in a child process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
@@ -79,7 +79,7 @@ fn export_in_hostile_environment(endpoint: &str, run: Run) {
     in_child("child_exports_twice", &variables);
 }
 
-/// One live export, one through the outbox; the server was told to refuse the second one once.
+/// One live export, one through the outbox; the server is set to refuse the second one once.
 #[test]
 #[ignore = "run by its parents with variables set"]
 fn child_exports_twice() {

@@ -1,5 +1,5 @@
 //! What the README and the operators' pages tell people to type: every flag and variable is one of the program's, every
-//! command runs as written, and each row of the backends' table puts on the wire what it says.
+//! command runs as written, and each row of the backends' table sends the request that it describes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
@@ -46,7 +46,7 @@ fn shell_lines(page: &str) -> Vec<String> {
     joined.flat_map(|block| block.lines().map(line).collect::<Vec<_>>()).filter(|line| !line.is_empty()).collect()
 }
 
-/// What a command gives to the program, by itself, through cargo or in a container; `None` for other commands.
+/// What a command gives to the program, directly, through cargo or in a container; `None` for other commands.
 fn arguments(command: &str) -> Option<&str> {
     match command.split_whitespace().next()? {
         PROGRAM => Some(command.trim_start().strip_prefix(PROGRAM)?),
@@ -211,7 +211,7 @@ fn each_backend_gets_the_path_protocol_headers_and_temporality_of_its_row() {
         let by_http = protocol == "http/protobuf";
         arguments.push(at(if by_http { http.addr } else { grpc.addr }, &endpoint));
         if endpoint.ends_with(":4318") {
-            // The local server has another port, so what the port says has to be said.
+            // The local server has another port, so the protocol that the port implies has to be set.
             arguments.extend(["--protocol".to_owned(), protocol]);
         }
         for (key, value) in &headers {

@@ -1,4 +1,4 @@
-//! What the service manager is told, by a socket in its place.
+//! The messages to the service manager, received by a socket in its place.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test may panic.
 

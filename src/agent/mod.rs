@@ -458,7 +458,7 @@ mod tests {
         const INTERVAL: Duration = Duration::from_millis(200);
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let (clock, last) = (Arc::clone(&wall), Mutex::new(UNIX_EPOCH));
-        // Where the clock went back, the tick takes half an interval: ticks that were counted anew would be off by that.
+        // Where the clock went back, the tick takes half an interval: a tick count restarted from zero would be off by that.
         let slow = move || {
             let now = *clock.lock().unwrap();
             if std::mem::replace(&mut *last.lock().unwrap(), now) > now {

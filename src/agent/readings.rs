@@ -1,7 +1,7 @@
 //! The readings of `check`, in a child process that can be left behind.
 //!
 //! A read that a FUSE server has taken ends when the server answers, and so does the process that waits in it: not even
-//! SIGKILL ends it sooner. So the program runs itself once more, and the child reads and writes what it found to a pipe.
+//! SIGKILL ends it sooner. So the program runs itself once more, and the child reads and writes its results to a pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -27,13 +27,13 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// What the child does: it reads, and writes what it found as one line.
+/// The child's work: it reads, and writes its results as one line.
 pub fn write(context: &Context, mut out: impl Write) {
     let surveys: Vec<Value> = survey(context).iter().map(encode).collect();
     let _ = writeln!(out, "{}", Value::Array(surveys)).and_then(|()| out.flush());
 }
 
-/// Has a child of this program read. Where it does not answer, one entry says so; where there is no child to be had, this
+/// Reads in a child process. If it does not answer, the result is one entry for that; if no child can be started, this
 /// process reads.
 #[must_use]
 pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {

@@ -145,7 +145,7 @@ fn is_unsupported(error: &io::Error) -> bool {
         )
 }
 
-/// The network family's part that is not about interfaces. What no metric asks for is not read.
+/// The part of the network collector that is not about interfaces. Files that no metric needs are not read.
 pub(super) struct Connections {
     calls: Calls,
     sockets: Vec<Sockets>,

@@ -20,7 +20,7 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
 
@@ -416,7 +416,7 @@ impl SlowFacts {
     }
 }
 
-/// What `/proc/cpuinfo` says of one logical CPU.
+/// The fields of `/proc/cpuinfo` for one logical CPU.
 #[derive(Default)]
 struct CpuInfo {
     hertz: Option<u64>,

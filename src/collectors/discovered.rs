@@ -14,7 +14,7 @@ use crate::metrics::naming::Kind;
 pub struct Discovered {
     /// Its name, which the SDK must allow.
     pub name: String,
-    /// What it says, if anybody said so.
+    /// The description, if one is given.
     pub description: String,
     /// Counter, up-down counter or gauge.
     pub kind: Kind,

@@ -1,6 +1,6 @@
 //! Disk I/O, from `/proc/diskstats` (Documentation/admin-guide/iostats.rst): cumulative counters, never rates.
 //!
-//! Which disks are whole and physical is [`crate::host::block_devices`]'s to say; this file reads and adds up their counters.
+//! [`crate::host::block_devices`] decides which disks are whole and physical; this file reads and adds up their counters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "disk", metrics: METRICS, new: |context| Box::new(Disk::new(context)) };
 

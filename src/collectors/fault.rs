@@ -1,4 +1,4 @@
-//! A panic that is caught costs what was at work, and one log line: the hook only keeps what it said for the catcher.
+//! A caught panic ends only the work that panicked, and logs one line: the hook only keeps the message for the catcher.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -8,7 +8,7 @@ thread_local! {
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`; a panic in it is an error that says what it said, and where where the program's hook is installed.
+/// Runs `work`; a panic in it is an error with its message, and with its location if the program's hook is installed.
 ///
 /// # Errors
 /// The panic's text.

@@ -1,9 +1,9 @@
 //! How full the host's file systems are, from `mountinfo` of its first process and statvfs.
 //!
-//! [`crate::host::mounts`] says which are reported, [`crate::host::usage`] asks them without waiting for one that hangs. What a
-//! mount point leads to is compared with `mountinfo`: without the host's root, a container finds something else there.
+//! [`crate::host::mounts`] selects them, [`crate::host::usage`] queries them without waiting for one that hangs. The target of a
+//! mount point is compared with `mountinfo`: without the host's root, a container finds something else there.
 //!
-//! Datasets of one ZFS pool share what is free in it: each reports the same bytes.
+//! Datasets of one ZFS pool share its free space: each reports the same bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, label, labels};
 use crate::metrics::parse::text;
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "filesystem", metrics: METRICS, new: |context| Box::new(Filesystem::new(context)) };
 

@@ -1,4 +1,4 @@
-//! The SDK's limit for each instrument: it folds what is over an instrument's limit into one overflow series, and makes
+//! The SDK's limit for each instrument: it folds series over an instrument's limit into one overflow series, and makes
 //! room for the limit in advance. Too low loses data, too high costs memory; where all attributes have fixed values, the
 //! limit is the number of their combinations.
 

@@ -185,7 +185,7 @@ impl Links {
     }
 }
 
-/// Whether the link is up: `operstate` says so, or, where a driver does not keep it, the carrier does.
+/// Whether the link is up: from `operstate` or, where a driver does not maintain it, from the carrier.
 fn is_up(operstate: Option<&[u8]>, carrier: Option<u64>) -> Option<bool> {
     match operstate? {
         b"up" => Some(true),

@@ -2,7 +2,7 @@
 //!
 //! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
 //! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached. Where more is
-//! available than there is, as in containers that see a part of the host's numbers, what is free counts as available.
+//! available than there is, as in containers that see a part of the host's numbers, free memory counts as available.
 
 use super::node_exporter::keys::Keys;
 use super::{Collector, Context, Definition, Observer};
@@ -13,7 +13,7 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, Naming, word};
 use crate::metrics::parse::{fields, lines, next_number, number};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "memory", metrics: METRICS, new: |context| Box::new(Memory::new(context)) };
 
@@ -239,7 +239,7 @@ const fn line(name: &'static str, metric: &'static str) -> Metric {
 /// Bytes of a `kB` in `/proc/meminfo`.
 const KB_BYTES: u64 = 1024;
 
-/// What one reading says, sizes in bytes, huge pages in pages; `None` is a line that the kernel lacks.
+/// The values of one reading, sizes in bytes, huge pages in pages; `None` is a line that the kernel lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Meminfo {
     total: Option<u64>,

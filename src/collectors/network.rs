@@ -18,7 +18,7 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
 
@@ -98,7 +98,7 @@ fn parse_columns(columns: &[u8]) -> Option<[u64; COLUMNS]> {
     Some([a, b, c, d, e, f, g, h])
 }
 
-/// Whether an interface is reported when nobody says otherwise.
+/// Whether an interface is reported by default.
 fn is_default(name: &[u8]) -> bool {
     name != b"lo" && !name.starts_with(b"veth") && !name.starts_with(b"cali")
 }

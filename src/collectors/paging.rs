@@ -1,7 +1,7 @@
 //! Swap space and paging, from `/proc/swaps` and `/proc/vmstat`.
 //!
 //! The operations of type `minor` are pgpgin and pgpgout, which the kernel counts in KiB of block I/O.
-//! hostmetrics multiplies all of them by 4096 under units that say operations and faults; here they are the kernel's counts.
+//! hostmetrics multiplies all of them by 4096 under the units of operations and faults; here they are the kernel's counts.
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Health, Reader, Source};
@@ -12,7 +12,7 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number, text, unescape};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "paging", metrics: METRICS, new: |context| Box::new(Paging::new(context)) };
 
@@ -182,7 +182,7 @@ impl Vmstat {
     }
 }
 
-/// The columns of a line of `/proc/swaps`: the name as it stands, size and used in kB.
+/// The columns of a line of `/proc/swaps`: the name unchanged, size and used in kB.
 fn parse_swap(line: &[u8]) -> Option<(&[u8], u64, u64)> {
     let mut fields = fields(line);
     let (name, _kind) = (fields.next()?, fields.next()?);

@@ -2,7 +2,7 @@
 //! resource. `some`: at least one task waited; `full`: all tasks that were not idle waited at once, so it is inside
 //! `some` and the two do not add up.
 //!
-//! No semantic convention has it yet, and hostmetrics has none of it: the family reports nothing in that profile, whose
+//! No semantic convention has it yet, and hostmetrics has none of it: the collector reports nothing in that profile, whose
 //! set of metrics is the receiver's. Each file and each line may be missing: `irq` came with Linux 6.1 and needs
 //! CONFIG_IRQ_TIME_ACCOUNTING, and has no `some`; `cpu` has no `full` before 5.13, and from then on one that the kernel
 //! calls undefined for a whole host and mostly writes as 0.
@@ -20,7 +20,7 @@ use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
 
@@ -62,7 +62,7 @@ struct Pressure {
 impl Pressure {
     fn new(context: &Context) -> Self {
         let options = &context.options;
-        // All of them are missing together where the kernel does not count pressure: one line says so, not four.
+        // All of them are missing together where the kernel does not count pressure: this is logged in one line, not four.
         let resource = |name: Names| Resource {
             source: Source::new(context.host.proc("pressure").join(name.of(Naming::Semconv)), "").holds_counters(),
             series: [SOME, FULL].map(|kind| {
@@ -74,7 +74,7 @@ impl Pressure {
         Self { resources: [CPU, MEMORY, IO, IRQ].map(resource), told: false }
     }
 
-    /// Says once what this kernel lacks.
+    /// Logs once which features this kernel lacks.
     fn tell(&mut self, reader: &mut Reader) {
         if std::mem::replace(&mut self.told, true) {
             return;

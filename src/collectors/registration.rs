@@ -105,7 +105,7 @@ pub(super) fn metrics(definition: &Definition, options: &Options) -> impl Iterat
     definition.metrics.iter().filter(asked)
 }
 
-/// The most series a metric may have on this host: what was asked for, else [`DEFAULT_MAX_SERIES`] or what the host's
+/// The most series a metric may have on this host: the configured limit; without one, [`DEFAULT_MAX_SERIES`] or what the host's
 /// CPUs and disks need, whichever is more.
 #[must_use]
 pub fn max_series(context: &Context) -> usize {

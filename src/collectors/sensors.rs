@@ -135,7 +135,7 @@ impl Sensors {
             let device =
                 reader.link_name(&dir.join("device")).or_else(|| Some(driver.clone()).filter(|name| !name.is_empty()));
             let Some(device) = device.or_else(|| Some(dir.file_name()?.to_str()?.to_owned())) else { continue };
-            // Two of one name and without a device are told apart by their number.
+            // Two of one name and without a device are distinguished by their number.
             let id = match taken.contains(&device) {
                 true => format!("{device}.{}", dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()),
                 false => device,

@@ -1,7 +1,7 @@
 //! How long the host has been up, from `/proc/uptime`.
 //!
 //! The time includes suspension (CLOCK_BOOTTIME), in hundredths of a second; hostmetrics has it in whole seconds.
-//! In a container it is the host's, unless a time namespace or lxcfs says otherwise.
+//! In a container it is the host's, unless a time namespace or lxcfs changes it.
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
@@ -11,7 +11,7 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Double;
 use crate::metrics::parse::{decimal, fields};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "system", metrics: METRICS, new: |context| Box::new(System::new(context)) };
 

@@ -1,4 +1,4 @@
-//! Where each setting comes from and what wins, through [`Config::resolve`]; nothing here is read from the process.
+//! The source of each setting and its precedence, through [`Config::resolve`]; nothing here is read from the process.
 
 use regex_lite::Regex;
 

@@ -7,7 +7,7 @@
 //! | [`split`] | one request becomes two, divided between data points |
 //! | [`wire`] | one configuration's connection, swapped as a whole |
 //! | [`grpc`], [`http`] | encoded batches onto the wire; [`body`]: without copying them |
-//! | [`tcp`], [`proxy`], [`tls`], [`headers`] | what both protocols share |
+//! | [`tcp`], [`proxy`], [`tls`], [`headers`] | shared by both protocols |
 //! | [`watched`] | why TLS ended a connection that hyper only calls closed |
 //! | [`verdict`] | the table of answers and their consequences |
 //! | [`probe`] | one empty export, to check a configuration |

@@ -28,7 +28,7 @@ pub struct ProbeOk {
 pub enum ProbeError {
     /// It is wrong in itself.
     Config(ExportError),
-    /// The way to the server fails, or the server says no.
+    /// The server is unreachable, or it rejects the request.
     Server {
         /// Where.
         endpoint: String,

@@ -1,4 +1,4 @@
-//! Error chains in an operator's words: what is wrong and, where one flag mends it, which.
+//! Error chains as text for operators: the cause and, where one flag fixes it, that flag.
 
 use std::error::Error;
 use std::io;
@@ -28,7 +28,7 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
     by_text(&text).unwrap_or(text)
 }
 
-/// Whether the chain says that no answer came in time.
+/// Whether the chain contains a timeout.
 pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(link) = next {
@@ -43,7 +43,7 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether the chain says that the other side ended a connection in use.
+/// Whether the chain shows that the peer closed a connection in use.
 pub fn is_cut(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(link) = next {

@@ -1,4 +1,4 @@
-//! One encoded request becomes two, divided between data points: for what is larger than one request may be.
+//! One encoded request becomes two, divided between data points: for requests above the size limit.
 //!
 //! Encodings one after the other are again one valid request, so the second half is a request, and so is the first.
 

@@ -18,7 +18,7 @@ pub struct Tls {
     identity: bool,
 }
 
-/// Reads and checks the files. The system's roots are read where `secure` says that TLS is used.
+/// Reads and checks the files. The system's roots are read if `secure` indicates that TLS is used.
 ///
 /// # Errors
 /// A file that cannot be read, holds no certificate or key, or a key that does not belong to the certificate: the

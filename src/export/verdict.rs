@@ -18,8 +18,8 @@
 //! | HTTP, any other status | drop |
 //!
 //! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
-//! *Doubt* sends each batch alone, up to five times, then drops it: bugs end, but a batch may be what the server stumbles
-//! over. *Drop* counts the batch as rejected.
+//! *Doubt* sends each batch alone, up to five times, then drops it: bugs end, but a batch may itself trigger the server's
+//! error. *Drop* counts the batch as rejected.
 //!
 //! The table follows the OTLP specification with these differences, all on the side of keeping data that the outbox
 //! bounds anyway: a status that a proxy or load balancer may have sent (404, 405, HTML, no gRPC status, redirects) is

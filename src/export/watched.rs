@@ -36,7 +36,7 @@ const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after
     client certificate (--cert-file and --key-file)";
 
 impl LastTlsError {
-    /// For the connections of one link: `None` without TLS, else whether they show a client certificate.
+    /// For the connections of one link: `None` without TLS, otherwise whether they show a client certificate.
     pub fn new(client_certificate: Option<bool>) -> Self {
         let hung_up = client_certificate.map(|shown| if shown { HUNG_UP_ON_CERTIFICATE } else { HUNG_UP_ON_NONE });
         Self { words: Arc::default(), hung_up }
@@ -69,7 +69,7 @@ pub struct Watched<C> {
 }
 
 impl<C> Watched<C> {
-    /// With `force_tls`, TLS is used although the target says `http`: tonic refuses `https` targets unless the TLS is its
+    /// With `force_tls`, TLS is used although the target's scheme is `http`: tonic refuses `https` targets unless the TLS is its
     /// own.
     pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
         Self { inner, force_tls, last }

@@ -1,8 +1,8 @@
 //! Which block devices are disks whose I/O no other device counts.
 //!
 //! An entry of `/sys/block` is a whole device. One that sits on others lists them in `slaves/` (dm, md, bcache, the NVMe
-//! multipath head does not). Of those that sit on none, some have no disk of their own: their driver says so. What is left is
-//! a disk, wherever it sits: on this machine's buses, or on a network (NVMe over Fabrics, nbd, AoE, rbd), which sysfs has
+//! multipath head does not). Of those that sit on none, some have no disk of their own: their driver shows this. The rest are
+//! disks, wherever they sit: on this machine's buses, or on a network (NVMe over Fabrics, nbd, AoE, rbd), which sysfs has
 //! below `devices/virtual`. An entry that sits inside another disk's directory is a boot area of an eMMC.
 
 use std::collections::{HashMap, HashSet};

@@ -66,7 +66,7 @@ impl Stuck {
         self.threads.load(Ordering::Acquire) >= MOST_STUCK
     }
 
-    /// A thread is left behind at `path`, which costs `loser` its readings; one line says so.
+    /// A thread is left behind at `path`, which costs `loser` its readings; one line is logged.
     pub(super) fn add(&self, path: &Path, loser: &str) {
         lock(&self.paths).push(path.to_owned());
         self.threads.fetch_add(1, Ordering::AcqRel);
@@ -232,7 +232,7 @@ const MOST_ATTEMPTS: usize = 6;
 /// Runs `work` on a thread of its own, which is left behind when it hangs; then it runs again, and finds that the file in
 /// which it hung does not answer. `None` where the whole takes longer than `most`.
 ///
-/// `loser` says in the log what is left out.
+/// `loser` names the lost readings in the log.
 pub fn within<T: Send + 'static>(
     stuck: &Arc<Stuck>,
     most: Duration,

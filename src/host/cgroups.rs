@@ -194,7 +194,7 @@ impl UsageReader {
         &self.hierarchy
     }
 
-    /// The usage of a cgroup. `counted` says of a device's major and minor number whether its I/O counts: a device that is
+    /// The usage of a cgroup. `counted` decides by a device's major and minor number whether its I/O counts: a device that is
     /// stacked on another one counts the same bytes again.
     pub fn usage(&mut self, visited: &Visited<'_>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
         match &self.hierarchy {

@@ -146,7 +146,7 @@ pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
-/// What stat(2) says of a path.
+/// The result of stat(2) for a path.
 ///
 /// # Errors
 /// Those of stat(2).

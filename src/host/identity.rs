@@ -22,9 +22,9 @@ const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796
 /// What tells this host from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `/etc/machine-id`, else D-Bus's, else the UUID that the firmware gives the machine; 32 hexadecimal digits.
+    /// The first of `/etc/machine-id`, D-Bus's file and the UUID from the machine's firmware; 32 hexadecimal digits.
     pub id: Option<String>,
-    /// What `hostname` says.
+    /// The output of `hostname`.
     pub name: Option<String>,
     /// New at every boot.
     pub boot_id: Option<String>,
@@ -194,7 +194,7 @@ pub fn release_field(release: &[u8], name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
 }
 
-/// `host.arch` as the conventions name what the kernel says; an architecture without such a name stands as it is.
+/// `host.arch` in the conventions' names; an architecture without such a name keeps the kernel's name.
 fn arch() -> String {
     let uname = rustix::system::uname();
     let machine = text(uname.machine().to_bytes());

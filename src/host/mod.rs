@@ -1,7 +1,7 @@
 //! The host that is read: the only place that knows where `/proc`, `/sys` and `/etc` are.
 //!
 //! A [`Source`] is one file that is read once a collection, through a descriptor that stays open: opening costs several
-//! times what reading does. A [`Reader`] is handed to each collector in turn and carries the buffer they share. All of a
+//! times as much as reading. A [`Reader`] is handed to each collector in turn and carries the buffer they share. All of a
 //! collector's readings run on the thread of a [`worker::Worker`], so that a file that hangs costs that collector only;
 //! [`files`] is there for directories, links and files that are not read every time.
 
@@ -137,7 +137,7 @@ impl Host {
     }
 
     /// Runs `work`, which reads files of this host, on a thread that is left behind when it hangs; `None` where it takes
-    /// longer than [`bounded::DEADLINE_MOST`]. `loser` says in the log what is left out then.
+    /// longer than [`bounded::DEADLINE_MOST`]. `loser` then names the lost readings in the log.
     pub fn within<T: Send + 'static>(
         &self,
         loser: &'static str,
@@ -161,7 +161,7 @@ impl Host {
     }
 
     /// Where the first process' view of `name` is (`net/dev`, `mountinfo`): the host's own, from any container that sees
-    /// the host's `/proc`. Where that cannot be read it is `own`, and one line says what that `means`.
+    /// the host's `/proc`. Where that cannot be read it is `own`, and one line logs what that `means`.
     ///
     /// Decided once: numbers of two different views must not follow each other in one series.
     #[must_use]
@@ -177,8 +177,8 @@ impl Host {
         }
     }
 
-    /// Whether what this process sees of the network is what the host's first process sees. In a container with a
-    /// network of its own it is not; where it cannot be told it is taken to be so.
+    /// Whether this process has the same view of the network as the host's first process. In a container with a
+    /// network of its own it is not; where this is unknown it is assumed to be so.
     ///
     /// Each network namespace has its own inode for the file, whatever the mount of `/proc` it is seen through, and
     /// unlike `/proc/1/ns/net` it may be looked at without being root.

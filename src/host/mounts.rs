@@ -3,7 +3,7 @@
 //! By default those that lie on the host's own disks, one per file system. A file system that needs a block device has
 //! its number in `mountinfo`; all others have an anonymous one, of major 0. Of the latter a few lie on disks all the
 //! same. Images that are full by their nature (squashfs, iso9660) are left out, as are remote file systems, FUSE
-//! without a block device, overlay and what lives in memory.
+//! without a block device, overlay and in-memory file systems.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

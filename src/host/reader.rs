@@ -142,7 +142,7 @@ impl Reader {
         self.failures += 1;
     }
 
-    /// Says what is missing, or failed, where no [`Source`] saw it; for `check` alone.
+    /// Records a missing or failed part where no [`Source`] saw it; for `check` alone.
     pub fn note(&mut self, path: impl Into<PathBuf>, failed: bool, words: impl Into<String>) {
         if let Some(problems) = &mut self.problems {
             problems.push(Problem { path: path.into(), failed, words: words.into() });
@@ -155,7 +155,7 @@ impl Reader {
         self.problems.is_some()
     }
 
-    /// Adds a remark to what `check` says of the collector; nothing is missing or failed.
+    /// Adds a remark to the collector's line in `check`; nothing is missing or failed.
     pub fn remark(&mut self, words: impl Into<String>) {
         self.note(PathBuf::new(), false, words);
     }

@@ -79,7 +79,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 const REQUEST_BYTES: usize = 56;
 
-/// Asks for every socket of the family in any of the states of [`Census`]. Later kernels have a state 13, for sockets
+/// Asks for every socket of the address family in any of the states of [`Census`]. Later kernels have a state 13, for sockets
 /// that are bound and do nothing yet: no other list has those.
 fn request(family: AddressFamily, transport: Transport) -> Vec<u8> {
     let protocol = match transport {
@@ -93,7 +93,7 @@ fn request(family: AddressFamily, transport: Transport) -> Vec<u8> {
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend(REQUEST_DUMP.to_ne_bytes());
     message.extend([0; 8]); // sequence, port
-    #[allow(clippy::cast_possible_truncation)] // the field has one byte, the families 2 and 10
+    #[allow(clippy::cast_possible_truncation)] // the field has one byte, the address families are 2 and 10
     message.extend([family.as_raw() as u8, protocol, 0, 0]);
     message.extend(states.to_ne_bytes());
     message.resize(HEADER_BYTES + REQUEST_BYTES, 0); // any address
@@ -109,7 +109,7 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
             return Err(io::ErrorKind::InvalidData.into());
         };
         match u16::from_ne_bytes([kind_a, kind_b]) {
-            // What an ended list says at its end is 0, or the error that ended it.
+            // The list ends with 0, or with the error that ended it.
             kind @ (ERROR | DONE) => {
                 let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                 if code < 0 {
@@ -119,7 +119,7 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
                     return Ok(true);
                 }
             }
-            // struct inet_diag_msg begins with the family and the state.
+            // struct inet_diag_msg begins with the address family and the state.
             SOCK_DIAG_BY_FAMILY => {
                 if let Some(count) = payload.get(1).and_then(|state| census.get_mut(usize::from(*state))) {
                     *count += 1;

@@ -20,7 +20,7 @@ pub enum Health {
     Good,
     /// This kernel does not have it: no failure, its metrics are just not there.
     Unsupported,
-    /// It is there and cannot be read; the text says why.
+    /// It exists and cannot be read; the text is the reason.
     Failed(String),
     /// A thread that was left behind hangs in it. That was logged when the thread was left behind.
     Stuck,
@@ -42,8 +42,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The file at `path`. `missing` says in a few words what to do, or what it means, when the kernel lacks it; where it
-    /// is empty nothing is logged then, and the collector says it once for all of its files.
+    /// The file at `path`. `missing` is a short text: the remedy, or the meaning, if the kernel lacks it; where it
+    /// is an empty text nothing is logged then, and the collector logs it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
         Self {

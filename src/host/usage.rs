@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 64 * 1024;
 /// Answers that may wait for the collector, so that the two threads do not take turns.
 const ANSWERS: usize = 16;
 
-/// What a file system says of itself. Sizes in bytes.
+/// The figures that a file system reports. Sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
     /// Its capacity.
@@ -66,7 +66,7 @@ impl Space {
 /// An answer: which device is at the path, and its space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Major and minor number, as `stat` says.
+    /// Major and minor number, from `stat`.
     pub device: (u32, u32),
     /// Whether a directory is there. Container runtimes mount files of the host's disk, such as `/etc/hosts`.
     pub is_directory: bool,
@@ -95,7 +95,7 @@ pub fn of_path(path: &Path) -> io::Result<Reading> {
 pub enum Outcome {
     /// An answer.
     Reading(Reading),
-    /// The file system said no, or nobody had time to ask it.
+    /// The file system returned an error, or there was no time left to query it.
     Failed(io::Error),
     /// It does not answer, since now.
     Hangs,
@@ -130,7 +130,7 @@ struct Hung {
     target: Target,
     thread: JoinHandle<()>,
     since: Instant,
-    /// Whether it had its whole time and has been told. One that was asked when the time for all was nearly over is asked
+    /// Whether it had its whole time and has been logged. One that was asked when the time for all was nearly over is asked
     /// again as soon as its call has returned.
     told: bool,
 }
@@ -308,7 +308,7 @@ mod tests {
         Reading { device: (8, 1), is_directory: true, space: Space::new(512, 10, 5, 4, 3, 2) }
     }
 
-    /// A prober for which every path that begins with `/hung` answers only when told to. Nothing else is ever late.
+    /// A prober for which every path that begins with `/hung` answers only on request. Nothing else is ever late.
     fn prober(retry: Duration) -> (Prober, Sender<()>) {
         let (let_go, wait) = channel::<()>();
         let wait = Mutex::new(wait);

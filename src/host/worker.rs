@@ -3,7 +3,7 @@
 //! A collection hands all of its collectors to the thread at once and waits until they are done: two switches, however
 //! many files there are. Where the thread is still at a collector after half of the time that is left, it is left behind
 //! and another one takes the rest. The collector that it is at stays out until the thread returns from it; then the thread
-//! ends. So a collector has one thread hanging at most, and one line says so when it begins and one when it ends.
+//! ends. So a collector has one thread hanging at most, and one line is logged when it begins and one when it ends.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -212,7 +212,7 @@ impl Shared {
             let is_this = |(left, _): &(Arc<dyn Job>, PathBuf)| Arc::ptr_eq(left, &job);
             let path = state.left_behind.iter().find(|left| is_this(left)).map(|(_, path)| path.clone());
             drop(state);
-            // The log says so before anyone sees the job run again.
+            // The log line comes before anyone sees the job run again.
             self.host.stuck().remove(&path.unwrap_or_default(), &job.name());
             lock(&self.state).left_behind.retain(|left| !is_this(left));
             return;
@@ -232,7 +232,7 @@ mod tests {
     use std::path::Path;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Counts its runs, and hangs at its path for as long as it is told to.
+    /// Counts its runs, and hangs at its path for as long as the test wants.
     struct Counting {
         name: &'static str,
         runs: AtomicU64,

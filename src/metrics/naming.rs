@@ -110,7 +110,7 @@ pub struct Shape {
     pub attributes: &'static [&'static Attribute],
 }
 
-/// One metric: a row of its family's table.
+/// One metric: a row of its collector's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// What its collector knows it by.
@@ -119,7 +119,7 @@ pub struct Metric {
     pub kind: Kind,
     /// Whole or floating.
     pub number: Number,
-    /// What it says, one sentence.
+    /// The description, one sentence.
     pub description: &'static str,
     /// The file and the field it is read from.
     pub source: &'static str,
@@ -189,7 +189,7 @@ impl Metric {
         self
     }
 
-    /// The metric in node_exporter. It has no unit: the name says it, and Prometheus' OTLP receiver would append it.
+    /// The metric in node_exporter. It has no unit: the name contains it, and Prometheus' OTLP receiver would append it.
     /// `Basic` is a metric of a collector that node_exporter runs by default.
     #[must_use]
     pub const fn node_exporter(

@@ -1,5 +1,5 @@
 //! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
-//! device name need not be UTF-8, and skip what they do not understand: one odd line costs that line.
+//! device name need not be UTF-8, and skip lines they do not understand: one odd line costs that line.
 
 /// The lines of a file, without their line ends; empty lines are left out.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -1,4 +1,4 @@
-//! The one account of delivery: what was sent, what waits, what was lost and why. Log lines, self-metrics and exit codes
+//! The one account of delivery: batches sent, waiting and lost, with the reason. Log lines, self-metrics and exit codes
 //! all read it.
 
 use std::time::{Duration, SystemTime};

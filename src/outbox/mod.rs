@@ -13,15 +13,15 @@
 //!                       wire ──▶ backend
 //! ```
 //!
-//! | file | its one idea |
+//! | file | purpose |
 //! |---|---|
-//! | [`exporter`] | what the reader calls: encode, push, return |
+//! | [`exporter`] | called by the reader: encode, push, return |
 //! | `queue` | every batch that waits, in order, and its bounds |
 //! | [`account`] | the one account of what was sent, waits and was lost |
 //! | `sender` | one task: take the oldest, send, judge the answer |
 //! | `worker` | one thread that owns the directory |
 //! | `shared` | the lock around the queue, and how the three wake each other |
-//! | [`opening`] | who may have a directory, and what an earlier process left in it |
+//! | [`opening`] | which process owns a directory, and the files that an earlier process left |
 //! | `record`, `names`, [`fs`] | one batch as one file |
 //! | [`moment`], [`backoff`], [`tuning`] | time |
 //! | `status` | log lines, and how rarely they are written |
@@ -29,15 +29,15 @@
 //! # Threads, locks, states
 //!
 //! Three threads take part: the SDK's reader (pushes), the runtime (sender), the worker (only where there is a directory).
-//! One lock guards the queue and everything that they tell each other; it is never held while anything is read, written or
+//! One lock guards the queue and all state that they share; it is never held while anything is read, written or
 //! sent, and the runtime's thread waits for nothing else. One condition variable wakes the worker and a shutdown that waits
 //! for the end, one notification wakes the sender.
 //!
-//! An entry is in memory or on disk. While all is well it goes from memory to the wire and touches no disk. It is written
+//! An entry is in memory or on disk. While delivery works it goes from memory to the wire and touches no disk. It is written
 //! when it comes while the last request failed, when its request has been under way for a second, when older ones are on
 //! disk already, and at the end. A directory is *open* or *not yet*: opening (sending waits for it, up to 30 s), full,
 //! read-only, failing, hanging, locked by another agent. Not yet means: batches wait in memory, at most 4 MiB of them, and
-//! move to disk in their order when it can be had.
+//! move to disk in their order when it is usable.
 //!
 //! # Constraints
 //!
@@ -57,9 +57,9 @@
 //!
 //! One directory (mode 0700) belongs to one agent:
 //!
-//! | name | what |
+//! | name | content |
 //! |---|---|
-//! | `outbox.lock` | empty; its lock (`flock`) says that an agent runs here, and ends with the process however it ends |
+//! | `outbox.lock` | empty; its lock (`flock`) shows that an agent runs here; the kernel releases it with the process |
 //! | `00000000000000000042.batch` | one batch: a header with two checksums, then the request's bytes; mode 0600 |
 //! | `00000000000000000042.tmp` | a batch that was being written |
 //!

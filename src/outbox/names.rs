@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The file whose lock says that an agent owns the directory.
+/// The file whose lock shows that an agent owns the directory.
 pub(super) const LOCK_NAME: &str = "outbox.lock";
 const RECORD_SUFFIX: &str = ".batch";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -18,7 +18,7 @@ pub(super) fn temporary(dir: &Path, seq: u64) -> PathBuf {
     dir.join(format!("{seq:0DIGITS$}{TEMPORARY_SUFFIX}"))
 }
 
-/// What a name in the directory says.
+/// The meaning of a name in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Record(u64),

@@ -1,4 +1,4 @@
-//! Opening an outbox directory: who may have it, and what an earlier process left in it.
+//! Opening an outbox directory: which process owns it, and the files that an earlier process left.
 
 use std::fmt;
 use std::io;

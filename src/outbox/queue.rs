@@ -1,4 +1,4 @@
-//! The queue: every batch that waits, oldest first, in memory or on disk, and the account of what became of the others.
+//! The queue: every batch that waits, oldest first, in memory or on disk, and the account of the others' outcomes.
 //!
 //! Each entry is in one of three places: in memory, in memory and about to be on disk, on disk. Those on disk are the
 //! older ones, since the worker writes in order. The entries of the request that is under way are *in flight*: no bound

@@ -2,7 +2,7 @@
 //!
 //! Several batches travel in one request, since their encodings in a row are one valid request; a batch that is larger
 //! than a request may be travels in parts. A batch leaves the queue only after the server's answer: what a crash interrupts
-//! is sent again. After a part was accepted, what remains of the batch replaces it, in the queue and on disk, before the
+//! is sent again. After a part was accepted, the rest of the batch replaces it, in the queue and on disk, before the
 //! next part is sent. The consequences of an answer are the table in [`crate::export::verdict`].
 
 use std::panic::AssertUnwindSafe;

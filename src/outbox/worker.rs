@@ -1,9 +1,9 @@
-//! The worker: one thread that owns the directory. Everything that touches a disk happens here, and nobody waits for it
-//! but the sender, for the records that it asked for.
+//! The worker: one thread that owns the directory. All disk operations run here, and no caller waits for them
+//! except the sender, for the records that it requested.
 //!
-//! It has no queue of orders. It looks at the shared state and does what is most urgent there, one operation at a time:
+//! It has no queue of commands. It reads the shared state and runs the most urgent operation, one at a time:
 //! open the directory, delete records that are done with, read the records that the sender waits for, write the oldest
-//! batch that belongs on disk. A directory that cannot be had (full, read-only, failing, taken by another agent) is tried
+//! batch that belongs on disk. A directory that is not usable (full, read-only, failing, taken by another agent) is tried
 //! again after 1 s, then less often, up to every 30 s; one that hangs holds up this thread alone. Batches wait in memory
 //! meanwhile.
 

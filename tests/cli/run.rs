@@ -64,7 +64,7 @@ impl Run {
         })
     }
 
-    /// Runs it until its output is as wanted, and then closes the pipe: the program ends by itself.
+    /// Runs it until its output is as wanted, and then closes the pipe: the program ends without a signal.
     pub fn until(mut self, wanted: impl Fn(&str) -> bool + Send + 'static) -> Ended {
         let child = self.command.spawn().unwrap();
         end(child, move |out| {

@@ -14,7 +14,7 @@ fn sixty_cycles_keep_to_the_second_and_none_is_missing() {
     let points = metrics.wait_cycles("system.memory.usage", CYCLES, Duration::from_secs(90));
     let times: Vec<u64> = cycles(points, "system.memory.usage").into_iter().take(CYCLES).collect();
     agent.stop();
-    // Off the grid of a second, each of them. A busy machine delays single ones, and says nothing about the others.
+    // Off the grid of a second, each of them. A busy machine delays single ones, which does not affect the others.
     let off: Vec<i64> = (0u64..).zip(&times).map(|(n, time)| i64::try_from(time - n * SECOND).unwrap()).collect();
     let usual = median(&off);
     for (number, off) in off.iter().enumerate() {

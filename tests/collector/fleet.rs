@@ -92,7 +92,7 @@ impl Numbers {
     }
 }
 
-/// One agent, until told to stop; how many cycles it had.
+/// Runs one agent until it is stopped; returns its number of cycles.
 async fn agent(
     id: u64,
     phase: Duration,

@@ -164,7 +164,7 @@ fn adds_up(temporality: &str) {
     }
 }
 
-/// What a series says happened: deltas added up, or the last total of each life.
+/// The events that a series reports: deltas added up, or the last total of each life.
 fn total(points: &[&Point]) -> f64 {
     let delta = matches!(points[0].kind, crate::harness::Kind::Sum { delta: true, .. });
     let mut known = BTreeSet::new();

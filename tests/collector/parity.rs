@@ -47,7 +47,7 @@ enum Difference {
     OnlyOursAtZero,
     /// On a host that stands still only the receiver sends it.
     OnlyTheirsAtRest,
-    /// The receiver reads it from the machine that it runs on, whatever host it was told to read.
+    /// The receiver reads it from the machine that it runs on, whatever host it is configured to read.
     NotRecorded,
     /// Without MemAvailable the receiver sends an estimate of its own.
     Estimated,
@@ -256,7 +256,7 @@ fn slack(our: &Point, memory: f64) -> f64 {
         "system.processes.count" | "system.network.connections" => (our.value.float() / 10.0).max(20.0),
         "system.network.conntrack.count" => 20.0,
         "system.uptime" => 1.1,
-        // The frequency of a moment says nothing about that of the next.
+        // The frequency at one moment does not predict the next.
         "system.cpu.frequency" => f64::MAX,
         _ => 0.0,
     }

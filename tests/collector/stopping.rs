@@ -9,7 +9,7 @@ use crate::harness::{Agent, Collector, FLUSH, Plan, SOON, since_epoch, until};
 
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// An address that accepts connections and never says a word.
+/// An address that accepts connections and never answers.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

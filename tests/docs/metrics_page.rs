@@ -180,7 +180,7 @@ fn both(shapes: [Option<&Shape>; 2], of: impl Fn(&Shape, Naming) -> String) -> S
     said.join("<br>")
 }
 
-/// The attributes of a family, each once.
+/// The attributes of a collector, each once.
 fn attribute_table(out: &mut String, metrics: &[Metric]) {
     let mut rows = BTreeMap::new();
     for (naming, shape) in metrics.iter().flat_map(|metric| {

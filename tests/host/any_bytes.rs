@@ -11,7 +11,7 @@ use crate::collect::{Collected, Pipeline};
 use crate::fixture::{FixtureHost, HOSTS};
 use crate::log;
 
-/// Every file that a collector reads, and a metric of a family that does not read it.
+/// Every file that a collector reads, and a metric of a collector that does not read it.
 const FILES: &[(&str, &str)] = &[
     ("proc/stat", "system.memory.limit"),
     ("proc/cpuinfo", "system.memory.limit"),

@@ -187,7 +187,7 @@ impl Pipeline {
 /// Where the last collection is kept.
 pub type Last = Arc<Mutex<Option<Collected>>>;
 
-/// A reader that collects when it is told to, and the place where it puts what it collected.
+/// A reader that collects on request, and the place where it puts what it collected.
 pub fn keeping(delta: bool) -> (PeriodicReader<impl PushMetricExporter>, Last) {
     let last = Last::default();
     let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };

@@ -1,4 +1,4 @@
-//! CONTRIBUTING.md's example of a new collector: it compiles as it is shown and reports what the text says.
+//! CONTRIBUTING.md's example of a new collector: it compiles as it is shown and reports the values in the text.
 
 // What the example finds around it in `src/collectors`.
 use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options};

@@ -1,5 +1,5 @@
 //! The whole collection of each fixture host, as text, beside the recorded one. `HEKA_UPDATE=1 cargo test golden`
-//! records anew: then look at the difference as at any other change.
+//! records it again: then look at the difference as at any other change.
 
 use std::fs;
 use std::path::Path;

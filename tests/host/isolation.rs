@@ -1,4 +1,4 @@
-//! A collector's fault, a family's single reading, and views of a user's own, with collectors made for the test.
+//! A collector's fault, a collector's single reading, and views of a user's own, with collectors made for the test.
 
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ const fn metric(id: &'static str, name: &'static str) -> Metric {
     Metric::new(id, Counter, Int, "of a test", "nothing").semconv(name, "1", Basic, &[])
 }
 
-/// Counts its readings, and has a fault where it is told to.
+/// Counts its readings, and panics where the test asks for it.
 struct Faulty {
     at: &'static str,
     readings: u64,

@@ -1,5 +1,5 @@
 //! An agent in the small: a real meter provider with one observable counter, a real reader, the delivery under test. The
-//! reader's interval is an hour; a test collects when it says so.
+//! reader's interval is an hour; a test starts each collection.
 
 use std::path::Path;
 use std::sync::Arc;

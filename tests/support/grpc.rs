@@ -25,11 +25,11 @@ pub enum Answer {
     Status(Status),
     /// Takes all but this many points.
     Partial(i64, &'static str),
-    /// Takes it, and says so only after this long.
+    /// Accepts it, and answers only after this long.
     Slow(Duration),
     /// Never answers.
     Hang,
-    /// Takes the request and never says so.
+    /// Accepts the request and never answers.
     TakeAndHang,
 }
 

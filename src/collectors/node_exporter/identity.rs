@@ -1,4 +1,4 @@
-//! Facts about the host that hardly ever change, as series of value 1 whose labels say them, and the two clocks: only in
+//! Facts about the host that hardly ever change, as series of value 1 whose labels hold them, and the two clocks: only in
 //! node_exporter's naming. The other namings have these facts in the resource.
 //!
 //! From uname(2), `os-release`, `/proc/stat`, `/sys/class/dmi`, `/sys/class/nvme` and `/sys/devices/system/clocksource`.

@@ -71,7 +71,7 @@ const STEADY: [&str; 11] = [
     "type",
 ];
 const CHANGES: [&str; 3] = ["carrier_changes", "carrier_up_count", "carrier_down_count"];
-/// Of the interface's flags, the one that says that an administrator wants it up.
+/// Of the interface's flags, the one that means administratively up.
 const IFF_UP: u64 = 1;
 /// `speed` is in megabits a second.
 const BYTES_PER_MEGABIT: u64 = 125_000;

@@ -177,7 +177,7 @@ impl Sensors {
             let same = chips.iter().filter(|(other, ..)| other == device && other.is_some()).count();
             let number = dir.file_name().map(|name| clean(&name.to_string_lossy())).unwrap_or_default();
             let chip = match (device, driver) {
-                // Several chips of one device are told apart by their drivers' names.
+                // Several chips of one device are distinguished by their drivers' names.
                 (Some(device), Some(driver)) if same > 1 => format!("{device}_{driver}"),
                 (Some(device), None) if same > 1 => format!("{device}_{number}"),
                 (Some(name), _) | (None, Some(name)) => name.clone(),

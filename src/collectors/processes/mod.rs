@@ -6,7 +6,7 @@
 //! overwrites `running` and `blocked` with procs_running and procs_blocked of `/proc/stat`, which count threads, so its
 //! states do not add up; here both profiles count processes. The conventions know running, sleeping, stopped and defunct;
 //! `blocked` (D, uninterruptible: waits for a disk) and `idle` (I, a kernel thread with nothing to do, since Linux 4.14)
-//! are told apart from sleeping, as hostmetrics does. A letter that is none of these is `unknown`, from its first sight on.
+//! are separate from sleeping, as hostmetrics does. A letter that is none of these is `unknown`, from its first sight on.
 //!
 //! The count is of the pid namespace whose `/proc` is read: in a container without the host's pid namespace, the
 //! container's. Where the mount option hidepid hides processes of others, a count would be low, so there is none.
@@ -35,7 +35,7 @@ mod walk;
 
 use walk::{Counts, STATES, UNKNOWN_AT};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
 

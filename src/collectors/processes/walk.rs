@@ -10,7 +10,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 
 use crate::host::bounded::walk;
 
-/// How many states are told apart.
+/// Number of distinct states.
 pub const STATES: usize = 7;
 /// Where [`Counts`] has what is in none of the others.
 pub const UNKNOWN_AT: usize = STATES - 1;

@@ -1,7 +1,7 @@
 //! systemd's units: how many are in each state, which failed, how often services were restarted and, with `--detail detailed`,
-//! what each service uses (`usage.rs`). Units are off where the host has no system bus.
+//! the usage of each service (`usage.rs`). Units are off where the host has no system bus.
 //!
-//! The list of units is asked for every ten seconds at most, restarts once a minute: each answer costs systemd work.
+//! The list of units is requested at most every ten seconds, restarts once a minute: each answer costs systemd work.
 //! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
 //! series for each unit and state. The receiver counts CPU time in microseconds; here it is in seconds, as the conventions
 //! have times.

@@ -77,7 +77,7 @@ impl Server {
     /// Waits for the answers that are under way, within a bound.
     pub fn finish(&self, runtime: &Handle) {
         let idle = self.free.acquire_many(CONNECTIONS);
-        // The result says whether the bound was reached; either way the server ends now.
+        // The result indicates whether the bound was reached; either way the server ends now.
         let _ = runtime.block_on(async { tokio::time::timeout(STOP, idle).await.is_ok() });
     }
 }

@@ -30,7 +30,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A connection that the bus has said hello to.
+/// A connection for which the bus has answered `Hello`.
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
@@ -47,7 +47,7 @@ pub fn no_answer() -> io::Error {
 }
 
 impl Connection {
-    /// Connects, authenticates and says hello.
+    /// Connects, authenticates and calls `Hello`.
     pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
         // A listener whose queue is full would block an ordinary connect for as long as it likes.
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

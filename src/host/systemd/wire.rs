@@ -1,4 +1,4 @@
-//! D-Bus messages (dbus-specification, "Message Protocol"): what little of them these calls and their answers need.
+//! D-Bus messages (dbus-specification, "Message Protocol"): the small part that these calls and their answers need.
 
 /// The longest message that is read: 300 units are about 100 kB.
 pub const MOST_BYTES: usize = 4 << 20;

@@ -1,6 +1,6 @@
 //! Kernel counters made into totals that are true from their start time on.
 //!
-//! The SDK stamps a counter's start time when its instrument is created, so a total says what happened since then. The
+//! The SDK stamps a counter's start time when its instrument is created, so a total counts the events since then. The
 //! kernel's counters are not that: they begin at boot, step back a little (iowait, idle after a suspend), restart (a driver
 //! that is loaded again), wrap at 32 bits, and one odd reading can hold zeros or nonsense. Every kernel counter of every
 //! collector goes through this module. The promise, for each column: **the total never falls, never exceeds the true
@@ -28,11 +28,11 @@
 //! the total is larger already.
 //!
 //! # What the rules leave open, and the choice
-//! - **A row of zeros says nothing.** Where all columns of a row are zero it is no baseline, starts no candidate and does
+//! - **A row of zeros is ignored.** Where all columns of a row are zero it is no baseline, starts no candidate and does
 //!   not continue one: a file of zeros, then a counter at one million, is no growth of one million. A zero beside another
 //!   column that is not zero is believed, so that the first error or the first killed process counts. Therefore the counters
 //!   of one file belong in one row.
-//! - **Absence ends every doubt.** Candidate and old tracks are dropped: what comes back can be another device.
+//! - **Absence ends every doubt.** Candidate and old tracks are dropped: the device that comes back can be another one.
 //! - **Restarts within restarts.** Several old tracks are kept, each inside the next; the outermost that a leap reaches
 //!   is continued, since it gives the smallest total.
 //! - **A low glitch that rises** for three readings is the same as a restart and is counted as one; so is one that passes the

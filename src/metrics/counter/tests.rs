@@ -317,7 +317,7 @@ fn advance(truths: &mut [Truth; COLUMNS], phase: &Phase, at: usize) -> Option<[u
     let absent = matches!(phase.reading, Reading::Absent);
     for (column, truth) in truths.iter_mut().enumerate() {
         let hit = phase.of.is_none_or(|of| of == column);
-        // A narrow counter that restarts in its upper half cannot be told from one that wraps.
+        // A narrow counter that restarts in its upper half cannot be distinguished from one that wraps.
         if at == 0 && hit && matches!(phase.reading, Reading::Restart) && !(truth.narrow && truth.shown() >= 1 << 31) {
             truth.before.push(if truth.narrow { truth.last_good % (1 << 32) } else { truth.last_good });
             (truth.raw, truth.run) = (0, truth.baseline.then_some((0, false)));

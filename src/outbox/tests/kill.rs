@@ -1,4 +1,4 @@
-//! kill -9 at random points: what was on disk is there, in order, intact and once.
+//! kill -9 at random points: all that was on disk is there, in order, intact and once.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ impl Real {
     }
 }
 
-/// Not a test by itself: the process that [`batches_on_disk_survive_kill_9`] kills.
+/// Not a test of its own: the process that [`batches_on_disk_survive_kill_9`] kills.
 #[test]
 fn child_pushes_and_sends_until_killed() {
     let Some(dir) = std::env::var_os(DIR_VARIABLE) else {

@@ -41,7 +41,7 @@ fn limits() -> Limits {
     Limits { max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR }
 }
 
-/// A disk in memory: what is written is there after the process, unless a fault says otherwise.
+/// A disk in memory: written data outlives the process, unless an injected fault prevents that.
 #[derive(Debug, Default)]
 struct Disk {
     files: BTreeMap<String, Vec<u8>>,

@@ -42,7 +42,7 @@ pub fn otlp_grpc() -> Value {
     json!({"grpc": {"endpoint": "ADDRESS"}})
 }
 
-/// What it says when it listens: all there is to see of one in another network.
+/// Its line when it listens: all there is to see of one in another network.
 const READY: &str = "Everything is ready";
 
 /// A Collector, which may be stopped and started again at the same address, and its outputs.

@@ -26,7 +26,7 @@ pub const SECOND: u64 = 1_000_000_000;
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits for `look` to find something. `what` it was is said when it does not come within `limit`.
+/// Waits for `look` to find something. The failure message names `what` if it does not come within `limit`.
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {

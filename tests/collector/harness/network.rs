@@ -1,4 +1,4 @@
-//! Two network namespaces of a test's own with one cable between them, which can be cut so that nobody is told.
+//! Two network namespaces of a test's own with one cable between them, which can be cut without notice to either end.
 //!
 //! A cut is a wrong hardware address in both neighbour tables: packets leave and nobody takes them. No reset, no ICMP, no
 //! carrier that goes away, which is what a dead firewall or a radio link does.

@@ -38,7 +38,7 @@ impl Value {
     }
 }
 
-/// One data point and all that is said about it.
+/// One data point and its description.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     pub resource: Arc<Attributes>,

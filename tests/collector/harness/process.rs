@@ -29,7 +29,7 @@ impl Process {
         Self { name, child, log: log.to_owned() }
     }
 
-    /// All it has said.
+    /// All of its output.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
