@@ -90,7 +90,7 @@ fn idle(metrics: &[Values]) -> HashSet<String> {
     busy.into_iter().filter(|(_, busy)| !busy).map(|(interface, _)| interface).collect()
 }
 
-/// The words of a metric, in the order of their sets; one column without a word if it has none.
+/// The column heads of a metric: its attribute values in the order of their sets, or one empty head.
 fn columns(values: &Values) -> Vec<String> {
     let words: BTreeMap<&Vec<usize>, String> =
         values.series.iter().map(|series| (&series.order, column(series))).collect();
