@@ -18,7 +18,7 @@ use crate::metrics::naming::Detail::Basic;
 use crate::metrics::naming::Kind::Counter;
 use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::parse::pressure;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -101,29 +101,12 @@ impl Pressure {
     }
 }
 
-/// The totals of the lines `some` and `full` in microseconds. The first good line of a kind counts.
-fn parse(bytes: &[u8]) -> [Option<u64>; 2] {
-    let [mut some, mut full] = [None; 2];
-    for line in lines(bytes) {
-        let mut fields = fields(line);
-        let slot = match fields.next() {
-            Some(b"some") => &mut some,
-            Some(b"full") => &mut full,
-            _ => continue,
-        };
-        if slot.is_none() {
-            *slot = fields.find_map(|field| number(field.strip_prefix(b"total=")?));
-        }
-    }
-    [some, full]
-}
-
 impl Collector for Pressure {
     fn read(&mut self, reader: &mut Reader) {
         let now = reader.now();
         for resource in &mut self.resources {
             if let Some(bytes) = reader.read(&mut resource.source) {
-                resource.totals.read(&parse(bytes), now);
+                resource.totals.read(&pressure(bytes), now);
             }
         }
         self.tell(reader);
@@ -204,7 +187,7 @@ mod tests {
     fn an_odd_line_costs_that_line() {
         assert_eq!(points("hostile"), ["memory,some} 123.456789", "io,full} 0.424242", "irq,full} 0.031337"]);
         assert_eq!(
-            parse(b"some avg10=0.00 total=x\nsome total=5 total=6\nfull\nfull total=-1\nhalf total=9\nfull total=7"),
+            pressure(b"some avg10=0.00 total=x\nsome total=5 total=6\nfull\nfull total=-1\nhalf total=9\nfull total=7"),
             [Some(5), Some(7)]
         );
     }
@@ -251,13 +234,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            parse(&bytes);
+            let _totals = pressure(&bytes);
         }
 
         #[test]
         fn a_total_is_found_wherever_it_stands(before in "( avg[0-9]+=[0-9.]+){0,4}", total: u64) {
             let file = format!("some{before} total={total}\n");
-            prop_assert_eq!(parse(file.as_bytes()), [Some(total), None]);
+            prop_assert_eq!(pressure(file.as_bytes()), [Some(total), None]);
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use super::bounded;
-use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::parse::{fields, lines, number, pressure};
 
 /// How deep the tree is walked. A container in a container in a user's session is at about 10.
 const MOST_DEPTH: usize = 16;
@@ -366,25 +366,6 @@ fn device(text: &[u8]) -> Option<(u32, u32)> {
     let colon = text.iter().position(|&b| b == b':')?;
     let part = |bytes: &[u8]| u32::try_from(number(bytes)?).ok();
     Some((part(text.get(..colon)?)?, part(text.get(colon + 1..)?)?))
-}
-
-/// The totals of the lines `some` and `full` of a pressure file.
-fn pressure(bytes: &[u8]) -> [Option<u64>; 2] {
-    let mut found = [None; 2];
-    for line in lines(bytes) {
-        let mut parts = fields(line);
-        let slot = match parts.next() {
-            Some(b"some") => found.first_mut(),
-            Some(b"full") => found.last_mut(),
-            _ => None,
-        };
-        if let Some(slot) = slot
-            && slot.is_none()
-        {
-            *slot = parts.find_map(|part| number(part.strip_prefix(b"total=")?));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

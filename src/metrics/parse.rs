@@ -63,6 +63,24 @@ pub fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The totals of the lines `some` and `full` of a pressure file, in microseconds. The first good line of a kind counts.
+#[must_use]
+pub fn pressure(bytes: &[u8]) -> [Option<u64>; 2] {
+    let [mut some, mut full] = [None; 2];
+    for line in lines(bytes) {
+        let mut fields = fields(line);
+        let slot = match fields.next() {
+            Some(b"some") => &mut some,
+            Some(b"full") => &mut full,
+            _ => continue,
+        };
+        if slot.is_none() {
+            *slot = fields.find_map(|field| number(field.strip_prefix(b"total=")?));
+        }
+    }
+    [some, full]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

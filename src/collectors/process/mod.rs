@@ -19,8 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
-
+use super::processes::thread_cpu_time;
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Host, Reader, files, processes};
 use crate::metrics::counter::{Kind as Column, Rules, Table};
@@ -321,11 +320,6 @@ fn io(host: &Host, pid: u32) -> Option<[u64; 2]> {
     let file = files::read(&host.proc(&format!("{pid}/io"))).ok()?;
     let of = |key: &[u8]| lines(&file).find_map(|line| number(line.strip_prefix(key)?.trim_ascii()));
     Some([of(b"read_bytes:")?, of(b"write_bytes:")?])
-}
-
-fn thread_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

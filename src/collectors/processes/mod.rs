@@ -86,7 +86,8 @@ struct Processes {
     rest_told: bool,
 }
 
-fn thread_cpu_time() -> Duration {
+/// The CPU time that this thread has used.
+pub(super) fn thread_cpu_time() -> Duration {
     // The kernel's nanoseconds are below a second, and its clock begins at zero.
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
