@@ -140,8 +140,11 @@ def written_first(item):
 
 
 def live(options):
-    agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", "127.0.0.1:PORT", *options.flags]
-    theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT"]
+    agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--detail", "detailed",
+             "--listen", "127.0.0.1:PORT", *options.flags]
+    # systemd's collector fails where there is no system bus, as ours has no series then.
+    theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT", "--collector.processes", "--collector.tcpstat",
+              "--collector.systemd", "--collector.systemd.enable-restarts-metrics"]
     with Program(agent) as ours, Program(theirs) as node_exporter:
         scrape(ours.port), scrape(node_exporter.port)
         before = parse(scrape(node_exporter.port))

@@ -21,10 +21,89 @@ use super::Host;
 pub struct Unit {
     /// Its name, such as `ssh.service`.
     pub name: String,
+    /// Whether systemd has read the unit's file: a unit may also be known only because another one asks for it.
+    pub loaded: bool,
     /// `active`, `failed` and so on.
     pub active_state: String,
     /// What its D-Bus object is called.
     path: String,
+}
+
+/// A property of one of systemd's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Property<'a> {
+    path: &'a str,
+    interface: &'static str,
+    name: &'static str,
+}
+
+impl Unit {
+    /// A property that the unit has as a `kind` (`Service`, `Timer` and so on).
+    #[must_use]
+    pub fn property(&self, kind: Kind, name: &'static str) -> Property<'_> {
+        Property { path: &self.path, interface: kind.interface(), name }
+    }
+}
+
+/// A property of systemd itself.
+#[must_use]
+pub fn manager(name: &'static str) -> Property<'static> {
+    Property { path: LIST_UNITS.path, interface: LIST_UNITS.interface, name }
+}
+
+/// The kinds of units that have properties of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A service.
+    Service,
+    /// A socket.
+    Socket,
+    /// A timer.
+    Timer,
+}
+
+impl Kind {
+    const fn interface(self) -> &'static str {
+        match self {
+            Self::Service => "org.freedesktop.systemd1.Service",
+            Self::Socket => "org.freedesktop.systemd1.Socket",
+            Self::Timer => "org.freedesktop.systemd1.Timer",
+        }
+    }
+
+    /// The kind of the unit of this name.
+    #[must_use]
+    pub fn of(unit: &str) -> Option<Self> {
+        match unit.rsplit_once('.')?.1 {
+            "service" => Some(Self::Service),
+            "socket" => Some(Self::Socket),
+            "timer" => Some(Self::Timer),
+            _ => None,
+        }
+    }
+}
+
+/// What a property is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A whole number.
+    Number(u64),
+    /// A text.
+    Text(String),
+}
+
+impl Value {
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> Option<u64> {
+        if let Self::Number(number) = self { Some(number) } else { None }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
 }
 
 /// A client of the host's systemd.
@@ -74,26 +153,27 @@ impl Systemd {
         })
     }
 
-    /// How often systemd restarted each of the services, in their order; `None` where it does not say (before systemd 235,
-    /// or a unit that is gone).
+    /// The properties, in their order; `None` where systemd does not have one: before the version that brought it, or of a
+    /// unit that is gone.
     ///
     /// # Errors
     /// As [`Systemd::units`].
-    pub fn restarts(&mut self, services: &[&Unit], most: Duration) -> io::Result<Vec<Option<u64>>> {
+    pub fn properties(&mut self, asked: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
         self.with(most, |connection| {
-            let mut counts = Vec::with_capacity(services.len());
-            for services in services.chunks(AT_ONCE) {
-                let calls: Vec<_> = services.iter().map(|unit| get_restarts(&unit.path)).collect();
+            let mut values = Vec::with_capacity(asked.len());
+            for asked in asked.chunks(AT_ONCE) {
+                let arguments: Vec<_> = asked.iter().map(|property| [property.interface, property.name]).collect();
+                let calls: Vec<_> =
+                    asked.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
                 connection.send(&calls)?;
                 for _ in &calls {
                     let answer = connection.answer_or_refusal()?;
-                    counts.push(answer.ok().and_then(|answer| {
-                        let mut body = Decoder::new(&answer.body, answer.big_endian);
-                        (answer.signature == "v" && body.signature()? == "u").then(|| body.u32().map(u64::from))?
+                    values.push(answer.ok().and_then(|answer| {
+                        parse_value(&answer.signature, Decoder::new(&answer.body, answer.big_endian))
                     }));
                 }
             }
-            Ok(counts)
+            Ok(values)
         })
     }
 
@@ -119,13 +199,19 @@ impl Systemd {
     }
 }
 
-fn get_restarts(path: &str) -> Call<'_> {
-    Call {
-        destination: MANAGER,
-        path,
-        interface: "org.freedesktop.DBus.Properties",
-        member: "Get",
-        arguments: &["org.freedesktop.systemd1.Service", "NRestarts"],
+fn get<'a>(path: &'a str, arguments: &'a [&'a str]) -> Call<'a> {
+    Call { destination: MANAGER, path, interface: "org.freedesktop.DBus.Properties", member: "Get", arguments }
+}
+
+fn parse_value(signature: &str, mut body: Decoder<'_>) -> Option<Value> {
+    if signature != "v" {
+        return None;
+    }
+    match body.signature()? {
+        "u" => body.u32().map(|number| Value::Number(number.into())),
+        "t" => body.u64().map(Value::Number),
+        "s" => body.text().map(|text| Value::Text(text.to_owned())),
+        _ => None,
     }
 }
 
@@ -138,12 +224,13 @@ fn parse_units(signature: &str, mut body: Decoder<'_>) -> Option<Vec<Unit>> {
     while body.position() < end {
         body.align(8)?;
         let name = body.text()?.to_owned();
-        let (_description, _load_state) = (body.text()?, body.text()?);
+        let _description = body.text()?;
+        let loaded = body.text()? == "loaded";
         let active_state = body.text()?.to_owned();
         let (_sub_state, _followed) = (body.text()?, body.text()?);
         let path = body.text()?.to_owned();
         let (_job, _job_type, _job_path) = (body.u32()?, body.text()?, body.text()?);
-        units.push(Unit { name, active_state, path });
+        units.push(Unit { name, loaded, active_state, path });
     }
     (body.position() == end).then_some(units)
 }
