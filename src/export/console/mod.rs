@@ -4,6 +4,7 @@ pub mod human;
 pub mod json;
 pub mod series;
 pub mod table;
+mod top;
 pub mod view;
 
 use std::io::{self, Write};
