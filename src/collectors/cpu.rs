@@ -42,32 +42,21 @@ const STEAL: Names = Names::both("steal");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("cpu.time", Counter, Double,
-        "CPU time spent in each mode; guest time is inside no mode twice",
+    Metric::new("cpu.time", Counter, Double, "CPU time spent in each mode; guest time is inside no mode twice",
         "/proc/stat, lines cpu")
-        .semconv("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER])
-        .hostmetrics("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER]),
-    Metric::new("cpu.utilization", Gauge, Double,
-        "Share of the time between two readings spent in each mode",
+        .both("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER]),
+    Metric::new("cpu.utilization", Gauge, Double, "Share of the time between two readings spent in each mode",
         "/proc/stat, lines cpu")
         .semconv("system.cpu.utilization", "1", Basic, &[&MODE, &LOGICAL_NUMBER])
         .hostmetrics("system.cpu.utilization", "1", Detailed, &[&MODE, &LOGICAL_NUMBER]),
-    Metric::new("cpu.logical.count", UpDownCounter, Int,
-        "Logical CPUs that are online",
-        "/proc/stat, lines cpuN")
-        .semconv("system.cpu.logical.count", "{cpu}", Basic, &[])
-        .hostmetrics("system.cpu.logical.count", "{cpu}", Basic, &[]),
-    Metric::new("cpu.physical.count", UpDownCounter, Int,
-        "Physical cores",
-        "/sys/devices/system/cpu/cpu*/topology")
-        .semconv("system.cpu.physical.count", "{cpu}", Detailed, &[])
-        .hostmetrics("system.cpu.physical.count", "{cpu}", Detailed, &[]),
-    Metric::new("cpu.frequency", Gauge, Int,
-        "Current frequency of each logical CPU",
+    Metric::new("cpu.logical.count", UpDownCounter, Int, "Logical CPUs that are online", "/proc/stat, lines cpuN")
+        .both("system.cpu.logical.count", "{cpu}", Basic, &[]),
+    Metric::new("cpu.physical.count", UpDownCounter, Int, "Physical cores", "/sys/devices/system/cpu/cpu*/topology")
+        .both("system.cpu.physical.count", "{cpu}", Detailed, &[]),
+    Metric::new("cpu.frequency", Gauge, Int, "Current frequency of each logical CPU",
         "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq, else /proc/cpuinfo, cpu MHz")
         .semconv("system.cpu.frequency", "Hz", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("cpu.frequency", Gauge, Double,
-        "Current frequency of each logical CPU",
+    Metric::new("cpu.frequency", Gauge, Double, "Current frequency of each logical CPU",
         "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq, else /proc/cpuinfo, cpu MHz")
         .hostmetrics("system.cpu.frequency", "Hz", Detailed, &[&LOGICAL_NUMBER]),
 ];

@@ -28,74 +28,47 @@ const WRITE: Names = Names::both("write");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("io", Counter, Int,
-        "Bytes moved to and from the disk",
+    Metric::new("io", Counter, Int, "Bytes moved to and from the disk",
         "/proc/diskstats, sectors read and written, of 512 bytes")
-        .semconv("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION])
-        .hostmetrics("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("operations", Counter, Int,
-        "Reads and writes completed",
-        "/proc/diskstats, reads and writes completed")
+        .both("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION]),
+    Metric::new("operations", Counter, Int, "Reads and writes completed", "/proc/diskstats, reads and writes completed")
         .semconv("system.disk.operations", "{operation}", Basic, &[&DEVICE, &DIRECTION])
         .hostmetrics("system.disk.operations", "{operations}", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("operation_time", Counter, Double,
-        "Time that all reads and writes took, added up",
+    Metric::new("operation_time", Counter, Double, "Time that all reads and writes took, added up",
         "/proc/diskstats, ms spent reading and writing")
-        .semconv("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION])
-        .hostmetrics("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("merged", Counter, Int,
-        "Reads and writes merged into others before they were issued",
+        .both("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION]),
+    Metric::new("merged", Counter, Int, "Reads and writes merged into others before they were issued",
         "/proc/diskstats, reads and writes merged")
         .semconv("system.disk.merged", "{operation}", Basic, &[&DEVICE, &DIRECTION])
         .hostmetrics("system.disk.merged", "{operations}", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("io_time", Counter, Double,
-        "Time the disk was busy",
-        "/proc/diskstats, ms spent doing I/Os")
-        .semconv("system.disk.io_time", "s", Basic, &[&DEVICE])
-        .hostmetrics("system.disk.io_time", "s", Basic, &[&DEVICE]),
-    Metric::new("weighted_io_time", Counter, Double,
-        "Time the disk was busy, times the operations in flight",
+    Metric::new("io_time", Counter, Double, "Time the disk was busy", "/proc/diskstats, ms spent doing I/Os")
+        .both("system.disk.io_time", "s", Basic, &[&DEVICE]),
+    Metric::new("weighted_io_time", Counter, Double, "Time the disk was busy, times the operations in flight",
         "/proc/diskstats, weighted ms spent doing I/Os")
-        .semconv("system.disk.weighted_io_time", "s", Basic, &[&DEVICE])
-        .hostmetrics("system.disk.weighted_io_time", "s", Basic, &[&DEVICE]),
-    Metric::new("pending_operations", UpDownCounter, Int,
-        "Operations in flight",
+        .both("system.disk.weighted_io_time", "s", Basic, &[&DEVICE]),
+    Metric::new("pending_operations", UpDownCounter, Int, "Operations in flight",
         "/proc/diskstats, I/Os currently in progress")
         .semconv("system.disk.pending_operations", "{operation}", Basic, &[&DEVICE])
         .hostmetrics("system.disk.pending_operations", "{operations}", Basic, &[&DEVICE]),
-    Metric::new("discards", Counter, Int,
-        "Discards completed, with which a file system gives blocks back",
-        "/proc/diskstats, discards completed")
-        .since("4.18")
+    Metric::new("discards", Counter, Int, "Discards completed, with which a file system gives blocks back",
+        "/proc/diskstats, discards completed").since("4.18")
         .semconv("system.disk.linux.discards", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("discarded", Counter, Int,
-        "Bytes discarded",
-        "/proc/diskstats, sectors discarded, of 512 bytes")
-        .since("4.18")
-        .semconv("system.disk.linux.discarded", "By", Detailed, &[&DEVICE]),
-    Metric::new("discards_merged", Counter, Int,
-        "Discards merged into others before they were issued",
-        "/proc/diskstats, discards merged")
-        .since("4.18")
+    Metric::new("discarded", Counter, Int, "Bytes discarded", "/proc/diskstats, sectors discarded, of 512 bytes")
+        .since("4.18").semconv("system.disk.linux.discarded", "By", Detailed, &[&DEVICE]),
+    Metric::new("discards_merged", Counter, Int, "Discards merged into others before they were issued",
+        "/proc/diskstats, discards merged").since("4.18")
         .semconv("system.disk.linux.discards_merged", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("discard_time", Counter, Double,
-        "Time that all discards took, added up",
-        "/proc/diskstats, ms spent discarding")
-        .since("4.18")
+    Metric::new("discard_time", Counter, Double, "Time that all discards took, added up",
+        "/proc/diskstats, ms spent discarding").since("4.18")
         .semconv("system.disk.linux.discard_time", "s", Detailed, &[&DEVICE]),
-    Metric::new("flushes", Counter, Int,
-        "Flush requests completed, with which a disk writes out its cache",
-        "/proc/diskstats, flush requests completed")
-        .since("5.5")
+    Metric::new("flushes", Counter, Int, "Flush requests completed, with which a disk writes out its cache",
+        "/proc/diskstats, flush requests completed").since("5.5")
         .semconv("system.disk.linux.flushes", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("flush_time", Counter, Double,
-        "Time that all flush requests took, added up",
-        "/proc/diskstats, ms spent flushing")
-        .since("5.5")
+    Metric::new("flush_time", Counter, Double, "Time that all flush requests took, added up",
+        "/proc/diskstats, ms spent flushing").since("5.5")
         .semconv("system.disk.linux.flush_time", "s", Detailed, &[&DEVICE]),
-    Metric::new("limit", UpDownCounter, Int,
-        "Capacity of the disk",
-        "/sys/block/*/size, of 512 bytes").semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
+    Metric::new("limit", UpDownCounter, Int, "Capacity of the disk", "/sys/block/*/size, of 512 bytes")
+        .semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
 ];
 
 /// Bytes of a sector in `/proc/diskstats` and sysfs, whatever the device's own block size is.

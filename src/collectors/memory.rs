@@ -41,143 +41,82 @@ const METRICS: &[Metric] = &[
     Metric::new("usage", UpDownCounter, Int,
         "Memory in each state; used is MemTotal - MemAvailable and overlaps cached and buffers",
         "/proc/meminfo, MemTotal, MemAvailable, MemFree, Cached, Buffers")
-        .semconv("system.memory.usage", "By", Basic, &[&STATE])
-        .hostmetrics("system.memory.usage", "By", Basic, &[&STATE]),
-    Metric::new("limit", UpDownCounter, Int,
-        "Memory the kernel manages",
-        "/proc/meminfo, MemTotal")
+        .both("system.memory.usage", "By", Basic, &[&STATE]),
+    Metric::new("limit", UpDownCounter, Int, "Memory the kernel manages", "/proc/meminfo, MemTotal")
         .semconv("system.memory.limit", "By", Basic, &[])
         .hostmetrics("system.memory.limit", "By", Detailed, &[]),
-    Metric::new("utilization", Gauge, Double,
-        "Each state's share of the limit",
-        "/proc/meminfo")
+    Metric::new("utilization", Gauge, Double, "Each state's share of the limit", "/proc/meminfo")
         .semconv("system.memory.utilization", "1", Basic, &[&STATE])
         .hostmetrics("system.memory.utilization", "1", Detailed, &[&STATE]),
     Metric::new("available", UpDownCounter, Int,
         "Memory that new programs could get without swapping, as the kernel estimates it",
-        "/proc/meminfo, MemAvailable")
-        .since("3.14")
+        "/proc/meminfo, MemAvailable").since("3.14")
         .semconv("system.memory.linux.available", "By", Basic, &[])
         .hostmetrics("system.linux.memory.available", "By", Detailed, &[]),
-    Metric::new("shared", UpDownCounter, Int,
-        "Shared memory, tmpfs included",
-        "/proc/meminfo, Shmem")
-        .since("2.6.32")
-        .semconv("system.memory.linux.shared", "By", Detailed, &[])
-        .hostmetrics("system.memory.linux.shared", "By", Detailed, &[]),
-    Metric::new("slab", UpDownCounter, Int,
-        "The kernel's own caches",
-        "/proc/meminfo, SReclaimable, SUnreclaim")
-        .since("2.6.19")
-        .semconv("system.memory.linux.slab.usage", "By", Detailed, &[&SLAB_STATE]),
-    Metric::new("dirty", UpDownCounter, Int,
-        "Memory that waits to be written to disk",
-        "/proc/meminfo, Dirty")
+    Metric::new("shared", UpDownCounter, Int, "Shared memory, tmpfs included", "/proc/meminfo, Shmem").since("2.6.32")
+        .both("system.memory.linux.shared", "By", Detailed, &[]),
+    Metric::new("slab", UpDownCounter, Int, "The kernel's own caches", "/proc/meminfo, SReclaimable, SUnreclaim")
+        .since("2.6.19").semconv("system.memory.linux.slab.usage", "By", Detailed, &[&SLAB_STATE]),
+    Metric::new("dirty", UpDownCounter, Int, "Memory that waits to be written to disk", "/proc/meminfo, Dirty")
         .semconv("system.memory.linux.dirty", "By", Detailed, &[])
         .hostmetrics("system.linux.memory.dirty", "By", Detailed, &[]),
-    Metric::new("Committed_AS", UpDownCounter, Int,
-        "Memory that all programs were promised",
+    Metric::new("Committed_AS", UpDownCounter, Int, "Memory that all programs were promised",
         "/proc/meminfo, Committed_AS")
         .semconv("system.memory.linux.committed", "By", Detailed, &[]),
-    Metric::new("CommitLimit", UpDownCounter, Int,
-        "Memory that may be promised where vm.overcommit_memory is 2",
+    Metric::new("CommitLimit", UpDownCounter, Int, "Memory that may be promised where vm.overcommit_memory is 2",
         "/proc/meminfo, CommitLimit")
         .semconv("system.memory.linux.commit_limit", "By", Detailed, &[]),
-    Metric::new("Writeback", UpDownCounter, Int,
-        "Memory that is being written to disk",
-        "/proc/meminfo, Writeback")
+    Metric::new("Writeback", UpDownCounter, Int, "Memory that is being written to disk", "/proc/meminfo, Writeback")
         .semconv("system.memory.linux.writeback", "By", Detailed, &[]),
-    Metric::new("Mapped", UpDownCounter, Int,
-        "Files that are mapped into programs",
-        "/proc/meminfo, Mapped")
+    Metric::new("Mapped", UpDownCounter, Int, "Files that are mapped into programs", "/proc/meminfo, Mapped")
         .semconv("system.memory.linux.mapped", "By", Detailed, &[]),
-    Metric::new("AnonPages", UpDownCounter, Int,
-        "Memory of programs that no file backs",
-        "/proc/meminfo, AnonPages")
+    Metric::new("AnonPages", UpDownCounter, Int, "Memory of programs that no file backs", "/proc/meminfo, AnonPages")
         .semconv("system.memory.linux.anonymous", "By", Detailed, &[]),
-    Metric::new("Active", UpDownCounter, Int,
-        "Memory used lately, which is reclaimed last",
-        "/proc/meminfo, Active")
+    Metric::new("Active", UpDownCounter, Int, "Memory used lately, which is reclaimed last", "/proc/meminfo, Active")
         .semconv("system.memory.linux.active", "By", Detailed, &[]),
-    Metric::new("Inactive", UpDownCounter, Int,
-        "Memory not used lately, which is reclaimed first",
+    Metric::new("Inactive", UpDownCounter, Int, "Memory not used lately, which is reclaimed first",
         "/proc/meminfo, Inactive")
         .semconv("system.memory.linux.inactive", "By", Detailed, &[]),
-    Metric::new("Unevictable", UpDownCounter, Int,
-        "Memory that cannot be reclaimed",
-        "/proc/meminfo, Unevictable")
-        .since("2.6.28")
-        .semconv("system.memory.linux.unevictable", "By", Detailed, &[]),
-    Metric::new("Mlocked", UpDownCounter, Int,
-        "Memory that programs locked",
-        "/proc/meminfo, Mlocked")
-        .since("2.6.28")
+    Metric::new("Unevictable", UpDownCounter, Int, "Memory that cannot be reclaimed", "/proc/meminfo, Unevictable")
+        .since("2.6.28").semconv("system.memory.linux.unevictable", "By", Detailed, &[]),
+    Metric::new("Mlocked", UpDownCounter, Int, "Memory that programs locked", "/proc/meminfo, Mlocked").since("2.6.28")
         .semconv("system.memory.linux.locked", "By", Detailed, &[]),
-    Metric::new("PageTables", UpDownCounter, Int,
-        "Page tables of programs",
-        "/proc/meminfo, PageTables")
+    Metric::new("PageTables", UpDownCounter, Int, "Page tables of programs", "/proc/meminfo, PageTables")
         .semconv("system.memory.linux.page_tables", "By", Detailed, &[]),
-    Metric::new("KernelStack", UpDownCounter, Int,
-        "Stacks of the kernel for the threads",
-        "/proc/meminfo, KernelStack")
+    Metric::new("KernelStack", UpDownCounter, Int, "Stacks of the kernel for the threads", "/proc/meminfo, KernelStack")
         .semconv("system.memory.linux.kernel_stack", "By", Detailed, &[]),
-    Metric::new("Percpu", UpDownCounter, Int,
-        "Per-CPU areas of the kernel",
-        "/proc/meminfo, Percpu")
-        .since("4.19")
+    Metric::new("Percpu", UpDownCounter, Int, "Per-CPU areas of the kernel", "/proc/meminfo, Percpu").since("4.19")
         .semconv("system.memory.linux.per_cpu", "By", Detailed, &[]),
-    Metric::new("VmallocUsed", UpDownCounter, Int,
-        "Memory that the kernel allocated with vmalloc",
+    Metric::new("VmallocUsed", UpDownCounter, Int, "Memory that the kernel allocated with vmalloc",
         "/proc/meminfo, VmallocUsed")
         .semconv("system.memory.linux.vmalloc", "By", Detailed, &[]),
-    Metric::new("SwapCached", UpDownCounter, Int,
-        "Memory that was swapped in and is still in swap as well",
+    Metric::new("SwapCached", UpDownCounter, Int, "Memory that was swapped in and is still in swap as well",
         "/proc/meminfo, SwapCached")
         .semconv("system.memory.linux.swap_cached", "By", Detailed, &[]),
-    Metric::new("AnonHugePages", UpDownCounter, Int,
-        "Transparent huge pages of programs",
-        "/proc/meminfo, AnonHugePages")
-        .since("2.6.38")
+    Metric::new("AnonHugePages", UpDownCounter, Int, "Transparent huge pages of programs",
+        "/proc/meminfo, AnonHugePages").since("2.6.38")
         .semconv("system.memory.linux.anonymous_hugepages", "By", Detailed, &[]),
     Metric::new("HardwareCorrupted", UpDownCounter, Int,
         "Memory that the kernel took out of use since the hardware reported it as bad",
-        "/proc/meminfo, HardwareCorrupted")
-        .since("2.6.32")
+        "/proc/meminfo, HardwareCorrupted").since("2.6.32")
         .semconv("system.memory.linux.corrupted", "By", Detailed, &[]),
-    Metric::new("page_size", Gauge, Int,
-        "Bytes a page",
-        "sysconf(_SC_PAGESIZE)").hostmetrics("system.memory.page_size", "By", Detailed, &[]),
-    Metric::new("hugepages.limit", UpDownCounter, Int,
-        "Huge pages in the pool",
-        "/proc/meminfo, HugePages_Total")
-        .semconv("system.memory.linux.hugepages.limit", "{page}", Detailed, &[])
-        .hostmetrics("system.memory.linux.hugepages.limit", "{page}", Detailed, &[]),
-    Metric::new("hugepages.page_size", UpDownCounter, Int,
-        "Bytes a huge page",
-        "/proc/meminfo, Hugepagesize")
-        .semconv("system.memory.linux.hugepages.page_size", "By", Detailed, &[])
-        .hostmetrics("system.memory.linux.hugepages.page_size", "By", Detailed, &[]),
-    Metric::new("hugepages.reserved", UpDownCounter, Int,
-        "Huge pages promised and not yet used; they are free ones",
+    Metric::new("page_size", Gauge, Int, "Bytes a page", "sysconf(_SC_PAGESIZE)")
+        .hostmetrics("system.memory.page_size", "By", Detailed, &[]),
+    Metric::new("hugepages.limit", UpDownCounter, Int, "Huge pages in the pool", "/proc/meminfo, HugePages_Total")
+        .both("system.memory.linux.hugepages.limit", "{page}", Detailed, &[]),
+    Metric::new("hugepages.page_size", UpDownCounter, Int, "Bytes a huge page", "/proc/meminfo, Hugepagesize")
+        .both("system.memory.linux.hugepages.page_size", "By", Detailed, &[]),
+    Metric::new("hugepages.reserved", UpDownCounter, Int, "Huge pages promised and not yet used; they are free ones",
         "/proc/meminfo, HugePages_Rsvd")
-        .semconv("system.memory.linux.hugepages.reserved", "{page}", Detailed, &[])
-        .hostmetrics("system.memory.linux.hugepages.reserved", "{page}", Detailed, &[]),
-    Metric::new("hugepages.surplus", UpDownCounter, Int,
-        "Huge pages beyond the pool",
-        "/proc/meminfo, HugePages_Surp")
-        .since("2.6.24")
-        .semconv("system.memory.linux.hugepages.surplus", "{page}", Detailed, &[])
-        .hostmetrics("system.memory.linux.hugepages.surplus", "{page}", Detailed, &[]),
-    Metric::new("hugepages.usage", UpDownCounter, Int,
-        "Huge pages in each state",
+        .both("system.memory.linux.hugepages.reserved", "{page}", Detailed, &[]),
+    Metric::new("hugepages.surplus", UpDownCounter, Int, "Huge pages beyond the pool", "/proc/meminfo, HugePages_Surp")
+        .since("2.6.24").both("system.memory.linux.hugepages.surplus", "{page}", Detailed, &[]),
+    Metric::new("hugepages.usage", UpDownCounter, Int, "Huge pages in each state",
         "/proc/meminfo, HugePages_Total, HugePages_Free")
-        .semconv("system.memory.linux.hugepages.usage", "{page}", Detailed, &[&HUGEPAGES_STATE])
-        .hostmetrics("system.memory.linux.hugepages.usage", "{page}", Detailed, &[&HUGEPAGES_STATE]),
-    Metric::new("hugepages.utilization", Gauge, Double,
-        "Each state's share of the huge pages",
+        .both("system.memory.linux.hugepages.usage", "{page}", Detailed, &[&HUGEPAGES_STATE]),
+    Metric::new("hugepages.utilization", Gauge, Double, "Each state's share of the huge pages",
         "/proc/meminfo, HugePages_Total, HugePages_Free")
-        .semconv("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE])
-        .hostmetrics("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE]),
+        .both("system.memory.linux.hugepages.utilization", "1", Detailed, &[&HUGEPAGES_STATE]),
     line("Active", "node_memory_Active_bytes"),
     line("Active(anon)", "node_memory_Active_anon_bytes"),
     line("Active(file)", "node_memory_Active_file_bytes"),
