@@ -50,6 +50,10 @@ fn the_example_runs_and_prints_a_value_for_each_series() {
         };
         assert!(out.lines().any(|line| value(line).is_some()), "no {metric} in:\n{out}");
     }
+    assert!(
+        out.starts_with("resource{") && out.contains("host.arch="),
+        "the host's attributes on the resource:\n{out}"
+    );
     assert!(!out.contains("system.network"), "only the collectors that were asked for:\n{out}");
 }
 

@@ -202,21 +202,19 @@ struct Device {
     from_paths: Option<bool>,
 }
 
-/// The current listing's line of a disk.
+/// What the current listing has of a disk.
 #[derive(Clone, Copy, Default)]
-enum Listed {
-    #[default]
-    Missing,
-    /// Without numbers.
-    Odd,
-    Good(Line),
+struct Listed {
+    is_there: bool,
+    /// `None` where its line is missing or has no numbers.
+    line: Option<Line>,
 }
 
 impl Listed {
     /// A name that comes twice can only be damage: its first line counts.
     fn fill(&mut self, line: Option<Line>) {
-        if matches!(self, Self::Missing) {
-            *self = line.map_or(Self::Odd, Self::Good);
+        if !self.is_there {
+            *self = Self { is_there: true, line };
         }
     }
 }
@@ -232,20 +230,18 @@ struct Path {
 impl Device {
     /// Takes its lines of a good listing. Returns by how much its totals grew.
     fn take(&mut self, now: Duration, rules: &Rules<{ COLUMNS.len() }>) -> Growth {
-        let head = std::mem::take(&mut self.listed);
-        let mut listed = !matches!(head, Listed::Missing);
+        let Listed { is_there: mut listed, line: head } = std::mem::take(&mut self.listed);
         let mut by_paths = Growth::default();
         let (mut paths_in_flight, mut paths_are_zero) = (0u64, true);
         for path in &mut self.paths {
-            match std::mem::take(&mut path.listed) {
-                Listed::Missing => path.counters.absent(rules),
-                Listed::Odd => listed = true,
-                Listed::Good(line) => {
-                    listed = true;
-                    paths_are_zero &= is_zero(&line);
-                    paths_in_flight = paths_in_flight.saturating_add(in_flight(&line).unwrap_or(0));
-                    add(&mut by_paths, &path.counters.read(&counters(&line), now, rules));
-                }
+            let Listed { is_there, line } = std::mem::take(&mut path.listed);
+            listed |= is_there;
+            if let Some(line) = line {
+                paths_are_zero &= is_zero(&line);
+                paths_in_flight = paths_in_flight.saturating_add(in_flight(&line).unwrap_or(0));
+                add(&mut by_paths, &path.counters.read(&counters(&line), now, rules));
+            } else if !is_there {
+                path.counters.absent(rules);
             }
         }
         if !listed {
@@ -256,7 +252,6 @@ impl Device {
             return Growth::default();
         }
         self.present = true;
-        let head = if let Listed::Good(line) = head { Some(line) } else { None };
         let head_is_zero = head.as_ref().is_none_or(is_zero);
         if self.from_paths.is_none() && !(self.paths.is_empty() || head_is_zero && paths_are_zero) {
             self.from_paths = Some(head_is_zero);
@@ -273,7 +268,7 @@ impl Device {
     /// The place of the path of that name, made when there is none.
     fn path(&mut self, name: &[u8]) -> usize {
         self.paths.iter().position(|path| path.name == name).unwrap_or_else(|| {
-            self.paths.push(Path { name: name.to_vec(), listed: Listed::Missing, counters: Counters::default() });
+            self.paths.push(Path { name: name.to_vec(), listed: Listed::default(), counters: Counters::default() });
             self.paths.len() - 1
         })
     }
@@ -429,7 +424,7 @@ impl Disk {
             capacity: None,
             physical: false,
             present: false,
-            listed: Listed::Missing,
+            listed: Listed::default(),
             paths: Vec::new(),
             from_paths: None,
         });
@@ -484,20 +479,28 @@ impl Disk {
         }
     }
 
-    /// Reports a column for every series of the scope, that over all disks first: a limit of series must not cut it. A disk
-    /// that went away stays in the sum: the total never goes back.
-    fn series(&self, column: usize, direction: Direction, mut each: impl FnMut(u64, &Attributes)) {
+    /// Reports a metric's columns for every series of the scope, those over all disks first: a limit of series must not cut
+    /// them. A disk that went away stays in the sum: the total never goes back.
+    fn counters(&self, id: &str, out: &mut Observer<'_>) {
         let scope = self.options.disk_scope;
+        let columns = || COLUMNS.iter().enumerate().filter(|(_, (of, ..))| *of == id);
         let present = || self.devices.iter().filter(|device| device.present);
-        let known = || column < ALWAYS || present().any(|device| device.counters.get(column).is_some());
-        if scope != DiskScope::Device
-            && let Some(sum) = self.sum.as_ref().and_then(|sum| sum.get(column)).filter(|_| known())
-        {
-            each(*sum, direction.of(&self.total));
+        let known = |column| column < ALWAYS || present().any(|device| device.counters.get(column).is_some());
+        if let Some(sums) = self.sum.as_ref().filter(|_| scope != DiskScope::Device) {
+            for (column, (_, direction, unit)) in columns().filter(|(column, _)| known(*column)) {
+                let sum = sums.get(column).copied().unwrap_or_default();
+                unit.observe(sum, direction.of(&self.total), out);
+            }
         }
-        if scope != DiskScope::Total {
-            let totals = present().filter_map(|device| Some((device.counters.get(column)?, &device.series)));
-            totals.for_each(|(total, series)| each(total, direction.of(series)));
+        if scope == DiskScope::Total {
+            return;
+        }
+        for (column, (_, direction, unit)) in columns() {
+            for device in present() {
+                if let Some(total) = device.counters.get(column) {
+                    unit.observe(total, direction.of(&device.series), out);
+                }
+            }
         }
     }
 
@@ -539,11 +542,7 @@ impl Collector for Disk {
         match metric.id {
             "pending_operations" => self.state(|device| device.in_flight, |value, series| out.int(value, series)),
             "limit" => self.state(|device| device.capacity, |value, series| out.int(value, series)),
-            id => {
-                for (column, (_, direction, unit)) in COLUMNS.iter().enumerate().filter(|(_, (of, ..))| *of == id) {
-                    self.series(column, *direction, |value, series| unit.observe(value, series, out));
-                }
-            }
+            id => self.counters(id, out),
         }
     }
 }

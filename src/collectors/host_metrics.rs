@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
 use crate::collectors::{Context, DiskScope, Options, Registered, SHARED_PERIOD, names, register};
+use crate::host::identity::{Identity, attributes_of};
 use crate::host::{Host, Roots};
 use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
@@ -31,7 +33,7 @@ use crate::metrics::naming::{Detail, Naming};
 /// opentelemetry_sdk = "0.33"
 /// ```
 ///
-/// The resource is the program's: set `host.name` and `host.id` there. Problems go to `tracing`.
+/// The resource is the program's: add [`HostMetricsBuilder::resource_attributes`] to it. Problems go to `tracing`.
 ///
 /// A CPU utilization is the share of the time since an earlier collection. Where the provider has several readers, that is the
 /// last collection of any of them that was at least a second before; collections closer together report the same value.
@@ -191,6 +193,14 @@ impl HostMetricsBuilder {
     #[must_use]
     pub fn max_series(&self) -> usize {
         crate::collectors::max_series(&self.context())
+    }
+
+    /// The attributes of this host for your resource: `host.id`, `host.name`, `host.arch` and `os.*`, as far as they are known.
+    #[must_use]
+    pub fn resource_attributes(&self) -> Vec<KeyValue> {
+        let host = Host::new(&self.roots);
+        let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
+        attributes_of(&host, &identity)
     }
 
     /// Takes every counter's baseline and creates the instruments on `meter`.

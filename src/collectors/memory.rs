@@ -207,9 +207,8 @@ impl Meminfo {
         for line in lines(bytes) {
             let mut fields = fields(line);
             let Some(name) = fields.next().and_then(|field| field.strip_suffix(b":")) else { continue };
-            let value = next_number(&mut fields);
-            let unit = if fields.next() == Some(b"kB") { KB_BYTES } else { 1 };
-            self.0.set(name, value.and_then(|value| value.checked_mul(unit)));
+            let unit = if name.starts_with(b"HugePages_") { 1 } else { KB_BYTES };
+            self.0.set(name, next_number(&mut fields).and_then(|value| value.checked_mul(unit)));
         }
     }
 

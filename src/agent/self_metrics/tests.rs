@@ -206,11 +206,3 @@ fn delivery_counts_from_the_registration_and_by_reason() {
         assert_eq!(of(&lines, name), [value], "{name}");
     }
 }
-
-#[test]
-fn a_timer_that_nothing_listens_to_is_harmless() {
-    let timer = Timer::default();
-    timer.collected();
-    timer.begin();
-    timer.collected();
-}
