@@ -11,6 +11,7 @@ pub mod disk;
 pub mod ecc;
 pub mod fault;
 pub mod filesystem;
+mod groups;
 mod held;
 pub mod host_metrics;
 mod instruments;
