@@ -157,7 +157,7 @@ def main():
         agents = {naming: start(f"agent-{naming}", [
             binaries["HEKA_BINARY"], "--naming", naming, "--interval", "1s", "--no-phase", "--endpoint", f"http://127.0.0.1:{grpc}",
             "--outbox-dir", str(work / f"outbox-{naming}"), "--textfile-dir", str(work / "textfile"),
-            "--resource-attribute", f"host.name={naming}", *(["--detail", "detailed"] if naming == "semconv" else []),
+            "--resource-attribute", f"host.name={naming}", *(["--detail", "detailed", "--top-processes", "5"] if naming == "semconv" else []),
         ]) for naming in dashboards}
 
         # The dashboards' own variables, as Grafana asks for them.

@@ -154,14 +154,16 @@ def main():
         for what, series in (("only scraped", pull - push), ("only pushed", push - pull)):
             for name, labels in sorted(series, key=str):
                 print(f"{naming}: {what}: {name} {dict(labels)}")
-        same = len(pull & push)
-        bad |= pull != push or same == 0
-        print(f"names: {naming}: {same} series are the same scraped and pushed, {len(pull ^ push)} are not")
+        same, differing = len(pull & push), len(pull ^ push)
+        good = differing == 0 and same > 0
+        bad |= not good
+        print(f"names: {'ok, ' if good else ''}{naming}: {same} series are the same scraped and pushed, {differing} are not")
     if options.swap:
         firing, missed, lost, back = swap(options.agent)
-        print(f"swap: {len(firing)} alerts {firing}, {missed} failed scrapes, {lost} names lost, "
+        good = not firing and missed <= 1 and not back and not lost
+        bad |= not good
+        print(f"swap: {'ok, ' if good else ''}{len(firing)} alerts {firing}, {missed} failed scrapes, names lost: {lost}, "
               f"{len(back)} counters went back")
-        bad |= bool(firing) or missed > 1 or bool(back)
     return bad
 
 

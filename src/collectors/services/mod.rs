@@ -11,6 +11,7 @@ mod usage;
 
 use std::io;
 
+use super::groups::{DIRECTION, Groups, MODE, RESOURCE, TYPE};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
 use crate::host::systemd::{Kind, Unit};
@@ -21,7 +22,6 @@ use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
 use session::Session;
-use usage::{DIRECTION, MODE, RESOURCE, ServiceUsage, TYPE};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -97,7 +97,7 @@ struct Services {
     filter: Filter,
     /// For the first reading: where the usage is read from is found by reading files.
     context: Option<Context>,
-    usage: Option<ServiceUsage>,
+    usage: Option<Groups>,
     counts: Option<[u64; STATES.len()]>,
     count_series: [Attributes; STATES.len()],
     failed: Vec<(String, Attributes)>,
@@ -169,10 +169,10 @@ fn named(naming: Naming, state: Option<Names>, name: &str) -> Attributes {
 impl Collector for Services {
     fn read(&mut self, reader: &mut Reader) {
         if let Some(context) = self.context.take() {
-            self.usage = ServiceUsage::new(&context, MOST_GONE);
+            self.usage = Groups::find(&context, DEFINITION.name, METRICS, MOST_GONE, reader);
         }
         if let Some(usage) = &mut self.usage {
-            usage.read(reader);
+            usage::read(usage, &self.filter, reader);
         }
         if !self.session.is_due() {
             return;
