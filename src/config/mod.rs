@@ -46,7 +46,7 @@ pub enum Command {
     Run,
     /// Collect once.
     Once,
-    /// Report what works and what does not.
+    /// Check the sources and the delivery, and report.
     Check {
         /// Send a real collection instead of an empty export.
         send: bool,

@@ -19,7 +19,11 @@ fn the_examples_of_new_collectors_are_the_ones_that_are_compiled_here() {
     let page = include_str!("../../CONTRIBUTING.md");
     let shown: Vec<&str> =
         page.split("```rust\n").skip(1).filter_map(|block| block.split("```").next()).take(2).collect();
-    assert_eq!(shown, [include_str!("switches.rs"), include_str!("inodes.rs")], "CONTRIBUTING.md and tests/host differ");
+    assert_eq!(
+        shown,
+        [include_str!("switches.rs"), include_str!("inodes.rs")],
+        "CONTRIBUTING.md and tests/host differ"
+    );
     for step in ["src/collectors/switches.rs", "pub mod switches;", "switches::DEFINITION"] {
         assert!(page.contains(step), "{step}");
     }
