@@ -269,7 +269,7 @@ fn a_batch_larger_than_the_outbox_is_lost_alone_with_its_reason() {
         let lines = log::lines(&server.addr.to_string());
         lines.iter().any(|line| line.starts_with("ERROR") && line.contains("larger than --outbox-max-size"))
     });
-    assert_eq!(agent.handle.stats().dropped.get(DropReason::Size).points, MANY as u64);
+    assert_eq!(agent.handle.stats().dropped.get(DropReason::Oversize).points, MANY as u64);
     // The next request that fails costs the next batch, and after that all is well.
     agent.tick();
     agent.emptied();

@@ -10,7 +10,7 @@ use super::config::{OtlpConfig, Protocol};
 use super::verdict::Failure;
 use super::wire::Wire;
 
-/// The server took an empty export.
+/// The server is there and took an empty export, or found fault with nothing but its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOk {
     /// Where.
@@ -21,6 +21,8 @@ pub struct ProbeOk {
     pub took: Duration,
     /// What the server had to say although it agreed; mostly empty.
     pub message: String,
+    /// Why it does not take an export without metrics, where it does not.
+    pub not_empty: Option<String>,
 }
 
 /// Why the configuration would not deliver.
@@ -65,6 +67,14 @@ pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ProbeError> {
             protocol: config.protocol,
             took: began.elapsed(),
             message: accepted.message,
+            not_empty: None,
+        }),
+        Err(failure) if failure.content => Ok(ProbeOk {
+            endpoint: config.shown_endpoint(),
+            protocol: config.protocol,
+            took: began.elapsed(),
+            message: String::new(),
+            not_empty: Some(failure.words),
         }),
         Err(failure) => Err(ProbeError::Server { endpoint: config.shown_endpoint(), words: failure.words }),
     }

@@ -61,6 +61,8 @@ pub struct Failure {
     pub timed_out: bool,
     /// The size of the request may be the cause, if it is large.
     pub by_size: bool,
+    /// The server found fault with the request's content, or stumbled over it.
+    pub content: bool,
     /// The reason in an operator's words.
     pub words: String,
 }
@@ -82,7 +84,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Failure {
     fn answered(verdict: Verdict, words: String) -> Self {
-        Self { verdict, local: false, timed_out: false, by_size: false, words }
+        Self { verdict, local: false, timed_out: false, by_size: false, content: false, words }
     }
 
     /// An error that arose on this side of the wire.
@@ -93,6 +95,7 @@ impl Failure {
             local: true,
             timed_out,
             by_size: timed_out || reason::is_cut(error),
+            content: false,
             words: reason::words(error),
         }
     }
@@ -104,6 +107,7 @@ impl Failure {
             local: true,
             timed_out: true,
             by_size: true,
+            content: false,
             words: format!("no answer within {waited:?}"),
         }
     }
@@ -144,7 +148,8 @@ impl Failure {
             "" => format!("the server answered {:?}", status.code()),
             message => format!("the server answered {:?}: {}", status.code(), reason::quote(message)),
         };
-        Self { by_size, ..Self::answered(verdict, words) }
+        let content = matches!(status.code(), Code::InvalidArgument | Code::Internal | Code::Unknown);
+        Self { by_size, content, ..Self::answered(verdict, words) }
     }
 
     /// The consequence for a request of `bytes`: a large one that may have failed for its size is sent in smaller ones. A
@@ -217,7 +222,8 @@ impl Page<'_> {
                 self.status
             );
         }
-        Failure { by_size, ..Failure::answered(verdict, words) }
+        let content = matches!(self.status.as_u16(), 400 | 422 | 500) && !self.is_html();
+        Failure { by_size, content, ..Failure::answered(verdict, words) }
     }
 
     fn is(&self, kind: &str) -> bool {

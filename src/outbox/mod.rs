@@ -102,7 +102,7 @@ mod worker;
 mod tests;
 
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
-pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start, start_on};
+pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
 pub use opening::{OpenError, OpenFault};
 pub use tuning::{STOP_MOST, Tuning};
