@@ -11,7 +11,7 @@ use crate::agent::{self, readings};
 use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
-use crate::export::probe::probe;
+use crate::export::probe::{ProbeError, probe};
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
@@ -88,6 +88,7 @@ fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
                 )),
             }
         }
+        Err(error @ ProbeError::Config(_)) => Endpoint::Failed(error.to_string()),
         Err(error) => Endpoint::Failed(format!("{error} (an empty export was sent)")),
     })
 }

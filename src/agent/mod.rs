@@ -124,7 +124,9 @@ fn watch_for_stop(
         };
         match delivery.get().map(DeliveryHandle::unsaved).unwrap_or_default() {
             lost if lost.batches == 0 => error!("{why}"),
-            lost => error!("{why}; {} batches ({} data points) that are not on disk are lost", lost.batches, lost.points),
+            lost => {
+                error!("{why}; {} batches ({} data points) that are not on disk are lost", lost.batches, lost.points)
+            }
         }
         std::process::exit(1);
     });
@@ -146,7 +148,8 @@ impl Run<'_> {
         let config = self.config;
         let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default().as_u128();
         let tuning = Tuning::default();
-        let started = outbox::start(OsFs, config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
+        let started =
+            outbox::start(OsFs, config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
         let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
@@ -182,13 +185,23 @@ impl Run<'_> {
             view: Box::new(move || View::of_stdout(!once, full_names)),
         };
         let events = std::sync::Mutex::new(self.events);
-        let closed = move || {
+        let failure = Arc::<OnceLock<String>>::default();
+        let failed = Arc::clone(&failure);
+        let closed = move |error: &io::Error| {
+            // A reader that has gone away is the usual end; anything else is a failure.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let _ = failed.set(error.to_string());
+            }
             if let Ok(events) = events.lock() {
                 let _ = events.send(Event::Stop);
             }
         };
         let exporter = ConsoleExporter::new(layout, Box::new(io::stdout()), closed);
-        cadence.run(&self.context, &self.resource, &exporter).map(drop)
+        cadence.run(&self.context, &self.resource, &exporter)?;
+        match failure.get() {
+            Some(error) => Err(AgentError(format!("standard output cannot be written: {error}"))),
+            None => Ok(()),
+        }
     }
 
     fn wait(self, cadence: &Cadence) -> Result<(), AgentError> {

@@ -217,9 +217,8 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
             lookup.warnings.push(format!("{}: not used, since the endpoint is not https://", found.place));
         }
     }
-    let place = |found: &Option<(_, Found<'_>)>, flag: &str| {
-        found.as_ref().map_or(flag, |(_, found)| found.place).to_owned()
-    };
+    let place =
+        |found: &Option<(_, Found<'_>)>, flag: &str| found.as_ref().map_or(flag, |(_, found)| found.place).to_owned();
     let places = Places {
         ca: place(&ca, table::CA_FILE.row.flag),
         cert: place(&cert, table::CERT_FILE.row.flag),

@@ -132,7 +132,11 @@ fn tls_words(error: &rustls::Error) -> String {
 /// What is wrong with a certificate that no server or client may show, and how to make a good one. rustls has these errors
 /// as text only.
 pub fn unfit(error: &str) -> Option<&'static str> {
-    const FAULTS: [(&str, &str); 3] = [
+    const FAULTS: [(&str, &str); 4] = [
+        (
+            "BadSignature",
+            "is not signed by the authority in --ca-file, though by one of that name: is the file an older one's?",
+        ),
         (
             "CaUsedAsEndEntity",
             "is an authority's own, as openssl req -x509 makes it; make it with -addext basicConstraints=critical,CA:FALSE \
@@ -195,7 +199,9 @@ fn by_text(text: &str) -> Option<String> {
         );
     }
     if text.contains("frame with invalid size") {
-        return Some("the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into());
+        return Some(
+            "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into(),
+        );
     }
     if text.contains("invalid HTTP version parsed") {
         return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, mostly port 4317?)".into());

@@ -126,10 +126,10 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         .map_err(|_| "not valid PEM: expected -----BEGIN CERTIFICATE-----".to_owned())?;
     match certs.is_empty() {
         false => Ok(certs),
-        true if holds(pem, "PRIVATE KEY-----") => {
-            Err("holds a private key where a certificate is expected; are the two files swapped?".into())
+        true if holds(pem, "PRIVATE KEY-----") => Err("holds a private key where a certificate is expected".into()),
+        true if is_der(pem) => {
+            Err("is DER, not PEM; convert it: openssl x509 -inform der -in FILE -out FILE.pem".into())
         }
-        true if is_der(pem) => Err("is DER, not PEM; convert it: openssl x509 -inform der -in FILE -out FILE.pem".into()),
         true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into()),
     }
 }

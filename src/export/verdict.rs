@@ -14,7 +14,7 @@
 //! | HTTP 413 | smaller; a single data point is dropped |
 //! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
 //! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx with an HTML page | keep |
+//! | HTTP 4xx with an HTML page, or with the words that this port wants TLS | keep |
 //! | HTTP, any other status | drop |
 //!
 //! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
@@ -202,6 +202,14 @@ impl Page<'_> {
 
     fn failure(&self, now: SystemTime) -> Failure {
         let wait = || retry_after(self.headers, now);
+        // Go's and nginx' words.
+        let wants_tls = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"]
+            .iter()
+            .any(|words| String::from_utf8_lossy(&self.body).contains(words));
+        if wants_tls {
+            let words = "the server wants TLS at this port (https:// instead of http://)".to_owned();
+            return Failure::answered(Verdict::Keep(None), words);
+        }
         let (verdict, by_size) = match self.status.as_u16() {
             413 => (Verdict::Smaller, true),
             504 => (Verdict::Keep(wait()), true),

@@ -110,7 +110,8 @@ impl Queue {
 
     /// Puts a batch behind everything that waits. Makes room by dropping the oldest.
     pub fn push(&mut self, payload: Bytes, points: u32, now: &Moment) {
-        let (id, born, len) = (self.next_id, now.born(Duration::ZERO), u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        let (id, born, len) =
+            (self.next_id, now.born(Duration::ZERO), u32::try_from(payload.len()).unwrap_or(u32::MAX));
         self.next_id += 1;
         let entry = Entry { id, born, len, points, payload: Some(Box::new(payload)), saved: false, stale: false };
         // Too large to wait, but not too large to be sent: it has one try.
@@ -320,7 +321,8 @@ impl Queue {
     /// Enforces age and size, oldest first.
     fn trim(&mut self, now: &Moment) {
         let droppable = |queue: &Self, unsaved: bool| {
-            let free = |entry: &Entry| !(queue.in_flight(entry.id) || queue.is_oversize(entry) || unsaved && entry.saved);
+            let free =
+                |entry: &Entry| !(queue.in_flight(entry.id) || queue.is_oversize(entry) || unsaved && entry.saved);
             queue.entries.iter().position(free)
         };
         while let Some(position) = droppable(self, false)

@@ -135,7 +135,8 @@ fn batches_on_disk_survive_kill_9() {
             outbox.shared.lock().queue.wanted = Some(usize::MAX);
             outbox.settle();
             let state = outbox.shared.lock();
-            found.extend(state.queue.entries.iter().flat_map(|entry| entry.payload.as_deref()).map(|body| number(body)));
+            found
+                .extend(state.queue.entries.iter().flat_map(|entry| entry.payload.as_deref()).map(|body| number(body)));
         } else {
             while let Some(n) = outbox.take() {
                 found.push(n);

@@ -5,6 +5,7 @@ mod backoff;
 mod bounds;
 mod damage;
 mod directory;
+mod internal;
 mod kill;
 mod model;
 mod splitting;
@@ -62,6 +63,8 @@ struct Faults {
     read: Option<Errno>,
     /// Bytes that fit, in blocks of 4,096.
     capacity: Option<u64>,
+    /// So many times, opening ends in a fault of the program itself.
+    panics: u8,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +110,14 @@ impl Fs for FakeFs {
     type Lock = FakeLock;
 
     fn create_dir(&self, _dir: &Path) -> io::Result<()> {
-        fault(self.disk().faults.open)
+        let (panics, open) = {
+            let faults = &mut self.disk().faults;
+            let panics = faults.panics;
+            faults.panics = panics.saturating_sub(1);
+            (panics, faults.open)
+        };
+        assert_eq!(panics, 0, "a fault that the test wants");
+        fault(open)
     }
 
     fn lock(&self, _path: &Path) -> io::Result<FakeLock> {
