@@ -203,7 +203,8 @@ fn by_text(text: &str) -> Option<String> {
             "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into(),
         );
     }
-    if text.contains("invalid HTTP version parsed") {
+    // A server of HTTP/2 speaks first; hyper meets its bytes before or after its own request.
+    if text.contains("invalid HTTP version parsed") || text.contains("received unexpected message from connection") {
         return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, mostly port 4317?)".into());
     }
     if let Some((_, why)) = text.split_once("dns error: ") {

@@ -147,9 +147,9 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// Whether the file begins as every certificate and key in binary form: a sequence with its length in two bytes or one.
+/// Whether the file is no text and begins as every certificate and key in binary form, with a sequence.
 fn is_der(file: &[u8]) -> bool {
-    matches!(file, [0x30, 0x81 | 0x82, ..])
+    file.first() == Some(&0x30) && std::str::from_utf8(file).is_err()
 }
 
 fn holds(pem: &[u8], text: &str) -> bool {

@@ -37,19 +37,21 @@ pub enum OpenFault {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const OWNED: &str = "give it to the agent's user, or name another";
+        const OWNED: &str = "); give it to the agent's user, or name another";
         let dir = self.dir.display();
         let (what, error, cure) = match &self.fault {
             OpenFault::InUse => {
-                let cure = "give each agent a directory of its own";
-                return write!(f, "outbox directory {dir} is in use by another agent; {cure}");
+                let why = "is in use by another agent; give each agent a directory of its own";
+                return write!(f, "outbox directory {dir} {why}");
             }
-            OpenFault::NotCreated(error) => ("created", error, "create it for the agent's user, or name another"),
-            OpenFault::NotReadable(error) => ("read", error, OWNED),
-            OpenFault::NotWritable(error) => ("written", error, OWNED),
-            OpenFault::NotLockable(error) => ("locked", error, "name one on a local file system"),
+            OpenFault::NotCreated(error) => {
+                ("cannot be created (", error, "); create it for the agent's user, or name another")
+            }
+            OpenFault::NotReadable(error) => ("cannot be read (", error, OWNED),
+            OpenFault::NotWritable(error) => ("cannot be written (", error, OWNED),
+            OpenFault::NotLockable(error) => ("cannot be locked (", error, "); name one on a local file system"),
         };
-        write!(f, "outbox directory {dir} cannot be {what} ({error}); {cure}")
+        write!(f, "outbox directory {dir} {what}{error}{cure}")
     }
 }
 

@@ -240,8 +240,8 @@ impl<F: Fs> Worker<F> {
             }
             Err(error) => {
                 let dir = self.dir.display();
-                let kept = "they wait in memory; retrying";
-                self.trouble(now, &format!("outbox directory {dir} refuses batches ({error}); {kept}"));
+                let why = format!("outbox directory {dir} refuses batches ({error}); they wait in memory; retrying");
+                self.trouble(now, &why);
             }
         }
         if entry.saved {

@@ -70,6 +70,8 @@ impl Reply {
     }
 }
 
+/// What a connection's answers need: the diary, the sizes, the script, and the end of the connection.
+type Parts = (Arc<Scene<()>>, Arc<Mutex<Vec<usize>>>, Handler, Arc<tokio::sync::Notify>);
 type Handler = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
 
 pub struct PageServer {
@@ -133,7 +135,7 @@ impl PageServer {
 async fn answer(
     request: Request<Incoming>,
     grpc: bool,
-    (scene, sizes, handler, cut): (Arc<Scene<()>>, Arc<Mutex<Vec<usize>>>, Handler, Arc<tokio::sync::Notify>),
+    (scene, sizes, handler, cut): Parts,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
