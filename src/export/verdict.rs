@@ -14,7 +14,7 @@
 //! | HTTP 413 | smaller; a single data point is dropped |
 //! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
 //! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx with an HTML page, or with the words that this port wants TLS | keep |
+//! | HTTP 4xx with an HTML page; HTTP 400 with the words that this port wants TLS, or without a header | keep |
 //! | HTTP, any other status | drop |
 //!
 //! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
@@ -202,11 +202,11 @@ impl Page<'_> {
 
     fn failure(&self, now: SystemTime) -> Failure {
         let wait = || retry_after(self.headers, now);
-        // Go's and nginx' words.
+        // Go's and nginx' words. Go's page has no header, and what it says may be lost with the connection.
         let wants_tls = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"]
             .iter()
             .any(|words| String::from_utf8_lossy(&self.body).contains(words));
-        if wants_tls {
+        if wants_tls || (self.status == StatusCode::BAD_REQUEST && self.headers.is_empty()) {
             let words = "the server wants TLS at this port (https:// instead of http://)".to_owned();
             return Failure::answered(Verdict::Keep(None), words);
         }
@@ -364,12 +364,13 @@ mod tests {
             assert_eq!(verdict(status, &[], LARGE), Verdict::Keep(None), "{status}");
         }
         for status in [400, 403, 406, 415, 501] {
-            assert_eq!(verdict(status, &[], LARGE), Verdict::Drop, "{status}");
+            assert_eq!(verdict(status, &[("content-type", "text/plain")], LARGE), Verdict::Drop, "{status}");
             assert_eq!(verdict(status, &[("content-type", "text/html")], LARGE), Verdict::Keep(None), "{status}");
         }
         assert_eq!((verdict(413, &[], SMALL), verdict(413, &[], LARGE)), (Verdict::Smaller, Verdict::Smaller));
         assert_eq!((verdict(504, &[], SMALL), verdict(504, &[], LARGE)), (Verdict::Keep(None), Verdict::Smaller));
         assert_eq!(verdict(500, &[], LARGE), Verdict::Doubt);
+        assert_eq!(verdict(400, &[], SMALL), Verdict::Keep(None), "the page of Go's port for TLS");
     }
 
     #[test]
