@@ -30,8 +30,8 @@ pub struct LastTlsError {
 }
 
 /// A server of HTTP/2 speaks first: one that hangs up before wants something else, or is none.
-const HUNG_UP_ON_PLAIN: &str = "the server closed the connection before it said anything (https:// instead of http://, or \
-    nothing behind a proxy?)";
+const HUNG_UP_ON_PLAIN: &str = "the server closed the connection before it spoke gRPC (https:// instead of http://, \
+    --protocol http/protobuf, or nothing behind a proxy?)";
 /// A server that refuses a certificate and closes at once may reset the connection, and the alert is lost on the way.
 const HUNG_UP_ON_CERTIFICATE: &str = "TLS: the server closed the connection right after the handshake: it probably \
     refused the client certificate";

@@ -70,11 +70,11 @@ fn a_mix_up_of_protocols_is_one_sentence() {
     let (over_grpc, over_http) = ("--protocol grpc", "--protocol http/protobuf");
     let nobody = Collector::stopped(Plan::default());
     for (collector, scheme, arguments, words) in [
-        (&http, "http", over_grpc, "the server does not speak gRPC at this port (--protocol http/protobuf"),
+        (&http, "http", over_grpc, "--protocol http/protobuf"),
         (&grpc, "http", over_http, "the server does not speak HTTP/1.1 at this port (--protocol grpc"),
         (&grpc, "https", &format!("{over_grpc} {ca}"), "TLS: the server does not speak TLS at this port (http://"),
         (&http, "https", &format!("{over_http} {ca}"), "TLS: the server does not speak TLS at this port (http://"),
-        (&grpc_tls, "http", over_grpc, "closed the connection before it said anything (https:// instead of http://"),
+        (&grpc_tls, "http", over_grpc, "closed the connection before it spoke gRPC (https:// instead of http://"),
         (&http_tls, "http", over_http, "the server wants TLS at this port (https:// instead of http://)"),
         (&grpc_tls, "https", over_grpc, "from an authority that is not trusted (wrong or missing --ca-file)"),
         (&http_tls, "https", over_http, "from an authority that is not trusted (wrong or missing --ca-file)"),
