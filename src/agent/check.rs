@@ -11,13 +11,13 @@ use crate::agent::{self, readings};
 use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
-use crate::export::probe::{ProbeError, probe};
+use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::{OpenError, OpenFault, opening};
 
-/// The settings of the systemd service.
+/// The settings of the packages' service.
 const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
 
 /// The result of a check.
@@ -88,8 +88,7 @@ fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
                 )),
             }
         }
-        Err(error @ ProbeError::Config(_)) => Endpoint::Failed(error.to_string()),
-        Err(error) => Endpoint::Failed(format!("{error} (an empty export was sent)")),
+        Err(error) => Endpoint::Failed(error.to_string()),
     })
 }
 
@@ -114,17 +113,28 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// `hint` for the systemd service of the packages.
+/// The file with the settings of the packages' service, if this host has it and this user may read it.
+#[must_use]
+pub fn service_file() -> Option<&'static str> {
+    std::fs::File::open(SERVICE_FILE).is_ok().then_some(SERVICE_FILE)
+}
+
+/// A hint about the service's settings, if this host has them and the user gave no others.
 #[must_use]
 pub fn service_hint(configured: bool) -> Option<String> {
     hint(configured, Path::new(SERVICE_FILE))
 }
 
-/// A hint if this host has settings for the service and none of them applies here.
 fn hint(configured: bool, service_file: &Path) -> Option<String> {
     let file = service_file.display();
-    (!configured && service_file.exists()).then(|| {
-        format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+    if configured || !service_file.exists() {
+        return None;
+    }
+    Some(match std::fs::File::open(service_file) {
+        Ok(_) => format!("this tested the service's settings: {file}"),
+        Err(_) => {
+            format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+        }
     })
 }
 
@@ -365,7 +375,12 @@ mod tests {
     #[test]
     fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(hint(false, file.path()).unwrap().contains("--env-file"));
+        assert!(hint(false, file.path()).unwrap().contains("this tested"));
+        // A file that exists and that nobody can open, not even root.
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed");
+        let _socket = std::os::unix::net::UnixListener::bind(&closed).unwrap();
+        assert!(hint(false, &closed).unwrap().contains("--env-file"));
         assert_eq!(hint(true, file.path()), None);
         assert_eq!(hint(false, Path::new("/no/such/file")), None);
     }

@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
-use crate::collectors::Context;
+use crate::collectors::{COLLECTORS, Context};
 use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
@@ -181,6 +181,7 @@ impl Run<'_> {
         let layout = Layout {
             format,
             naming: options.naming,
+            tables: COLLECTORS.iter().map(|collector| (collector.name, collector.metrics)).collect(),
             interval: (!once).then_some(cadence.interval),
             view: Box::new(move || View::of_stdout(!once, full_names)),
         };
@@ -353,45 +354,24 @@ mod tests {
     use super::*;
     use crate::collectors::Options;
     use crate::host::Roots;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::metrics::Temporality;
-    use opentelemetry_sdk::metrics::data::ResourceMetrics;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use std::path::Path;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::UNIX_EPOCH;
 
-    /// Tells a channel when each collection's counters started and were taken.
-    #[derive(Clone)]
-    struct Told {
-        exports: mpsc::Sender<(SystemTime, SystemTime)>,
-        shutdowns: Arc<AtomicU64>,
-    }
+    use crate::test_exporter::Calling;
 
-    impl PushMetricExporter for Told {
-        async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+    /// An exporter that sends to a channel when each collection's counters started and were taken.
+    fn sending(exports: mpsc::Sender<(SystemTime, SystemTime)>) -> Calling {
+        Calling::new(move |metrics| {
             let sum =
                 metrics.scope_metrics().flat_map(|scope| scope.metrics()).find_map(|metric| match metric.data() {
                     AggregatedMetrics::F64(MetricData::Sum(sum)) => Some((sum.start_time(), sum.time())),
                     _ => None,
                 });
-            self.exports.send(sum.unwrap()).unwrap();
-            Ok(())
-        }
-
-        fn force_flush(&self) -> OTelSdkResult {
-            Ok(())
-        }
-
-        fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
-            self.shutdowns.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn temporality(&self) -> Temporality {
-            Temporality::Cumulative
-        }
+            exports.send(sum.unwrap()).unwrap();
+        })
     }
 
     fn server() -> Context {
@@ -416,8 +396,7 @@ mod tests {
     fn run_with(interval: Duration, once: bool, wall: Arc<Mutex<SystemTime>>, clock: WallClock) -> Running {
         let (told, exports) = mpsc::channel();
         let (events, inbox) = mpsc::channel();
-        let shutdowns = Arc::new(AtomicU64::new(0));
-        let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
+        let exporter = sending(told);
         let cadence = Cadence {
             inbox,
             interval,
@@ -428,6 +407,7 @@ mod tests {
             itself: None,
             delivery: None,
         };
+        let shutdowns = exporter.shutdowns();
         let thread =
             thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter).unwrap());
         Running { exports, wall, events, shutdowns, thread }

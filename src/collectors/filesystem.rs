@@ -44,24 +44,18 @@ const METRICS: &[Metric] = &[
     Metric::new("usage", UpDownCounter, Int,
         "Bytes of the file system in each state; reserved is free for root only, and the states add up to the limit",
         "statvfs(3): (f_blocks - f_bfree, f_bavail, f_bfree - f_bavail) * f_frsize")
-        .semconv("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
-        .hostmetrics("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+        .both("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
     Metric::new("utilization", Gauge, Double,
-        "Each state's share of the limit; in hostmetrics one value, used / (used + free)",
-        "statvfs(3)")
+        "Each state's share of the limit; in hostmetrics one value, used / (used + free)", "statvfs(3)")
         .semconv("system.filesystem.utilization", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.utilization", "1", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
-    Metric::new("limit", UpDownCounter, Int,
-        "Capacity of the file system",
-        "statvfs(3): f_blocks * f_frsize")
+    Metric::new("limit", UpDownCounter, Int, "Capacity of the file system", "statvfs(3): f_blocks * f_frsize")
         .semconv("system.filesystem.limit", "By", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
-    Metric::new("inodes.usage", UpDownCounter, Int,
-        "Inodes in each state; no semantic convention yet",
+    Metric::new("inodes.usage", UpDownCounter, Int, "Inodes in each state; no semantic convention yet",
         "statvfs(3): f_files - f_ffree, f_ffree")
         .semconv("system.filesystem.inodes.usage", "{inode}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
-    Metric::new("error", UpDownCounter, Int,
-        "1 for each file system that answers with an error, or not at all",
+    Metric::new("error", UpDownCounter, Int, "1 for each file system that answers with an error, or not at all",
         "statvfs(3)")
         .semconv("system.filesystem.linux.error", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
     Metric::node("node.size", Gauge, Int, "node_filesystem_size_bytes", &NODE,

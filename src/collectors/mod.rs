@@ -7,13 +7,14 @@ pub mod clock;
 mod connections;
 pub mod containers;
 pub mod cpu;
-mod discovered;
 pub mod disk;
 pub mod ecc;
 pub mod fault;
 pub mod filesystem;
+mod groups;
 mod held;
 pub mod host_metrics;
+mod instruments;
 pub mod kernel;
 pub mod limit;
 pub mod link;
@@ -39,7 +40,7 @@ pub mod system;
 mod testing;
 pub mod textfile;
 
-pub use discovered::Discovered;
+pub use instruments::Discovered;
 pub use observer::{Observer, Point};
 #[cfg(feature = "agent")]
 pub(crate) use registration::observable;
@@ -47,6 +48,7 @@ pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_serie
 pub use survey::{Survey, survey};
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::host::{Host, Reader};
 use crate::metrics::counter::Since;
@@ -150,6 +152,9 @@ pub enum DiskScope {
     Both,
 }
 
+/// The least time of a utilization where several readers or scrapers may collect, each at its own time.
+pub const SHARED_PERIOD: Duration = Duration::from_secs(1);
+
 /// What to collect, and how to name it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -159,6 +164,9 @@ pub struct Options {
     pub detail: Detail,
     /// One series per CPU as well as per mode.
     pub per_cpu: bool,
+    /// The least time that a utilization is a share of. [`SHARED_PERIOD`] where several readers share the instruments: their
+    /// collections can be close together.
+    pub utilization_period: Duration,
     /// The naming profile.
     pub naming: Naming,
     /// What counters count from.
@@ -191,6 +199,7 @@ impl Default for Options {
             collectors: None,
             detail: Detail::Basic,
             per_cpu: false,
+            utilization_period: Duration::ZERO,
             naming: Naming::Semconv,
             since: Since::Start,
             delta: false,

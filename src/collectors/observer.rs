@@ -55,6 +55,11 @@ impl Observer<'_> {
         }
     }
 
+    /// Counts series that the collector left out for the same limit as the observer's, before it read them.
+    pub(super) fn cut(&mut self, count: usize) {
+        self.seen += count;
+    }
+
     fn admit(&mut self) -> bool {
         self.seen += 1;
         let room = self.left > 0;

@@ -7,10 +7,9 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::fault::guarded;
-use super::{Collector, Context, Definition, Discovered, Observer};
+use super::{Collector, Context, Definition, Discovered};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
-use crate::metrics::naming::Metric;
 
 /// How a definition fares, for the agent's own metrics.
 #[derive(Debug)]
@@ -140,6 +139,11 @@ impl Collection {
         problems
     }
 
+    /// All collectors, in the order in which they were added.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        lock(&self.slots).clone()
+    }
+
     /// Files read so far.
     pub(super) fn reads(&self) -> u64 {
         self.worker.reads()
@@ -237,22 +241,13 @@ impl Slot {
         self.is_broken() || self.fault_reported.load(Ordering::Relaxed)
     }
 
-    /// Has the collector observe one metric; false where it did not end its reading.
-    pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) -> bool {
-        self.report(|collector| collector.observe(metric, out))
-    }
-
-    /// As [`Slot::observe`], of a metric that the collector found.
-    pub(super) fn observe_discovered(&self, name: &str, out: &mut Observer<'_>) -> bool {
-        self.report(|collector| collector.observe_discovered(name, out))
-    }
-
     /// What the collector found since the last call.
     pub(super) fn take_discovered(&self) -> Vec<Discovered> {
         std::mem::take(&mut lock(&self.discovered))
     }
 
-    fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
+    /// Has the collector observe; false where it did not end its reading.
+    pub(super) fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
         if !self.is_fresh() {
             return false;
         }

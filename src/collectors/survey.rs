@@ -37,7 +37,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     for ((definition, slot), mut problems) in definitions.iter().zip(&slots).zip(before) {
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         for metric in metrics(definition, &context.options) {
-            slot.observe(metric, &mut out);
+            slot.report(|collector| collector.observe(metric, &mut out));
         }
         // A missing file is reported once, at the first reading; a failing one at each.
         problems.retain(|problem| !problem.failed);

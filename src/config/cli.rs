@@ -138,7 +138,7 @@ fn unexpected(argument: &str) -> UsageError {
     let flags: Vec<String> =
         command.get_arguments().filter_map(Arg::get_long).map(|long| format!("--{long}")).collect();
     let hint = match nearest(name, flags.iter().map(String::as_str)) {
-        Some(flag) => format!("did you mean {flag}?"),
+        Some(flag) => format!("did you mean {flag}? --help lists all flags"),
         None => "--help lists all flags".to_owned(),
     };
     UsageError(format!("unexpected argument '{name}'; {hint}"))

@@ -15,7 +15,7 @@ pub mod table;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::collectors::{DiskScope, Options};
+use crate::collectors::{DiskScope, Options, SHARED_PERIOD};
 use crate::config::lookup::{Arguments, Environment, Found, Lookup, UsageError};
 use crate::export::config::{OtlpConfig, Places, Temporality, TlsFiles};
 use crate::export::console::Format;
@@ -301,6 +301,8 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
         top_processes: lookup.value(&table::TOP_PROCESSES)?,
+        // Two servers may scrape one agent, a few milliseconds apart.
+        utilization_period: if scraped { SHARED_PERIOD } else { Duration::ZERO },
         process_command_lines: lookup.optional(&table::PROCESS_COMMAND_LINES)?.unwrap_or(false),
     })
 }

@@ -1,6 +1,6 @@
 //! How batches leave the process.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
 //! | [`config`] | its settings |
 //! | [`encode`] | a collection becomes bytes: `opentelemetry-otlp`, cut off from its environment |
@@ -35,8 +35,8 @@ pub mod wire;
 
 use std::fmt;
 
-/// Why an exporter could not be built: one line that names the flag, what it was given, and what is allowed.
-/// It never holds a header's value or a key.
+/// Why an exporter could not be built, or cannot deliver: one line that names the flag or the endpoint, the value, and the
+/// reason. It never holds a header's value or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportError(String);
 

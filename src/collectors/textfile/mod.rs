@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::discovered::Discovered;
+use super::Discovered;
 use super::{COLLECTORS, Collector, Context, Definition, Observer};
 use crate::host::{Reader, files};
 use crate::metrics::counter::Since;

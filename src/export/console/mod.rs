@@ -4,6 +4,7 @@ pub mod human;
 pub mod json;
 pub mod series;
 pub mod table;
+mod top;
 pub mod view;
 
 use std::io::{self, Write};
@@ -16,7 +17,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use crate::metrics::naming::Naming;
-use series::History;
+use series::{History, Tables};
 use view::View;
 
 /// Table or JSON.
@@ -34,6 +35,8 @@ pub struct Layout {
     pub format: Format,
     /// The profile of the metrics' names.
     pub naming: Naming,
+    /// The metrics that are printed.
+    pub tables: Tables,
     /// Time to the next collection, if there is one.
     pub interval: Option<Duration>,
     /// The room for a table, asked for each time since a terminal can change its size.
@@ -66,7 +69,7 @@ impl ConsoleExporter {
 
     fn print(&self, metrics: &ResourceMetrics) -> io::Result<()> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let collection = shared.history.take(metrics, self.layout.naming);
+        let collection = shared.history.take(metrics, self.layout.naming, &self.layout.tables);
         let text = match self.layout.format {
             Format::Table => {
                 let view = (self.layout.view)();

@@ -140,6 +140,13 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.get_mut(place).map(|entry| &mut entry.data)
     }
 
+    /// Whether the listing before this one had the row.
+    #[must_use]
+    pub fn had(&self, name: &[u8]) -> bool {
+        let entry = self.places.get(name).and_then(|place| self.entries.get(*place));
+        entry.is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
+    }
+
     /// How many rows are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

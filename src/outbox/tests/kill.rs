@@ -7,6 +7,7 @@ use super::fs::OsFs;
 use super::*;
 
 const DIR_VARIABLE: &str = "HEKA_TEST_OUTBOX_KILL";
+const SEED_VARIABLE: &str = "HEKA_TEST_SEED";
 const ROUNDS: u32 = 100;
 
 /// The content of batch `n`: its number, and more than a block of bytes that depend on it.
@@ -50,8 +51,8 @@ impl Real {
     }
 }
 
-/// Not a test of its own: the process that [`batches_on_disk_survive_kill_9`] kills.
 #[test]
+#[ignore = "the process that batches_on_disk_survive_kill_9 starts and kills"]
 fn child_pushes_and_sends_until_killed() {
     let Some(dir) = std::env::var_os(DIR_VARIABLE) else {
         return;
@@ -84,9 +85,9 @@ fn child_pushes_and_sends_until_killed() {
 }
 
 /// One life of a child, killed while it works, or while it opens the directory; returns its lines.
-fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
+fn one_life(dir: &Path, while_opening: bool, rng: &mut fastrand::Rng) -> Vec<(String, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "outbox::tests::kill::child_pushes_and_sends_until_killed", "--nocapture"])
+        .args(["--exact", "outbox::tests::kill::child_pushes_and_sends_until_killed", "--ignored", "--nocapture"])
         .env(DIR_VARIABLE, dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -99,7 +100,7 @@ fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
         assert!(lines.read_line(&mut line).unwrap() > 0, "the child ended");
     }
     // Then a random while: up to some dozen batches.
-    std::thread::sleep(Duration::from_micros(fastrand::u64(0..25_000)));
+    std::thread::sleep(Duration::from_micros(rng.u64(0..25_000)));
     child.kill().unwrap();
     child.wait().unwrap();
     for line in lines.lines() {
@@ -114,13 +115,17 @@ fn one_life(dir: &Path, while_opening: bool) -> Vec<(String, u64)> {
 
 #[test]
 fn batches_on_disk_survive_kill_9() {
+    // A failure prints the seed. The same seed gives the same pauses, but not the same progress of the child.
+    let seed = std::env::var(SEED_VARIABLE).ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("{SEED_VARIABLE}={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
     let (mut next, mut saved_in_all) = (1, 0);
     // Batches that must be there, oldest first, from the lives before.
     let mut expected: Vec<u64> = Vec::new();
     for round in 0..ROUNDS {
         std::fs::write(dir.path().join("next"), next.to_string()).unwrap();
-        let reported = one_life(dir.path(), round % 8 == 7);
+        let reported = one_life(dir.path(), round % 8 == 7, &mut rng);
         let all = |what: &str| reported.iter().filter(|(word, _)| word == what).map(|(_, n)| *n).collect::<Vec<u64>>();
         let (saved, sending, sent) = (all("saved"), all("sending"), all("sent"));
         saved_in_all += saved.len();
