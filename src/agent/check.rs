@@ -76,14 +76,17 @@ fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(match runtime.block_on(probe(&config.otlp)) {
         Ok(answer) => {
-            let took = answer.took.as_secs_f64() * 1e3;
-            let text = format!(
-                "{} over {}: an empty export was accepted in {took:.0} ms {}",
-                answer.endpoint,
-                transport(answer.protocol),
-                answer.message
-            );
-            Endpoint::Ok(text.trim_end().to_owned())
+            let (took, place) = (answer.took.as_secs_f64() * 1e3, transport(answer.protocol));
+            let place = format!("{} over {place}", answer.endpoint);
+            match answer.not_empty {
+                None => {
+                    let text = format!("{place}: an empty export was accepted in {took:.0} ms {}", answer.message);
+                    Endpoint::Ok(text.trim_end().to_owned())
+                }
+                Some(why) => Endpoint::Ok(format!(
+                    "{place}: reachable, does not take an empty export ({why}); check --send tries a collection"
+                )),
+            }
         }
         Err(error) => Endpoint::Failed(error.to_string()),
     })
@@ -163,7 +166,7 @@ fn words(problem: &Problem) -> String {
     match problem.failed {
         _ if problem.is_remark() => words.clone(),
         true => format!("{path} cannot be read: {words}"),
-        // What is missing of a directory is something in it.
+        // The directory is there; something in it is missing.
         false if problem.path.is_dir() => format!("{path}: {words}"),
         false => format!("{path} is not there: {words}"),
     }

@@ -22,7 +22,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable(pub &'static str, pub &'static str);
 
-/// What the help prints as the default.
+/// The default as the help prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
     /// Nothing: the setting is absent.

@@ -9,7 +9,7 @@ use super::config::{OtlpConfig, Protocol};
 use super::verdict::Failure;
 use super::wire::Wire;
 
-/// The server took an empty export.
+/// The server is there and took an empty export, or found fault with nothing but its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOk {
     /// Where.
@@ -20,6 +20,8 @@ pub struct ProbeOk {
     pub took: Duration,
     /// The message of a server that accepts the request with a warning; mostly empty.
     pub message: String,
+    /// Why it does not take an export without metrics, where it does not.
+    pub not_empty: Option<String>,
 }
 
 /// Sends one empty export, within the configuration's timeout. Must be called inside a tokio runtime.
@@ -39,7 +41,18 @@ pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ExportError> {
             protocol: config.protocol,
             took: began.elapsed(),
             message: accepted.message,
+            not_empty: None,
         }),
-        Err(failure) => Err(ExportError::new(format!("{}: {}", config.shown_endpoint(), failure.words))),
+        Err(failure) if failure.content => Ok(ProbeOk {
+            endpoint: config.shown_endpoint(),
+            protocol: config.protocol,
+            took: began.elapsed(),
+            message: String::new(),
+            not_empty: Some(failure.words),
+        }),
+        Err(failure) => {
+            let (endpoint, words) = (config.shown_endpoint(), failure.words);
+            Err(ExportError::new(format!("{endpoint}: {words} (an empty export was sent)")))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a collection reads with: the shared buffer, the files that two collectors need, and the count of failures.
+//! The reader of a collection: the shared buffer, the files that several collectors need, and the count of failures.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::shared::SharedFiles;
 use super::{Health, Host, Problem, Source};
 use crate::metrics::parse::{fields, lines, number};
 
-/// What a collection reads with. Each thread that reads has its own.
+/// Reads files for a collection. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
@@ -55,7 +55,7 @@ impl Reader {
         }
     }
 
-    /// Keeps what could not be read, for [`Reader::problems`].
+    /// Keeps problems, for [`Reader::problems`].
     #[must_use]
     pub fn recording(mut self) -> Self {
         self.problems = Some(Vec::new());
@@ -69,7 +69,7 @@ impl Reader {
         self
     }
 
-    /// What could not be read since the last call.
+    /// The problems since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
         self.problems.as_mut().map(std::mem::take).unwrap_or_default()
     }

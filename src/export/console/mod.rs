@@ -48,7 +48,7 @@ pub struct Layout {
 pub struct ConsoleExporter {
     layout: Arc<Layout>,
     shared: Arc<Mutex<Shared>>,
-    closed: Arc<dyn Fn() + Send + Sync>,
+    closed: Arc<dyn Fn(&io::Error) + Send + Sync>,
 }
 
 struct Shared {
@@ -57,8 +57,12 @@ struct Shared {
 }
 
 impl ConsoleExporter {
-    /// Prints to `output`; calls `closed` when a write fails.
-    pub fn new(layout: Layout, output: Box<dyn Write + Send>, closed: impl Fn() + Send + Sync + 'static) -> Self {
+    /// Prints to `output`; calls `closed` with the reason when a write fails.
+    pub fn new(
+        layout: Layout,
+        output: Box<dyn Write + Send>,
+        closed: impl Fn(&io::Error) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Mutex::new(Shared { output, history: History::default() }));
         Self { layout: Arc::new(layout), shared, closed: Arc::new(closed) }
     }
@@ -82,7 +86,7 @@ impl ConsoleExporter {
 impl PushMetricExporter for ConsoleExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.print(metrics).map_err(|error| {
-            (self.closed)();
+            (self.closed)(&error);
             OTelSdkError::InternalFailure(error.to_string())
         })
     }

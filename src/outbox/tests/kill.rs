@@ -26,15 +26,13 @@ fn number(body: &[u8]) -> u64 {
 struct Real {
     shared: Arc<Shared>,
     worker: Worker<OsFs>,
-    _stop: watch::Sender<bool>,
 }
 
 impl Real {
     fn open(dir: &Path) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let shared = Shared::new(Queue::new(limits(), true), true, stopped);
+        let shared = Shared::new(Queue::new(limits(), true));
         let worker = Worker::new(shared.clone(), OsFs, dir.into(), BOOT);
-        let mut real = Self { shared, worker, _stop: stop };
+        let mut real = Self { shared, worker };
         real.settle();
         real
     }
@@ -45,15 +43,11 @@ impl Real {
 
     /// The number of the oldest batch, in flight from now on.
     fn take(&mut self) -> Option<u64> {
-        let ids = match self.shared.lock().queue.take(0, None, &Moment::now()) {
-            Taken::Disk(ids) => ids,
-            Taken::Memory(items) => return Some(number(&items[0].payload)),
-            Taken::Nothing => return None,
-        };
-        let (answer, mut answered) = tokio::sync::oneshot::channel();
-        self.shared.lock().read = Some((ids, answer));
-        self.settle();
-        answered.try_recv().unwrap().first().map(|item| number(&item.payload))
+        let items = take(&self.shared, 0, Moment::now()).or_else(|| {
+            self.settle();
+            take(&self.shared, 0, Moment::now())
+        })?;
+        Some(number(&items[0].payload))
     }
 }
 
@@ -70,19 +64,19 @@ fn child_pushes_and_sends_until_killed() {
         out.flush().unwrap();
     };
     let first: u64 = std::fs::read_to_string(Path::new(&dir).join("next")).unwrap().parse().unwrap();
-    outbox.shared.lock().urgent = true;
+    outbox.shared.lock().queue.slow = true;
     report("ready", first);
     for n in first.. {
         outbox.shared.lock().queue.push(text(n).into(), 1, &Moment::now());
         outbox.settle();
-        assert!(outbox.shared.lock().queue.first_unsaved().is_none());
+        assert!(outbox.shared.lock().queue.to_write(true).is_none());
         report("saved", n);
         // Three of four are sent while the child lives.
         if n % 4 == 3 {
             for _ in 0..3 {
                 let Some(sent) = outbox.take() else { break };
                 report("sending", sent);
-                outbox.shared.lock().queue.delivered(0);
+                outbox.shared.lock().queue.delivered(0, None);
                 outbox.settle();
                 report("sent", sent);
             }
@@ -143,15 +137,15 @@ fn batches_on_disk_survive_kill_9() {
         let mut found = Vec::new();
         let waiting = outbox.shared.snapshot().outbox_batches;
         if keep {
-            let ids: Vec<i64> = outbox.shared.lock().queue.entries.iter().map(|entry| entry.id).collect();
-            let (answer, mut answered) = tokio::sync::oneshot::channel();
-            outbox.shared.lock().read = Some((ids, answer));
+            outbox.shared.lock().queue.wanted = Some(usize::MAX);
             outbox.settle();
-            found.extend(answered.try_recv().unwrap().iter().map(|item| number(&item.payload)));
+            let state = outbox.shared.lock();
+            found
+                .extend(state.queue.entries.iter().flat_map(|entry| entry.payload.as_deref()).map(|body| number(body)));
         } else {
             while let Some(n) = outbox.take() {
                 found.push(n);
-                outbox.shared.lock().queue.delivered(0);
+                outbox.shared.lock().queue.delivered(0, None);
                 outbox.settle();
             }
         }
