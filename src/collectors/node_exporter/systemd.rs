@@ -9,7 +9,7 @@ use super::super::services::{MOST_GONE, MOST_SERVICES};
 use super::super::{Collector, Context, Definition, Observer};
 use super::rules;
 use crate::host::Reader;
-use crate::host::systemd::{Kind, Property, Unit, Value, manager};
+use crate::host::systemd::{Kind, Property, Systemd, Unit, Value, manager};
 use crate::metrics::counter::{self, Table};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::Kind::{Counter, Gauge};
@@ -97,7 +97,7 @@ impl Units {
         let options = &context.options;
         let table = || Table::new(rules([counter::Kind::EVENTS.narrow()], options), MOST_GONE);
         Self {
-            session: Session::new(&context.host),
+            session: Session::new(Systemd::over_dbus(&context.host)),
             filter: options.services.clone(),
             about: Vec::new(),
             counts: BTreeMap::new(),

@@ -14,7 +14,7 @@ use std::io;
 use super::groups::{DIRECTION, Groups, MODE, RESOURCE, TYPE};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
-use crate::host::systemd::{Kind, Unit};
+use crate::host::systemd::{Kind, Systemd, Unit};
 use crate::metrics::counter::{self, Rules, Table};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::Detail::{self, Basic, Detailed};
@@ -112,7 +112,7 @@ impl Services {
         let rules = Rules::new(kinds, options.since).delta(options.delta);
         Self {
             naming: options.naming,
-            session: Session::new(&context.host),
+            session: Session::new(Systemd::new(&context.host)),
             filter: options.services.clone(),
             context: (options.detail == Detail::Detailed).then(|| context.clone()),
             usage: None,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::host::systemd::{Kind, Property, Systemd, Unit, Value};
-use crate::host::{Host, Reader};
+use crate::host::Reader;
+use crate::host::systemd::{Property, Systemd, Unit, Value};
 
 /// How long a list of units stands. A little less than the usual interval, which is not exact.
 const LIST_LASTS: Duration = Duration::from_millis(9_500);
@@ -31,8 +31,8 @@ enum Health {
 }
 
 impl Session {
-    pub(in crate::collectors) fn new(host: &Host) -> Self {
-        Self { systemd: Systemd::new(host), listed: None, asked: None, health: Health::Good }
+    pub(in crate::collectors) fn new(systemd: Systemd) -> Self {
+        Self { systemd, listed: None, asked: None, health: Health::Good }
     }
 
     /// Whether the list does not stand any more; the next one is taken from now on.
@@ -67,10 +67,9 @@ impl Session {
         services: &[&Unit],
         reader: &Reader,
     ) -> io::Result<Vec<Option<u64>>> {
-        let asked: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
-        let counts = self.properties(&asked, reader)?;
+        let counts = self.systemd.restarts(services, reader.time_left() / 2)?;
         self.asked = Some(Instant::now());
-        Ok(counts.into_iter().map(|count| count?.number()).collect())
+        Ok(counts)
     }
 
     /// Whether the questions failed, so that what is not known any more is to be left out. Logs when a state begins.

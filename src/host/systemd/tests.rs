@@ -177,10 +177,6 @@ fn hostile(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Script {
     })
 }
 
-fn restarts(unit: &Unit) -> Property<'_> {
-    unit.property(Kind::Service, "NRestarts")
-}
-
 #[test]
 fn a_property_is_a_number_or_a_text() {
     let value = |body: &[u8]| parse_value("v", Decoder::new(body, false));
@@ -198,7 +194,7 @@ fn units_and_restarts_are_read_over_one_connection() {
     let units = systemd.units(MOST).unwrap();
     let states: Vec<_> = units.iter().map(|unit| (unit.name.as_str(), unit.active_state.as_str())).collect();
     assert_eq!(states, [("a.service", "active"), ("b.timer", "failed")]);
-    assert_eq!(systemd.properties(&[restarts(&units[0])], MOST).unwrap(), [Some(Value::Number(7))]);
+    assert_eq!(systemd.restarts(&[&units[0]], MOST).unwrap(), [Some(7)]);
     bus.end();
 }
 
@@ -212,9 +208,14 @@ fn a_refused_question_costs_that_answer() {
             peer.send(&if refused { message(3, serial, "", &[]) } else { message(2, serial, "v", &body) });
         }
     })]);
-    let unit = Unit { name: "a.service".into(), loaded: true, active_state: "active".into(), path: "/x".into() };
-    let asked = [restarts(&unit), restarts(&unit)];
-    assert_eq!(Systemd::new(&bus.host()).properties(&asked, MOST).unwrap(), [None, Some(Value::Number(3))]);
+    let unit = Unit {
+        name: "a.service".into(),
+        loaded: true,
+        active_state: "active".into(),
+        path: "/x".into(),
+        restarts: None,
+    };
+    assert_eq!(Systemd::new(&bus.host()).restarts(&[&unit, &unit], MOST).unwrap(), [None, Some(3)]);
     bus.end();
 }
 
