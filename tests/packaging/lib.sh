@@ -46,7 +46,8 @@ background() {
 background_stop() {
     for process in $processes; do
         kill "$process" 2> /dev/null || true
-        wait "$process" || true
+        # Without the shell's line of a process that was ended: the last line is to be the script's.
+        { wait "$process" || true; } 2> /dev/null
     done
     processes=
 }
