@@ -23,7 +23,7 @@ mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
 outbox=/var/lib/$name/outbox
-kept() { find "$root$outbox" -type f ! -name '*lock*' | wc -l; }
+kept() { find "$root$outbox" -type f ! -name "*lock*" 2> /dev/null | wc -l; }
 waiting() { [ "$(kept)" != 0 ]; }
 # As the unit would, without systemd: the package's user, its state directory; nothing listens, so the outbox fills.
 run_agent() {
