@@ -10,6 +10,8 @@ mod collect;
 mod contributing;
 mod cpu_time;
 mod disks;
+#[path = "../support/exporter.rs"]
+mod exporter;
 mod failures;
 mod fixture;
 mod fuse;

@@ -48,6 +48,13 @@ impl Agent {
         Self { process, _dir: dir }
     }
 
+    /// What `check` prints.
+    pub fn check(endpoint: &str, arguments: &str) -> String {
+        let mut command = Command::new(BINARY);
+        command.env_clear().args(["check", "--endpoint", endpoint]).args(arguments.split_whitespace());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
     /// Its resident size.
     pub fn resident_kib(&self) -> u64 {
         self.process.resident_kib()
