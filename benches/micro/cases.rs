@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
+use heka_insights_agent::internals::metrics::naming::Detail;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -29,8 +30,8 @@ enum Work {
     Read(&'static str),
     /// The paging family, of whose two files only this one has something in it.
     Paging(&'static str),
-    /// All collectors, through the SDK, down to what an exporter is given.
-    Collect,
+    /// All collectors, or this one with its detailed metrics, through the SDK, down to what an exporter is given.
+    Collect(Option<&'static str>),
 }
 
 const CPUS: (&str, &[usize]) = ("CPUs", &[2, 64, 512]);
@@ -38,6 +39,8 @@ const DISKS: (&str, &[usize]) = ("disks", &[4, 32, 1_000]);
 const INTERFACES: (&str, &[usize]) = ("interfaces", &[2, 20, 100]);
 const PROCESSES: (&str, &[usize]) = ("processes", &[100, 1_000, 10_000]);
 const MOUNTS: (&str, &[usize]) = ("mounts", &[4, 32, 1_000]);
+const CONTAINERS: (&str, &[usize]) = ("containers", &[10, 100, 1_000]);
+const SERVICES: (&str, &[usize]) = ("services", &[10, 60, 300]);
 const ONE: (&str, &[usize]) = ("", &[1]);
 
 const fn case(
@@ -62,10 +65,15 @@ pub const CASES: &[Case] = &[
     case("uptime", ONE, Work::Read("system"), |_| SMALL),
     case("pressure", ONE, Work::Read("pressure"), |_| SMALL),
     case("pid-stat", PROCESSES, Work::Read("processes"), |processes| Size { processes, ..SMALL }),
-    case("collection-cpus", CPUS, Work::Collect, |cpus| Size { cpus, ..SMALL }),
-    case("collection-disks", DISKS, Work::Collect, |disks| Size { disks, ..SMALL }),
-    case("collection-interfaces", INTERFACES, Work::Collect, |interfaces| Size { interfaces, ..SMALL }),
-    case("collection-processes", PROCESSES, Work::Collect, |processes| Size { processes, ..SMALL }),
+    case("cgroups-containers", CONTAINERS, Work::Read("containers"), |containers| Size { containers, ..SMALL }),
+    case("cgroups-services", SERVICES, Work::Read("services"), |services| Size { services, ..SMALL }),
+    case("pid-top", PROCESSES, Work::Read("process"), |processes| Size { processes, ..SMALL }),
+    case("collection-cpus", CPUS, Work::Collect(None), |cpus| Size { cpus, ..SMALL }),
+    case("collection-disks", DISKS, Work::Collect(None), |disks| Size { disks, ..SMALL }),
+    case("collection-interfaces", INTERFACES, Work::Collect(None), |interfaces| Size { interfaces, ..SMALL }),
+    case("collection-processes", PROCESSES, Work::Collect(None), |processes| Size { processes, ..SMALL }),
+    case("collection-containers", CONTAINERS, Work::Collect(Some("containers")), |containers| Size { containers, ..SMALL }),
+    case("collection-services", SERVICES, Work::Collect(Some("services")), |services| Size { services, ..SMALL }),
 ];
 
 impl Case {
@@ -75,7 +83,7 @@ impl Case {
         let doing = match self.work {
             Work::Read(family) => Doing::read(family, &root),
             Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
-            Work::Collect => Doing::collect(&root),
+            Work::Collect(only) => Doing::collect(&root, only),
         };
         let mut cycle = Cycle { clock: Clock::new(&root), doing };
         // The baseline, and the first cycle with utilisation.
@@ -124,13 +132,20 @@ impl Cycle {
 
 impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
-        let context = context(root);
+        let mut context = context(root);
+        context.options.top_processes = 5;
+        // The others read the same in both; these read cgroups for their detailed metrics only.
+        context.options.detail = if root.join("sys/fs/cgroup").exists() { Detail::Detailed } else { Detail::Basic };
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))
     }
 
-    fn collect(root: &Path) -> Self {
-        let context = context(root);
+    fn collect(root: &Path, only: Option<&str>) -> Self {
+        let mut context = context(root);
+        if let Some(only) = only {
+            context.options.collectors = Some(vec![only.to_owned()]);
+            context.options.detail = Detail::Detailed;
+        }
         let reader = Manual(Arc::new(ManualReader::builder().build()));
         let limit = collectors::max_series(&context);
         let provider = SdkMeterProvider::builder()

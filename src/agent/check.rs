@@ -166,7 +166,7 @@ fn words(problem: &Problem) -> String {
     match problem.failed {
         _ if problem.is_remark() => words.clone(),
         true => format!("{path} cannot be read: {words}"),
-        // What is missing of a directory is something in it.
+        // The directory is there; something in it is missing.
         false if problem.path.is_dir() => format!("{path}: {words}"),
         false => format!("{path} is not there: {words}"),
     }

@@ -66,7 +66,7 @@ pub type WallClock = Box<dyn Fn() -> SystemTime + Send>;
 /// Runs until `shutdown` is ready, then collects and flushes a last time.
 ///
 /// # Errors
-/// What kept it from running: a certificate, an endpoint, a thread that could not be started.
+/// The reason that kept it from running: a certificate, an endpoint, a thread that could not be started.
 pub fn run(
     config: &Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -80,12 +80,7 @@ pub fn run(
     let stopped = watch_for_stop(&io.handle, shutdown, events.clone(), delivery.clone());
     let mut host = Host::new(&config.roots);
     host.deadline = deadline(config.interval);
-    let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
-    if identity.id.is_none() {
-        info!(
-            "this host has no id in /etc/machine-id, D-Bus's machine-id or the firmware: service.instance.id changes at each start"
-        );
-    }
+    let identity = identify(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
     let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
@@ -103,6 +98,16 @@ pub fn run(
     }?;
     io.stop();
     Ok(())
+}
+
+fn identify(host: &Host) -> Identity {
+    let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
+    if identity.id.is_none() {
+        info!(
+            "this host has no id in /etc/machine-id, D-Bus's machine-id or the firmware: service.instance.id changes at each start"
+        );
+    }
+    identity
 }
 
 /// Passes a stop on to the cadence and to whoever watches for it.

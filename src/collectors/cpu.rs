@@ -122,7 +122,7 @@ fn series(naming: Naming, cpu: Option<u32>) -> Vec<Attributes> {
     mode_names(naming).iter().map(mode_series).collect()
 }
 
-/// What is kept beside the totals of one CPU.
+/// The collector's own part of the row of one CPU.
 struct Line {
     /// Empty where only the host is reported.
     series: Vec<Attributes>,

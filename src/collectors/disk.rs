@@ -202,7 +202,7 @@ struct Device {
     from_paths: Option<bool>,
 }
 
-/// What the current listing has of a disk.
+/// A disk's part of the current listing.
 #[derive(Clone, Copy, Default)]
 struct Listed {
     is_there: bool,
@@ -219,8 +219,8 @@ impl Listed {
     }
 }
 
-/// A hidden path of an NVMe multipath disk. Each has counters of its own: what a path that goes away counted stays in its
-/// disk's totals.
+/// A hidden path of an NVMe multipath disk. Each has its own counters: the counts of a path that goes away stay in
+/// its disk's totals.
 struct Path {
     name: Vec<u8>,
     listed: Listed,
@@ -293,7 +293,7 @@ impl Series {
     }
 }
 
-/// What to do with a line of the file, decided once per name. The numbers are places in [`Disk::devices`].
+/// The use of a line of the file, decided once per name. The numbers are places in [`Disk::devices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Report(usize),
@@ -349,7 +349,7 @@ impl Disk {
         self.chosen.is_none_or(|when| when.elapsed() >= CHOICE_LASTS)
     }
 
-    /// Decides what to do with each line, cheap while the names are the same as in the reading before.
+    /// Decides the use of each line; cheap while the names are the same as in the reading before.
     fn choose(&mut self, listing: &[(&[u8], Option<Line>)]) {
         let same = self.lines.len() == listing.len()
             && self.lines.iter().zip(listing).all(|((known, _), (name, _))| known == name);

@@ -160,7 +160,7 @@ impl Volume {
     }
 }
 
-/// What asking at a mount came to. node_exporter has empty file systems, and files, too.
+/// The result of a query at a mount. node_exporter has empty file systems, and files, too.
 fn judge(mount: &Mount, outcome: Outcome, naming: Naming) -> Result<Option<Space>, Trouble> {
     let all = naming == Naming::NodeExporter;
     match outcome {
@@ -356,8 +356,8 @@ fn is_normal(error: &std::io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | Unsupported)
 }
 
-/// What the file system was mounted from. `/dev/root` is no device but the kernel's word for what it booted from;
-/// hostmetrics has `/dev/dm-0` for what is mounted from `/dev/mapper/vg0-root`.
+/// The source of the mount. `/dev/root` is not a device but the kernel's name for the boot device; hostmetrics has `/dev/dm-0`
+/// for a mount of `/dev/mapper/vg0-root`.
 fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
     let source = text(&mount.source);
     let (major, minor) = mount.device;

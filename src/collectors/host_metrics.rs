@@ -39,7 +39,7 @@ use crate::metrics::naming::{Detail, Naming};
 /// last collection of any of them that was at least a second before; collections closer together report the same value.
 ///
 /// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
-/// them. The SDK folds what is over 2,000 series an instrument into one: on a host with more, add a view with
+/// them. The SDK combines the series above 2,000 of an instrument into one: on a host with more, add a view with
 /// [`HostMetricsBuilder::max_series`] as its cardinality limit.
 #[derive(Debug)]
 pub struct HostMetrics;
@@ -65,7 +65,7 @@ impl std::fmt::Display for UnknownCollector {
 
 impl std::error::Error for UnknownCollector {}
 
-/// What to collect; see [`HostMetrics`].
+/// The selection of metrics; see [`HostMetrics`].
 #[derive(Clone, Debug)]
 pub struct HostMetricsBuilder {
     options: Options,
@@ -110,7 +110,7 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// What counters count from. [`Since::Boot`] contradicts the start time that the SDK gives them.
+    /// The origin of the counters. [`Since::Boot`] contradicts the start time that the SDK gives them.
     #[must_use]
     pub fn counters_since(mut self, since: Since) -> Self {
         self.options.since = since;

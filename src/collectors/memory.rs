@@ -216,16 +216,17 @@ impl Meminfo {
         self.0.get(line)
     }
 
-    /// What new programs could get. More than there is cannot be: a container has its own total and sees the host's rest.
-    /// There, as in procps, it is what is free.
+    /// Memory that new programs could get. More than the total is impossible, but a container may see its own total and the host's
+    /// available memory.
+    /// There, as in procps, it is the free memory.
     fn available(&self) -> Option<u64> {
         let possible = |amount: &u64| self.get("MemTotal").is_none_or(|total| *amount <= total);
         let available = self.get("MemAvailable")?;
         Some(available).filter(possible).or(self.get("MemFree").filter(possible))
     }
 
-    /// Total less available. Kernels before 3.14 lack MemAvailable: total less what is free or caches files. A container may
-    /// lack Buffers and Cached.
+    /// Total less available. Kernels before 3.14 lack MemAvailable: total less free memory and caches. A container may lack
+    /// Buffers and Cached.
     fn used(&self) -> Option<u64> {
         let total = self.get("MemTotal")?;
         if self.get("MemAvailable").is_some() {

@@ -125,7 +125,7 @@ pub trait Collector: Send {
     /// Takes the one reading of this collection. The first call, at cycle 0, is the counters' baseline.
     ///
     /// A source that fails leaves the last totals as they are, so that counters are reported again and no series is
-    /// missed; gauges and states of that source are cleared, since what they would say is not true any more.
+    /// missed; gauges and states of that source are cleared, since they are not true any more.
     fn read(&mut self, reader: &mut Reader);
 
     /// Reports one metric from the last reading.
@@ -155,7 +155,7 @@ pub enum DiskScope {
 /// The least time of a utilization where several readers or scrapers may collect, each at its own time.
 pub const SHARED_PERIOD: Duration = Duration::from_secs(1);
 
-/// What to collect, and how to name it.
+/// The selection of metrics and their names.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The names of the collectors, or `None` for all.
@@ -169,7 +169,7 @@ pub struct Options {
     pub utilization_period: Duration,
     /// The naming profile.
     pub naming: Naming,
-    /// What counters count from.
+    /// The origin of the counters.
     pub since: Since,
     /// Whether the reader exports differences, so that a series must not return with a total it had before.
     pub delta: bool,
@@ -189,7 +189,7 @@ pub struct Options {
     pub services: Filter,
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
-    /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
+    /// Maximum number of series per metric; `None` is the need of the host, see [`max_series`].
     pub max_series: Option<usize>,
 }
 
@@ -216,11 +216,11 @@ impl Default for Options {
     }
 }
 
-/// What a collector is made from.
+/// The input that a collector is made from.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,
-    /// What was asked for.
+    /// The options.
     pub options: Options,
 }

@@ -21,7 +21,7 @@ pub struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// One series' whole number. What does not fit OTLP's signed 64 bits is held at its limit.
+    /// One series' whole number. A number above OTLP's signed 64 bits becomes their maximum.
     pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
         if !self.admit() {
             return;

@@ -1,4 +1,4 @@
-//! What the kernel's network protocols did: TCP segments, retransmits, resets, connections and listen queues, UDP datagrams and
+//! Counters of the kernel's network protocols: TCP segments, retransmits, resets, connections and listen queues, UDP datagrams and
 //! errors, IPv6 beside IPv4. From `net/snmp`, `net/netstat` and `net/snmp6` of the host's first process
 //! (Documentation/networking/snmp_counter.rst).
 //!
@@ -213,7 +213,7 @@ impl Protocols {
                 let kind = if bytes { counter::Kind::BYTES } else { counter::Kind::EVENTS };
                 kind.word(host.word_bits)
             });
-            // What no metric needs is not read.
+            // A file that no metric needs is not read.
             (!series.is_empty()).then(|| Wanted {
                 file,
                 source: Source::optional(host.network_file(name)).holds_counters(),

@@ -137,7 +137,7 @@ impl Array {
     }
 }
 
-/// The place in [`STATES`] of an array's state, `None` for an array that is stopped (`clear`) and for what no kernel writes.
+/// The place in [`STATES`] of an array's state, `None` for an array that is stopped (`clear`) and for an unknown state.
 fn array_state_place(array_state: &[u8], action: &[u8]) -> Option<usize> {
     let active = match action {
         b"recover" => 2,

@@ -15,7 +15,7 @@ use crate::metrics::naming::{Metric, Naming};
 
 pub use super::slot::CollectorStats;
 
-/// What a metric may have in any case: what the SDK itself allows an instrument.
+/// The series that a metric may always have: the SDK's own limit of an instrument.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// The collectors at work: made by [`register`].
@@ -85,8 +85,8 @@ pub(super) fn metrics(definition: &Definition, options: &Options) -> impl Iterat
     definition.metrics.iter().filter(asked)
 }
 
-/// The most series a metric may have on this host: the configured limit; without one, [`DEFAULT_MAX_SERIES`] or what the host's
-/// CPUs and disks need, whichever is more.
+/// The most series a metric may have on this host: the configured limit; without one, [`DEFAULT_MAX_SERIES`] or the need of the
+/// host's CPUs and disks, whichever is more.
 #[must_use]
 pub fn max_series(context: &Context) -> usize {
     context.options.max_series.unwrap_or_else(|| {

@@ -46,7 +46,7 @@ struct Turn {
 }
 
 impl Collection {
-    /// Without collectors yet. Where it is `recording`, they keep what they could not read.
+    /// Without collectors yet. Where it is `recording`, they keep their problems.
     pub(super) fn new(context: &Context, recording: bool) -> Self {
         Self {
             worker: Worker::new(&context.host, recording),
@@ -122,7 +122,7 @@ impl Collection {
         }
     }
 
-    /// What kept a collector from its last reading, and what it could not read.
+    /// The problems of a collector's last reading.
     pub(super) fn problems(&self, slot: &Arc<Slot>) -> Vec<Problem> {
         let job: Arc<dyn Job> = Arc::<Slot>::clone(slot);
         if let Some(path) = self.worker.hangs(&job) {
@@ -241,7 +241,7 @@ impl Slot {
         self.is_broken() || self.fault_reported.load(Ordering::Relaxed)
     }
 
-    /// What the collector found since the last call.
+    /// The metrics that the collector found since the last call.
     pub(super) fn take_discovered(&self) -> Vec<Discovered> {
         std::mem::take(&mut lock(&self.discovered))
     }
@@ -264,7 +264,7 @@ impl Slot {
         true
     }
 
-    /// Counts what a metric reported, and how many series it had to leave out.
+    /// Counts the series that a metric reported, and those that it had to leave out.
     pub(super) fn reported(&self, name: &str, reported: usize, cut: usize, max_series: usize) {
         self.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if cut == 0 {
@@ -276,7 +276,7 @@ impl Slot {
         }
     }
 
-    /// A fault is counted each time and logged once: what is wrong in the code will be wrong in the next cycle too.
+    /// A fault is counted each time and logged once: a bug in the code appears in each cycle.
     fn panicked(&self, fault: &str) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
         self.stats.failed.store(true, Ordering::Relaxed);

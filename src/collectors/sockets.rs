@@ -85,7 +85,7 @@ struct Field {
     six: bool,
     line: &'static [u8],
     word: &'static [u8],
-    /// What the kernel's number is multiplied by.
+    /// The factor for the kernel's number.
     unit: u64,
     series: Attributes,
     value: Option<u64>,
@@ -226,7 +226,7 @@ impl Collector for Sockets {
     fn read(&mut self, reader: &mut Reader) {
         for (source, six) in self.sockstat.iter_mut().zip([false, true]) {
             let mut fields = self.fields.iter_mut().filter(|field| field.six == six).peekable();
-            // What no metric asks for is not read.
+            // A file that no metric needs is not read.
             if fields.peek().is_none() {
                 continue;
             }

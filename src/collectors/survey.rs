@@ -1,4 +1,4 @@
-//! What each collector reports on this host, for `check`.
+//! A summary of each collector's reading on this host, for `check`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Survey {
     pub series: usize,
     /// Time its reading took.
     pub took: Duration,
-    /// What could not be read.
+    /// Sources that could not be read.
     pub problems: Vec<Problem>,
     /// Whether its collector has a fault.
     pub panicked: bool,

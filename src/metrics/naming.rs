@@ -26,7 +26,7 @@ impl Naming {
     pub const ALL: [Self; 3] = [Self::Semconv, Self::Hostmetrics, Self::NodeExporter];
 }
 
-/// What a metric's value is.
+/// The kind of a metric's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A total that only grows.
@@ -116,7 +116,7 @@ pub type Keys = &'static [&'static Attribute];
 /// One metric: a row of its collector's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// What its collector knows it by.
+    /// Its name within its collector.
     pub id: &'static str,
     /// Counter, up-down counter or gauge.
     pub kind: Kind,
@@ -171,7 +171,7 @@ impl Metric {
         Self { semconv: Some(Shape { name, unit, detail, attributes }), ..self }
     }
 
-    /// The metric in hostmetrics. `Basic` is what the receiver sends by default.
+    /// The metric in hostmetrics. `Basic` metrics are those that the receiver sends by default.
     #[must_use]
     pub const fn hostmetrics(self, name: &'static str, unit: &'static str, detail: Detail, attributes: Keys) -> Self {
         Self { hostmetrics: Some(Shape { name, unit, detail, attributes }), ..self }

@@ -129,7 +129,7 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The rows of the last good listing, to change what the collector keeps beside them.
+    /// The rows of the last good listing, with the collector's own part mutable.
     pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Entry<T, N>> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
