@@ -393,6 +393,49 @@ fn no_part_of_an_endpoint_but_scheme_host_and_port_is_ever_printed() {
 }
 
 #[test]
+fn an_agent_that_starts_beside_a_looping_check_has_its_directory() {
+    let outbox = tempfile::tempdir().unwrap();
+    let outbox = outbox.path().join("outbox").display().to_string();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let dir = outbox.clone();
+    let checks = std::thread::spawn(move || {
+        let mut runs = 0;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--outbox-dir", &dir];
+            agent(&arguments).stderr(Stdio::null()).status().unwrap();
+            runs += 1;
+        }
+        runs
+    });
+    for n in 1..=10 {
+        let mut program =
+            Program::start(agent(&["--once", "--endpoint", "http://127.0.0.1:1", "--outbox-dir", &outbox]));
+        assert_eq!(program.end().0, Some(0), "{}", program.log());
+        let kept = format!("the outbox on disk keeps {n} batch");
+        assert!(program.log().contains(&kept) && !program.log().contains("in use"), "{}", program.log());
+    }
+    stop.send(()).unwrap();
+    assert!(checks.join().unwrap() > 0);
+}
+
+#[test]
+fn an_error_names_the_proxy_on_the_way() {
+    for (endpoint, variable) in [
+        ("http://collector.test:4317", "HTTP_PROXY"),
+        ("https://collector.test:4317", "HTTPS_PROXY"),
+        ("https://collector.test:4318/v1/metrics", "HTTPS_PROXY"),
+    ] {
+        let mut command = agent(&["--once", "--endpoint", endpoint]);
+        command.env(variable, "http://user:s3cr3t@127.0.0.1:1");
+        let mut program = Program::start(command);
+        assert_eq!(program.end().0, Some(1));
+        let log = program.log();
+        assert!(log.contains("through the proxy") && log.contains("127.0.0.1:1"), "{endpoint}: {log}");
+        assert!(!log.contains("s3cr3t"), "{log}");
+    }
+}
+
+#[test]
 fn an_error_about_a_file_of_tls_names_what_the_user_set() {
     for (variable, name) in [
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
