@@ -16,7 +16,7 @@ pub fn by_instrument(context: &Context) -> impl Fn(&str) -> usize + use<> {
     // The names in text files are not known yet.
     let others = if context.options.textfile_dir.is_some() { most } else { OWN };
     let limits: Vec<(&'static str, usize)> = selected(COLLECTORS, &context.options)
-        .flat_map(|family| metrics(family, &context.options))
+        .flat_map(|definition| metrics(definition, &context.options))
         .filter_map(|metric| metric.shape(naming))
         .map(|shape| (shape.name, combinations(shape).map_or(most, |known| known.min(most))))
         .collect();
@@ -42,8 +42,8 @@ mod tests {
             let context =
                 TestHost::fixture("server").context(Options { naming, top_processes: 1, ..Options::default() });
             let limit = by_instrument(&context);
-            for family in COLLECTORS {
-                for shape in metrics(family, &context.options).filter_map(|metric| metric.shape(naming)) {
+            for definition in COLLECTORS {
+                for shape in metrics(definition, &context.options).filter_map(|metric| metric.shape(naming)) {
                     let fixed = shape.attributes.iter().all(|attribute| !attribute.values.is_empty());
                     let expected = shape.attributes.iter().map(|attribute| attribute.values.len()).product();
                     assert_eq!(limit(shape.name), if fixed { expected } else { DEFAULT_MAX_SERIES }, "{}", shape.name);
