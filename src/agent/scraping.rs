@@ -34,9 +34,8 @@ impl Scraping<'_> {
         let listeners = self.listen.bind().map_err(|error| failed(&error))?;
         let address = listeners.first().and_then(|first| first.local_addr().ok());
         // node_exporter has no such series, and its users no use for it.
-        let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
-            .map_err(|error| AgentError(error.to_string()))?;
-        let (_provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics);
+        let exposition = Exposition::new(context.options.naming != Naming::NodeExporter);
+        let (_provider, registered) = pipeline::scraped(context, resource, exposition.clone(), self.self_metrics);
         // The SDK's maps hold room for every series' limit until the first collection: 8 MB for 60 instruments.
         let _ = exposition.collect();
         let events = self.events;
