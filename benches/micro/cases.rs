@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use heka_insights_agent::internals::collectors::limit::Limits;
 use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
 use opentelemetry::metrics::MeterProvider;
@@ -132,12 +133,13 @@ impl Doing {
     fn collect(root: &Path) -> Self {
         let context = context(root);
         let reader = Manual(Arc::new(ManualReader::builder().build()));
-        let limit = collectors::max_series(&context);
+        let limits = Limits::default();
+        let limit = limits.clone();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader.clone())
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
             .build();
-        let registered = collectors::register(&provider.meter("bench"), &context);
+        let registered = collectors::register_within(&provider.meter("bench"), &context, &limits);
         Self::Collect { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
     }
 }

@@ -1,7 +1,8 @@
 //! How collectors become instruments: one reading a collection, guarded, bounded in series.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use opentelemetry::metrics::Meter;
 use tracing::error;
@@ -9,6 +10,7 @@ use tracing::error;
 use super::discovered::Instruments;
 use super::fault::guarded;
 use super::held::Held;
+use super::limit::{Limits, admitted, combinations};
 use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
 use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
@@ -16,7 +18,7 @@ use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
 pub use super::slot::CollectorStats;
 
-/// What a metric may have in any case: what the SDK itself allows an instrument.
+/// What a metric may have in any case.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// The collectors at work: made by [`register`].
@@ -35,6 +37,13 @@ impl Registered {
         self.instruments.make();
     }
 
+    /// Whether the instruments have not enough room for the host's series any more. A new provider, with the doubled
+    /// [`Limits`], has.
+    #[must_use]
+    pub fn outgrown(&self) -> bool {
+        self.collection.outgrown.load(Ordering::Relaxed)
+    }
+
     /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
     #[must_use]
     pub fn file_reads(&self) -> u64 {
@@ -42,16 +51,28 @@ impl Registered {
     }
 }
 
-/// Takes every counter's baseline and creates the instruments of all selected collectors on `meter`.
+/// Takes every counter's baseline and creates the instruments of all selected collectors on `meter`, whose provider has no
+/// lower limit of series than [`max_series`].
 pub fn register(meter: &Meter, context: &Context) -> Registered {
-    register_from(meter, context, COLLECTORS)
+    register_from(meter, context, COLLECTORS, None)
+}
+
+/// As [`register`], for a provider whose view gives each instrument the limit of series that `limits` has for it.
+pub fn register_within(meter: &Meter, context: &Context, limits: &Limits) -> Registered {
+    register_from(meter, context, COLLECTORS, Some(limits))
 }
 
 /// As [`register`], with a list of collectors of the caller's own.
-pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> Registered {
+pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limits: Option<&Limits>) -> Registered {
     let options = &context.options;
-    let max_series = max_series(context);
     let collection = Arc::new(Collection::new(context, false));
+    let maker = Maker {
+        meter: meter.clone(),
+        collection: Arc::clone(&collection),
+        max_series: max_series(context),
+        delta: options.delta,
+        limits: limits.cloned(),
+    };
     let mut collectors = Vec::new();
     let mut slots = Vec::new();
     for definition in selected(list, options) {
@@ -63,28 +84,31 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
         }
         collectors.push(Arc::clone(slot.stats()));
         slots.push(Arc::clone(&slot));
+        // A metric that compares two readings has no series yet, and as many as another one of its collector.
+        let series = metrics(definition, options).map(|metric| count(|out| slot.observe(metric, out)));
+        let found = series.max().unwrap_or(0);
         for metric in metrics(definition, options) {
             let Some(shape) = metric.shape(options.naming) else { continue };
-            let held = (options.delta && metric.kind == Kind::Counter).then(Held::default);
-            let callback = Callback {
-                collection: Arc::clone(&collection),
-                slot: Arc::clone(&slot),
-                metric,
-                name: shape.name,
-                place: collection.add_instrument(),
-                max_series,
-                held,
+            let instrument = Instrument {
+                name: Cow::Borrowed(shape.name),
+                unit: shape.unit,
+                description: Cow::Borrowed(metric.description),
+                kind: metric.kind,
+                number: metric.number,
             };
-            instrument(meter, metric, shape.name, shape.unit, move |sink| callback.run(sink));
+            maker.make(instrument, &slot, From::Table(metric), found, combinations(shape));
         }
     }
-    let registered = Registered {
-        collectors,
-        instruments: Instruments::new(meter, &collection, slots, max_series, options.delta),
-        collection,
-    };
+    let registered = Registered { collectors, instruments: Instruments::new(maker, slots), collection };
     registered.discover();
     registered
+}
+
+/// The series that a collector reports.
+pub(super) fn count(observe: impl FnOnce(&mut Observer<'_>) -> bool) -> usize {
+    let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+    observe(&mut out);
+    out.seen
 }
 
 /// The collectors that were asked for and have a metric to report: what another profile calls by no name is not read.
@@ -131,7 +155,14 @@ pub(crate) fn observable(
     let naming = if naming == Naming::NodeExporter { naming } else { Naming::Semconv };
     let Some(shape) = metric.shape(naming) else { return };
     let fault_reported = AtomicBool::new(false);
-    instrument(meter, metric, shape.name, shape.unit, move |sink| {
+    let instrument = Instrument {
+        name: Cow::Borrowed(shape.name),
+        unit: shape.unit,
+        description: Cow::Borrowed(metric.description),
+        kind: metric.kind,
+        number: metric.number,
+    };
+    instrument.create(meter, move |sink| {
         let mut out = Observer { sink, left: usize::MAX, seen: 0 };
         if let Err(fault) = guarded(|| callback(&mut out))
             && !fault_reported.swap(true, Ordering::Relaxed)
@@ -141,76 +172,103 @@ pub(crate) fn observable(
     });
 }
 
-fn instrument(
-    meter: &Meter,
-    metric: &Metric,
-    name: &'static str,
-    unit: &'static str,
-    callback: impl Fn(Sink<'_>) + Send + Sync + 'static,
-) {
-    let about = metric.description;
-    match (metric.kind, metric.number) {
-        (Kind::Counter, Number::Int) => {
-            meter
-                .u64_observable_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::U64(out)))
-                .build();
+/// An instrument of the SDK to be.
+pub(super) struct Instrument {
+    pub(super) name: Cow<'static, str>,
+    pub(super) unit: &'static str,
+    pub(super) description: Cow<'static, str>,
+    pub(super) kind: Kind,
+    pub(super) number: Number,
+}
+
+impl Instrument {
+    fn create(self, meter: &Meter, callback: impl Fn(Sink<'_>) + Send + Sync + 'static) {
+        macro_rules! build {
+            ($builder:ident, $sink:ident) => {
+                drop(
+                    meter
+                        .$builder(self.name)
+                        .with_unit(self.unit)
+                        .with_description(self.description)
+                        .with_callback(move |out| callback(Sink::$sink(out)))
+                        .build(),
+                )
+            };
         }
-        (Kind::Counter, Number::Double) => {
-            meter
-                .f64_observable_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::F64(out)))
-                .build();
-        }
-        (Kind::UpDownCounter, Number::Int) => {
-            meter
-                .i64_observable_up_down_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::I64(out)))
-                .build();
-        }
-        (Kind::UpDownCounter, Number::Double) => {
-            meter
-                .f64_observable_up_down_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::F64(out)))
-                .build();
-        }
-        (Kind::Gauge, Number::Int) => {
-            meter
-                .i64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::I64(out)))
-                .build();
-        }
-        (Kind::Gauge, Number::Double) => {
-            meter
-                .f64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(move |out| callback(Sink::F64(out)))
-                .build();
+        match (self.kind, self.number) {
+            (Kind::Counter, Number::Int) => build!(u64_observable_counter, U64),
+            (Kind::Counter, Number::Double) => build!(f64_observable_counter, F64),
+            (Kind::UpDownCounter, Number::Int) => build!(i64_observable_up_down_counter, I64),
+            (Kind::UpDownCounter, Number::Double) => build!(f64_observable_up_down_counter, F64),
+            (Kind::Gauge, Number::Int) => build!(i64_observable_gauge, I64),
+            (Kind::Gauge, Number::Double) => build!(f64_observable_gauge, F64),
         }
     }
+}
+
+/// Makes the collectors' instruments.
+pub(super) struct Maker {
+    meter: Meter,
+    collection: Arc<Collection>,
+    max_series: usize,
+    delta: bool,
+    limits: Option<Limits>,
+}
+
+impl Maker {
+    /// Makes the instrument of a metric, of whose collector's metrics one has `found` series. `known` is how many series
+    /// this one can have, where its attributes have fixed values.
+    pub(super) fn make(
+        &self,
+        instrument: Instrument,
+        slot: &Arc<Slot>,
+        from: From,
+        found: usize,
+        known: Option<usize>,
+    ) {
+        let room = |limits: &Limits| known.unwrap_or_else(|| limits.room(found, self.max_series));
+        let callback = Callback {
+            collection: Arc::clone(&self.collection),
+            slot: Arc::clone(slot),
+            from,
+            name: instrument.name.clone(),
+            kind: instrument.kind,
+            place: self.collection.add_instrument(),
+            max_series: self.max_series,
+            limit: self.limits.as_ref().filter(|_| known.is_none()).map(room),
+            reported: AtomicUsize::new(0),
+            held: (self.delta && instrument.kind == Kind::Counter).then(Held::default),
+        };
+        let create = || instrument.create(&self.meter, move |sink| callback.run(sink));
+        match &self.limits {
+            Some(limits) => limits.with(room(limits), create),
+            None => create(),
+        }
+    }
+}
+
+/// Which of its collector's metrics an instrument reports.
+pub(super) enum From {
+    Table(&'static Metric),
+    /// The collector found the name.
+    Found,
 }
 
 /// One instrument's callback.
 struct Callback {
     collection: Arc<Collection>,
     slot: Arc<Slot>,
-    metric: &'static Metric,
+    from: From,
     /// The metric's name in the profile.
-    name: &'static str,
+    name: Cow<'static, str>,
+    kind: Kind,
     /// Its place among the collection's instruments.
     place: usize,
     max_series: usize,
+    /// The instrument's limit in the SDK, where its series could exceed it.
+    limit: Option<usize>,
+    /// Series in the last collection.
+    reported: AtomicUsize,
     /// Its last totals, where a series that one collection misses would return with its whole total.
     held: Option<Held>,
 }
@@ -230,10 +288,22 @@ impl Callback {
 
     /// Whether the collector was there to observe.
     fn observe(&self, sink: Sink<'_>) -> bool {
-        let mut out = Observer { sink, left: self.max_series, seen: 0 };
-        let there = self.slot.observe(self.metric, &mut out);
-        let reported = self.max_series - out.left;
-        self.slot.reported(self.name, reported, out.seen - reported, self.max_series);
+        let room = self.limit.map_or(usize::MAX, |limit| {
+            admitted(self.kind, limit, self.reported.load(Ordering::Relaxed))
+        });
+        let admitted = self.max_series.min(room);
+        let mut out = Observer { sink, left: admitted, seen: 0 };
+        let there = match self.from {
+            From::Table(metric) => self.slot.observe(metric, &mut out),
+            From::Found => self.slot.observe_found(&self.name, &mut out),
+        };
+        let reported = admitted - out.left;
+        self.reported.store(reported, Ordering::Relaxed);
+        let wanted = out.seen.min(self.max_series);
+        if wanted > reported {
+            self.collection.outgrown.store(true, Ordering::Relaxed);
+        }
+        self.slot.reported(&self.name, reported, out.seen - wanted, self.max_series);
         there
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Collection {
     worker: Worker,
     slots: Mutex<Vec<Arc<Slot>>>,
     turn: Mutex<Turn>,
+    /// Whether an instrument had too little room for its series.
+    pub(super) outgrown: AtomicBool,
 }
 
 /// Which instruments reported from the last readings: when one of them comes again, another collection has begun. The SDK
@@ -54,6 +56,7 @@ impl Collection {
             context: Arc::new(context.clone()),
             slots: Mutex::default(),
             turn: Mutex::default(),
+            outgrown: AtomicBool::new(false),
         }
     }
 
@@ -243,7 +246,7 @@ impl Slot {
     }
 
     /// As [`Slot::observe`], of a metric that the collector found.
-    pub(super) fn observe_discovered(&self, name: &str, out: &mut Observer<'_>) -> bool {
+    pub(super) fn observe_found(&self, name: &str, out: &mut Observer<'_>) -> bool {
         self.report(|collector| collector.observe_discovered(name, out))
     }
 

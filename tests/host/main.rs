@@ -10,6 +10,7 @@ mod collect;
 mod contributing;
 mod cpu_time;
 mod disks;
+mod every_file;
 mod failures;
 mod fixture;
 mod fuse;
@@ -21,5 +22,7 @@ mod log;
 mod program;
 mod reference;
 mod scale;
+#[path = "../support/mod.rs"]
+mod support;
 mod textfile;
 mod totals;

@@ -18,14 +18,14 @@ fn program(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn text(pipe: Option<impl Read>) -> String {
+pub fn text(pipe: Option<impl Read>) -> String {
     let mut text = String::new();
     pipe.unwrap().read_to_string(&mut text).unwrap();
     text
 }
 
 /// Waits for the process, and kills it where that takes too long.
-fn wait(child: &mut Child, most: Duration) -> Option<i32> {
+pub fn wait(child: &mut Child, most: Duration) -> Option<i32> {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
