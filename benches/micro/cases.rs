@@ -7,13 +7,14 @@ use std::time::Duration;
 use heka_insights_agent::internals::collectors::limit::Limits;
 use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
+use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality};
 
-use crate::hosts::{CALLS, Clock, SMALL, Size, with_only};
+use crate::hosts::{CALLS, Clock, SMALL, Size, TEXTFILES, server, with_only};
 
 /// One thing that is measured, at one or several sizes.
 pub struct Case {
@@ -30,6 +31,8 @@ enum Work {
     Read(&'static str),
     /// The paging family, of whose two files only this one has something in it.
     Paging(&'static str),
+    /// The collector reads the files that it has on the fixture host `server`.
+    Server(&'static str),
     /// All collectors, through the SDK, down to what an exporter is given.
     Collect,
 }
@@ -63,18 +66,45 @@ pub const CASES: &[Case] = &[
     case("uptime", ONE, Work::Read("system"), |_| SMALL),
     case("pressure", ONE, Work::Read("pressure"), |_| SMALL),
     case("pid-stat", PROCESSES, Work::Read("processes"), |processes| Size { processes, ..SMALL }),
+    case("kernel", ONE, Work::Server("kernel"), |_| SMALL),
+    case("protocols", ONE, Work::Server("protocols"), |_| SMALL),
+    case("sockets", ONE, Work::Server("sockets"), |_| SMALL),
+    case("link", ONE, Work::Server("link"), |_| SMALL),
+    case("clock", ONE, Work::Server("clock"), |_| SMALL),
+    case("sensors", ONE, Work::Server("sensors"), |_| SMALL),
+    case("raid", ONE, Work::Server("raid"), |_| SMALL),
+    case("ecc", ONE, Work::Server("ecc"), |_| SMALL),
+    case("containers", ONE, Work::Server("containers"), |_| SMALL),
+    case("process", ONE, Work::Server("process"), |_| SMALL),
+    case("services", ONE, Work::Server("services"), |_| SMALL),
+    case("textfile", ONE, Work::Server("textfile"), |_| SMALL),
+    case("identity", ONE, Work::Server("identity"), |_| SMALL),
+    case("power", ONE, Work::Server("power"), |_| SMALL),
+    case("queues", ONE, Work::Server("queues"), |_| SMALL),
     case("collection-cpus", CPUS, Work::Collect, |cpus| Size { cpus, ..SMALL }),
     case("collection-disks", DISKS, Work::Collect, |disks| Size { disks, ..SMALL }),
     case("collection-interfaces", INTERFACES, Work::Collect, |interfaces| Size { interfaces, ..SMALL }),
     case("collection-processes", PROCESSES, Work::Collect, |processes| Size { processes, ..SMALL }),
 ];
 
+/// The collectors without a case of their own.
+pub fn missing() -> Vec<&'static str> {
+    let has = |name: &&str| {
+        CASES.iter().any(|case| match case.work {
+            Work::Read(family) | Work::Server(family) => family == *name,
+            Work::Paging(_) => *name == "paging",
+            Work::Collect => false,
+        })
+    };
+    collectors::names().into_iter().filter(|name| !has(name)).collect()
+}
+
 impl Case {
     /// What one cycle of it does, on a host of this size.
     pub fn prepare(&self, size: usize) -> Cycle {
-        let root = (self.size)(size).root();
+        let root = if matches!(self.work, Work::Server(_)) { server() } else { (self.size)(size).root() };
         let doing = match self.work {
-            Work::Read(family) => Doing::read(family, &root),
+            Work::Read(family) | Work::Server(family) => Doing::read(family, &root),
             Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
             Work::Collect => Doing::collect(&root),
         };
@@ -125,7 +155,14 @@ impl Cycle {
 
 impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
-        let context = context(root);
+        let mut context = context(root);
+        // What they need to have something to report.
+        context.options.detail = Detail::Detailed;
+        context.options.top_processes = 10;
+        context.options.textfile_dir = Some(root.join(TEXTFILES));
+        if ["identity", "power", "queues"].contains(&collector) {
+            context.options.naming = Naming::NodeExporter;
+        }
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))
     }

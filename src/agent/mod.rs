@@ -35,8 +35,8 @@ use crate::collectors::Context;
 use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
-use crate::collectors::limit::Limits;
 use crate::agent::systemd::ServiceManager;
+use crate::collectors::limit::Limits;
 use crate::export::console::view::View;
 use crate::export::console::{ConsoleExporter, Format, Layout};
 use crate::host::Host;
@@ -456,12 +456,19 @@ mod tests {
         std::fs::create_dir(dir.path().join("proc")).unwrap();
         let stat = |cpus: usize| {
             let lines = (0..cpus).map(|cpu| format!("cpu{cpu} 1 1 1 1 1 1 1 1 0 0\n"));
-            std::fs::write(dir.path().join("proc/stat"), format!("cpu 9 9 9 9 9 9 9 9 0 0\n{}", lines.collect::<String>()))
+            std::fs::write(
+                dir.path().join("proc/stat"),
+                format!("cpu 9 9 9 9 9 9 9 9 0 0\n{}", lines.collect::<String>()),
+            )
         };
         stat(2).unwrap();
         let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
-        let options =
-            Options { collectors: Some(vec!["cpu".to_owned()]), per_cpu: true, since: Since::Boot, ..Options::default() };
+        let options = Options {
+            collectors: Some(vec!["cpu".to_owned()]),
+            per_cpu: true,
+            since: Since::Boot,
+            ..Options::default()
+        };
         let running = run_on(
             Context { host, options },
             Duration::from_millis(20),

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::registration::{From, Instrument, Maker, count};
-use super::slot::Slot;
+use super::registration::{Instrument, Maker};
+use super::slot::{From, Slot};
 use crate::metrics::naming::{Kind, Number};
 
 /// A metric that a collector found, of floating-point numbers and without a unit.
@@ -42,7 +42,7 @@ impl Instruments {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in &self.slots {
             for Discovered { name, description, kind } in slot.take_discovered() {
-                let series = count(|out| slot.observe_found(&name, out));
+                let series = slot.count(&From::Found, &name);
                 let (name, description) = (Cow::Owned(name), Cow::Owned(description));
                 let instrument = Instrument { name, unit: "", description, kind, number: Number::Double };
                 self.maker.make(instrument, slot, From::Found, series, None);

@@ -12,7 +12,7 @@ use super::fault::guarded;
 use super::held::Held;
 use super::limit::{Limits, admitted, combinations};
 use super::observer::{Observer, Sink};
-use super::slot::{Collection, Slot};
+use super::slot::{Collection, From, Slot};
 use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
@@ -85,7 +85,7 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limi
         collectors.push(Arc::clone(slot.stats()));
         slots.push(Arc::clone(&slot));
         // A metric that compares two readings has no series yet, and as many as another one of its collector.
-        let series = metrics(definition, options).map(|metric| count(|out| slot.observe(metric, out)));
+        let series = metrics(definition, options).map(|metric| slot.count(&From::Table(metric), ""));
         let found = series.max().unwrap_or(0);
         for metric in metrics(definition, options) {
             let Some(shape) = metric.shape(options.naming) else { continue };
@@ -102,13 +102,6 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limi
     let registered = Registered { collectors, instruments: Instruments::new(maker, slots), collection };
     registered.discover();
     registered
-}
-
-/// The series that a collector reports.
-pub(super) fn count(observe: impl FnOnce(&mut Observer<'_>) -> bool) -> usize {
-    let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
-    observe(&mut out);
-    out.seen
 }
 
 /// The collectors that were asked for and have a metric to report: what another profile calls by no name is not read.
@@ -247,13 +240,6 @@ impl Maker {
     }
 }
 
-/// Which of its collector's metrics an instrument reports.
-pub(super) enum From {
-    Table(&'static Metric),
-    /// The collector found the name.
-    Found,
-}
-
 /// One instrument's callback.
 struct Callback {
     collection: Arc<Collection>,
@@ -288,15 +274,11 @@ impl Callback {
 
     /// Whether the collector was there to observe.
     fn observe(&self, sink: Sink<'_>) -> bool {
-        let room = self.limit.map_or(usize::MAX, |limit| {
-            admitted(self.kind, limit, self.reported.load(Ordering::Relaxed))
-        });
+        let room =
+            self.limit.map_or(usize::MAX, |limit| admitted(self.kind, limit, self.reported.load(Ordering::Relaxed)));
         let admitted = self.max_series.min(room);
         let mut out = Observer { sink, left: admitted, seen: 0 };
-        let there = match self.from {
-            From::Table(metric) => self.slot.observe(metric, &mut out),
-            From::Found => self.slot.observe_found(&self.name, &mut out),
-        };
+        let there = self.slot.observe(&self.from, &self.name, &mut out);
         let reported = admitted - out.left;
         self.reported.store(reported, Ordering::Relaxed);
         let wanted = out.seen.min(self.max_series);

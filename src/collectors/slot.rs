@@ -7,6 +7,7 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::fault::guarded;
+use super::observer::Sink;
 use super::{Collector, Context, Definition, Discovered, Observer};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
@@ -149,6 +150,22 @@ impl Collection {
     }
 }
 
+/// Which of its collector's metrics an instrument reports.
+pub(super) enum From {
+    Table(&'static Metric),
+    /// The collector found the name.
+    Found,
+}
+
+impl From {
+    fn observe(&self, collector: &dyn Collector, name: &str, out: &mut Observer<'_>) {
+        match self {
+            Self::Table(metric) => collector.observe(metric, out),
+            Self::Found => collector.observe_discovered(name, out),
+        }
+    }
+}
+
 /// One collector.
 pub(super) struct Slot {
     context: Arc<Context>,
@@ -241,35 +258,40 @@ impl Slot {
     }
 
     /// Has the collector observe one metric; false where it did not end its reading.
-    pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) -> bool {
-        self.report(|collector| collector.observe(metric, out))
+    pub(super) fn observe(&self, from: &From, name: &str, out: &mut Observer<'_>) -> bool {
+        if !self.is_fresh() {
+            return false;
+        }
+        let Some(work) = self.try_work() else { return false };
+        if let Some(collector) = &work.collector
+            && let Err(fault) = guarded(|| from.observe(&**collector, name, out))
+        {
+            self.panicked(&fault);
+        }
+        true
     }
 
-    /// As [`Slot::observe`], of a metric that the collector found.
-    pub(super) fn observe_found(&self, name: &str, out: &mut Observer<'_>) -> bool {
-        self.report(|collector| collector.observe_discovered(name, out))
+    /// How many series the collector has of a metric; a fault in it is reported when it observes.
+    pub(super) fn count(&self, from: &From, name: &str) -> usize {
+        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        if let Some(collector) = self.try_work().as_ref().and_then(|work| work.collector.as_ref()) {
+            let _fault = guarded(|| from.observe(&**collector, name, &mut out));
+        }
+        out.seen
+    }
+
+    /// The collector, unless it reads.
+    fn try_work(&self) -> Option<MutexGuard<'_, Work>> {
+        match self.work.try_lock() {
+            Ok(work) => Some(work),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// What the collector found since the last call.
     pub(super) fn take_discovered(&self) -> Vec<Discovered> {
         std::mem::take(&mut lock(&self.discovered))
-    }
-
-    fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
-        if !self.is_fresh() {
-            return false;
-        }
-        let work = match self.work.try_lock() {
-            Ok(work) => work,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        if let Some(collector) = &work.collector
-            && let Err(fault) = guarded(|| observe(&**collector))
-        {
-            self.panicked(&fault);
-        }
-        true
     }
 
     /// Counts what a metric reported, and how many series it had to leave out.

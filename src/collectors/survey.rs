@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::observer::{Observer, Sink};
 use super::registration::{metrics, selected};
-use super::slot::Collection;
+use super::slot::{Collection, From};
 use super::{COLLECTORS, Context};
 use crate::host::Problem;
 
@@ -37,7 +37,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     for ((definition, slot), mut problems) in definitions.iter().zip(&slots).zip(before) {
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         for metric in metrics(definition, &context.options) {
-            slot.observe(metric, &mut out);
+            slot.observe(&From::Table(metric), "", &mut out);
         }
         // A missing file is reported once, at the first reading; a failing one at each.
         problems.retain(|problem| !problem.failed);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bounded::DEADLINE_MOST;
 use super::shared::SharedFiles;
-use super::{Health, Host, Problem, Source};
+use super::{Health, Host, Problem, Source, files};
 use crate::metrics::parse::{fields, lines, number};
 
 /// What a collection reads with. Each thread that reads has its own.
@@ -55,9 +55,10 @@ impl Reader {
         }
     }
 
-    /// Keeps what could not be read, for [`Reader::problems`].
+    /// Keeps what could not be read, for [`Reader::problems`]; of this thread also what no [`Source`] saw.
     #[must_use]
     pub fn recording(mut self) -> Self {
+        files::keep_refused();
         self.problems = Some(Vec::new());
         self
     }
@@ -71,7 +72,12 @@ impl Reader {
 
     /// What could not be read since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
-        self.problems.as_mut().map(std::mem::take).unwrap_or_default()
+        let Some(problems) = &mut self.problems else { return Vec::new() };
+        let refused = files::refused().into_iter().map(|(path, words)| Problem { path, failed: true, words });
+        // A source reports its own file.
+        let refused: Vec<_> =
+            refused.filter(|refused| problems.iter().all(|known| known.path != refused.path)).collect();
+        std::mem::take(problems).into_iter().chain(refused).collect()
     }
 
     /// Begins the next collection: each file may be read once more.

@@ -108,12 +108,12 @@ def network_block_device(machine):
         set -e
         truncate -s 64M /run/disk.img
         printf '[generic]\n[disk]\nexportname=/run/disk.img\n' > /run/nbd.conf
-        nbd-server -C /run/nbd.conf -p /run/nbd.pid""")
+        nbd_server -C /run/nbd.conf -p /run/nbd.pid""")
     write = "dd if=/dev/zero of=/dev/nbd0 bs=1M count={} conv=fsync"
 
     def connect():
         machine.run("modprobe nbd nbds_max=2")
-        machine.wait("nbd-client 127.0.0.1 10809 /dev/nbd0 -N disk")
+        machine.wait("nbd_client 127.0.0.1 10809 /dev/nbd0 -N disk")
         machine.wait("[ $(cat /sys/block/nbd0/size) -gt 0 ]")
 
     def written(cycles):
@@ -126,7 +126,7 @@ def network_block_device(machine):
         assert "nbd0" in cycles[-1].disks, cycles[-1].disks
         assert cycles[-1].totals["write_bytes"] == sum(each["write_bytes"] for each in cycles[-1].disks.values()), cycles[-1].totals
         values = written(cycles)
-        machine.run("nbd-client -d /dev/nbd0")
+        machine.run("nbd_client -d /dev/nbd0")
         values += written(agent.next())
         machine.wait("rmmod nbd; [ ! -e /sys/block/nbd0 ]")
         values += written(agent.next())
@@ -138,7 +138,7 @@ def network_block_device(machine):
         machine.run(write.format(4))
         values += written(agent.expect(lambda cycle: written([cycle]), [back + (4 << 20)]))
         never_falls(values, "bytes written")
-    machine.run("nbd-client -d /dev/nbd0; kill $(cat /run/nbd.pid)")
+    machine.run("nbd_client -d /dev/nbd0; kill $(cat /run/nbd.pid)")
     return f"{values[-1]} bytes written"
 
 

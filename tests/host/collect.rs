@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heka_insights_agent::internals::collectors::limit::Limits;
-use heka_insights_agent::internals::collectors::{
-    COLLECTORS, Context, Definition, Registered, register_from,
-};
+use heka_insights_agent::internals::collectors::{COLLECTORS, Context, Definition, Registered, register_from};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;

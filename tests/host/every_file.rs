@@ -27,7 +27,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fixture::FixtureHost;
 use crate::fuse::HangingFile;
-use crate::program::{text, wait};
+use crate::program::{has_ended, text, wait};
 use crate::support::http::HttpServer;
 use crate::support::{PATIENCE, Seen};
 
@@ -92,14 +92,11 @@ impl Agent {
         }
     }
 
-    /// Stops it. Its work must end within 5 s: its first thread has ended, and the outbox is free. A thread that hangs may
-    /// keep the process until the file answers.
+    /// Stops it. Its work must end within 5 s, and the outbox be free.
     fn stop(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let stopped = Instant::now();
-        let stat = format!("/proc/{}/stat", self.child.id());
-        let has_ended = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
-        while !std::fs::read_to_string(&stat).is_ok_and(|stat| has_ended(&stat)) {
+        while !has_ended(&self.child) {
             assert!(stopped.elapsed() < Duration::from_secs(5), "it still works; {}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
@@ -326,7 +323,9 @@ fn every(normals: &[Normal], chosen: impl Fn(&str) -> Option<usize>) {
 
 fn normals() -> [Normal; 2] {
     let normals = [Naming::Semconv, Naming::NodeExporter].map(Normal::new);
-    for (name, file) in [("cpu", "proc/stat"), ("kernel", "proc/stat"), ("memory", "proc/meminfo"), ("disk", "proc/diskstats")] {
+    for (name, file) in
+        [("cpu", "proc/stat"), ("kernel", "proc/stat"), ("memory", "proc/meminfo"), ("disk", "proc/diskstats")]
+    {
         assert!(normals[0].readers[file].contains(name), "{name} reads {file}");
     }
     assert!(collectors::names().len() > 20 && normals[0].metrics.len() > 12, "{:?}", normals[0].metrics.keys());

@@ -64,7 +64,11 @@ fn a_host_that_grows_past_its_room_has_new_instruments_and_never_an_overflow() {
         host.write("proc/stat", stat(512, renewals));
         let collected = pipeline.collect();
         assert!(!collected.to_string().contains("otel.metric.overflow"));
-        assert_eq!(pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed), 0, "not for --max-series");
+        assert_eq!(
+            pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed),
+            0,
+            "not for --max-series"
+        );
         if collected.series("system.cpu.time").len() == 512 * 7 {
             assert!(!pipeline.registered.outgrown() && renewals == 1, "{renewals}");
             break;
