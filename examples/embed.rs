@@ -16,10 +16,11 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let reader = PeriodicReader::builder(Printer).with_interval(Duration::from_secs(10)).build();
-    // The resource is yours: say which host this is.
-    let resource = Resource::builder().with_attribute(KeyValue::new("host.name", "my-host")).build();
+    let metrics = HostMetrics::builder().collectors(["cpu", "memory", "disk"])?;
+    // The resource is yours: `host.name`, `host.id` and others are attributes of it, and not of each series.
+    let resource = Resource::builder().with_attributes(metrics.resource_attributes()).build();
     let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
-    HostMetrics::builder().collectors(["cpu", "memory", "disk"])?.register(&provider.meter("my-program"));
+    metrics.register(&provider.meter("my-program"));
     provider.force_flush()?;
     Ok(())
 }
@@ -28,6 +29,9 @@ struct Printer;
 
 impl PushMetricExporter for Printer {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let resource: Vec<_> = metrics.resource().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        // Not println!: it panics on a closed pipe, which would end the reader's thread.
+        let _ = writeln!(std::io::stdout(), "resource{{{}}}", resource.join(","));
         for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
             let values = match metric.data() {
                 AggregatedMetrics::F64(data) => values(data),
@@ -35,7 +39,6 @@ impl PushMetricExporter for Printer {
                 AggregatedMetrics::I64(data) => values(data),
             };
             for (attributes, value) in values {
-                // Not println!: it panics on a closed pipe, which would end the reader's thread.
                 let _ = writeln!(std::io::stdout(), "{}{{{attributes}}} {value} {}", metric.name(), metric.unit());
             }
         }

@@ -11,16 +11,16 @@
 //! | folder | contents |
 //! |---|---|
 //! | `program.rs` | from the command line to the exit code |
-//! | `config/` | flags, environment variables and `.env`, resolved into one validated `Config` |
 //! | `agent/` | the cadence, the SDK's pipeline, signals, systemd, logging, `check`, metrics about the agent |
+//! | `config/` | flags, environment variables and `.env`, resolved into one validated `Config` |
+//! | `outbox/` | undelivered batches, in memory or on disk |
+//! | `export/` | OTLP over gRPC and HTTP, verdicts on a server's answers, Prometheus, the console |
 //! | `collectors/` | the trait, the list, registration, and one file or folder per collector |
 //! | `host/` | the only code that opens `/proc`, `/sys` and `/etc`: roots, sources, block devices, mounts, identity |
 //! | `metrics/` | metrics as data in each naming profile, kernel counters, parsing, filters |
-//! | `export/` | OTLP over gRPC and HTTP, the console, verdicts on a server's answers |
-//! | `outbox/` | undelivered batches, in memory or on disk |
 //!
-//! Imports follow this order: `program` → `config` → `agent` → `collectors` → `host` → `metrics`, and
-//! `agent` → `outbox` → `export`. No module imports from one before it.
+//! A folder imports only from folders after it in this list: `program`, `agent`, `config`, `outbox`, `export`, `collectors`,
+//! `host`, `metrics`. `export` imports neither `collectors` nor `host`. `tests/docs` holds the code to this.
 //!
 //! To add a collector, write one file in `collectors/` and one line in its list. To add a metric, write one row in the
 //! collector's table and one arm in `observe`. CONTRIBUTING.md has an example.
@@ -44,6 +44,11 @@ mod metrics;
 mod outbox;
 #[cfg(feature = "agent")]
 pub mod program;
+
+#[cfg(test)]
+#[allow(missing_docs)]
+#[path = "../tests/support/exporter.rs"]
+mod test_exporter;
 
 pub use collectors::host_metrics::{HostMetrics, HostMetricsBuilder, UnknownCollector};
 pub use collectors::{CollectorStats, DiskScope, Registered};

@@ -10,7 +10,9 @@ use tracing::{error, info, warn};
 
 use crate::agent::{self, check, log, readings, signals};
 use crate::config::cli::{self, Ended};
-use crate::config::lookup::{Arguments, Environment, UsageError};
+use crate::config::found::UsageError;
+use crate::config::lookup::{Arguments, Environment};
+use crate::config::setting::Row;
 use crate::config::{Command, Config, env_file, table};
 
 const USAGE: u8 = 2;
@@ -27,8 +29,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let (environment, note) = match environment(&arguments) {
-        Ok(environment) => environment,
+    let Loaded { environment, note, configured } = match load(&arguments) {
+        Ok(loaded) => loaded,
         Err(error) => return usage(&error),
     };
     let config = match Config::resolve(&arguments, &environment) {
@@ -42,10 +44,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     log::start(&config);
     note.into_iter().chain(config.notes.iter().cloned()).for_each(|line| info!("{line}"));
     config.warnings.iter().for_each(|line| warn!("{line}"));
-    let endpoint = table::ENDPOINT.row;
-    let configured = arguments.get(endpoint.flag).next().is_some()
-        || arguments.get(table::ENV_FILE.row.flag).next().is_some()
-        || endpoint.variables.iter().any(|variable| environment.get(variable.0).is_some());
     match run(&config, configured) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -67,33 +65,56 @@ fn run(config: &Config, configured: bool) -> Result<bool, Box<dyn std::error::Er
     Ok(true)
 }
 
+fn is_configured(arguments: &Arguments, environment: &Environment) -> bool {
+    let is_set = |row: Row| {
+        arguments.get(row.flag).next().is_some() || row.variables.iter().any(|name| environment.get(name.0).is_some())
+    };
+    is_set(table::ENDPOINT.row) || is_set(table::ENV_FILE.row)
+}
+
 fn usage(error: &UsageError) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{}: {error}", cli::NAME);
     ExitCode::from(USAGE)
 }
 
-/// The process's environment together with the file that `--env-file` names, or with the `.env` file of the working
-/// directory if a person runs the program; and a line about the file for the log.
-fn environment(arguments: &Arguments) -> Result<(Environment, Option<String>), UsageError> {
-    let mut process = Environment::default();
-    process.add_process(std::env::vars_os());
+/// The variables that apply.
+struct Loaded {
+    environment: Environment,
+    /// A line for the log about the file that was read.
+    note: Option<String>,
+    /// Whether the user set an endpoint, or named a file with settings.
+    configured: bool,
+}
+
+/// The process's environment together with the file that `--env-file` names; with the service's file if `check` gets no other
+/// settings; with the `.env` file of the working directory if a person runs the program.
+fn load(arguments: &Arguments) -> Result<Loaded, UsageError> {
+    let mut environment = Environment::default();
+    environment.add_process(std::env::vars_os());
+    let configured = is_configured(arguments, &environment);
     let named = table::ENV_FILE.row;
     let flag = arguments.get(named.flag).next().map(|file| (named.flag, file));
-    let variable = || named.variables.iter().find_map(|name| Some((name.0, process.get(name.0)?)));
-    if let Some((place, file)) = flag.or_else(variable) {
+    let variable = || named.variables.iter().find_map(|name| Some((name.0, environment.get(name.0)?)));
+    let service = || {
+        let is_check = !configured && arguments.command.as_deref() == Some("check");
+        check::service_file().filter(|_| is_check).map(|file| ("check", file))
+    };
+    if let Some((place, file)) = flag.or_else(variable).or_else(service) {
         let text =
             fs::read_to_string(file).map_err(|error| UsageError(format!("{place}: {file} cannot be read: {error}")))?;
+        let note = Some(format!("loaded {file} (its variables take precedence over the environment)"));
         let mut environment = Environment::new(env_file::parse(file, &text)?);
         environment.add_process(std::env::vars_os());
-        return Ok((environment, Some(format!("loaded {file} (its variables take precedence over the environment)"))));
+        return Ok(Loaded { environment, note, configured });
     }
     // systemd sets INVOCATION_ID for every unit, and nobody chose the working directory of a unit.
-    let service = process.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
+    let service = environment.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
     // A directory of this name is a Python environment.
     if service || !fs::metadata(DOT_ENV).is_ok_and(|file| file.is_file()) {
-        return Ok((process, None));
+        return Ok(Loaded { environment, note: None, configured });
     }
     let text = fs::read_to_string(DOT_ENV).map_err(|error| UsageError(format!("{DOT_ENV} cannot be read: {error}")))?;
-    process.add(env_file::parse(DOT_ENV, &text)?);
-    Ok((process, Some(format!("loaded {DOT_ENV} (variables that are already set take precedence)"))))
+    environment.add(env_file::parse(DOT_ENV, &text)?);
+    let note = Some(format!("loaded {DOT_ENV} (variables that are already set take precedence)"));
+    Ok(Loaded { environment, note, configured })
 }

@@ -36,7 +36,8 @@ fn a_healthy_server_gets_every_collection_once_and_in_order() {
     assert_eq!(server.scene.connections(), 1);
     let (last, _) = agent.stop();
     assert_eq!(taken(&server.scene.seen()), [1, 2, 3, last]);
-    assert!(log::lines(&server.addr.to_string()).is_empty());
+    let lines = log::lines(&server.addr.to_string());
+    assert!(lines.len() == 1 && lines[0].ends_with("accepted the first batch (1 data points)"), "{lines:#?}");
 }
 
 #[test]
@@ -47,15 +48,15 @@ fn an_outage_is_replayed_once_in_order_and_told_once() {
     (0..2).for_each(|_| _ = agent.tick_through());
     let (addr, scene) = server.down();
     agent.ticks(5);
-    eventually("the warning", || log::lines(&endpoint).iter().any(|l| l.contains("cannot deliver")));
+    eventually("the warning", || log::news(&endpoint).iter().any(|l| l.contains("cannot deliver")));
     agent.ticks(3);
     let _server = GrpcServer::restart(addr, scene.clone(), None);
     assert_eq!(scene.wait_value(10), (1..=10).collect::<Vec<_>>());
-    eventually("the recovery", || log::lines(&endpoint).iter().any(|l| l.contains("again after")));
+    eventually("the recovery", || log::news(&endpoint).iter().any(|l| l.contains("again after")));
     let last = agent.ticks(2);
     assert_eq!(scene.wait_value(last), (1..=12).collect::<Vec<_>>());
     agent.emptied();
-    let lines = log::lines(&endpoint);
+    let lines = log::news(&endpoint);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("connection refused"), "{lines:#?}");
     assert!(
@@ -190,8 +191,8 @@ fn a_partial_success_is_counted_and_told_once() {
     agent.ticks(1);
     agent.emptied();
     eventually("the answer", || agent.handle.stats().rejected_points == 1);
-    eventually("the line", || !log::lines(&endpoint).is_empty());
-    let lines = log::lines(&endpoint);
+    eventually("the line", || !log::news(&endpoint).is_empty());
+    let lines = log::news(&endpoint);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
 }
@@ -244,11 +245,11 @@ fn a_partial_success_is_logged_at_its_first_occurrence() {
     server.scene.script((0..3).map(|_| Answer::Partial(1, "no such metric")));
     let agent = Agent::start(config(&endpoint));
     agent.tick_through();
-    eventually("the line", || !log::lines(&endpoint).is_empty());
+    eventually("the line", || !log::news(&endpoint).is_empty());
     (0..4).for_each(|_| _ = agent.tick_through());
     let stats = agent.handle.stats();
     assert_eq!((stats.rejected_points, stats.exported_points, stats.exported_batches), (3, 2, 5));
-    let lines = log::lines(&endpoint);
+    let lines = log::news(&endpoint);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
 }

@@ -53,6 +53,7 @@ fn over_http_each_row_has_its_consequence() {
         (html(403), Kept),
         (html(404), Kept),
         (html(502), Kept),
+        (Reply::page(400).body("Client sent an HTTP request to an HTTPS server.\n"), Kept),
         (Reply::page(302).header("location", "/login"), Kept),
         (Reply::page(401), Kept),
         (Reply::page(404), Kept),
@@ -201,18 +202,22 @@ fn a_request_that_is_too_large_for_the_server_is_halved_until_it_is_not() {
 }
 
 #[test]
-fn a_request_that_is_too_large_for_the_path_to_the_server_is_halved_after_its_timeout() {
+fn a_request_that_is_too_large_for_the_path_to_the_server_is_halved_after_its_failure() {
     for grpc in [false, true] {
-        let server = PageServer::start(grpc, move |_, size| match size > 150_000 {
-            true => Reply::hang(),
-            false => Reply::success(grpc),
-        });
-        let mut config = config(server.endpoint());
-        config.timeout = Duration::from_millis(500);
-        let agent = Agent::with(config, Setup { series: MANY, ..Setup::default() }).unwrap();
-        agent.tick();
-        agent.emptied();
-        assert_eq!(series(&server), MANY, "grpc: {grpc}");
+        // A slow link, a box in between that cuts or gives up.
+        for reply in [Reply::hang(), Reply::cut(), Reply::page(504)] {
+            let too_large = reply.clone();
+            let server = PageServer::start(grpc, move |_, size| match size > 150_000 {
+                true => too_large.clone(),
+                false => Reply::success(grpc),
+            });
+            let mut config = config(server.endpoint());
+            config.timeout = Duration::from_millis(500);
+            let agent = Agent::with(config, Setup { series: MANY, ..Setup::default() }).unwrap();
+            agent.tick();
+            agent.emptied();
+            assert_eq!(series(&server), MANY, "grpc: {grpc}, {reply:?}");
+        }
     }
 }
 
@@ -269,7 +274,7 @@ fn a_batch_larger_than_the_outbox_is_lost_alone_with_its_reason() {
         let lines = log::lines(&server.addr.to_string());
         lines.iter().any(|line| line.starts_with("ERROR") && line.contains("larger than --outbox-max-size"))
     });
-    assert_eq!(agent.handle.stats().dropped.get(DropReason::Size).points, MANY as u64);
+    assert_eq!(agent.handle.stats().dropped.get(DropReason::Oversize).points, MANY as u64);
     // The next request that fails costs the next batch, and after that all is well.
     agent.tick();
     agent.emptied();

@@ -45,10 +45,6 @@ impl Fs for HangingFs {
         self.pass();
         OsFs.list(dir)
     }
-    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
-        self.pass();
-        OsFs.read_head(path, limit)
-    }
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
         self.pass();
         OsFs.write(path, parts)

@@ -5,20 +5,18 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use heka_insights_agent::internals::metrics::filter::Filter;
 use heka_insights_agent::{HostMetrics, HostMetricsBuilder};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
-use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use support::exporter::Calling;
 
 #[test]
 fn the_example_with_the_librarys_grpc_exporter_delivers_to_a_server() {
@@ -52,6 +50,10 @@ fn the_example_runs_and_prints_a_value_for_each_series() {
         };
         assert!(out.lines().any(|line| value(line).is_some()), "no {metric} in:\n{out}");
     }
+    assert!(
+        out.starts_with("resource{") && out.contains("host.arch="),
+        "the host's attributes on the resource:\n{out}"
+    );
     assert!(!out.contains("system.network"), "only the collectors that were asked for:\n{out}");
 }
 
@@ -59,22 +61,23 @@ fn fixture(dir: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server").join(dir)
 }
 
-/// The series of one collection: the metric's name, and its attributes.
-type Series = BTreeSet<(String, Vec<String>)>;
+/// The series of one collection: the metric's name and its attributes, and the value.
+type Series = BTreeMap<(String, Vec<String>), f64>;
 
 fn collect(builder: &HostMetricsBuilder) -> Series {
-    let series = Arc::new(Mutex::new(Series::new()));
-    let reader = PeriodicReader::builder(Keep(Arc::clone(&series))).with_interval(Duration::MAX).build();
+    let kept = Arc::new(Mutex::new(Series::new()));
+    let keeping = Arc::clone(&kept);
+    let reader = Calling::new(move |metrics| *keeping.lock().unwrap() = series(metrics)).reader();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     builder.register(&provider.meter("test"));
     provider.force_flush().unwrap();
-    series.lock().unwrap().clone()
+    kept.lock().unwrap().clone()
 }
 
 /// The different values of an attribute.
 fn values(series: &Series, key: &str) -> BTreeSet<String> {
     let prefix = format!("{key}=");
-    let pairs = series.iter().flat_map(|(_, pairs)| pairs);
+    let pairs = series.keys().flat_map(|(_, pairs)| pairs);
     pairs.filter_map(|pair| pair.strip_prefix(&prefix)).map(str::to_owned).collect()
 }
 
@@ -92,7 +95,7 @@ fn filters_and_the_limit_of_series_reach_the_collectors() {
 
     let limited = of(["disk"]).limit_series(1);
     assert_eq!(limited.max_series(), 1);
-    assert_eq!(collect(&limited).iter().filter(|(name, _)| name == "system.disk.io").count(), 1);
+    assert_eq!(collect(&limited).keys().filter(|(name, _)| name == "system.disk.io").count(), 1);
 }
 
 #[test]
@@ -119,42 +122,71 @@ fn a_hosts_proc_and_sys_can_be_apart_from_its_root() {
     assert!(disks(HostMetrics::builder().root(nowhere.path())).is_empty());
 }
 
-struct Keep(Arc<Mutex<Series>>);
-
-impl PushMetricExporter for Keep {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let mut kept = self.0.lock().unwrap();
-        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
-            let mut keep = |pairs: &mut dyn Iterator<Item = &KeyValue>| {
-                let pairs = pairs.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-                kept.insert((metric.name().to_owned(), pairs));
-            };
-            match metric.data() {
-                AggregatedMetrics::F64(data) => each(data, &mut keep),
-                AggregatedMetrics::U64(data) => each(data, &mut keep),
-                AggregatedMetrics::I64(data) => each(data, &mut keep),
-            }
-        }
-        Ok(())
+#[test]
+fn two_readers_of_one_provider_get_the_same_true_utilization() {
+    let host = tempfile::tempdir().unwrap();
+    std::fs::create_dir(host.path().join("proc")).unwrap();
+    let stat = |user: u64, idle: u64| {
+        let line = format!("{user} 0 0 {idle} 0 0 0 0 0 0");
+        std::fs::write(host.path().join("proc/stat"), format!("cpu  {line}\ncpu0 {line}\n")).unwrap();
+    };
+    let kept = [Arc::<Mutex<Series>>::default(), Arc::default()];
+    let mut provider = SdkMeterProvider::builder();
+    for kept in &kept {
+        let kept = Arc::clone(kept);
+        let exporter = Calling::new(move |metrics| *kept.lock().unwrap() = series(metrics));
+        provider = provider.with_reader(exporter.reader());
     }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
+    let provider = provider.build();
+    stat(100, 100);
+    HostMetrics::builder().root(host.path()).collectors(["cpu"]).unwrap().register(&provider.meter("test"));
+    provider.force_flush().unwrap();
+    stat(125, 175);
+    let utilization = |kept: &Mutex<Series>| {
+        let is_busy = |(name, pairs): &&(String, Vec<String>)| {
+            name == "system.cpu.utilization" && pairs.iter().any(|pair| pair == "cpu.mode=user")
+        };
+        let kept = kept.lock().unwrap();
+        kept.keys().find(is_busy).map(|key| kept[key])
+    };
+    // A second after the first collection, which both readers took at the same moment.
+    let begun = std::time::Instant::now();
+    while utilization(&kept[0]).is_none() {
+        assert!(begun.elapsed() < support::PATIENCE, "no utilization");
+        provider.force_flush().unwrap();
     }
-
-    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
+    assert_eq!(kept.each_ref().map(|kept| utilization(kept)), [Some(0.25); 2]);
 }
 
-fn each<T>(data: &MetricData<T>, keep: &mut dyn FnMut(&mut dyn Iterator<Item = &KeyValue>)) {
+/// The series of a collection.
+fn series(metrics: &ResourceMetrics) -> Series {
+    let mut kept = Series::new();
+    for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
+        let mut keep = |pairs: &mut dyn Iterator<Item = &KeyValue>, value: f64| {
+            let pairs = pairs.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+            kept.insert((metric.name().to_owned(), pairs), value);
+        };
+        match metric.data() {
+            AggregatedMetrics::F64(data) => each(data, |value| value, &mut keep),
+            AggregatedMetrics::U64(data) => each(data, |value| value as f64, &mut keep),
+            AggregatedMetrics::I64(data) => each(data, |value| value as f64, &mut keep),
+        }
+    }
+    kept
+}
+
+fn each<T: Copy>(
+    data: &MetricData<T>,
+    number: impl Fn(T) -> f64,
+    keep: &mut dyn FnMut(&mut dyn Iterator<Item = &KeyValue>, f64),
+) {
     match data {
-        MetricData::Gauge(gauge) => gauge.data_points().for_each(|point| keep(&mut point.attributes())),
-        MetricData::Sum(sum) => sum.data_points().for_each(|point| keep(&mut point.attributes())),
+        MetricData::Gauge(gauge) => {
+            gauge.data_points().for_each(|point| keep(&mut point.attributes(), number(point.value())));
+        }
+        MetricData::Sum(sum) => {
+            sum.data_points().for_each(|point| keep(&mut point.attributes(), number(point.value())));
+        }
         _ => panic!("no histogram is collected here"),
     }
 }

@@ -133,9 +133,31 @@ def netdev(interfaces, tick):
     return head + "".join(line(number) for number in range(interfaces))
 
 
-def generate(root, cpus, disks, interfaces, processes, mounts=1):
+# As many lines as a 6.x kernel has.
+MEMORY_STAT = {"anon": 104857600, "file": 52428800, "inactive_file": 10485760, "pgfault": 123456789, "pgmajfault": 4321}
+MEMORY_STAT_LINES = 52
+
+
+def cgroup(number):
+    """The files of a cgroup that the agent reads."""
+    memory = [f"{name} {value + number}\n" for name, value in MEMORY_STAT.items()]
+    memory = [f"other_thing_{line} {line * 1000}\n" for line in range(MEMORY_STAT_LINES - len(memory))] + memory
+    pressure = "".join(f"{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={1234567 + number}\n" for kind in ("some", "full"))
+    return {
+        "cpu.stat": f"usage_usec {9000000 + number}\nuser_usec {6000000 + number}\nsystem_usec 3000000\nnr_periods 10\nnr_throttled 1\nthrottled_usec 5000\nnr_bursts 0\nburst_usec 0\n",
+        "memory.current": f"{157286400 + number}\n",
+        "memory.stat": "".join(memory),
+        "memory.events": "low 0\nhigh 0\nmax 0\noom 1\noom_kill 1\noom_group_kill 0\n",
+        "pids.current": "7\n",
+        "io.stat": "8:0 rbytes=1234567 wbytes=7654321 rios=100 wios=200 dbytes=0 dios=0\n",
+        "cgroup.procs": "1\n",
+        "cpu.pressure": pressure, "memory.pressure": pressure, "io.pressure": pressure,
+    }
+
+
+def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, services=0):
     """Writes the host below `root`, anew unless it is already there at this size."""
-    stamp, want = root / ".size", f"3 {cpus} {disks} {interfaces} {processes} {mounts}"
+    stamp, want = root / ".size", f"4 {cpus} {disks} {interfaces} {processes} {mounts} {containers} {services}"
     if stamp.is_file() and stamp.read_text() == want:
         return
     shutil.rmtree(root, ignore_errors=True)
@@ -190,6 +212,15 @@ def generate(root, cpus, disks, interfaces, processes, mounts=1):
         put(place / "operstate", "up\n")
         (sys / "class/net").mkdir(parents=True, exist_ok=True)
         (sys / f"class/net/eth{number}").symlink_to(f"../../devices/pci0000:00/0000:00:03.0/net/eth{number}")
+    cgroups = [f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{number:08x}_0000_0000_0000_000000000000.slice/cri-containerd-{number:064x}.scope" for number in range(containers)]
+    cgroups += [f"system.slice/service-{number}.service" for number in range(services)]
+    for number, path in enumerate(cgroups):
+        put(sys / "fs/cgroup/cgroup.controllers", "cpu io memory pids\n")
+        for name, text in cgroup(number).items():
+            put(sys / "fs/cgroup" / path / name, text)
+    (sys / "dev/block").mkdir(parents=True)
+    for number in range(disks):
+        (sys / f"dev/block/8:{number}").symlink_to(f"../../block/{disk_name(number)}")
     put(etc / "hostname", "fixture\n")
     put(etc / "machine-id", "0123456789abcdef0123456789abcdef\n")
     put(etc / "os-release", 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
@@ -232,6 +263,8 @@ def main():
     parser.add_argument("root", type=Path)
     for name in ("cpus", "disks", "interfaces", "processes", "mounts"):
         parser.add_argument(f"--{name}", type=int, default=1)
+    for name in ("containers", "services"):
+        parser.add_argument(f"--{name}", type=int, default=0)
     generate(**vars(parser.parse_args()))
 
 

@@ -33,8 +33,8 @@ enum Work {
     Paging(&'static str),
     /// The collector reads the files that it has on the fixture host `server`.
     Server(&'static str),
-    /// All collectors, through the SDK, down to what an exporter is given.
-    Collect,
+    /// All collectors, or this one with its detailed metrics, through the SDK, down to what an exporter is given.
+    Collect(Option<&'static str>),
 }
 
 const CPUS: (&str, &[usize]) = ("CPUs", &[2, 64, 512]);
@@ -42,6 +42,8 @@ const DISKS: (&str, &[usize]) = ("disks", &[4, 32, 1_000]);
 const INTERFACES: (&str, &[usize]) = ("interfaces", &[2, 20, 100]);
 const PROCESSES: (&str, &[usize]) = ("processes", &[100, 1_000, 10_000]);
 const MOUNTS: (&str, &[usize]) = ("mounts", &[4, 32, 1_000]);
+const CONTAINERS: (&str, &[usize]) = ("containers", &[10, 100, 1_000]);
+const SERVICES: (&str, &[usize]) = ("services", &[10, 60, 300]);
 const ONE: (&str, &[usize]) = ("", &[1]);
 
 const fn case(
@@ -74,17 +76,19 @@ pub const CASES: &[Case] = &[
     case("sensors", ONE, Work::Server("sensors"), |_| SMALL),
     case("raid", ONE, Work::Server("raid"), |_| SMALL),
     case("ecc", ONE, Work::Server("ecc"), |_| SMALL),
-    case("containers", ONE, Work::Server("containers"), |_| SMALL),
-    case("process", ONE, Work::Server("process"), |_| SMALL),
-    case("services", ONE, Work::Server("services"), |_| SMALL),
     case("textfile", ONE, Work::Server("textfile"), |_| SMALL),
     case("identity", ONE, Work::Server("identity"), |_| SMALL),
     case("power", ONE, Work::Server("power"), |_| SMALL),
     case("queues", ONE, Work::Server("queues"), |_| SMALL),
-    case("collection-cpus", CPUS, Work::Collect, |cpus| Size { cpus, ..SMALL }),
-    case("collection-disks", DISKS, Work::Collect, |disks| Size { disks, ..SMALL }),
-    case("collection-interfaces", INTERFACES, Work::Collect, |interfaces| Size { interfaces, ..SMALL }),
-    case("collection-processes", PROCESSES, Work::Collect, |processes| Size { processes, ..SMALL }),
+    case("cgroups-containers", CONTAINERS, Work::Read("containers"), |containers| Size { containers, ..SMALL }),
+    case("cgroups-services", SERVICES, Work::Read("services"), |services| Size { services, ..SMALL }),
+    case("pid-top", PROCESSES, Work::Read("process"), |processes| Size { processes, ..SMALL }),
+    case("collection-cpus", CPUS, Work::Collect(None), |cpus| Size { cpus, ..SMALL }),
+    case("collection-disks", DISKS, Work::Collect(None), |disks| Size { disks, ..SMALL }),
+    case("collection-interfaces", INTERFACES, Work::Collect(None), |interfaces| Size { interfaces, ..SMALL }),
+    case("collection-processes", PROCESSES, Work::Collect(None), |processes| Size { processes, ..SMALL }),
+    case("collection-containers", CONTAINERS, Work::Collect(Some("containers")), |containers| Size { containers, ..SMALL }),
+    case("collection-services", SERVICES, Work::Collect(Some("services")), |services| Size { services, ..SMALL }),
 ];
 
 /// The collectors without a case of their own.
@@ -93,7 +97,7 @@ pub fn missing() -> Vec<&'static str> {
         CASES.iter().any(|case| match case.work {
             Work::Read(family) | Work::Server(family) => family == *name,
             Work::Paging(_) => *name == "paging",
-            Work::Collect => false,
+            Work::Collect(_) => false,
         })
     };
     collectors::names().into_iter().filter(|name| !has(name)).collect()
@@ -106,7 +110,7 @@ impl Case {
         let doing = match self.work {
             Work::Read(family) | Work::Server(family) => Doing::read(family, &root),
             Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
-            Work::Collect => Doing::collect(&root),
+            Work::Collect(only) => Doing::collect(&root, only),
         };
         let mut cycle = Cycle { clock: Clock::new(&root), doing };
         // The baseline, and the first cycle with utilisation.
@@ -156,19 +160,23 @@ impl Cycle {
 impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
         let mut context = context(root);
-        // What they need to have something to report.
-        context.options.detail = Detail::Detailed;
-        context.options.top_processes = 10;
+        context.options.top_processes = 5;
         context.options.textfile_dir = Some(root.join(TEXTFILES));
         if ["identity", "power", "queues"].contains(&collector) {
             context.options.naming = Naming::NodeExporter;
         }
+        // The others read the same in both; these read cgroups for their detailed metrics only.
+        context.options.detail = if root.join("sys/fs/cgroup").exists() { Detail::Detailed } else { Detail::Basic };
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))
     }
 
-    fn collect(root: &Path) -> Self {
-        let context = context(root);
+    fn collect(root: &Path, only: Option<&str>) -> Self {
+        let mut context = context(root);
+        if let Some(only) = only {
+            context.options.collectors = Some(vec![only.to_owned()]);
+            context.options.detail = Detail::Detailed;
+        }
         let reader = Manual(Arc::new(ManualReader::builder().build()));
         let limits = Limits::default();
         let limit = limits.clone();

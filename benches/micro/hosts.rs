@@ -17,16 +17,19 @@ pub struct Size {
     pub interfaces: usize,
     pub processes: usize,
     pub mounts: usize,
+    pub containers: usize,
+    pub services: usize,
 }
 
 /// As little as a host has.
-pub const SMALL: Size = Size { cpus: 2, disks: 4, interfaces: 2, processes: 100, mounts: 1 };
+pub const SMALL: Size =
+    Size { cpus: 2, disks: 4, interfaces: 2, processes: 100, mounts: 1, containers: 0, services: 0 };
 
 impl Size {
     /// The host's root; it is written unless it is there.
     pub fn root(self) -> PathBuf {
-        let Self { cpus, disks, interfaces, processes, mounts } = self;
-        let name = format!("{cpus}-{disks}-{interfaces}-{processes}-{mounts}");
+        let Self { cpus, disks, interfaces, processes, mounts, containers, services } = self;
+        let name = format!("{cpus}-{disks}-{interfaces}-{processes}-{mounts}-{containers}-{services}");
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts").join(name);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/hosts.py");
         let status = Command::new("python3")
@@ -35,6 +38,7 @@ impl Size {
             .args(["--cpus", &cpus.to_string(), "--disks", &disks.to_string()])
             .args(["--interfaces", &interfaces.to_string(), "--processes", &processes.to_string()])
             .args(["--mounts", &mounts.to_string()])
+            .args(["--containers", &containers.to_string(), "--services", &services.to_string()])
             .status()
             .expect("python3, which writes the hosts");
         assert!(status.success(), "benches/compare/hosts.py: {status}");

@@ -8,8 +8,8 @@ import time
 
 import peers
 
-# Each batch says how many collections came before it, so one that is missing leaves a hole in the numbers.
-NUMBER = re.compile(rb'"otel\.sdk\.metric_reader\.collection\.duration".*?"count":"(\d+)"')
+# A gauge's point starts at the time of the collection before, so one that is missing leaves a start that is nobody's time.
+TIMES = re.compile(rb'"heka\.collection\.duration".*?"startTimeUnixNano":"(\d+)","timeUnixNano":"(\d+)"')
 
 
 class Collector:
@@ -18,7 +18,7 @@ class Collector:
         self.output = work / "metrics.json"
         self.log = work / "collector.log"
         self.config = work / "collector.json"
-        self.numbers, self.twice = set(), 0
+        self.starts, self.twice = {}, 0
         self.config.write_text(json.dumps({
             "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{self.port}"}}}},
             "exporters": {"file": {"path": str(self.output), "append": True}},
@@ -55,16 +55,18 @@ class Collector:
             return
         with open(self.output, "rb") as lines:
             for line in lines:
-                for number in map(int, NUMBER.findall(line)):
-                    self.twice += number in self.numbers
-                    self.numbers.add(number)
+                for start, time in TIMES.findall(line):
+                    self.twice += int(time) in self.starts
+                    self.starts[int(time)] = int(start)
         self.output.unlink()
 
     @property
     def arrived(self):
-        return len(self.numbers)
+        return len(self.starts)
 
     def summary(self, expected):
-        """How many collections arrived, which did not, and how many came twice; `expected` by the clock."""
-        wanted = set(range(min(self.numbers), max(self.numbers) + 1)) if self.numbers else set()
-        return dict(collections=self.arrived, by_the_clock=expected, missing=sorted(wanted - self.numbers), twice=self.twice)
+        """How many collections arrived, the times of those that did not, each the last of a hole, and how many came twice;
+        `expected` by the clock."""
+        first = min(self.starts.values(), default=0)
+        missing = sorted(start for start in self.starts.values() if start not in self.starts and start != first)
+        return dict(collections=self.arrived, by_the_clock=expected, missing=missing, twice=self.twice)

@@ -59,7 +59,7 @@ def failures(results):
     if not arrived["collections"]:
         found.append("nothing arrived")
     if arrived["missing"]:
-        found.append(f"{len(arrived['missing'])} collections did not arrive, the first of them number {arrived['missing'][0]}")
+        found.append(f"{len(arrived['missing'])} holes in what arrived, the first before {arrived['missing'][0]} ns")
     if said["errors"]:
         found.append(f"{len(said['errors'])} ERROR lines, the first: {said['errors'][0]}")
     if said["with_loss"]:

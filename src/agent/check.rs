@@ -17,7 +17,7 @@ use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::{OpenError, OpenFault, opening};
 
-/// The settings of the systemd service.
+/// The settings of the packages' service.
 const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
 
 /// The result of a check.
@@ -76,14 +76,17 @@ fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(match runtime.block_on(probe(&config.otlp)) {
         Ok(answer) => {
-            let took = answer.took.as_secs_f64() * 1e3;
-            let text = format!(
-                "{} over {}: an empty export was accepted in {took:.0} ms {}",
-                answer.endpoint,
-                transport(answer.protocol),
-                answer.message
-            );
-            Endpoint::Ok(text.trim_end().to_owned())
+            let (took, place) = (answer.took.as_secs_f64() * 1e3, transport(answer.protocol));
+            let place = format!("{} over {place}", answer.endpoint);
+            match answer.not_empty {
+                None => {
+                    let text = format!("{place}: an empty export was accepted in {took:.0} ms {}", answer.message);
+                    Endpoint::Ok(text.trim_end().to_owned())
+                }
+                Some(why) => Endpoint::Ok(format!(
+                    "{place}: reachable, does not take an empty export ({why}); check --send tries a collection"
+                )),
+            }
         }
         Err(error) => Endpoint::Failed(error.to_string()),
     })
@@ -110,17 +113,28 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// `hint` for the systemd service of the packages.
+/// The file with the settings of the packages' service, if this host has it and this user may read it.
+#[must_use]
+pub fn service_file() -> Option<&'static str> {
+    std::fs::File::open(SERVICE_FILE).is_ok().then_some(SERVICE_FILE)
+}
+
+/// A hint about the service's settings, if this host has them and the user gave no others.
 #[must_use]
 pub fn service_hint(configured: bool) -> Option<String> {
     hint(configured, Path::new(SERVICE_FILE))
 }
 
-/// A hint if this host has settings for the service and none of them applies here.
 fn hint(configured: bool, service_file: &Path) -> Option<String> {
     let file = service_file.display();
-    (!configured && service_file.exists()).then(|| {
-        format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+    if configured || !service_file.exists() {
+        return None;
+    }
+    Some(match std::fs::File::open(service_file) {
+        Ok(_) => format!("this tested the service's settings: {file}"),
+        Err(_) => {
+            format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+        }
     })
 }
 
@@ -152,7 +166,7 @@ fn words(problem: &Problem) -> String {
     match problem.failed {
         _ if problem.is_remark() => words.clone(),
         true => format!("{path} cannot be read: {words}"),
-        // What is missing of a directory is something in it.
+        // The directory is there; something in it is missing.
         false if problem.path.is_dir() => format!("{path}: {words}"),
         false => format!("{path} is not there: {words}"),
     }
@@ -361,7 +375,12 @@ mod tests {
     #[test]
     fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(hint(false, file.path()).unwrap().contains("--env-file"));
+        assert!(hint(false, file.path()).unwrap().contains("this tested"));
+        // A file that exists and that nobody can open, not even root.
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed");
+        let _socket = std::os::unix::net::UnixListener::bind(&closed).unwrap();
+        assert!(hint(false, &closed).unwrap().contains("--env-file"));
         assert_eq!(hint(true, file.path()), None);
         assert_eq!(hint(false, Path::new("/no/such/file")), None);
     }

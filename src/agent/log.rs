@@ -24,7 +24,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Starts logging as configured. A second call has no effect.
 pub fn start(config: &Config) {
-    // The crates below say little at info, but their debug lines may show requests: only what is asked for by name.
+    // The libraries' debug lines may show requests: they are logged only if their target is named.
     let filter: Targets = config.log_level.parse().unwrap_or_default();
     let layer = match config.log_format {
         LogFormat::Text if journal::is_stderr() => fmt::layer()

@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
-use crate::collectors::Context;
+use crate::collectors::{COLLECTORS, Context};
 use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
@@ -43,6 +43,7 @@ use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
 use crate::metrics::naming::Detail;
+use crate::outbox::fs::OsFs;
 use crate::outbox::{self, DeliveryHandle, Tuning};
 
 /// The most that all of a stop may take.
@@ -66,7 +67,7 @@ pub type WallClock = Box<dyn Fn() -> SystemTime + Send>;
 /// Runs until `shutdown` is ready, then collects and flushes a last time.
 ///
 /// # Errors
-/// What kept it from running: a certificate, an endpoint, a thread that could not be started.
+/// The reason that kept it from running: a certificate, an endpoint, a thread that could not be started.
 pub fn run(
     config: &Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -77,15 +78,10 @@ pub fn run(
     let delivery = Reload::default();
     reload_on_hangup(&io.handle, delivery.clone());
     let (events, inbox) = mpsc::channel();
-    let stopped = watch_for_stop(&io.handle, shutdown, events.clone());
+    let stopped = watch_for_stop(&io.handle, shutdown, events.clone(), delivery.clone());
     let mut host = Host::new(&config.roots);
     host.deadline = deadline(config.interval);
-    let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
-    if identity.id.is_none() {
-        info!(
-            "this host has no id in /etc/machine-id, D-Bus's machine-id or the firmware: service.instance.id changes at each start"
-        );
-    }
+    let identity = identify(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
     let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
@@ -105,11 +101,22 @@ pub fn run(
     Ok(())
 }
 
+fn identify(host: &Host) -> Identity {
+    let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
+    if identity.id.is_none() {
+        info!(
+            "this host has no id in /etc/machine-id, D-Bus's machine-id or the firmware: service.instance.id changes at each start"
+        );
+    }
+    identity
+}
+
 /// Passes a stop on to the cadence and to whoever watches for it.
 fn watch_for_stop(
     io: &Handle,
     shutdown: impl Future<Output = ()> + Send + 'static,
     events: mpsc::Sender<Event>,
+    delivery: Reload,
 ) -> watch::Receiver<bool> {
     let (stop, stopped) = watch::channel(false);
     io.spawn(async move {
@@ -117,8 +124,16 @@ fn watch_for_stop(
         stop.send_replace(true);
         let _ = events.send(Event::Stop);
         // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
-        tokio::time::sleep(STOP_MOST).await;
-        error!("the last collection does not end; exiting without it");
+        let why = tokio::select! {
+            () = tokio::time::sleep(STOP_MOST) => "the last collection does not end; exiting without it",
+            () = signals::terminate_again() => "second signal: exiting at once",
+        };
+        match delivery.get().map(DeliveryHandle::unsaved).unwrap_or_default() {
+            lost if lost.batches == 0 => error!("{why}"),
+            lost => {
+                error!("{why}; {} batches ({} data points) that are not on disk are lost", lost.batches, lost.points)
+            }
+        }
         std::process::exit(1);
     });
     stopped
@@ -139,7 +154,8 @@ impl Run<'_> {
         let config = self.config;
         let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default().as_u128();
         let tuning = Tuning::default();
-        let started = outbox::start(config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
+        let started =
+            outbox::start(OsFs, config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
         let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
@@ -171,17 +187,28 @@ impl Run<'_> {
         let layout = Layout {
             format,
             naming: options.naming,
+            tables: COLLECTORS.iter().map(|collector| (collector.name, collector.metrics)).collect(),
             interval: (!once).then_some(cadence.interval),
             view: Box::new(move || View::of_stdout(!once, full_names)),
         };
         let events = std::sync::Mutex::new(self.events);
-        let closed = move || {
+        let failure = Arc::<OnceLock<String>>::default();
+        let failed = Arc::clone(&failure);
+        let closed = move |error: &io::Error| {
+            // A reader that has gone away is the usual end; anything else is a failure.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let _ = failed.set(error.to_string());
+            }
             if let Ok(events) = events.lock() {
                 let _ = events.send(Event::Stop);
             }
         };
         let exporter = ConsoleExporter::new(layout, Box::new(io::stdout()), closed);
-        cadence.run(&self.context, &self.resource, &exporter).map(drop)
+        cadence.run(&self.context, &self.resource, &exporter)?;
+        match failure.get() {
+            Some(error) => Err(AgentError(format!("standard output cannot be written: {error}"))),
+            None => Ok(()),
+        }
     }
 
     fn wait(self, cadence: &Cadence) -> Result<(), AgentError> {
@@ -343,45 +370,24 @@ mod tests {
     use crate::collectors::Options;
     use crate::host::Roots;
     use crate::metrics::counter::Since;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::metrics::Temporality;
-    use opentelemetry_sdk::metrics::data::ResourceMetrics;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use std::path::Path;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::UNIX_EPOCH;
 
-    /// Tells a channel when each collection's counters started and were taken.
-    #[derive(Clone)]
-    struct Told {
-        exports: mpsc::Sender<(SystemTime, SystemTime)>,
-        shutdowns: Arc<AtomicU64>,
-    }
+    use crate::test_exporter::Calling;
 
-    impl PushMetricExporter for Told {
-        async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+    /// An exporter that sends to a channel when each collection's counters started and were taken.
+    fn sending(exports: mpsc::Sender<(SystemTime, SystemTime)>) -> Calling {
+        Calling::new(move |metrics| {
             let sum =
                 metrics.scope_metrics().flat_map(|scope| scope.metrics()).find_map(|metric| match metric.data() {
                     AggregatedMetrics::F64(MetricData::Sum(sum)) => Some((sum.start_time(), sum.time())),
                     _ => None,
                 });
-            self.exports.send(sum.unwrap()).unwrap();
-            Ok(())
-        }
-
-        fn force_flush(&self) -> OTelSdkResult {
-            Ok(())
-        }
-
-        fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
-            self.shutdowns.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn temporality(&self) -> Temporality {
-            Temporality::Cumulative
-        }
+            exports.send(sum.unwrap()).unwrap();
+        })
     }
 
     fn server() -> Context {
@@ -416,8 +422,7 @@ mod tests {
     ) -> Running {
         let (told, exports) = mpsc::channel();
         let (events, inbox) = mpsc::channel();
-        let shutdowns = Arc::new(AtomicU64::new(0));
-        let exporter = Told { exports: told, shutdowns: Arc::clone(&shutdowns) };
+        let exporter = sending(told);
         let cadence = Cadence {
             inbox,
             interval,
@@ -428,6 +433,7 @@ mod tests {
             itself: None,
             delivery: None,
         };
+        let shutdowns = exporter.shutdowns();
         let thread =
             thread::spawn(move || cadence.run(&context, &Resource::builder_empty().build(), &exporter).unwrap());
         Running { exports, wall, events, shutdowns, thread }

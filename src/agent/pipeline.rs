@@ -164,8 +164,11 @@ impl Generation {
             }
             let _ = done.send(());
         };
-        let thread = thread::Builder::new().name("shutdown".to_owned()).spawn(flush);
-        let ended = thread.is_ok() && finished.recv_timeout(STOP_MOST).is_ok();
+        if let Err(error) = thread::Builder::new().name("shutdown".to_owned()).spawn(flush) {
+            warn!("there is no thread for the last flush ({error})");
+            return false;
+        }
+        let ended = finished.recv_timeout(STOP_MOST).is_ok();
         if !ended {
             warn!("the last flush did not end within {STOP_MOST:?}");
         }

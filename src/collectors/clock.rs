@@ -21,34 +21,27 @@ pub const DEFINITION: Definition =
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("offset", Gauge, Double,
-        "Time between the clock and its reference, as its discipline reports it",
+    Metric::new("offset", Gauge, Double, "Time between the clock and its reference, as its discipline reports it",
         "adjtimex, offset")
         .semconv("system.clock.linux.offset", "s", Basic, &[])
         .node_exporter("node_timex_offset_seconds", Basic, &[]),
-    Metric::new("estimated_error", Gauge, Double,
-        "Error of the clock that its discipline estimates",
+    Metric::new("estimated_error", Gauge, Double, "Error of the clock that its discipline estimates",
         "adjtimex, esterror")
         .semconv("system.clock.linux.error.estimated", "s", Basic, &[])
         .node_exporter("node_timex_estimated_error_seconds", Basic, &[]),
     Metric::new("maximum_error", Gauge, Double,
-        "Error of the clock that is possible; grows while nothing disciplines it",
-        "adjtimex, maxerror")
+        "Error of the clock that is possible; grows while nothing disciplines it", "adjtimex, maxerror")
         .semconv("system.clock.linux.error.maximum", "s", Basic, &[])
         .node_exporter("node_timex_maxerror_seconds", Basic, &[]),
-    Metric::new("synchronized", UpDownCounter, Int,
-        "Whether the kernel takes the clock to be synchronized: 1 or 0",
+    Metric::new("synchronized", UpDownCounter, Int, "Whether the kernel takes the clock to be synchronized: 1 or 0",
         "adjtimex, its answer is not TIME_ERROR")
         .semconv("system.clock.linux.synchronized", "1", Basic, &[])
         .node_exporter("node_timex_sync_status", Basic, &[]),
-    Metric::new("frequency", Gauge, Double,
-        "Factor by which the clock's frequency is corrected; 1 is no correction",
+    Metric::new("frequency", Gauge, Double, "Factor by which the clock's frequency is corrected; 1 is no correction",
         "adjtimex, freq")
         .semconv("system.clock.linux.frequency_adjustment", "1", Detailed, &[])
         .node_exporter("node_timex_frequency_adjustment_ratio", Basic, &[]),
-    Metric::new("tai_offset", Gauge, Double,
-        "Time between TAI and UTC; 0 where nothing has set it",
-        "adjtimex, tai")
+    Metric::new("tai_offset", Gauge, Double, "Time between TAI and UTC; 0 where nothing has set it", "adjtimex, tai")
         .semconv("system.clock.linux.tai_offset", "s", Detailed, &[])
         .node_exporter("node_timex_tai_offset_seconds", Basic, &[]),
     Metric::node("status", Gauge, Int, "node_timex_status", &[], "The status bits", "adjtimex, status"),

@@ -42,32 +42,21 @@ const STEAL: Names = Names::both("steal");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("cpu.time", Counter, Double,
-        "CPU time spent in each mode; guest time is inside no mode twice",
+    Metric::new("cpu.time", Counter, Double, "CPU time spent in each mode; guest time is inside no mode twice",
         "/proc/stat, lines cpu")
-        .semconv("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER])
-        .hostmetrics("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER]),
-    Metric::new("cpu.utilization", Gauge, Double,
-        "Share of the time between two readings spent in each mode",
+        .both("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER]),
+    Metric::new("cpu.utilization", Gauge, Double, "Share of the time between two readings spent in each mode",
         "/proc/stat, lines cpu")
         .semconv("system.cpu.utilization", "1", Basic, &[&MODE, &LOGICAL_NUMBER])
         .hostmetrics("system.cpu.utilization", "1", Detailed, &[&MODE, &LOGICAL_NUMBER]),
-    Metric::new("cpu.logical.count", UpDownCounter, Int,
-        "Logical CPUs that are online",
-        "/proc/stat, lines cpuN")
-        .semconv("system.cpu.logical.count", "{cpu}", Basic, &[])
-        .hostmetrics("system.cpu.logical.count", "{cpu}", Basic, &[]),
-    Metric::new("cpu.physical.count", UpDownCounter, Int,
-        "Physical cores",
-        "/sys/devices/system/cpu/cpu*/topology")
-        .semconv("system.cpu.physical.count", "{cpu}", Detailed, &[])
-        .hostmetrics("system.cpu.physical.count", "{cpu}", Detailed, &[]),
-    Metric::new("cpu.frequency", Gauge, Int,
-        "Current frequency of each logical CPU",
+    Metric::new("cpu.logical.count", UpDownCounter, Int, "Logical CPUs that are online", "/proc/stat, lines cpuN")
+        .both("system.cpu.logical.count", "{cpu}", Basic, &[]),
+    Metric::new("cpu.physical.count", UpDownCounter, Int, "Physical cores", "/sys/devices/system/cpu/cpu*/topology")
+        .both("system.cpu.physical.count", "{cpu}", Detailed, &[]),
+    Metric::new("cpu.frequency", Gauge, Int, "Current frequency of each logical CPU",
         "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq, else /proc/cpuinfo, cpu MHz")
         .semconv("system.cpu.frequency", "Hz", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("cpu.frequency", Gauge, Double,
-        "Current frequency of each logical CPU",
+    Metric::new("cpu.frequency", Gauge, Double, "Current frequency of each logical CPU",
         "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq, else /proc/cpuinfo, cpu MHz")
         .hostmetrics("system.cpu.frequency", "Hz", Detailed, &[&LOGICAL_NUMBER]),
 ];
@@ -133,12 +122,42 @@ fn series(naming: Naming, cpu: Option<u32>) -> Vec<Attributes> {
     mode_names(naming).iter().map(mode_series).collect()
 }
 
-/// What is kept beside the totals of one CPU.
+/// The collector's own part of the row of one CPU.
 struct Line {
     /// Empty where only the host is reported.
     series: Vec<Attributes>,
-    /// Share of each mode between the last two readings.
+    period: Period,
+}
+
+/// The time that a utilization is a share of: from one reading to the first that is at least
+/// [`Options::utilization_period`](super::Options) later. Readings in between, those of a second SDK reader, repeat the shares
+/// of the last whole period.
+#[derive(Default)]
+struct Period {
+    /// Ticks in each mode so far; `None` where a reading in it cannot be compared.
+    passed: Option<[u64; MODES]>,
+    /// Share of each mode in the last whole period.
     shares: Option<[f64; MODES]>,
+}
+
+impl Period {
+    /// Adds the growth of one reading; `ends` is the most ticks that a period can have which ends with it.
+    fn read(&mut self, grown: &[u64; MODES], comparable: bool, ends: Option<Option<u64>>) {
+        match &mut self.passed {
+            Some(passed) if comparable => add(passed, grown),
+            _ => *self = Self::default(),
+        }
+        if let Some(most) = ends {
+            self.shares = self.passed.zip(most).and_then(|(passed, most)| shares(&passed, most));
+            self.passed = Some([0; MODES]);
+        }
+    }
+}
+
+fn add(sums: &mut [u64; MODES], by: &[u64; MODES]) {
+    for (sum, by) in sums.iter_mut().zip(by) {
+        *sum = sum.saturating_add(*by);
+    }
 }
 
 pub(super) fn logical_number(naming: Naming, cpu: u32) -> (&'static Attribute, AttributeValue) {
@@ -162,10 +181,11 @@ struct Cpu {
     series: Vec<Attributes>,
     /// The host's totals; `None` before the first good line.
     total: Option<[u64; MODES]>,
-    shares: Option<[f64; MODES]>,
+    period: Period,
+    least_period: Duration,
     logical: u64,
-    /// When the last good reading was, where the next may be compared with it.
-    before: Option<Duration>,
+    /// When the period began, where a reading may be compared with that one.
+    begun: Option<Duration>,
     slow: Option<SlowFacts>,
 }
 
@@ -189,9 +209,10 @@ impl Cpu {
             has_cpus: false,
             series: series(options.naming, None),
             total: None,
-            shares: None,
+            period: Period::default(),
+            least_period: options.utilization_period,
             logical: 0,
-            before: None,
+            begun: None,
             slow: (options.detail == Detail::Detailed).then(|| SlowFacts {
                 sysfs,
                 cpuinfo: Source::new(context.host.proc("cpuinfo"), "no frequencies and no core counts without it"),
@@ -216,15 +237,19 @@ impl Cpu {
             self.forget_shares();
             return;
         }
-        let elapsed = self.before.map(|before| now.saturating_sub(before));
-        // The baseline is no collection of the cadence: a share over it would be of an odd, short time.
-        self.before = (cycle > 0).then_some(now);
+        let elapsed = self.begun.map(|begun| now.saturating_sub(begun));
+        let ends = elapsed.is_none_or(|elapsed| elapsed >= self.least_period);
+        let ends = ends.then(|| elapsed.map(|elapsed| self.limit(elapsed)));
+        if ends.is_some() {
+            // The baseline is no collection of the cadence: a share over it would be of an odd, short time.
+            self.begun = (cycle > 0).then_some(now);
+        }
         let mut host = Growth { modes: [0; MODES], good: 0, comparable: true };
         if self.has_cpus {
             self.cpus.begin(now);
             for (cpu, columns) in listing() {
                 if let Some(number) = cpu {
-                    self.take_cpu(number, columns.as_ref(), elapsed, &mut host);
+                    self.take_cpu(number, columns.as_ref(), ends, &mut host);
                 }
             }
             self.cpus.end();
@@ -238,35 +263,28 @@ impl Cpu {
             self.forget_shares();
             return;
         }
-        let total = self.total.get_or_insert_default();
-        for (total, by) in total.iter_mut().zip(host.modes) {
-            *total = total.saturating_add(by);
-        }
-        let most = elapsed.map(|elapsed| self.limit(elapsed).saturating_mul(host.good));
-        self.shares = most.filter(|_| host.comparable).and_then(|most| shares(&host.modes, most));
+        add(self.total.get_or_insert_default(), &host.modes);
+        let ends = ends.map(|most| most.map(|most| most.saturating_mul(host.good)));
+        self.period.read(&host.modes, host.comparable, ends);
     }
 
     fn take_cpu(
         &mut self,
         number: Number<'_>,
         columns: Option<&Columns>,
-        elapsed: Option<Duration>,
+        ends: Option<Option<u64>>,
         host: &mut Growth,
     ) {
         let (naming, per_cpu) = (self.naming, self.per_cpu);
-        let new = || Line { series: if per_cpu { series(naming, Some(number.cpu)) } else { Vec::new() }, shares: None };
+        let series = || if per_cpu { series(naming, Some(number.cpu)) } else { Vec::new() };
+        let new = || Line { series: series(), period: Period::default() };
         let ticks = columns.map_or([None; MODES], |columns| modes(naming, columns).map(Some));
-        let limit = elapsed.map(|elapsed| self.limit(elapsed));
         let Some((entry, grown)) = self.cpus.read(number.digits, &ticks, new) else { return };
         host.good += u64::from(columns.is_some());
         host.comparable &= entry.row().is_comparable() || entry.row().is_new() && grown == [0; MODES];
-        for (sum, by) in host.modes.iter_mut().zip(grown) {
-            *sum = sum.saturating_add(by);
-        }
-        entry.data.shares = match limit {
-            Some(limit) if entry.row().is_comparable() => shares(&grown, limit),
-            _ => None,
-        };
+        add(&mut host.modes, &grown);
+        let comparable = entry.row().is_comparable();
+        entry.data.period.read(&grown, comparable, ends);
     }
 
     /// The most ticks that one CPU can have counted.
@@ -276,18 +294,18 @@ impl Cpu {
 
     /// Nothing to compare with until two more readings.
     fn forget_shares(&mut self) {
-        (self.before, self.shares) = (None, None);
-        self.cpus.listed_mut().for_each(|cpu| cpu.data.shares = None);
+        (self.begun, self.period) = (None, Period::default());
+        self.cpus.listed_mut().for_each(|cpu| cpu.data.period = Period::default());
     }
 
     /// The series, totals and shares that are reported: of the CPUs, or of the host. Never both, their sum would be twice
     /// the host.
     fn reported(&self) -> impl Iterator<Item = (&[Attributes], [u64; MODES], Option<[f64; MODES]>)> {
-        let host = self.total.filter(|_| !self.per_cpu).map(|total| (&*self.series, total, self.shares));
+        let host = self.total.filter(|_| !self.per_cpu).map(|total| (&*self.series, total, self.period.shares));
         let cpus = self.cpus.listed().filter(|cpu| self.per_cpu && cpu.row().get(0).is_some());
         host.into_iter().chain(cpus.map(|cpu| {
             let total = std::array::from_fn(|mode| cpu.row().total(mode));
-            (&*cpu.data.series, total, cpu.data.shares)
+            (&*cpu.data.series, total, cpu.data.period.shares)
         }))
     }
 }

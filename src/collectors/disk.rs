@@ -28,195 +28,156 @@ const WRITE: Names = Names::both("write");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("io", Counter, Int,
-        "Bytes moved to and from the disk",
+    Metric::new("io", Counter, Int, "Bytes moved to and from the disk",
         "/proc/diskstats, sectors read and written, of 512 bytes")
-        .semconv("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION])
-        .hostmetrics("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("operations", Counter, Int,
-        "Reads and writes completed",
-        "/proc/diskstats, reads and writes completed")
+        .both("system.disk.io", "By", Basic, &[&DEVICE, &DIRECTION]),
+    Metric::new("operations", Counter, Int, "Reads and writes completed", "/proc/diskstats, reads and writes completed")
         .semconv("system.disk.operations", "{operation}", Basic, &[&DEVICE, &DIRECTION])
         .hostmetrics("system.disk.operations", "{operations}", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("operation_time", Counter, Double,
-        "Time that all reads and writes took, added up",
+    Metric::new("operation_time", Counter, Double, "Time that all reads and writes took, added up",
         "/proc/diskstats, ms spent reading and writing")
-        .semconv("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION])
-        .hostmetrics("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("merged", Counter, Int,
-        "Reads and writes merged into others before they were issued",
+        .both("system.disk.operation_time", "s", Basic, &[&DEVICE, &DIRECTION]),
+    Metric::new("merged", Counter, Int, "Reads and writes merged into others before they were issued",
         "/proc/diskstats, reads and writes merged")
         .semconv("system.disk.merged", "{operation}", Basic, &[&DEVICE, &DIRECTION])
         .hostmetrics("system.disk.merged", "{operations}", Basic, &[&DEVICE, &DIRECTION]),
-    Metric::new("io_time", Counter, Double,
-        "Time the disk was busy",
-        "/proc/diskstats, ms spent doing I/Os")
-        .semconv("system.disk.io_time", "s", Basic, &[&DEVICE])
-        .hostmetrics("system.disk.io_time", "s", Basic, &[&DEVICE]),
-    Metric::new("weighted_io_time", Counter, Double,
-        "Time the disk was busy, times the operations in flight",
+    Metric::new("io_time", Counter, Double, "Time the disk was busy", "/proc/diskstats, ms spent doing I/Os")
+        .both("system.disk.io_time", "s", Basic, &[&DEVICE]),
+    Metric::new("weighted_io_time", Counter, Double, "Time the disk was busy, times the operations in flight",
         "/proc/diskstats, weighted ms spent doing I/Os")
-        .semconv("system.disk.weighted_io_time", "s", Basic, &[&DEVICE])
-        .hostmetrics("system.disk.weighted_io_time", "s", Basic, &[&DEVICE]),
-    Metric::new("pending_operations", UpDownCounter, Int,
-        "Operations in flight",
+        .both("system.disk.weighted_io_time", "s", Basic, &[&DEVICE]),
+    Metric::new("pending_operations", UpDownCounter, Int, "Operations in flight",
         "/proc/diskstats, I/Os currently in progress")
         .semconv("system.disk.pending_operations", "{operation}", Basic, &[&DEVICE])
         .hostmetrics("system.disk.pending_operations", "{operations}", Basic, &[&DEVICE]),
-    Metric::new("discards", Counter, Int,
-        "Discards completed, with which a file system gives blocks back",
-        "/proc/diskstats, discards completed")
-        .since("4.18")
+    Metric::new("discards", Counter, Int, "Discards completed, with which a file system gives blocks back",
+        "/proc/diskstats, discards completed").since("4.18")
         .semconv("system.disk.linux.discards", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("discarded", Counter, Int,
-        "Bytes discarded",
-        "/proc/diskstats, sectors discarded, of 512 bytes")
-        .since("4.18")
-        .semconv("system.disk.linux.discarded", "By", Detailed, &[&DEVICE]),
-    Metric::new("discards_merged", Counter, Int,
-        "Discards merged into others before they were issued",
-        "/proc/diskstats, discards merged")
-        .since("4.18")
+    Metric::new("discarded", Counter, Int, "Bytes discarded", "/proc/diskstats, sectors discarded, of 512 bytes")
+        .since("4.18").semconv("system.disk.linux.discarded", "By", Detailed, &[&DEVICE]),
+    Metric::new("discards_merged", Counter, Int, "Discards merged into others before they were issued",
+        "/proc/diskstats, discards merged").since("4.18")
         .semconv("system.disk.linux.discards_merged", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("discard_time", Counter, Double,
-        "Time that all discards took, added up",
-        "/proc/diskstats, ms spent discarding")
-        .since("4.18")
+    Metric::new("discard_time", Counter, Double, "Time that all discards took, added up",
+        "/proc/diskstats, ms spent discarding").since("4.18")
         .semconv("system.disk.linux.discard_time", "s", Detailed, &[&DEVICE]),
-    Metric::new("flushes", Counter, Int,
-        "Flush requests completed, with which a disk writes out its cache",
-        "/proc/diskstats, flush requests completed")
-        .since("5.5")
+    Metric::new("flushes", Counter, Int, "Flush requests completed, with which a disk writes out its cache",
+        "/proc/diskstats, flush requests completed").since("5.5")
         .semconv("system.disk.linux.flushes", "{operation}", Detailed, &[&DEVICE]),
-    Metric::new("flush_time", Counter, Double,
-        "Time that all flush requests took, added up",
-        "/proc/diskstats, ms spent flushing")
-        .since("5.5")
+    Metric::new("flush_time", Counter, Double, "Time that all flush requests took, added up",
+        "/proc/diskstats, ms spent flushing").since("5.5")
         .semconv("system.disk.linux.flush_time", "s", Detailed, &[&DEVICE]),
-    Metric::new("limit", UpDownCounter, Int,
-        "Capacity of the disk",
-        "/sys/block/*/size, of 512 bytes").semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
+    Metric::new("limit", UpDownCounter, Int, "Capacity of the disk", "/sys/block/*/size, of 512 bytes")
+        .semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
 ];
 
 /// Bytes of a sector in `/proc/diskstats` and sysfs, whatever the device's own block size is.
 const SECTOR_BYTES: u64 = 512;
 
-/// The columns after the name, as iostats.rst numbers them from 1. Later kernels append discards and flushes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row {
-    reads: u64,
-    reads_merged: u64,
-    sectors_read: u64,
-    read_ms: u64,
-    writes: u64,
-    writes_merged: u64,
-    sectors_written: u64,
-    write_ms: u64,
-    in_flight: u64,
-    busy_ms: u64,
-    weighted_ms: u64,
-    /// Discards, those merged, their sectors and time; flushes and their time. `None` is a column that the kernel lacks.
-    later: [Option<u64>; LATER],
+/// The columns after the device's name, as iostats.rst numbers them from 1: the metric that each is a part of, its direction,
+/// and what it counts. Kernels before 4.18 lack the discards, those before 5.5 the flushes.
+const COLUMNS: [(&str, Direction, Unit); 17] = [
+    ("operations", Direction::Read, Unit::Events),
+    ("merged", Direction::Read, Unit::Events),
+    ("io", Direction::Read, Unit::Sectors),
+    ("operation_time", Direction::Read, Unit::Millis),
+    ("operations", Direction::Write, Unit::Events),
+    ("merged", Direction::Write, Unit::Events),
+    ("io", Direction::Write, Unit::Sectors),
+    ("operation_time", Direction::Write, Unit::Millis),
+    ("pending_operations", Direction::Neither, Unit::State),
+    ("io_time", Direction::Neither, Unit::Millis),
+    ("weighted_io_time", Direction::Neither, Unit::Millis),
+    ("discards", Direction::Neither, Unit::Events),
+    ("discards_merged", Direction::Neither, Unit::Events),
+    ("discarded", Direction::Neither, Unit::Sectors),
+    ("discard_time", Direction::Neither, Unit::Millis),
+    ("flushes", Direction::Neither, Unit::Events),
+    ("flush_time", Direction::Neither, Unit::Millis),
+];
+
+/// How many of them every kernel has.
+const ALWAYS: usize = 11;
+/// The place of the operations in flight.
+const IN_FLIGHT: usize = 8;
+
+/// The columns of one line; `None` is a column that the kernel lacks, or an odd one.
+type Line = [Option<u64>; COLUMNS.len()];
+type Counters = counter::Row<{ COLUMNS.len() }>;
+type Growth = [u64; COLUMNS.len()];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+    Neither,
 }
 
-/// The columns that came after the eleven that every kernel has.
-const LATER: usize = 6;
-
-/// The counters of a disk; the operations in flight are a state.
-const COUNTERS: usize = 10 + LATER;
-type Counters = counter::Row<COUNTERS>;
-
-const READS: usize = 0;
-const WRITES: usize = 1;
-const SECTORS_READ: usize = 2;
-const SECTORS_WRITTEN: usize = 3;
-const READS_MERGED: usize = 4;
-const WRITES_MERGED: usize = 5;
-const READ_MS: usize = 6;
-const WRITE_MS: usize = 7;
-const BUSY_MS: usize = 8;
-const WEIGHTED_MS: usize = 9;
-const DISCARDS: usize = 10;
-const DISCARDS_MERGED: usize = 11;
-const SECTORS_DISCARDED: usize = 12;
-const DISCARD_MS: usize = 13;
-const FLUSHES: usize = 14;
-const FLUSH_MS: usize = 15;
-
-/// How the counters are judged: counts are as wide as the kernel's `unsigned long`. Milliseconds are printed as 32 bits,
-/// which wrap after 49.7 days, and have no limit: the whole time of an operation is added when it completes.
-fn rules(options: &Options, word_bits: u32) -> Rules<COUNTERS> {
-    let events = counter::Kind::EVENTS.word(word_bits);
-    let sectors = counter::Kind::at_most(1_000_000_000_000 / SECTOR_BYTES).word(word_bits);
-    let millis = counter::Kind::UNLIMITED.narrow();
-    #[rustfmt::skip] // in the order of the columns
-    let kinds = [
-        events, events, sectors, sectors, events, events, millis, millis, millis, millis,
-        events, events, sectors, millis, events, millis,
-    ];
-    Rules::new(kinds, options.since).delta(options.delta)
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Events,
+    Sectors,
+    Millis,
+    /// No counter.
+    State,
 }
 
-impl Row {
-    fn counters(&self) -> [Option<u64>; COUNTERS] {
-        let [discards, discards_merged, sectors_discarded, discard_ms, flushes, flush_ms] = self.later;
-        [
-            Some(self.reads),
-            Some(self.writes),
-            Some(self.sectors_read),
-            Some(self.sectors_written),
-            Some(self.reads_merged),
-            Some(self.writes_merged),
-            Some(self.read_ms),
-            Some(self.write_ms),
-            Some(self.busy_ms),
-            Some(self.weighted_ms),
-            discards,
-            discards_merged,
-            sectors_discarded,
-            discard_ms,
-            flushes,
-            flush_ms,
-        ]
+impl Unit {
+    /// How a counter is judged: counts are as wide as the kernel's `unsigned long`. Milliseconds are printed as 32 bits,
+    /// which wrap after 49.7 days, and have no limit: the whole time of an operation is added when it completes.
+    fn kind(self, word_bits: u32) -> counter::Kind {
+        match self {
+            Self::Events | Self::State => counter::Kind::EVENTS.word(word_bits),
+            Self::Sectors => counter::Kind::at_most(1_000_000_000_000 / SECTOR_BYTES).word(word_bits),
+            Self::Millis => counter::Kind::UNLIMITED.narrow(),
+        }
     }
 
-    fn is_zero(&self) -> bool {
-        self.in_flight == 0 && self.counters().iter().flatten().all(|count| *count == 0)
+    fn observe(self, value: u64, series: &Attributes, out: &mut Observer<'_>) {
+        match self {
+            Self::Events | Self::State => out.int(value, series),
+            Self::Sectors => out.int(value.saturating_mul(SECTOR_BYTES), series),
+            Self::Millis => out.float(seconds(value), series),
+        }
     }
 }
 
-/// A line's device name and counters. A line with an odd counter, or with fewer than eleven, has none: its disk is there and
-/// keeps its totals.
-fn parse_line(line: &[u8]) -> Option<(&[u8], Option<Row>)> {
+/// The counters of a line: without the operations in flight, which are a state.
+fn counters(line: &Line) -> Line {
+    let mut columns = COLUMNS.iter().zip(line);
+    std::array::from_fn(|_| columns.next().and_then(|((.., unit), value)| value.filter(|_| *unit != Unit::State)))
+}
+
+fn in_flight(line: &Line) -> Option<u64> {
+    line.get(IN_FLIGHT).copied().flatten()
+}
+
+fn is_zero(line: &Line) -> bool {
+    line.iter().flatten().all(|count| *count == 0)
+}
+
+fn add(sums: &mut Growth, by: &Growth) {
+    for (sum, by) in sums.iter_mut().zip(by) {
+        *sum = sum.saturating_add(*by);
+    }
+}
+
+/// A line's device name and columns. A line with an odd column among the first eleven, or with fewer, has none: its disk is
+/// there and keeps its totals.
+fn parse_line(line: &[u8]) -> Option<(&[u8], Option<Line>)> {
     let mut fields = fields(line);
     number(fields.next()?)?;
     number(fields.next()?)?;
-    Some((fields.next()?, parse_row(fields)))
-}
-
-fn parse_row<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Row> {
-    let mut next = || number(fields.next()?);
-    Some(Row {
-        reads: next()?,
-        reads_merged: next()?,
-        sectors_read: next()?,
-        read_ms: next()?,
-        writes: next()?,
-        writes_merged: next()?,
-        sectors_written: next()?,
-        write_ms: next()?,
-        in_flight: next()?,
-        busy_ms: next()?,
-        weighted_ms: next()?,
-        later: [(); LATER].map(|()| next()),
-    })
+    let name = fields.next()?;
+    let columns: Line = std::array::from_fn(|_| fields.next().and_then(number));
+    Some((name, columns.iter().take(ALWAYS).all(Option::is_some).then_some(columns)))
 }
 
 /// The most series that a metric of this host's disks can have, partitions counted as room for disks to come.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
     let listing = files::read(&host.proc("diskstats")).unwrap_or_default();
-    lines(&listing).filter_map(parse_line).filter(|(_, row)| row.is_some()).count().saturating_mul(DIRECTIONS)
+    lines(&listing).filter_map(parse_line).filter(|(_, line)| line.is_some()).count().saturating_mul(DIRECTIONS)
 }
 
 /// Read and write.
@@ -233,7 +194,7 @@ struct Device {
     physical: bool,
     /// In the last good listing.
     present: bool,
-    line: Line,
+    listed: Listed,
     /// The hidden paths that lead to it.
     paths: Vec<Path>,
     /// Whether this kernel counts a multipath disk's I/O on its paths and not on its head; known from the first
@@ -241,60 +202,46 @@ struct Device {
     from_paths: Option<bool>,
 }
 
-/// What the current listing has of a disk.
+/// A disk's part of the current listing.
 #[derive(Clone, Copy, Default)]
-enum Line {
-    #[default]
-    Missing,
-    /// Without numbers.
-    Odd,
-    Good(Row),
+struct Listed {
+    is_there: bool,
+    /// `None` where its line is missing or has no numbers.
+    line: Option<Line>,
 }
 
-impl Line {
+impl Listed {
     /// A name that comes twice can only be damage: its first line counts.
-    fn fill(&mut self, row: Option<Row>) {
-        if matches!(self, Self::Missing) {
-            *self = row.map_or(Self::Odd, Self::Good);
-        }
-    }
-
-    fn row(self) -> Option<Row> {
-        match self {
-            Self::Good(row) => Some(row),
-            Self::Missing | Self::Odd => None,
+    fn fill(&mut self, line: Option<Line>) {
+        if !self.is_there {
+            *self = Self { is_there: true, line };
         }
     }
 }
 
-/// A hidden path of an NVMe multipath disk. Each has counters of its own: what a path that goes away counted stays in its
-/// disk's totals.
+/// A hidden path of an NVMe multipath disk. Each has its own counters: the counts of a path that goes away stay in
+/// its disk's totals.
 struct Path {
     name: Vec<u8>,
-    line: Line,
+    listed: Listed,
     counters: Counters,
 }
 
 impl Device {
     /// Takes its lines of a good listing. Returns by how much its totals grew.
-    fn take(&mut self, now: Duration, rules: &Rules<COUNTERS>) -> [u64; COUNTERS] {
-        let line = std::mem::take(&mut self.line);
-        let mut listed = !matches!(line, Line::Missing);
-        let mut by_paths = [0u64; COUNTERS];
+    fn take(&mut self, now: Duration, rules: &Rules<{ COLUMNS.len() }>) -> Growth {
+        let Listed { is_there: mut listed, line: head } = std::mem::take(&mut self.listed);
+        let mut by_paths = Growth::default();
         let (mut paths_in_flight, mut paths_are_zero) = (0u64, true);
         for path in &mut self.paths {
-            match std::mem::take(&mut path.line) {
-                Line::Missing => path.counters.absent(rules),
-                Line::Odd => listed = true,
-                Line::Good(row) => {
-                    listed = true;
-                    paths_are_zero &= row.is_zero();
-                    paths_in_flight = paths_in_flight.saturating_add(row.in_flight);
-                    let grown = path.counters.read(&row.counters(), now, rules);
-                    for (sum, by) in by_paths.iter_mut().zip(grown) {
-                        *sum = sum.saturating_add(by);
-                    }
-                }
+            let Listed { is_there, line } = std::mem::take(&mut path.listed);
+            listed |= is_there;
+            if let Some(line) = line {
+                paths_are_zero &= is_zero(&line);
+                paths_in_flight = paths_in_flight.saturating_add(in_flight(&line).unwrap_or(0));
+                add(&mut by_paths, &path.counters.read(&counters(&line), now, rules));
+            } else if !is_there {
+                path.counters.absent(rules);
             }
         }
         if !listed {
@@ -302,30 +249,26 @@ impl Device {
                 self.counters.absent(rules);
             }
             self.present = false;
-            return [0; COUNTERS];
+            return Growth::default();
         }
-        let head = line.row();
-        let head_is_zero = head.is_none_or(|head| head.is_zero());
+        self.present = true;
+        let head_is_zero = head.as_ref().is_none_or(is_zero);
         if self.from_paths.is_none() && !(self.paths.is_empty() || head_is_zero && paths_are_zero) {
             self.from_paths = Some(head_is_zero);
         }
-        let grown = if self.from_paths == Some(true) {
+        if self.from_paths == Some(true) {
             self.in_flight = Some(paths_in_flight);
             self.counters.add(&by_paths);
-            by_paths
-        } else {
-            self.in_flight = head.map(|head| head.in_flight);
-            let readings = head.map_or([None; COUNTERS], |head| head.counters());
-            self.counters.read(&readings, now, rules)
-        };
-        self.present = true;
-        grown
+            return by_paths;
+        }
+        self.in_flight = head.as_ref().and_then(in_flight);
+        self.counters.read(&head.as_ref().map(counters).unwrap_or_default(), now, rules)
     }
 
     /// The place of the path of that name, made when there is none.
     fn path(&mut self, name: &[u8]) -> usize {
         self.paths.iter().position(|path| path.name == name).unwrap_or_else(|| {
-            self.paths.push(Path { name: name.to_vec(), line: Line::Missing, counters: Counters::default() });
+            self.paths.push(Path { name: name.to_vec(), listed: Listed::default(), counters: Counters::default() });
             self.paths.len() - 1
         })
     }
@@ -350,7 +293,7 @@ impl Series {
     }
 }
 
-/// What to do with a line of the file, decided once per name. The numbers are places in [`Disk::devices`].
+/// The use of a line of the file, decided once per name. The numbers are places in [`Disk::devices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Report(usize),
@@ -361,7 +304,7 @@ enum Use {
 
 struct Disk {
     options: Options,
-    rules: Rules<COUNTERS>,
+    rules: Rules<{ COLUMNS.len() }>,
     source: Source,
     block: BlockDevices,
     /// The lines of the file as they came last: their order hardly ever changes, so that a name is compared with
@@ -373,7 +316,7 @@ struct Disk {
     /// Whole devices with traffic that are not reported, since they have no disk of their own.
     left_out: Vec<String>,
     /// Over the physical disks, those included that went away. `None` until there is one.
-    sum: Option<[u64; COUNTERS]>,
+    sum: Option<Growth>,
     total: Series,
 }
 
@@ -384,7 +327,8 @@ impl Disk {
     fn new(context: &Context) -> Self {
         let options = context.options.clone();
         Self {
-            rules: rules(&options, context.host.word_bits),
+            rules: Rules::new(COLUMNS.map(|(.., unit)| unit.kind(context.host.word_bits)), options.since)
+                .delta(options.delta),
             source: Source::new(context.host.proc("diskstats"), "this kernel has no block devices (CONFIG_BLOCK)")
                 .may_be_empty()
                 .holds_counters()
@@ -405,8 +349,8 @@ impl Disk {
         self.chosen.is_none_or(|when| when.elapsed() >= CHOICE_LASTS)
     }
 
-    /// Decides what to do with each line, cheap while the names are the same as in the reading before.
-    fn choose(&mut self, listing: &[(&[u8], Option<Row>)]) {
+    /// Decides the use of each line; cheap while the names are the same as in the reading before.
+    fn choose(&mut self, listing: &[(&[u8], Option<Line>)]) {
         let same = self.lines.len() == listing.len()
             && self.lines.iter().zip(listing).all(|((known, _), (name, _))| known == name);
         if same && !self.choice_is_old() {
@@ -418,9 +362,9 @@ impl Disk {
         let fresh = !all_known || self.choice_is_old();
         if fresh && !listing.is_empty() {
             self.block.refresh();
-            let is_left_out = |(name, row): &&(&[u8], Option<Row>)| {
+            let is_left_out = |(name, line): &&(&[u8], Option<Line>)| {
                 *self.block.class(name) == Class::NoDisk
-                    && row.is_some_and(|row| !row.is_zero())
+                    && line.is_some_and(|line| !is_zero(&line))
                     && !self.options.disks.admits(&text(name), false)
             };
             self.left_out = listing.iter().filter(is_left_out).map(|(name, _)| text(name)).collect();
@@ -480,7 +424,7 @@ impl Disk {
             capacity: None,
             physical: false,
             present: false,
-            line: Line::Missing,
+            listed: Listed::default(),
             paths: Vec::new(),
             from_paths: None,
         });
@@ -495,19 +439,19 @@ impl Disk {
     }
 
     fn take(&mut self, bytes: &[u8], now: Duration) {
-        let listing: Vec<(&[u8], Option<Row>)> = lines(bytes).filter_map(parse_line).collect();
+        let listing: Vec<(&[u8], Option<Line>)> = lines(bytes).filter_map(parse_line).collect();
         self.choose(&listing);
-        for ((_, action), (_, row)) in self.lines.iter().zip(&listing) {
+        for ((_, action), (_, line)) in self.lines.iter().zip(&listing) {
             match action {
                 Use::Report(place) => {
                     if let Some(device) = self.devices.get_mut(*place) {
-                        device.line.fill(*row);
+                        device.listed.fill(*line);
                     }
                 }
                 Use::Path(place, path) => {
                     let device = self.devices.get_mut(*place);
                     if let Some(path) = device.and_then(|device| device.paths.get_mut(*path)) {
-                        path.line.fill(*row);
+                        path.listed.fill(*line);
                     }
                 }
                 Use::Skip => {}
@@ -516,9 +460,7 @@ impl Disk {
         for device in &mut self.devices {
             let grown = device.take(now, &self.rules);
             if device.physical && device.present {
-                for (sum, by) in self.sum.get_or_insert_default().iter_mut().zip(grown) {
-                    *sum = sum.saturating_add(by);
-                }
+                add(self.sum.get_or_insert_default(), &grown);
             }
         }
     }
@@ -537,26 +479,26 @@ impl Disk {
         }
     }
 
-    /// Reports columns for every series of the scope, those over all disks first: a limit of series must not cut them.
-    fn series(&self, columns: &[(usize, Direction)], mut each: impl FnMut(u64, &Attributes)) {
+    /// Reports a metric's columns for every series of the scope, those over all disks first: a limit of series must not cut
+    /// them. A disk that went away stays in the sum: the total never goes back.
+    fn counters(&self, id: &str, out: &mut Observer<'_>) {
         let scope = self.options.disk_scope;
-        let known = |column: usize| {
-            let mut present = self.devices.iter().filter(|device| device.present);
-            column < DISCARDS || present.any(|device| device.counters.get(column).is_some())
-        };
-        // A disk that went away stays in the sum: the total never goes back.
-        if let Some(sum) = self.sum.as_ref().filter(|_| scope != DiskScope::Device) {
-            for (column, direction) in columns.iter().filter(|(column, _)| known(*column)) {
-                sum.get(*column).into_iter().for_each(|sum| each(*sum, direction.of(&self.total)));
+        let columns = || COLUMNS.iter().enumerate().filter(|(_, (of, ..))| *of == id);
+        let present = || self.devices.iter().filter(|device| device.present);
+        let known = |column| column < ALWAYS || present().any(|device| device.counters.get(column).is_some());
+        if let Some(sums) = self.sum.as_ref().filter(|_| scope != DiskScope::Device) {
+            for (column, (_, direction, unit)) in columns().filter(|(column, _)| known(*column)) {
+                let sum = sums.get(column).copied().unwrap_or_default();
+                unit.observe(sum, direction.of(&self.total), out);
             }
         }
         if scope == DiskScope::Total {
             return;
         }
-        for (column, direction) in columns {
-            for device in self.devices.iter().filter(|device| device.present) {
-                if let Some(total) = device.counters.get(*column) {
-                    each(total, direction.of(&device.series));
+        for (column, (_, direction, unit)) in columns() {
+            for device in present() {
+                if let Some(total) = device.counters.get(column) {
+                    unit.observe(total, direction.of(&device.series), out);
                 }
             }
         }
@@ -574,13 +516,6 @@ impl Disk {
                 .for_each(|(value, device)| each(value, &device.series.device));
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum Direction {
-    Read,
-    Write,
-    Neither,
 }
 
 impl Direction {
@@ -604,35 +539,10 @@ impl Collector for Disk {
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
-        use Direction::{Neither, Read, Write};
         match metric.id {
-            "operations" => self.series(&[(READS, Read), (WRITES, Write)], |value, series| out.int(value, series)),
-            "io" => self.series(&[(SECTORS_READ, Read), (SECTORS_WRITTEN, Write)], |value, series| {
-                out.int(value.saturating_mul(SECTOR_BYTES), series)
-            }),
-            "merged" => {
-                self.series(&[(READS_MERGED, Read), (WRITES_MERGED, Write)], |value, series| out.int(value, series));
-            }
-            "operation_time" => {
-                self.series(&[(READ_MS, Read), (WRITE_MS, Write)], |value, series| out.float(seconds(value), series));
-            }
-            "io_time" => self.series(&[(BUSY_MS, Neither)], |value, series| out.float(seconds(value), series)),
-            "weighted_io_time" => {
-                self.series(&[(WEIGHTED_MS, Neither)], |value, series| out.float(seconds(value), series));
-            }
-            "discards" => self.series(&[(DISCARDS, Neither)], |value, series| out.int(value, series)),
-            "discarded" => self.series(&[(SECTORS_DISCARDED, Neither)], |value, series| {
-                out.int(value.saturating_mul(SECTOR_BYTES), series)
-            }),
-            "discards_merged" => self.series(&[(DISCARDS_MERGED, Neither)], |value, series| out.int(value, series)),
-            "discard_time" => {
-                self.series(&[(DISCARD_MS, Neither)], |value, series| out.float(seconds(value), series));
-            }
-            "flushes" => self.series(&[(FLUSHES, Neither)], |value, series| out.int(value, series)),
-            "flush_time" => self.series(&[(FLUSH_MS, Neither)], |value, series| out.float(seconds(value), series)),
             "pending_operations" => self.state(|device| device.in_flight, |value, series| out.int(value, series)),
             "limit" => self.state(|device| device.capacity, |value, series| out.int(value, series)),
-            _ => {}
+            id => self.counters(id, out),
         }
     }
 }
@@ -651,15 +561,15 @@ mod tests {
 
     #[test]
     fn columns_are_taken_from_their_places_and_later_ones_may_be_missing() {
-        let (name, row) = parse_line(LINE).unwrap();
-        let row = row.unwrap();
+        let (name, line) = parse_line(LINE).unwrap();
+        let line = line.unwrap();
         assert_eq!(name, b"nvme0n1");
-        assert_eq!(row.counters(), [1, 5, 3, 7, 2, 6, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17].map(Some));
-        assert_eq!(row.in_flight, 9);
-        let old = parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11").unwrap().1;
-        assert_eq!(old, Some(Row { later: [None; LATER], ..row }));
+        assert_eq!(line, std::array::from_fn(|place| Some(place as u64 + 1)));
+        assert_eq!((counters(&line)[7], counters(&line)[8], in_flight(&line)), (Some(8), None, Some(9)));
+        let old = parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11").unwrap().1.unwrap();
+        assert_eq!((old[10], old[11]), (Some(11), None));
         let odd = parse_line(b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11 x 13").unwrap().1.unwrap();
-        assert_eq!((odd.later[0], odd.later[1]), (None, Some(13)));
+        assert_eq!((odd[11], odd[12]), (None, Some(13)));
     }
 
     #[test]

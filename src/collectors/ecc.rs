@@ -27,8 +27,7 @@ const UNCORRECTED: Names = Names::both("uncorrected");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("errors", Counter, Int,
-        "Memory errors that were corrected and that could not be, by memory controller",
+    Metric::new("errors", Counter, Int, "Memory errors that were corrected and that could not be, by memory controller",
         "/sys/devices/system/edac/mc/mc*, ce_count, ue_count")
         .semconv("hw.errors", "{error}", Basic, &[&ID, &TYPE, &ERROR]),
 ];

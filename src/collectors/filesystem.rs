@@ -44,24 +44,18 @@ const METRICS: &[Metric] = &[
     Metric::new("usage", UpDownCounter, Int,
         "Bytes of the file system in each state; reserved is free for root only, and the states add up to the limit",
         "statvfs(3): (f_blocks - f_bfree, f_bavail, f_bfree - f_bavail) * f_frsize")
-        .semconv("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
-        .hostmetrics("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
+        .both("system.filesystem.usage", "By", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
     Metric::new("utilization", Gauge, Double,
-        "Each state's share of the limit; in hostmetrics one value, used / (used + free)",
-        "statvfs(3)")
+        "Each state's share of the limit; in hostmetrics one value, used / (used + free)", "statvfs(3)")
         .semconv("system.filesystem.utilization", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.utilization", "1", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
-    Metric::new("limit", UpDownCounter, Int,
-        "Capacity of the file system",
-        "statvfs(3): f_blocks * f_frsize")
+    Metric::new("limit", UpDownCounter, Int, "Capacity of the file system", "statvfs(3): f_blocks * f_frsize")
         .semconv("system.filesystem.limit", "By", Detailed, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
-    Metric::new("inodes.usage", UpDownCounter, Int,
-        "Inodes in each state; no semantic convention yet",
+    Metric::new("inodes.usage", UpDownCounter, Int, "Inodes in each state; no semantic convention yet",
         "statvfs(3): f_files - f_ffree, f_ffree")
         .semconv("system.filesystem.inodes.usage", "{inode}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE])
         .hostmetrics("system.filesystem.inodes.usage", "{inodes}", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE, &STATE]),
-    Metric::new("error", UpDownCounter, Int,
-        "1 for each file system that answers with an error, or not at all",
+    Metric::new("error", UpDownCounter, Int, "1 for each file system that answers with an error, or not at all",
         "statvfs(3)")
         .semconv("system.filesystem.linux.error", "1", Basic, &[&DEVICE, &MODE, &MOUNTPOINT, &TYPE]),
     Metric::node("node.size", Gauge, Int, "node_filesystem_size_bytes", &NODE,
@@ -166,7 +160,7 @@ impl Volume {
     }
 }
 
-/// What asking at a mount came to. node_exporter has empty file systems, and files, too.
+/// The result of a query at a mount. node_exporter has empty file systems, and files, too.
 fn judge(mount: &Mount, outcome: Outcome, naming: Naming) -> Result<Option<Space>, Trouble> {
     let all = naming == Naming::NodeExporter;
     match outcome {
@@ -362,8 +356,8 @@ fn is_normal(error: &std::io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | Unsupported)
 }
 
-/// What the file system was mounted from. `/dev/root` is no device but the kernel's word for what it booted from;
-/// hostmetrics has `/dev/dm-0` for what is mounted from `/dev/mapper/vg0-root`.
+/// The source of the mount. `/dev/root` is not a device but the kernel's name for the boot device; hostmetrics has `/dev/dm-0`
+/// for a mount of `/dev/mapper/vg0-root`.
 fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
     let source = text(&mount.source);
     let (major, minor) = mount.device;

@@ -20,7 +20,7 @@ pub(super) struct Held {
 type Points<T> = Vec<(Box<[KeyValue]>, T)>;
 
 impl Held {
-    /// Has `observe` observe into `sink` and keeps what it observed, if it returns true. Returns what it returned.
+    /// Lets `observe` observe into `sink` and keeps the points if it returns true. Returns its result.
     pub(super) fn keep(&self, sink: Sink<'_>, observe: impl FnOnce(Sink<'_>) -> bool) -> bool {
         match sink {
             Sink::U64(out) => keeping(&self.ints, out, |tee| observe(Sink::U64(tee))),

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::collectors::{Context, DiskScope, Options, Registered, names, register};
+use crate::collectors::{Context, DiskScope, Options, Registered, SHARED_PERIOD, names, register};
+use crate::host::identity::{Identity, attributes_of};
 use crate::host::{Host, Roots};
 use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
@@ -31,11 +33,13 @@ use crate::metrics::naming::{Detail, Naming};
 /// opentelemetry_sdk = "0.33"
 /// ```
 ///
-/// The resource is the program's: set `host.name` and `host.id` there. Problems go to `tracing`. Use one reader per
-/// provider: utilizations are differences of two collections, and a second reader would shorten them.
+/// The resource is the program's: add [`HostMetricsBuilder::resource_attributes`] to it. Problems go to `tracing`.
+///
+/// A CPU utilization is the share of the time since an earlier collection. Where the provider has several readers, that is the
+/// last collection of any of them that was at least a second before; collections closer together report the same value.
 ///
 /// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
-/// them. The SDK folds what is over 2,000 series an instrument into one: on a host with more, add a view with
+/// them. The SDK combines the series above 2,000 of an instrument into one: on a host with more, add a view with
 /// [`HostMetricsBuilder::max_series`] as its cardinality limit.
 #[derive(Debug)]
 pub struct HostMetrics;
@@ -44,7 +48,8 @@ impl HostMetrics {
     /// All collectors, basic metrics, this host, names of the semantic conventions.
     #[must_use]
     pub fn builder() -> HostMetricsBuilder {
-        HostMetricsBuilder::default()
+        let options = Options { utilization_period: SHARED_PERIOD, ..Options::default() };
+        HostMetricsBuilder { options, roots: Roots::default() }
     }
 }
 
@@ -60,8 +65,8 @@ impl std::fmt::Display for UnknownCollector {
 
 impl std::error::Error for UnknownCollector {}
 
-/// What to collect; see [`HostMetrics`].
-#[derive(Clone, Debug, Default)]
+/// The selection of metrics; see [`HostMetrics`].
+#[derive(Clone, Debug)]
 pub struct HostMetricsBuilder {
     options: Options,
     roots: Roots,
@@ -105,7 +110,7 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// What counters count from. [`Since::Boot`] contradicts the start time that the SDK gives them.
+    /// The origin of the counters. [`Since::Boot`] contradicts the start time that the SDK gives them.
     #[must_use]
     pub fn counters_since(mut self, since: Since) -> Self {
         self.options.since = since;
@@ -188,6 +193,14 @@ impl HostMetricsBuilder {
     #[must_use]
     pub fn max_series(&self) -> usize {
         crate::collectors::max_series(&self.context())
+    }
+
+    /// The attributes of this host for your resource: `host.id`, `host.name`, `host.arch` and `os.*`, as far as they are known.
+    #[must_use]
+    pub fn resource_attributes(&self) -> Vec<KeyValue> {
+        let host = Host::new(&self.roots);
+        let identity = host.within("the host's identity", Identity::read).unwrap_or_default();
+        attributes_of(&host, &identity)
     }
 
     /// Takes every counter's baseline and creates the instruments on `meter`.

@@ -40,63 +40,42 @@ const SOFTIRQS: [Names; 10] = [
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("switches", Counter, Int,
-        "Context switches",
-        "/proc/stat, ctxt")
+    Metric::new("switches", Counter, Int, "Context switches", "/proc/stat, ctxt")
         .semconv("system.cpu.context_switches", "{switch}", Basic, &[]),
-    Metric::new("interrupts", Counter, Int,
-        "Interrupts served",
-        "/proc/stat, intr, first number")
+    Metric::new("interrupts", Counter, Int, "Interrupts served", "/proc/stat, intr, first number")
         .semconv("system.cpu.interrupts", "{interrupt}", Basic, &[]),
-    Metric::new("softirqs", Counter, Int,
-        "Soft interrupts served, by kind",
-        "/proc/stat, softirq")
-        .since("2.6.31")
+    Metric::new("softirqs", Counter, Int, "Soft interrupts served, by kind", "/proc/stat, softirq").since("2.6.31")
         .semconv("system.cpu.linux.softirqs", "{interrupt}", Detailed, &[&SOFTIRQ]),
     Metric::new("oom_kills", Counter, Int,
-        "Processes that the kernel killed because memory ran out, in the host or in a cgroup",
-        "/proc/vmstat, oom_kill")
-        .since("4.13")
-        .semconv("system.memory.linux.oom_kills", "{kill}", Basic, &[]),
+        "Processes that the kernel killed because memory ran out, in the host or in a cgroup", "/proc/vmstat, oom_kill")
+        .since("4.13").semconv("system.memory.linux.oom_kills", "{kill}", Basic, &[]),
     Metric::new("process.limit", UpDownCounter, Int,
-        "Process ids that the kernel hands out at most; each thread takes one",
-        "/proc/sys/kernel/pid_max")
+        "Process ids that the kernel hands out at most; each thread takes one", "/proc/sys/kernel/pid_max")
         .semconv("system.process.limit", "{process}", Basic, &[]),
-    Metric::new("threads", UpDownCounter, Int,
-        "Threads of all processes",
+    Metric::new("threads", UpDownCounter, Int, "Threads of all processes",
         "/proc/loadavg, fourth field, after the slash")
         .semconv("system.process.linux.thread.count", "{thread}", Basic, &[]),
-    Metric::new("threads.limit", UpDownCounter, Int,
-        "Threads that the kernel allows at most",
+    Metric::new("threads.limit", UpDownCounter, Int, "Threads that the kernel allows at most",
         "/proc/sys/kernel/threads-max")
         .semconv("system.process.linux.thread.limit", "{thread}", Detailed, &[]),
-    Metric::new("files", UpDownCounter, Int,
-        "File handles in use",
-        "/proc/sys/fs/file-nr, first less second number")
+    Metric::new("files", UpDownCounter, Int, "File handles in use", "/proc/sys/fs/file-nr, first less second number")
         .semconv("system.filesystem.linux.file_handle.count", "{handle}", Basic, &[]),
-    Metric::new("files.limit", UpDownCounter, Int,
-        "File handles that the kernel allows at most",
+    Metric::new("files.limit", UpDownCounter, Int, "File handles that the kernel allows at most",
         "/proc/sys/fs/file-nr, third number")
         .semconv("system.filesystem.linux.file_handle.limit", "{handle}", Basic, &[]),
-    Metric::new("entropy", UpDownCounter, Int,
-        "Entropy that is available; 256 always, from Linux 5.18 on",
+    Metric::new("entropy", UpDownCounter, Int, "Entropy that is available; 256 always, from Linux 5.18 on",
         "/proc/sys/kernel/random/entropy_avail")
         .semconv("system.linux.entropy.available", "{bit}", Detailed, &[]),
-    Metric::new("hung_tasks", Counter, Int,
-        "Tasks that hung longer than the kernel's timeout",
-        "/proc/sys/kernel/hung_task_detect_count")
-        .since("6.13")
+    Metric::new("hung_tasks", Counter, Int, "Tasks that hung longer than the kernel's timeout",
+        "/proc/sys/kernel/hung_task_detect_count").since("6.13")
         .semconv("system.process.linux.hung_tasks", "{task}", Detailed, &[]),
-    Metric::new("schedstat.running", Counter, Double,
-        "Time that tasks ran on the CPUs",
+    Metric::new("schedstat.running", Counter, Double, "Time that tasks ran on the CPUs",
         "/proc/schedstat, lines cpuN, seventh number, of 10^-9 s")
         .semconv("system.cpu.linux.run_queue.running_time", "s", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("schedstat.waiting", Counter, Double,
-        "Time that tasks waited for a CPU, ready to run",
+    Metric::new("schedstat.waiting", Counter, Double, "Time that tasks waited for a CPU, ready to run",
         "/proc/schedstat, lines cpuN, eighth number, of 10^-9 s")
         .semconv("system.cpu.linux.run_queue.waiting_time", "s", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("schedstat.timeslices", Counter, Int,
-        "Time slices that tasks ran for",
+    Metric::new("schedstat.timeslices", Counter, Int, "Time slices that tasks ran for",
         "/proc/schedstat, lines cpuN, ninth number")
         .semconv("system.cpu.linux.run_queue.timeslices", "{slice}", Detailed, &[&LOGICAL_NUMBER]),
 ];

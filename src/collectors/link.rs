@@ -27,54 +27,36 @@ const INTERFACE: Attribute = Attribute { key: Names::both("network.interface.nam
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("up", UpDownCounter, Int,
-        "Whether the link is up: 1 or 0",
+    Metric::new("up", UpDownCounter, Int, "Whether the link is up: 1 or 0",
         "/sys/class/net/*, operstate, and carrier where that is unknown")
         .semconv("hw.network.up", "1", Basic, &[&ID, &NAME]),
-    Metric::new("speed", UpDownCounter, Int,
-        "Speed of the link; missing while it is down",
-        "/sys/class/net/*, speed, of 10^6 bits")
-        .since("2.6.33")
+    Metric::new("speed", UpDownCounter, Int, "Speed of the link; missing while it is down",
+        "/sys/class/net/*, speed, of 10^6 bits").since("2.6.33")
         .semconv("hw.network.bandwidth.limit", "By/s", Basic, &[&ID, &NAME]),
-    Metric::new("mtu", UpDownCounter, Int,
-        "Largest packet that the interface sends whole",
-        "/sys/class/net/*, mtu")
+    Metric::new("mtu", UpDownCounter, Int, "Largest packet that the interface sends whole", "/sys/class/net/*, mtu")
         .semconv("system.network.linux.mtu", "By", Detailed, &[&INTERFACE]),
-    Metric::new("carrier_changes", Counter, Int,
-        "Times that the link went up or down",
-        "/sys/class/net/*, carrier_changes")
-        .since("3.15")
+    Metric::new("carrier_changes", Counter, Int, "Times that the link went up or down",
+        "/sys/class/net/*, carrier_changes").since("3.15")
         .semconv("system.network.linux.carrier_changes", "{change}", Detailed, &[&INTERFACE]),
-    Metric::new("multicast", Counter, Int,
-        "Multicast packets received",
-        "/sys/class/net/*/statistics, multicast")
+    Metric::new("multicast", Counter, Int, "Multicast packets received", "/sys/class/net/*/statistics, multicast")
         .semconv("system.network.linux.multicast", "{packet}", Detailed, &[&INTERFACE]),
-    Metric::new("collisions", Counter, Int,
-        "Collisions while sending",
-        "/sys/class/net/*/statistics, collisions")
+    Metric::new("collisions", Counter, Int, "Collisions while sending", "/sys/class/net/*/statistics, collisions")
         .semconv("system.network.linux.collisions", "{collision}", Detailed, &[&INTERFACE]),
-    Metric::new("frame_errors", Counter, Int,
-        "Packets received with a wrong frame",
+    Metric::new("frame_errors", Counter, Int, "Packets received with a wrong frame",
         "/sys/class/net/*/statistics, rx_frame_errors")
         .semconv("system.network.linux.frame_errors", "{error}", Detailed, &[&INTERFACE]),
-    Metric::new("fifo_errors.receive", Counter, Int,
-        "Packets lost since the interface's receive buffer overflowed",
+    Metric::new("fifo_errors.receive", Counter, Int, "Packets lost since the interface's receive buffer overflowed",
         "/sys/class/net/*/statistics, rx_fifo_errors")
         .semconv("system.network.linux.receive_fifo_errors", "{error}", Detailed, &[&INTERFACE]),
-    Metric::new("fifo_errors.transmit", Counter, Int,
-        "Packets lost since the interface's send buffer ran empty",
+    Metric::new("fifo_errors.transmit", Counter, Int, "Packets lost since the interface's send buffer ran empty",
         "/sys/class/net/*/statistics, tx_fifo_errors")
         .semconv("system.network.linux.transmit_fifo_errors", "{error}", Detailed, &[&INTERFACE]),
-    Metric::new("carrier_errors", Counter, Int,
-        "Packets that could not be sent since the carrier was lost",
+    Metric::new("carrier_errors", Counter, Int, "Packets that could not be sent since the carrier was lost",
         "/sys/class/net/*/statistics, tx_carrier_errors")
         .semconv("system.network.linux.carrier_errors", "{error}", Detailed, &[&INTERFACE]),
-    Metric::new("bond.members", UpDownCounter, Int,
-        "Members of the bond",
-        "/sys/class/net/*/bonding/slaves")
+    Metric::new("bond.members", UpDownCounter, Int, "Members of the bond", "/sys/class/net/*/bonding/slaves")
         .semconv("system.network.linux.bond.member.count", "{interface}", Basic, &[&INTERFACE]),
-    Metric::new("bond.active", UpDownCounter, Int,
-        "Members of the bond whose link is up",
+    Metric::new("bond.active", UpDownCounter, Int, "Members of the bond whose link is up",
         "/sys/class/net/*/bonding_slave/mii_status")
         .semconv("system.network.linux.bond.member.active", "{interface}", Basic, &[&INTERFACE]),
 ];

@@ -18,22 +18,16 @@ pub const DEFINITION: Definition =
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
     Metric::new("load.1m", Gauge, Double,
-        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 1 minute",
-        "/proc/loadavg, field 1")
-        .semconv("system.cpu.load_average.1m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.1m", "{thread}", Basic, &[])
+        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 1 minute", "/proc/loadavg, field 1")
+        .both("system.cpu.load_average.1m", "{thread}", Basic, &[])
         .node_exporter("node_load1", Basic, &[]),
     Metric::new("load.5m", Gauge, Double,
-        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 5 minutes",
-        "/proc/loadavg, field 2")
-        .semconv("system.cpu.load_average.5m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.5m", "{thread}", Basic, &[])
+        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 5 minutes", "/proc/loadavg, field 2")
+        .both("system.cpu.load_average.5m", "{thread}", Basic, &[])
         .node_exporter("node_load5", Basic, &[]),
     Metric::new("load.15m", Gauge, Double,
-        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 15 minutes",
-        "/proc/loadavg, field 3")
-        .semconv("system.cpu.load_average.15m", "{thread}", Basic, &[])
-        .hostmetrics("system.cpu.load_average.15m", "{thread}", Basic, &[])
+        "Threads that run, wait for a CPU or sleep uninterruptibly, averaged over 15 minutes", "/proc/loadavg, field 3")
+        .both("system.cpu.load_average.15m", "{thread}", Basic, &[])
         .node_exporter("node_load15", Basic, &[]),
 ];
 

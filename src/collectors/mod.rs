@@ -7,13 +7,14 @@ pub mod clock;
 mod connections;
 pub mod containers;
 pub mod cpu;
-mod discovered;
 pub mod disk;
 pub mod ecc;
 pub mod fault;
 pub mod filesystem;
+mod groups;
 mod held;
 pub mod host_metrics;
+mod instruments;
 pub mod kernel;
 pub mod limit;
 pub mod link;
@@ -39,7 +40,7 @@ pub mod system;
 mod testing;
 pub mod textfile;
 
-pub use discovered::Discovered;
+pub use instruments::Discovered;
 pub use observer::{Observer, Point};
 #[cfg(feature = "agent")]
 pub(crate) use registration::observable;
@@ -49,6 +50,7 @@ pub use registration::{
 pub use survey::{Survey, survey};
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::host::{Host, Reader};
 use crate::metrics::counter::Since;
@@ -125,7 +127,7 @@ pub trait Collector: Send {
     /// Takes the one reading of this collection. The first call, at cycle 0, is the counters' baseline.
     ///
     /// A source that fails leaves the last totals as they are, so that counters are reported again and no series is
-    /// missed; gauges and states of that source are cleared, since what they would say is not true any more.
+    /// missed; gauges and states of that source are cleared, since they are not true any more.
     fn read(&mut self, reader: &mut Reader);
 
     /// Reports one metric from the last reading.
@@ -152,7 +154,10 @@ pub enum DiskScope {
     Both,
 }
 
-/// What to collect, and how to name it.
+/// The least time of a utilization where several readers or scrapers may collect, each at its own time.
+pub const SHARED_PERIOD: Duration = Duration::from_secs(1);
+
+/// The selection of metrics and their names.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The names of the collectors, or `None` for all.
@@ -161,9 +166,12 @@ pub struct Options {
     pub detail: Detail,
     /// One series per CPU as well as per mode.
     pub per_cpu: bool,
+    /// The least time that a utilization is a share of. [`SHARED_PERIOD`] where several readers share the instruments: their
+    /// collections can be close together.
+    pub utilization_period: Duration,
     /// The naming profile.
     pub naming: Naming,
-    /// What counters count from.
+    /// The origin of the counters.
     pub since: Since,
     /// Whether the reader exports differences, so that a series must not return with a total it had before.
     pub delta: bool,
@@ -183,7 +191,7 @@ pub struct Options {
     pub services: Filter,
     /// The directory whose `*.prom` files are reported, see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
-    /// Most series a metric may have; `None` is what the host needs, see [`max_series`].
+    /// Maximum number of series per metric; `None` is the need of the host, see [`max_series`].
     pub max_series: Option<usize>,
 }
 
@@ -193,6 +201,7 @@ impl Default for Options {
             collectors: None,
             detail: Detail::Basic,
             per_cpu: false,
+            utilization_period: Duration::ZERO,
             naming: Naming::Semconv,
             since: Since::Start,
             delta: false,
@@ -209,11 +218,11 @@ impl Default for Options {
     }
 }
 
-/// What a collector is made from.
+/// The input that a collector is made from.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.
     pub host: Host,
-    /// What was asked for.
+    /// The options.
     pub options: Options,
 }

@@ -33,30 +33,21 @@ const RECEIVE: Names = Names::both("receive");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("io", Counter, Int,
-        "Bytes that the interface received and sent",
-        "/proc/1/net/dev, bytes")
-        .semconv("system.network.io", "By", Basic, &[&INTERFACE, &DIRECTION])
-        .hostmetrics("system.network.io", "By", Basic, &[&INTERFACE, &DIRECTION]),
-    Metric::new("packets", Counter, Int,
-        "Packets that the interface received and sent",
-        "/proc/1/net/dev, packets")
+    Metric::new("io", Counter, Int, "Bytes that the interface received and sent", "/proc/1/net/dev, bytes")
+        .both("system.network.io", "By", Basic, &[&INTERFACE, &DIRECTION]),
+    Metric::new("packets", Counter, Int, "Packets that the interface received and sent", "/proc/1/net/dev, packets")
         .semconv("system.network.packet.count", "{packet}", Basic, &[&INTERFACE, &DEVICE, &DIRECTION])
         .hostmetrics("system.network.packets", "{packets}", Basic, &[&INTERFACE, &DIRECTION]),
-    Metric::new("dropped", Counter, Int,
-        "Packets dropped although nothing was wrong with them",
+    Metric::new("dropped", Counter, Int, "Packets dropped although nothing was wrong with them",
         "/proc/1/net/dev, drop")
         .semconv("system.network.packet.dropped", "{packet}", Basic, &[&INTERFACE, &DIRECTION])
         .hostmetrics("system.network.dropped", "{packets}", Basic, &[&INTERFACE, &DIRECTION]),
-    Metric::new("errors", Counter, Int,
-        "Packets with errors",
-        "/proc/1/net/dev, errs")
+    Metric::new("errors", Counter, Int, "Packets with errors", "/proc/1/net/dev, errs")
         .semconv("system.network.errors", "{error}", Basic, &[&INTERFACE, &DIRECTION])
         .hostmetrics("system.network.errors", "{errors}", Basic, &[&INTERFACE, &DIRECTION]),
     Metric::new("connections", UpDownCounter, Int,
         "Sockets in each state, IPv4 and IPv6 together; UDP is established when connected, else closed",
-        "netlink sock_diag")
-        .since("3.3")
+        "netlink sock_diag").since("3.3")
         .semconv("system.network.connection.count", "{connection}", Detailed, &[&STATE, &TRANSPORT])
         .hostmetrics("system.network.connections", "{connections}", Basic, &[&TRANSPORT, &STATE]),
 ];

@@ -21,7 +21,7 @@ pub struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// One series' whole number. What does not fit OTLP's signed 64 bits is held at its limit.
+    /// One series' whole number. A number above OTLP's signed 64 bits becomes their maximum.
     pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
         if !self.admit() {
             return;
@@ -53,6 +53,11 @@ impl Observer<'_> {
             Sink::U64(_) | Sink::I64(_) => self.int(value as u64, attributes),
             Sink::F64(_) | Sink::Nowhere => self.float(value, attributes),
         }
+    }
+
+    /// Counts series that the collector left out for the same limit as the observer's, before it read them.
+    pub(super) fn cut(&mut self, count: usize) {
+        self.seen += count;
     }
 
     fn admit(&mut self) -> bool {

@@ -30,23 +30,16 @@ const OUT: Names = Names("out", "page_out");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("usage", UpDownCounter, Int,
-        "Swap space in each state",
-        "/proc/swaps, Size, Used")
-        .semconv("system.paging.usage", "By", Basic, &[&DEVICE, &STATE])
-        .hostmetrics("system.paging.usage", "By", Basic, &[&DEVICE, &STATE]),
-    Metric::new("utilization", Gauge, Double,
-        "Each state's share of the swap space",
-        "/proc/swaps, Size, Used")
+    Metric::new("usage", UpDownCounter, Int, "Swap space in each state", "/proc/swaps, Size, Used")
+        .both("system.paging.usage", "By", Basic, &[&DEVICE, &STATE]),
+    Metric::new("utilization", Gauge, Double, "Each state's share of the swap space", "/proc/swaps, Size, Used")
         .semconv("system.paging.utilization", "1", Basic, &[&DEVICE, &STATE])
         .hostmetrics("system.paging.utilization", "1", Detailed, &[&DEVICE, &STATE]),
-    Metric::new("faults", Counter, Int,
-        "Page faults: major ones waited for a disk",
+    Metric::new("faults", Counter, Int, "Page faults: major ones waited for a disk",
         "/proc/vmstat, pgmajfault, pgfault")
         .semconv("system.paging.faults", "{fault}", Basic, &[&FAULT_TYPE])
         .hostmetrics("system.paging.faults", "{faults}", Basic, &[&FAULT_TYPE]),
-    Metric::new("operations", Counter, Int,
-        "Pages swapped (major), KiB moved to and from block devices (minor)",
+    Metric::new("operations", Counter, Int, "Pages swapped (major), KiB moved to and from block devices (minor)",
         "/proc/vmstat, pswpin, pswpout, pgpgin, pgpgout")
         .semconv("system.paging.operations", "{operation}", Basic, &[&DIRECTION, &FAULT_TYPE])
         .hostmetrics("system.paging.operations", "{operations}", Basic, &[&DIRECTION, &FAULT_TYPE]),

@@ -36,10 +36,8 @@ const FULL: Names = Names::both("full");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("time", Counter, Double,
-        "Time in which some, or all, tasks waited for a resource",
-        "/proc/pressure/{cpu,memory,io,irq}, total")
-        .since("4.20; cpu full 5.13, irq 6.1")
+    Metric::new("time", Counter, Double, "Time in which some, or all, tasks waited for a resource",
+        "/proc/pressure/{cpu,memory,io,irq}, total").since("4.20; cpu full 5.13, irq 6.1")
         .semconv("system.pressure.time", "s", Basic, &[&RESOURCE, &TYPE]),
 ];
 

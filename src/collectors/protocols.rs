@@ -1,4 +1,4 @@
-//! What the kernel's network protocols did: TCP segments, retransmits, resets, connections and listen queues, UDP datagrams and
+//! Counters of the kernel's network protocols: TCP segments, retransmits, resets, connections and listen queues, UDP datagrams and
 //! errors, IPv6 beside IPv4. From `net/snmp`, `net/netstat` and `net/snmp6` of the host's first process
 //! (Documentation/networking/snmp_counter.rst).
 //!
@@ -43,48 +43,36 @@ const FAILED: Names = Names::both("failed");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("tcp.segments", Counter, Int,
-        "TCP segments received, and sent without retransmits",
+    Metric::new("tcp.segments", Counter, Int, "TCP segments received, and sent without retransmits",
         "/proc/1/net/snmp, Tcp: InSegs, OutSegs")
         .semconv("system.network.linux.tcp.segments", "{segment}", Basic, &[&DIRECTION]),
-    Metric::new("tcp.retransmits", Counter, Int,
-        "TCP segments sent again",
-        "/proc/1/net/snmp, Tcp: RetransSegs")
+    Metric::new("tcp.retransmits", Counter, Int, "TCP segments sent again", "/proc/1/net/snmp, Tcp: RetransSegs")
         .semconv("system.network.linux.tcp.retransmits", "{segment}", Basic, &[]),
-    Metric::new("tcp.resets", Counter, Int,
-        "TCP segments sent with the flag RST",
-        "/proc/1/net/snmp, Tcp: OutRsts")
+    Metric::new("tcp.resets", Counter, Int, "TCP segments sent with the flag RST", "/proc/1/net/snmp, Tcp: OutRsts")
         .semconv("system.network.linux.tcp.resets", "{segment}", Basic, &[]),
-    Metric::new("tcp.connection.resets", Counter, Int,
-        "Established TCP connections that were reset",
+    Metric::new("tcp.connection.resets", Counter, Int, "Established TCP connections that were reset",
         "/proc/1/net/snmp, Tcp: EstabResets")
         .semconv("system.network.linux.tcp.connection.resets", "{connection}", Basic, &[]),
-    Metric::new("tcp.opens", Counter, Int,
-        "TCP connections that this host opened, and that it accepted",
+    Metric::new("tcp.opens", Counter, Int, "TCP connections that this host opened, and that it accepted",
         "/proc/1/net/snmp, Tcp: ActiveOpens, PassiveOpens")
         .semconv("system.network.linux.tcp.connection.opens", "{connection}", Basic, &[&OPEN]),
-    Metric::new("tcp.failures", Counter, Int,
-        "TCP connections that could not be established",
+    Metric::new("tcp.failures", Counter, Int, "TCP connections that could not be established",
         "/proc/1/net/snmp, Tcp: AttemptFails")
         .semconv("system.network.linux.tcp.connection.failures", "{connection}", Basic, &[]),
-    Metric::new("tcp.established", UpDownCounter, Int,
-        "TCP connections in ESTABLISHED or CLOSE_WAIT",
+    Metric::new("tcp.established", UpDownCounter, Int, "TCP connections in ESTABLISHED or CLOSE_WAIT",
         "/proc/1/net/snmp, Tcp: CurrEstab")
         .semconv("system.network.linux.tcp.connection.established", "{connection}", Basic, &[]),
-    Metric::new("tcp.listen.overflows", Counter, Int,
-        "Times that a listening socket's queue was full",
+    Metric::new("tcp.listen.overflows", Counter, Int, "Times that a listening socket's queue was full",
         "/proc/1/net/netstat, TcpExt: ListenOverflows")
         .semconv("system.network.linux.tcp.listen.overflows", "{event}", Basic, &[]),
     Metric::new("tcp.listen.drops", Counter, Int,
         "Connection requests that a listening socket dropped, overflows among them",
         "/proc/1/net/netstat, TcpExt: ListenDrops")
         .semconv("system.network.linux.tcp.listen.drops", "{event}", Basic, &[]),
-    Metric::new("tcp.timeouts", Counter, Int,
-        "Retransmission timeouts of TCP connections",
+    Metric::new("tcp.timeouts", Counter, Int, "Retransmission timeouts of TCP connections",
         "/proc/1/net/netstat, TcpExt: TCPTimeouts")
         .semconv("system.network.linux.tcp.timeouts", "{event}", Basic, &[]),
-    Metric::new("udp.datagrams", Counter, Int,
-        "UDP datagrams delivered and sent",
+    Metric::new("udp.datagrams", Counter, Int, "UDP datagrams delivered and sent",
         "/proc/1/net/snmp, Udp: and /proc/1/net/snmp6, Udp6, InDatagrams, OutDatagrams")
         .semconv("system.network.linux.udp.datagrams", "{datagram}", Basic, &[&DIRECTION, &TYPE]),
     Metric::new("udp.errors", Counter, Int,
@@ -95,48 +83,33 @@ const METRICS: &[Metric] = &[
         "UDP datagrams whose receive buffer was full; they are among the receive errors",
         "/proc/1/net/snmp, Udp: and /proc/1/net/snmp6, Udp6, RcvbufErrors")
         .semconv("system.network.linux.udp.receive_buffer_errors", "{error}", Basic, &[&TYPE]),
-    Metric::new("tcp.errors", Counter, Int,
-        "TCP segments received with an error",
-        "/proc/1/net/snmp, Tcp: InErrs")
+    Metric::new("tcp.errors", Counter, Int, "TCP segments received with an error", "/proc/1/net/snmp, Tcp: InErrs")
         .semconv("system.network.linux.tcp.errors", "{error}", Detailed, &[]),
-    Metric::new("tcp.syn_retransmits", Counter, Int,
-        "SYN segments sent again",
-        "/proc/1/net/netstat, TcpExt: TCPSynRetrans")
-        .since("3.10")
+    Metric::new("tcp.syn_retransmits", Counter, Int, "SYN segments sent again",
+        "/proc/1/net/netstat, TcpExt: TCPSynRetrans").since("3.10")
         .semconv("system.network.linux.tcp.syn_retransmits", "{segment}", Detailed, &[]),
-    Metric::new("tcp.out_of_order", Counter, Int,
-        "TCP segments that came out of order and were queued",
-        "/proc/1/net/netstat, TcpExt: TCPOFOQueue")
-        .since("3.3")
+    Metric::new("tcp.out_of_order", Counter, Int, "TCP segments that came out of order and were queued",
+        "/proc/1/net/netstat, TcpExt: TCPOFOQueue").since("3.3")
         .semconv("system.network.linux.tcp.out_of_order", "{segment}", Detailed, &[]),
-    Metric::new("tcp.receive_queue_drops", Counter, Int,
-        "TCP segments dropped since the receive queue was full",
-        "/proc/1/net/netstat, TcpExt: TCPRcvQDrop")
-        .since("4.18")
+    Metric::new("tcp.receive_queue_drops", Counter, Int, "TCP segments dropped since the receive queue was full",
+        "/proc/1/net/netstat, TcpExt: TCPRcvQDrop").since("4.18")
         .semconv("system.network.linux.tcp.receive_queue_drops", "{segment}", Detailed, &[]),
-    Metric::new("tcp.syncookies", Counter, Int,
-        "SYN cookies sent, received, and received that were not valid",
+    Metric::new("tcp.syncookies", Counter, Int, "SYN cookies sent, received, and received that were not valid",
         "/proc/1/net/netstat, TcpExt: SyncookiesSent, SyncookiesRecv, SyncookiesFailed")
         .semconv("system.network.linux.tcp.syncookies", "{cookie}", Detailed, &[&COOKIE]),
-    Metric::new("ip.io", Counter, Int,
-        "Bytes of IP packets received and sent",
-        "/proc/1/net/netstat, IpExt: and /proc/1/net/snmp6, Ip6, InOctets, OutOctets")
-        .since("2.6.32")
+    Metric::new("ip.io", Counter, Int, "Bytes of IP packets received and sent",
+        "/proc/1/net/netstat, IpExt: and /proc/1/net/snmp6, Ip6, InOctets, OutOctets").since("2.6.32")
         .semconv("system.network.linux.ip.io", "By", Detailed, &[&DIRECTION, &TYPE]),
     Metric::new("ip.forwarding", UpDownCounter, Int,
-        "Whether the host forwards IPv4 packets: 1, or 2 where it does not",
-        "/proc/1/net/snmp, Ip: Forwarding")
+        "Whether the host forwards IPv4 packets: 1, or 2 where it does not", "/proc/1/net/snmp, Ip: Forwarding")
         .semconv("system.network.linux.ip.forwarding", "{state}", Detailed, &[]),
-    Metric::new("icmp.messages", Counter, Int,
-        "ICMP messages received and sent",
+    Metric::new("icmp.messages", Counter, Int, "ICMP messages received and sent",
         "/proc/1/net/snmp, Icmp: and /proc/1/net/snmp6, Icmp6, InMsgs, OutMsgs")
         .semconv("system.network.linux.icmp.messages", "{message}", Detailed, &[&DIRECTION, &TYPE]),
-    Metric::new("icmp.errors", Counter, Int,
-        "ICMP messages received with an error",
+    Metric::new("icmp.errors", Counter, Int, "ICMP messages received with an error",
         "/proc/1/net/snmp, Icmp: and /proc/1/net/snmp6, Icmp6, InErrors")
         .semconv("system.network.linux.icmp.errors", "{error}", Detailed, &[&TYPE]),
-    Metric::new("udplite.errors", Counter, Int,
-        "UDP-Lite datagrams that could not be delivered",
+    Metric::new("udplite.errors", Counter, Int, "UDP-Lite datagrams that could not be delivered",
         "/proc/1/net/snmp, UdpLite: and /proc/1/net/snmp6, UdpLite6, InErrors")
         .semconv("system.network.linux.udplite.errors", "{error}", Detailed, &[&TYPE]),
 ];
@@ -240,7 +213,7 @@ impl Protocols {
                 let kind = if bytes { counter::Kind::BYTES } else { counter::Kind::EVENTS };
                 kind.word(host.word_bits)
             });
-            // What no metric needs is not read.
+            // A file that no metric needs is not read.
             (!series.is_empty()).then(|| Wanted {
                 file,
                 source: Source::optional(host.network_file(name)).holds_counters(),

@@ -36,21 +36,16 @@ const MEMBER_STATES: [Names; 3] = [Names::both("active"), Names::both("failed"),
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("state", UpDownCounter, Int,
-        "State of the array: 1 for the one that it is in, 0 for the others",
+    Metric::new("state", UpDownCounter, Int, "State of the array: 1 for the one that it is in, 0 for the others",
         "/sys/block/md*/md, array_state, sync_action")
         .semconv("system.disk.linux.raid.status", "1", Basic, &[&DEVICE, &STATE]),
     Metric::new("members", UpDownCounter, Int,
-        "Members of the array in each state; one that is rebuilt counts as spare",
-        "/sys/block/md*/md/dev-*/state")
+        "Members of the array in each state; one that is rebuilt counts as spare", "/sys/block/md*/md/dev-*/state")
         .semconv("system.disk.linux.raid.member.count", "{device}", Basic, &[&DEVICE, &MEMBER_STATE]),
-    Metric::new("required", UpDownCounter, Int,
-        "Active members that the complete array has",
+    Metric::new("required", UpDownCounter, Int, "Active members that the complete array has",
         "/sys/block/md*/md/raid_disks")
         .semconv("system.disk.linux.raid.member.limit", "{device}", Basic, &[&DEVICE]),
-    Metric::new("degraded", UpDownCounter, Int,
-        "Members that are missing or failed",
-        "/sys/block/md*/md/degraded")
+    Metric::new("degraded", UpDownCounter, Int, "Members that are missing or failed", "/sys/block/md*/md/degraded")
         .semconv("system.disk.linux.raid.member.missing", "{device}", Basic, &[&DEVICE]),
     Metric::new("sync", Gauge, Double,
         "Share of the array that the current recovery, resync, check or reshape has done",
@@ -142,7 +137,7 @@ impl Array {
     }
 }
 
-/// The place in [`STATES`] of an array's state, `None` for an array that is stopped (`clear`) and for what no kernel writes.
+/// The place in [`STATES`] of an array's state, `None` for an array that is stopped (`clear`) and for an unknown state.
 fn array_state_place(array_state: &[u8], action: &[u8]) -> Option<usize> {
     let active = match action {
         b"recover" => 2,

@@ -38,24 +38,17 @@ const POWER_SUPPLY: Names = Names::both("power_supply");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("temp", Gauge, Double,
-        "Temperature that the sensor measures",
+    Metric::new("temp", Gauge, Double, "Temperature that the sensor measures",
         "/sys/class/hwmon/*/temp*_input, /sys/class/thermal/thermal_zone*/temp, of 0.001 degrees")
         .semconv("hw.temperature", "Cel", Basic, &[&ID, &NAME, &LOCATION]),
-    Metric::new("limit", Gauge, Double,
-        "Temperature from which the sensor's device is degraded or in danger",
+    Metric::new("limit", Gauge, Double, "Temperature from which the sensor's device is degraded or in danger",
         "/sys/class/hwmon/*, temp*_crit, temp*_max, temp*_lcrit, temp*_min")
         .semconv("hw.temperature.limit", "Cel", Basic, &[&ID, &NAME, &LOCATION, &LIMIT]),
-    Metric::new("fan", Gauge, Double,
-        "Speed of the fan",
-        "/sys/class/hwmon/*/fan*_input")
+    Metric::new("fan", Gauge, Double, "Speed of the fan", "/sys/class/hwmon/*/fan*_input")
         .semconv("hw.fan.speed", "rpm", Detailed, &[&ID, &NAME, &LOCATION]),
-    Metric::new("in", Gauge, Double,
-        "Voltage that the sensor measures",
-        "/sys/class/hwmon/*/in*_input, of 0.001 volts")
+    Metric::new("in", Gauge, Double, "Voltage that the sensor measures", "/sys/class/hwmon/*/in*_input, of 0.001 volts")
         .semconv("hw.voltage", "V", Detailed, &[&ID, &NAME, &LOCATION]),
-    Metric::new("power", Gauge, Double,
-        "Power that the sensor measures",
+    Metric::new("power", Gauge, Double, "Power that the sensor measures",
         "/sys/class/hwmon/*/power*_input, power*_average, of 0.000001 watts")
         .semconv("hw.power", "W", Detailed, &[&ID, &NAME, &LOCATION, &TYPE]),
 ];

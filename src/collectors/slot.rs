@@ -7,11 +7,10 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::fault::guarded;
-use super::observer::Sink;
-use super::{Collector, Context, Definition, Discovered, Observer};
+use super::observer::{Observer, Sink};
+use super::{Collector, Context, Definition, Discovered};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
-use crate::metrics::naming::Metric;
 
 /// How a definition fares, for the agent's own metrics.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ struct Turn {
 }
 
 impl Collection {
-    /// Without collectors yet. Where it is `recording`, they keep what they could not read.
+    /// Without collectors yet. Where it is `recording`, they keep their problems.
     pub(super) fn new(context: &Context, recording: bool) -> Self {
         Self {
             worker: Worker::new(&context.host, recording),
@@ -127,7 +126,7 @@ impl Collection {
         }
     }
 
-    /// What kept a collector from its last reading, and what it could not read.
+    /// The problems of a collector's last reading.
     pub(super) fn problems(&self, slot: &Arc<Slot>) -> Vec<Problem> {
         let job: Arc<dyn Job> = Arc::<Slot>::clone(slot);
         if let Some(path) = self.worker.hangs(&job) {
@@ -144,25 +143,14 @@ impl Collection {
         problems
     }
 
+    /// All collectors, in the order in which they were added.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        lock(&self.slots).clone()
+    }
+
     /// Files read so far.
     pub(super) fn reads(&self) -> u64 {
         self.worker.reads()
-    }
-}
-
-/// Which of its collector's metrics an instrument reports.
-pub(super) enum From {
-    Table(&'static Metric),
-    /// The collector found the name.
-    Found,
-}
-
-impl From {
-    fn observe(&self, collector: &dyn Collector, name: &str, out: &mut Observer<'_>) {
-        match self {
-            Self::Table(metric) => collector.observe(metric, out),
-            Self::Found => collector.observe_discovered(name, out),
-        }
     }
 }
 
@@ -257,25 +245,30 @@ impl Slot {
         self.is_broken() || self.fault_reported.load(Ordering::Relaxed)
     }
 
-    /// Has the collector observe one metric; false where it did not end its reading.
-    pub(super) fn observe(&self, from: &From, name: &str, out: &mut Observer<'_>) -> bool {
+    /// The metrics that the collector found since the last call.
+    pub(super) fn take_discovered(&self) -> Vec<Discovered> {
+        std::mem::take(&mut lock(&self.discovered))
+    }
+
+    /// Has the collector observe; false where it did not end its reading.
+    pub(super) fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
         if !self.is_fresh() {
             return false;
         }
         let Some(work) = self.try_work() else { return false };
         if let Some(collector) = &work.collector
-            && let Err(fault) = guarded(|| from.observe(&**collector, name, out))
+            && let Err(fault) = guarded(|| observe(&**collector))
         {
             self.panicked(&fault);
         }
         true
     }
 
-    /// How many series the collector has of a metric; a fault in it is reported when it observes.
-    pub(super) fn count(&self, from: &From, name: &str) -> usize {
+    /// How many series the collector observes now; a fault in it is reported when they are collected.
+    pub(super) fn count(&self, observe: impl FnOnce(&dyn Collector, &mut Observer<'_>)) -> usize {
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         if let Some(collector) = self.try_work().as_ref().and_then(|work| work.collector.as_ref()) {
-            let _fault = guarded(|| from.observe(&**collector, name, &mut out));
+            let _fault = guarded(|| observe(&**collector, &mut out));
         }
         out.seen
     }
@@ -289,12 +282,7 @@ impl Slot {
         }
     }
 
-    /// What the collector found since the last call.
-    pub(super) fn take_discovered(&self) -> Vec<Discovered> {
-        std::mem::take(&mut lock(&self.discovered))
-    }
-
-    /// Counts what a metric reported, and how many series it had to leave out.
+    /// Counts the series that a metric reported, and those that it had to leave out.
     pub(super) fn reported(&self, name: &str, reported: usize, cut: usize, max_series: usize) {
         self.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if cut == 0 {
@@ -306,7 +294,7 @@ impl Slot {
         }
     }
 
-    /// A fault is counted each time and logged once: what is wrong in the code will be wrong in the next cycle too.
+    /// A fault is counted each time and logged once: a bug in the code appears in each cycle.
     fn panicked(&self, fault: &str) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
         self.stats.failed.store(true, Ordering::Relaxed);

@@ -34,63 +34,46 @@ pub(super) const IPV6: Names = Names::both("ipv6");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("used", UpDownCounter, Int,
-        "Sockets of every kind, Unix sockets among them",
+    Metric::new("used", UpDownCounter, Int, "Sockets of every kind, Unix sockets among them",
         "/proc/1/net/sockstat, sockets: used")
         .semconv("system.network.linux.socket.used", "{socket}", Basic, &[]),
     Metric::new("count", UpDownCounter, Int,
         "Sockets in use; UDP-Lite and raw ones with the detailed metrics, and frag is fragment queues",
         "/proc/1/net/sockstat, sockstat6, inuse")
         .semconv("system.network.linux.socket.count", "{socket}", Basic, &[&TYPE, &PROTOCOL]),
-    Metric::new("memory", UpDownCounter, Int,
-        "Memory of the sockets' buffers, IPv4 and IPv6 together",
+    Metric::new("memory", UpDownCounter, Int, "Memory of the sockets' buffers, IPv4 and IPv6 together",
         "/proc/1/net/sockstat, mem, in pages")
         .semconv("system.network.linux.socket.memory", "By", Basic, &[&PROTOCOL]),
-    Metric::new("orphans", UpDownCounter, Int,
-        "TCP connections that no process has open any more",
+    Metric::new("orphans", UpDownCounter, Int, "TCP connections that no process has open any more",
         "/proc/1/net/sockstat, TCP: orphan")
         .semconv("system.network.linux.tcp.orphan.count", "{socket}", Basic, &[]),
-    Metric::new("time_wait", UpDownCounter, Int,
-        "TCP connections in TIME_WAIT",
-        "/proc/1/net/sockstat, TCP: tw")
+    Metric::new("time_wait", UpDownCounter, Int, "TCP connections in TIME_WAIT", "/proc/1/net/sockstat, TCP: tw")
         .semconv("system.network.linux.tcp.time_wait.count", "{socket}", Basic, &[]),
-    Metric::new("allocated", UpDownCounter, Int,
-        "TCP sockets in any state",
-        "/proc/1/net/sockstat, TCP: alloc")
+    Metric::new("allocated", UpDownCounter, Int, "TCP sockets in any state", "/proc/1/net/sockstat, TCP: alloc")
         .semconv("system.network.linux.tcp.allocated.count", "{socket}", Detailed, &[]),
-    Metric::new("fragment_memory", UpDownCounter, Int,
-        "Memory of packets' fragments that wait for the rest",
+    Metric::new("fragment_memory", UpDownCounter, Int, "Memory of packets' fragments that wait for the rest",
         "/proc/1/net/sockstat, sockstat6, FRAG: memory")
         .semconv("system.network.linux.fragment.memory", "By", Detailed, &[&TYPE]),
-    Metric::new("softnet.packets", Counter, Int,
-        "Packets that the CPUs took from the network devices",
+    Metric::new("softnet.packets", Counter, Int, "Packets that the CPUs took from the network devices",
         "/proc/1/net/softnet_stat, first column")
         .semconv("system.network.linux.softnet.packets", "{packet}", Basic, &[&LOGICAL_NUMBER]),
-    Metric::new("softnet.dropped", Counter, Int,
-        "Packets dropped since a CPU's backlog was full",
+    Metric::new("softnet.dropped", Counter, Int, "Packets dropped since a CPU's backlog was full",
         "/proc/1/net/softnet_stat, second column")
         .semconv("system.network.linux.softnet.dropped", "{packet}", Basic, &[&LOGICAL_NUMBER]),
-    Metric::new("softnet.squeezed", Counter, Int,
-        "Times that a CPU had to stop with packets left over",
+    Metric::new("softnet.squeezed", Counter, Int, "Times that a CPU had to stop with packets left over",
         "/proc/1/net/softnet_stat, third column")
         .semconv("system.network.linux.softnet.squeezed", "{event}", Basic, &[&LOGICAL_NUMBER]),
-    Metric::new("softnet.rps", Counter, Int,
-        "Times that another CPU asked this one to take packets",
-        "/proc/1/net/softnet_stat, tenth column")
-        .since("2.6.35")
+    Metric::new("softnet.rps", Counter, Int, "Times that another CPU asked this one to take packets",
+        "/proc/1/net/softnet_stat, tenth column").since("2.6.35")
         .semconv("system.network.linux.softnet.received_rps", "{event}", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("softnet.flow_limit", Counter, Int,
-        "Packets dropped since one flow took too much of a backlog",
-        "/proc/1/net/softnet_stat, eleventh column")
-        .since("3.11")
+    Metric::new("softnet.flow_limit", Counter, Int, "Packets dropped since one flow took too much of a backlog",
+        "/proc/1/net/softnet_stat, eleventh column").since("3.11")
         .semconv("system.network.linux.softnet.flow_limited", "{packet}", Detailed, &[&LOGICAL_NUMBER]),
-    Metric::new("conntrack.count", UpDownCounter, Int,
-        "Connections in the conntrack table",
+    Metric::new("conntrack.count", UpDownCounter, Int, "Connections in the conntrack table",
         "/proc/sys/net/netfilter/nf_conntrack_count")
         .semconv("system.network.conntrack.count", "{entry}", Basic, &[])
         .hostmetrics("system.network.conntrack.count", "{entries}", Detailed, &[]),
-    Metric::new("conntrack.max", UpDownCounter, Int,
-        "Connections that the conntrack table has room for",
+    Metric::new("conntrack.max", UpDownCounter, Int, "Connections that the conntrack table has room for",
         "/proc/sys/net/netfilter/nf_conntrack_max")
         .semconv("system.network.conntrack.max", "{entry}", Basic, &[])
         .hostmetrics("system.network.conntrack.max", "{entries}", Detailed, &[]),
@@ -102,7 +85,7 @@ struct Field {
     six: bool,
     line: &'static [u8],
     word: &'static [u8],
-    /// What the kernel's number is multiplied by.
+    /// The factor for the kernel's number.
     unit: u64,
     series: Attributes,
     value: Option<u64>,
@@ -243,7 +226,7 @@ impl Collector for Sockets {
     fn read(&mut self, reader: &mut Reader) {
         for (source, six) in self.sockstat.iter_mut().zip([false, true]) {
             let mut fields = self.fields.iter_mut().filter(|field| field.six == six).peekable();
-            // What no metric asks for is not read.
+            // A file that no metric needs is not read.
             if fields.peek().is_none() {
                 continue;
             }

@@ -1,11 +1,11 @@
-//! What each collector reports on this host, for `check`.
+//! A summary of each collector's reading on this host, for `check`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::observer::{Observer, Sink};
 use super::registration::{metrics, selected};
-use super::slot::{Collection, From};
+use super::slot::Collection;
 use super::{COLLECTORS, Context};
 use crate::host::Problem;
 
@@ -18,7 +18,7 @@ pub struct Survey {
     pub series: usize,
     /// Time its reading took.
     pub took: Duration,
-    /// What could not be read.
+    /// Sources that could not be read.
     pub problems: Vec<Problem>,
     /// Whether its collector has a fault.
     pub panicked: bool,
@@ -37,7 +37,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     for ((definition, slot), mut problems) in definitions.iter().zip(&slots).zip(before) {
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         for metric in metrics(definition, &context.options) {
-            slot.observe(&From::Table(metric), "", &mut out);
+            slot.report(|collector| collector.observe(metric, &mut out));
         }
         // A missing file is reported once, at the first reading; a failing one at each.
         problems.retain(|problem| !problem.failed);

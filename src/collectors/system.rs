@@ -17,11 +17,8 @@ pub const DEFINITION: Definition =
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("uptime", Gauge, Double,
-        "Time since the host booted",
-        "/proc/uptime, field 1")
-        .semconv("system.uptime", "s", Basic, &[])
-        .hostmetrics("system.uptime", "s", Basic, &[]),
+    Metric::new("uptime", Gauge, Double, "Time since the host booted", "/proc/uptime, field 1")
+        .both("system.uptime", "s", Basic, &[]),
 ];
 
 struct System {

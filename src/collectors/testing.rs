@@ -1,4 +1,4 @@
-//! What the collectors' unit tests share: a host to read, and a metric's series as lines of text.
+//! Helpers of the collectors' unit tests: a host to read, and a metric's series as lines of text.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -69,7 +69,7 @@ impl<T: std::fmt::Display> AsyncInstrument<T> for Lines {
     }
 }
 
-/// What the collector reports of the metric with this id: `key=value key=value number`, in its order.
+/// The series that the collector reports for the metric with this id: `key=value key=value number`, in its order.
 pub fn series(collector: &dyn Collector, metrics: &[Metric], id: &str) -> Vec<String> {
     let metric = metrics.iter().find(|metric| metric.id == id).unwrap();
     let lines = Lines(Mutex::new(Vec::new()));

@@ -7,7 +7,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::lookup::{Arguments, UsageError};
+use crate::config::found::UsageError;
+use crate::config::lookup::Arguments;
 use crate::config::nearest::nearest;
 use crate::config::setting::{self, AnySetting, Kind};
 use crate::config::table::SETTINGS;
@@ -138,7 +139,7 @@ fn unexpected(argument: &str) -> UsageError {
     let flags: Vec<String> =
         command.get_arguments().filter_map(Arg::get_long).map(|long| format!("--{long}")).collect();
     let hint = match nearest(name, flags.iter().map(String::as_str)) {
-        Some(flag) => format!("did you mean {flag}?"),
+        Some(flag) => format!("did you mean {flag}? --help lists all flags"),
         None => "--help lists all flags".to_owned(),
     };
     UsageError(format!("unexpected argument '{name}'; {hint}"))

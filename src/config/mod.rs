@@ -6,6 +6,7 @@
 pub mod cli;
 mod endpoint;
 pub mod env_file;
+pub mod found;
 pub mod lookup;
 mod nearest;
 mod parse;
@@ -15,9 +16,10 @@ pub mod table;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::collectors::{DiskScope, Options};
-use crate::config::lookup::{Arguments, Environment, Lookup, UsageError};
-use crate::export::config::{OtlpConfig, Temporality, TlsFiles};
+use crate::collectors::{DiskScope, Options, SHARED_PERIOD};
+use crate::config::found::{Found, UsageError};
+use crate::config::lookup::{Arguments, Environment, Lookup};
+use crate::export::config::{OtlpConfig, Places, Temporality, TlsFiles};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;
 use crate::host::Roots;
@@ -46,7 +48,7 @@ pub enum Command {
     Run,
     /// Collect once.
     Once,
-    /// Report what works and what does not.
+    /// Check the sources and the delivery, and report.
     Check {
         /// Send a real collection instead of an empty export.
         send: bool,
@@ -217,6 +219,13 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
             lookup.warnings.push(format!("{}: not used, since the endpoint is not https://", found.place));
         }
     }
+    let place =
+        |found: &Option<(_, Found<'_>)>, flag: &str| found.as_ref().map_or(flag, |(_, found)| found.place).to_owned();
+    let places = Places {
+        ca: place(&ca, table::CA_FILE.row.flag),
+        cert: place(&cert, table::CERT_FILE.row.flag),
+        key: place(&key, table::KEY_FILE.row.flag),
+    };
     let path = |found: Option<(PathBuf, _)>| found.map(|(path, _)| path);
     Ok(OtlpConfig {
         protocol,
@@ -225,7 +234,7 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
         headers_file: lookup.optional(&table::HEADERS_FILE)?,
         gzip: lookup.value(&table::COMPRESSION)?,
         timeout: lookup.value(&table::TIMEOUT)?,
-        tls: TlsFiles { ca: path(ca), cert: path(cert), key: path(key) },
+        tls: TlsFiles { ca: path(ca), cert: path(cert), key: path(key), places },
         temporality,
     })
 }
@@ -294,6 +303,8 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
         top_processes: lookup.value(&table::TOP_PROCESSES)?,
+        // Two servers may scrape one agent, a few milliseconds apart.
+        utilization_period: if scraped { SHARED_PERIOD } else { Duration::ZERO },
         process_command_lines: lookup.optional(&table::PROCESS_COMMAND_LINES)?.unwrap_or(false),
     })
 }

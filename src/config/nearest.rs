@@ -1,6 +1,6 @@
 //! The known name that is nearest to a misspelled one.
 
-/// The nearest of some names, if it is near enough to be what was meant.
+/// The nearest of some names, if it is near enough to be a misspelling.
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (wrong.len() / 3).max(2);
     let distances = names.into_iter().map(|name| (distance(wrong, name), name));

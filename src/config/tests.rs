@@ -114,6 +114,28 @@ fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
     }
 }
 
+/// Each filter flag and variable has a regular expression of its own: two that are swapped show.
+#[test]
+fn each_filter_reaches_its_own_list() {
+    let names = ["disk", "filesystem", "network", "service"];
+    let sides = ["include", "exclude"];
+    let pairs: Vec<(&str, &str)> = names.iter().flat_map(|name| sides.iter().map(|side| (*name, *side))).collect();
+    let flags: Vec<String> = pairs.iter().map(|(name, side)| format!("--{name}-{side}={name}.{side}")).collect();
+    let variables: Vec<(String, String)> = pairs
+        .iter()
+        .map(|(name, side)| (format!("HEKA_{}_{}", name.to_uppercase(), side.to_uppercase()), format!("{name}.{side}")))
+        .collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let expected: Vec<String> = pairs.iter().map(|(name, side)| format!("[{name}.{side}]")).collect();
+    for config in [good(&flags.iter().map(String::as_str).collect::<Vec<_>>(), &[]), good(&[], &variables)] {
+        let options = &config.options;
+        let filters = [&options.disks, &options.filesystems, &options.interfaces, &options.services];
+        let found: Vec<String> =
+            filters.iter().flat_map(|filter| [regexes(&filter.include), regexes(&filter.exclude)]).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn the_largest_processes_are_off_by_default_and_bounded() {
     assert_eq!(good(&[], &[]).options.top_processes, 0);

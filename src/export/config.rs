@@ -33,6 +33,25 @@ pub struct TlsFiles {
     pub cert: Option<PathBuf>,
     /// PEM file with the client's private key.
     pub key: Option<PathBuf>,
+    /// What named them, for errors.
+    pub places: Places,
+}
+
+/// The flag or variable that the user set, for each file of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Of the authorities.
+    pub ca: String,
+    /// Of the client's certificate.
+    pub cert: String,
+    /// Of the client's key.
+    pub key: String,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { ca: "--ca-file".to_owned(), cert: "--cert-file".to_owned(), key: "--key-file".to_owned() }
+    }
 }
 
 /// Everything the OTLP exporter needs. Environment variables were merged already: nothing below reads them.

@@ -21,7 +21,7 @@ const RESERVED: [&str; 9] = [
     "grpc-timeout",
 ];
 
-/// What the agent calls itself on the wire.
+/// The agent's name on the wire.
 pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_PKG_VERSION"));
 
 /// Reads the headers file and merges it over the configured headers.

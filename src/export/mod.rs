@@ -1,6 +1,6 @@
 //! How batches leave the process.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
 //! | [`config`] | its settings |
 //! | [`encode`] | a collection becomes bytes: `opentelemetry-otlp`, cut off from its environment |
@@ -8,12 +8,12 @@
 //! | [`wire`] | one configuration's connection, swapped as a whole |
 //! | [`grpc`], [`http`] | encoded batches onto the wire; [`body`]: without copying them |
 //! | [`tcp`], [`proxy`], [`tls`], [`headers`] | shared by both protocols |
-//! | [`watched`] | why TLS ended a connection that hyper only calls closed |
+//! | [`watched`] | the reason of TLS for a connection that hyper reports as closed |
 //! | [`verdict`] | the table of answers and their consequences |
 //! | [`probe`] | one empty export, to check a configuration |
 //! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table people can read, or JSON |
-//! | [`reason`] | an error chain in an operator's words |
+//! | [`reason`] | an error chain as one sentence for an operator |
 
 pub mod body;
 pub mod config;
@@ -35,8 +35,8 @@ pub mod wire;
 
 use std::fmt;
 
-/// Why an exporter could not be built: one line that names the flag, what it was given, and what is allowed.
-/// It never holds a header's value or a key.
+/// Why an exporter could not be built, or cannot deliver: one line that names the flag or the endpoint, the value, and the
+/// reason. It never holds a header's value or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportError(String);
 

@@ -116,7 +116,10 @@ fn tls_words(error: &rustls::Error) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("TLS: the server's certificate is for another host name ({certificate})")
             }
-            other => format!("TLS: the server's certificate is not acceptable: {other}"),
+            other => match unfit(&other.to_string()) {
+                Some(words) => format!("TLS: the server's certificate {words}"),
+                None => format!("TLS: the server's certificate is not acceptable: {other}"),
+            },
         },
         rustls::Error::AlertReceived(alert) => alert_words(*alert),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -124,6 +127,31 @@ fn tls_words(error: &rustls::Error) -> String {
         }
         other => format!("TLS: {other}"),
     }
+}
+
+/// What is wrong with a certificate that no server or client may show, and how to make a good one. rustls has these errors
+/// as text only.
+pub fn unfit(error: &str) -> Option<&'static str> {
+    const FAULTS: [(&str, &str); 4] = [
+        (
+            "BadSignature",
+            "is not signed by the authority in --ca-file, though by one of that name: is the file an older one's?",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "is an authority's own, as openssl req -x509 makes it; make it with -addext basicConstraints=critical,CA:FALSE \
+             -addext subjectAltName=DNS:NAME and give it with --ca-file",
+        ),
+        (
+            "UnsupportedCertVersion",
+            "is of X.509 version 1; make one of version 3: openssl x509 -req with -extfile and a subjectAltName",
+        ),
+        (
+            "UnsupportedSignatureAlgorithm",
+            "is signed in a way that is not supported (P-521, SHA-1, DSA); use P-256, P-384, Ed25519 or RSA with SHA-256",
+        ),
+    ];
+    FAULTS.iter().find(|(name, _)| error.contains(name)).map(|(_, words)| *words)
 }
 
 fn alert_words(alert: AlertDescription) -> String {
@@ -141,13 +169,19 @@ fn alert_words(alert: AlertDescription) -> String {
         | AlertDescription::DecryptError => {
             format!("TLS: the server refused the client certificate ({alert:?})")
         }
+        AlertDescription::HandshakeFailure => {
+            "TLS: the server ended the handshake: it has no version, cipher or certificate in common with this program (a \
+             P-521 certificate is not supported: use P-256, P-384, Ed25519 or RSA)"
+                .into()
+        }
         other => format!("TLS: the server ended the handshake ({other:?})"),
     }
 }
 
 /// h2 keeps no source: what happened below it is only in its text.
 fn by_text(text: &str) -> Option<String> {
-    const ALERTS: [(&str, AlertDescription); 9] = [
+    const ALERTS: [(&str, AlertDescription); 10] = [
+        ("HandshakeFailure", AlertDescription::HandshakeFailure),
         ("CertificateRequired", AlertDescription::CertificateRequired),
         ("BadCertificate", AlertDescription::BadCertificate),
         ("UnsupportedCertificate", AlertDescription::UnsupportedCertificate),
@@ -163,6 +197,15 @@ fn by_text(text: &str) -> Option<String> {
         return Some(
             found.map_or_else(|| format!("TLS: the server ended the handshake ({alert})"), |(_, a)| alert_words(*a)),
         );
+    }
+    if text.contains("frame with invalid size") {
+        return Some(
+            "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into(),
+        );
+    }
+    // A server of HTTP/2 speaks first; hyper meets its bytes before or after its own request.
+    if text.contains("invalid HTTP version parsed") || text.contains("received unexpected message from connection") {
+        return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, mostly port 4317?)".into());
     }
     if let Some((_, why)) = text.split_once("dns error: ") {
         return Some(format!("the host name cannot be resolved: {why}"));

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::ExportError;
+use super::{ExportError, reason};
 use crate::export::config::TlsFiles;
 
 /// The client's side of every handshake, made once from files that are known to be usable.
@@ -21,12 +21,12 @@ pub struct Tls {
 /// Reads and checks the files. The system's roots are read if `secure` indicates that TLS is used.
 ///
 /// # Errors
-/// A file that cannot be read, holds no certificate or key, or a key that does not belong to the certificate: the
-/// message names the flag and the file, and holds nothing of their content.
+/// A file that cannot be read or used, in one sentence that names what the user set, the file and the way to a good one, and holds
+/// nothing of the file's content.
 pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
-    let at = |flag: &str, path: &Path, why: String| ExportError::new(format!("{flag} {}: {why}", path.display()));
+    let places = &files.places;
     let roots = match &files.ca {
-        Some(path) => roots_from(&read("--ca-file", path)?).map_err(|why| at("--ca-file", path, why))?,
+        Some(path) => from_file(&places.ca, path, roots_from)?,
         None if secure => native_roots()?,
         None => RootCertStore::empty(),
     };
@@ -34,20 +34,41 @@ pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
     let (config, identity) = match (&files.cert, &files.key) {
         (None, None) => (builder.with_no_client_auth(), false),
         (Some(cert_path), Some(key_path)) => {
-            let cert =
-                certificates(&read("--cert-file", cert_path)?).map_err(|why| at("--cert-file", cert_path, why))?;
-            let key = private_key(&read("--key-file", key_path)?).map_err(|why| at("--key-file", key_path, why))?;
+            let cert = from_file(&places.cert, cert_path, certificates)?;
+            let key = from_file(&places.key, key_path, private_key)?;
             // During a rotation the two files change one after the other; the half-changed pair is refused here.
-            let config = builder.with_client_auth_cert(cert, key).map_err(|e| {
+            let config = builder.with_client_auth_cert(cert, key).map_err(|error| {
                 let (cert, key) = (cert_path.display(), key_path.display());
-                ExportError::new(format!("--cert-file {cert} with --key-file {key}: {e}"))
+                let why = unusable(&error);
+                ExportError::new(format!("{} {cert} with {} {key}: {why}", places.cert, places.key))
             })?;
             (config, true)
         }
-        (Some(_), None) => return Err(ExportError::new("--cert-file needs --key-file as well")),
-        (None, Some(_)) => return Err(ExportError::new("--key-file needs --cert-file as well")),
+        (Some(_), None) => return Err(ExportError::new(format!("{} needs {} as well", places.cert, places.key))),
+        (None, Some(_)) => return Err(ExportError::new(format!("{} needs {} as well", places.key, places.cert))),
     };
     Ok(Tls { config: Arc::new(config), identity })
+}
+
+/// What the file holds. `place` is what the user named it with.
+fn from_file<T>(place: &str, path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> Result<T, ExportError> {
+    let content = fs::read(path).map_err(|error| error.to_string());
+    let parsed = content.and_then(|content| parse(&content));
+    parsed.map_err(|why| ExportError::new(format!("{place} {}: {why}", path.display())))
+}
+
+/// Why a client certificate and its key cannot be used.
+fn unusable(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => "the key is not this certificate's".to_owned(),
+        rustls::Error::InvalidCertificate(certificate) => match reason::unfit(&certificate.to_string()) {
+            Some(words) => format!("the certificate {words}"),
+            None => format!("the certificate is not usable: {certificate}"),
+        },
+        _ => "the key is of a kind that cannot be used (P-521, DSA); make one with: openssl ecparam -name prime256v1 \
+              -genkey -noout -out KEY"
+            .to_owned(),
+    }
 }
 
 impl Tls {
@@ -90,14 +111,10 @@ fn native_roots() -> Result<RootCertStore, ExportError> {
     Ok(roots)
 }
 
-fn read(flag: &str, path: &Path) -> Result<Vec<u8>, ExportError> {
-    fs::read(path).map_err(|e| ExportError::new(format!("{flag} {}: {e}", path.display())))
-}
-
 fn roots_from(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for cert in certificates(pem)? {
-        roots.add(cert).map_err(|e| format!("holds a certificate that cannot be an authority: {e}"))?;
+        roots.add(cert).map_err(|error| format!("holds a certificate that cannot be an authority: {error}"))?;
     }
     Ok(roots)
 }
@@ -110,6 +127,9 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     match certs.is_empty() {
         false => Ok(certs),
         true if holds(pem, "PRIVATE KEY-----") => Err("holds a private key where a certificate is expected".into()),
+        true if is_der(pem) => {
+            Err("is DER, not PEM; convert it: openssl x509 -inform der -in FILE -out FILE.pem".into())
+        }
         true => Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into()),
     }
 }
@@ -120,7 +140,16 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
                     openssl pkey -in KEY -out KEY.plain"
             .into());
     }
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no PEM private key (PKCS#8, PKCS#1 or SEC1)".into())
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| match holds(pem, "BEGIN CERTIFICATE-----") {
+        true => "holds a certificate where a private key is expected; are the two files swapped?".into(),
+        false if is_der(pem) => "is DER, not PEM; convert it: openssl pkey -inform der -in KEY -out KEY.pem".into(),
+        false => "holds no PEM private key (PKCS#8, PKCS#1 or SEC1)".into(),
+    })
+}
+
+/// Whether the file is no text and begins as every certificate and key in binary form, with a sequence.
+fn is_der(file: &[u8]) -> bool {
+    file.first() == Some(&0x30) && std::str::from_utf8(file).is_err()
 }
 
 fn holds(pem: &[u8], text: &str) -> bool {

@@ -14,7 +14,7 @@
 //! | HTTP 413 | smaller; a single data point is dropped |
 //! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
 //! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx with an HTML page | keep |
+//! | HTTP 4xx with an HTML page; HTTP 400 with the words that this port wants TLS, or without a header | keep |
 //! | HTTP, any other status | drop |
 //!
 //! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
@@ -61,6 +61,8 @@ pub struct Failure {
     pub timed_out: bool,
     /// The size of the request may be the cause, if it is large.
     pub by_size: bool,
+    /// The server found fault with the request's content, or stumbled over it.
+    pub content: bool,
     /// The reason in an operator's words.
     pub words: String,
 }
@@ -82,7 +84,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Failure {
     fn answered(verdict: Verdict, words: String) -> Self {
-        Self { verdict, local: false, timed_out: false, by_size: false, words }
+        Self { verdict, local: false, timed_out: false, by_size: false, content: false, words }
     }
 
     /// An error that arose on this side of the wire.
@@ -93,6 +95,7 @@ impl Failure {
             local: true,
             timed_out,
             by_size: timed_out || reason::is_cut(error),
+            content: false,
             words: reason::words(error),
         }
     }
@@ -104,6 +107,7 @@ impl Failure {
             local: true,
             timed_out: true,
             by_size: true,
+            content: false,
             words: format!("no answer within {waited:?}"),
         }
     }
@@ -144,7 +148,8 @@ impl Failure {
             "" => format!("the server answered {:?}", status.code()),
             message => format!("the server answered {:?}: {}", status.code(), reason::quote(message)),
         };
-        Self { by_size, ..Self::answered(verdict, words) }
+        let content = matches!(status.code(), Code::InvalidArgument | Code::Internal | Code::Unknown);
+        Self { by_size, content, ..Self::answered(verdict, words) }
     }
 
     /// The consequence for a request of `bytes`: a large one that may have failed for its size is sent in smaller ones. A
@@ -197,6 +202,14 @@ impl Page<'_> {
 
     fn failure(&self, now: SystemTime) -> Failure {
         let wait = || retry_after(self.headers, now);
+        // Go's and nginx' words. Go's page has no header, and what it says may be lost with the connection.
+        let wants_tls = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"]
+            .iter()
+            .any(|words| String::from_utf8_lossy(&self.body).contains(words));
+        if wants_tls || (self.status == StatusCode::BAD_REQUEST && self.headers.is_empty()) {
+            let words = "the server wants TLS at this port (https:// instead of http://)".to_owned();
+            return Failure::answered(Verdict::Keep(None), words);
+        }
         let (verdict, by_size) = match self.status.as_u16() {
             413 => (Verdict::Smaller, true),
             504 => (Verdict::Keep(wait()), true),
@@ -217,7 +230,8 @@ impl Page<'_> {
                 self.status
             );
         }
-        Failure { by_size, ..Failure::answered(verdict, words) }
+        let content = matches!(self.status.as_u16(), 400 | 422 | 500) && !self.is_html();
+        Failure { by_size, content, ..Failure::answered(verdict, words) }
     }
 
     fn is(&self, kind: &str) -> bool {
@@ -350,12 +364,13 @@ mod tests {
             assert_eq!(verdict(status, &[], LARGE), Verdict::Keep(None), "{status}");
         }
         for status in [400, 403, 406, 415, 501] {
-            assert_eq!(verdict(status, &[], LARGE), Verdict::Drop, "{status}");
+            assert_eq!(verdict(status, &[("content-type", "text/plain")], LARGE), Verdict::Drop, "{status}");
             assert_eq!(verdict(status, &[("content-type", "text/html")], LARGE), Verdict::Keep(None), "{status}");
         }
         assert_eq!((verdict(413, &[], SMALL), verdict(413, &[], LARGE)), (Verdict::Smaller, Verdict::Smaller));
         assert_eq!((verdict(504, &[], SMALL), verdict(504, &[], LARGE)), (Verdict::Keep(None), Verdict::Smaller));
         assert_eq!(verdict(500, &[], LARGE), Verdict::Doubt);
+        assert_eq!(verdict(400, &[], SMALL), Verdict::Keep(None), "the page of Go's port for TLS");
     }
 
     #[test]

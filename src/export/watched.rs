@@ -25,10 +25,13 @@ use super::reason;
 #[derive(Clone, Default)]
 pub struct LastTlsError {
     words: Arc<Mutex<Option<String>>>,
-    /// What it means when the server hangs up before its first byte; `None` without TLS.
+    /// What it means when the server hangs up before its first byte, where that is no usual cut.
     hung_up: Option<&'static str>,
 }
 
+/// A server of HTTP/2 speaks first: one that hangs up before wants something else, or is none.
+const HUNG_UP_ON_PLAIN: &str = "the server closed the connection before it spoke gRPC (https:// instead of http://, \
+    --protocol http/protobuf, or nothing behind a proxy?)";
 /// A server that refuses a certificate and closes at once may reset the connection, and the alert is lost on the way.
 const HUNG_UP_ON_CERTIFICATE: &str = "TLS: the server closed the connection right after the handshake: it probably \
     refused the client certificate";
@@ -36,9 +39,14 @@ const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after
     client certificate (--cert-file and --key-file)";
 
 impl LastTlsError {
-    /// For the connections of one link: `None` without TLS, otherwise whether they show a client certificate.
-    pub fn new(client_certificate: Option<bool>) -> Self {
-        let hung_up = client_certificate.map(|shown| if shown { HUNG_UP_ON_CERTIFICATE } else { HUNG_UP_ON_NONE });
+    /// For the connections of one link. With TLS, `client_certificate` is whether they show one; without, `grpc` is whether
+    /// they speak HTTP/2.
+    pub fn new(client_certificate: Option<bool>, grpc: bool) -> Self {
+        let hung_up = match client_certificate {
+            Some(true) => Some(HUNG_UP_ON_CERTIFICATE),
+            Some(false) => Some(HUNG_UP_ON_NONE),
+            None => grpc.then_some(HUNG_UP_ON_PLAIN),
+        };
         Self { words: Arc::default(), hung_up }
     }
 

@@ -65,7 +65,8 @@ impl Wire {
         let headers = parts.headers.clone();
         let secrets = secrets(&headers);
         let secure = config.endpoint.starts_with("https:");
-        let last_tls_error = LastTlsError::new(secure.then(|| parts.tls.has_identity()));
+        let last_tls_error =
+            LastTlsError::new(secure.then(|| parts.tls.has_identity()), config.protocol == Protocol::Grpc);
         let transport = match config.protocol {
             Protocol::Grpc => Transport::Grpc(GrpcWire::build(config, &parts.tls, headers, last_tls_error.clone())?),
             Protocol::HttpProtobuf => {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::host::{Host, Problem, files, read_small};
 use crate::metrics::parse::{fields, lines, number};
 
-/// What a name in `/proc/diskstats` stands for.
+/// The kind of device behind a name in `/proc/diskstats`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A disk whose I/O no other device counts.
@@ -100,7 +100,7 @@ impl BlockDevices {
         Some(Problem { path: self.dir.clone(), failed: true, words: words.clone() })
     }
 
-    /// What the name stands for. A name that `/sys/block` does not list is a partition.
+    /// The kind of device. A name that `/sys/block` does not list is a partition.
     #[must_use]
     pub fn class(&self, name: &[u8]) -> &Class {
         self.classes.get(name).unwrap_or(&Class::Other)

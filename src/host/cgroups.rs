@@ -30,10 +30,13 @@ const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOC
 pub enum Hierarchy {
     /// Version 2: one tree with all controllers.
     Unified(PathBuf),
-    /// Version 1: a tree for each controller. `walked` is that of `cpuacct`.
+    /// Version 1: a tree for each controller. `walked` is the one that systemd keeps, which has every unit, or that of
+    /// `cpuacct`.
     Legacy {
-        /// The tree of `cpuacct`.
+        /// The tree that is walked.
         walked: PathBuf,
+        /// The tree of `cpuacct`.
+        cpu: PathBuf,
         /// The tree of `memory`.
         memory: PathBuf,
         /// The tree of `pids`.
@@ -50,8 +53,10 @@ impl Hierarchy {
         if root.join("cgroup.controllers").exists() {
             return Some(Self::Unified(root.to_owned()));
         }
-        let walked = ["cpu,cpuacct", "cpuacct"].into_iter().map(|name| root.join(name)).find(|path| path.is_dir())?;
-        Some(Self::Legacy { walked, memory: root.join("memory"), pids: root.join("pids") })
+        let of = |names: &[&str]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
+        let cpu = of(&["cpu,cpuacct", "cpuacct"])?;
+        let walked = of(&["systemd"]).unwrap_or_else(|| cpu.clone());
+        Some(Self::Legacy { walked, cpu, memory: root.join("memory"), pids: root.join("pids") })
     }
 
     /// The tree that is walked.
@@ -75,16 +80,30 @@ pub struct Visited<'a> {
     folder: &'a OwnedFd,
 }
 
-/// Walks the tree below `root`, parents first. `visit` decides whether what is below a cgroup is walked too.
-///
-/// # Errors
-/// The root cannot be opened. A folder that goes away during the walk is passed over.
-pub fn walk(root: &Path, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> io::Result<()> {
-    let _at = bounded::access(root)?;
-    let folder = openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?;
-    let mut left = MOST_FOLDERS;
-    walk_below(&folder, "", "", MOST_DEPTH, &mut left, visit);
-    Ok(())
+/// The opened root of a tree.
+#[derive(Debug)]
+pub struct Tree {
+    folder: OwnedFd,
+    _at: bounded::At,
+}
+
+impl Tree {
+    /// Opens the root.
+    ///
+    /// # Errors
+    /// Those of open(2), and `EINPROGRESS` where another thread hangs there.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let at = bounded::access(root)?;
+        Ok(Self { folder: openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?, _at: at })
+    }
+
+    /// Walks the tree, parents first. `visit` decides whether the cgroups in a cgroup are walked too. A folder that goes
+    /// away during the walk is passed over. Returns whether the whole tree was walked: it is bounded.
+    pub fn walk(&self, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
+        let mut left = MOST_FOLDERS;
+        walk_below(&self.folder, "", "", MOST_DEPTH, &mut left, visit);
+        left > 0
+    }
 }
 
 fn walk_below(
@@ -134,7 +153,7 @@ fn children(folder: &OwnedFd) -> Vec<CString> {
     found
 }
 
-/// What the kernel counts for one cgroup and all that is below it. `None` is a controller that is not enabled there.
+/// The kernel's counts for one cgroup and all cgroups in it. `None` is a controller that is not enabled there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time in user mode, in microseconds.
@@ -199,9 +218,9 @@ impl UsageReader {
     pub fn usage(&mut self, visited: &Visited<'_>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
         match &self.hierarchy {
             Hierarchy::Unified(_) => self.unified(visited.folder, counted),
-            Hierarchy::Legacy { memory, pids, .. } => {
-                let (memory, pids) = (memory.join(visited.path), pids.join(visited.path));
-                self.legacy(visited.folder, &memory, &pids)
+            Hierarchy::Legacy { cpu, memory, pids, .. } => {
+                let [cpu, memory, pids] = [cpu, memory, pids].map(|tree| tree.join(visited.path));
+                self.legacy(&cpu, &memory, &pids)
             }
         }
     }
@@ -236,16 +255,18 @@ impl UsageReader {
         usage
     }
 
-    fn legacy(&mut self, folder: &OwnedFd, memory: &Path, pids: &Path) -> Usage {
+    fn legacy(&mut self, cpu: &Path, memory: &Path, pids: &Path) -> Usage {
         let mut usage = Usage::default();
-        if let Some(bytes) = self.file(folder, c"cpuacct.stat") {
-            let [user, system] = keyed(bytes, [b"user", b"system"]);
-            let micros = |ticks: u64| ticks.saturating_mul(1_000_000) / self.ticks_per_second.max(1);
-            (usage.cpu_user, usage.cpu_system) = (user.map(micros), system.map(micros));
-        }
-        if let Some(bytes) = self.file(folder, c"cpu.stat") {
-            let [throttled] = keyed(bytes, [b"throttled_time"]);
-            usage.throttled = throttled.map(|nanos| nanos / 1_000);
+        if let Some(cpu) = open_folder(cpu) {
+            if let Some(bytes) = self.file(&cpu, c"cpuacct.stat") {
+                let [user, system] = keyed(bytes, [b"user", b"system"]);
+                let micros = |ticks: u64| ticks.saturating_mul(1_000_000) / self.ticks_per_second.max(1);
+                (usage.cpu_user, usage.cpu_system) = (user.map(micros), system.map(micros));
+            }
+            if let Some(bytes) = self.file(&cpu, c"cpu.stat") {
+                let [throttled] = keyed(bytes, [b"throttled_time"]);
+                usage.throttled = throttled.map(|nanos| nanos / 1_000);
+            }
         }
         if let Some(memory) = open_folder(memory) {
             usage.memory = self.file(&memory, c"memory.usage_in_bytes").and_then(single);
@@ -383,11 +404,11 @@ mod tests {
 
     fn walked(root: &Path, descend: impl Fn(&str) -> bool) -> Vec<String> {
         let mut seen = Vec::new();
-        walk(root, &mut |visited| {
+        let whole = Tree::open(root).unwrap().walk(&mut |visited| {
             seen.push(visited.path.to_owned());
             descend(visited.name)
-        })
-        .unwrap();
+        });
+        assert!(whole);
         seen.sort();
         seen
     }
@@ -427,12 +448,11 @@ mod tests {
         assert_eq!(hierarchy, Hierarchy::Unified(root.to_owned()));
         let mut reader = UsageReader::new(hierarchy, 100, true);
         let mut seen = Vec::new();
-        walk(root, &mut |visited| {
+        Tree::open(root).unwrap().walk(&mut |visited| {
             let usage = reader.usage(visited, &mut |major, _| major == 8);
             seen.push((usage, reader.first_process(visited)));
             true
-        })
-        .unwrap();
+        });
         let [(usage, first)] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(20), Some(10), Some(7)));
         assert_eq!(
@@ -458,18 +478,43 @@ mod tests {
             "rss 1\ntotal_rss 2048\ntotal_inactive_file 96\ntotal_pgfault 9\ntotal_pgmajfault 4\n",
         );
         write(root, "pids/docker/pids.current", "2\n");
-        let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
-        let mut seen = Vec::new();
-        let walked = root.join("cpu,cpuacct");
-        walk(&walked, &mut |visited| {
-            seen.push(reader.usage(visited, &mut |_, _| true));
-            true
-        })
-        .unwrap();
-        let [usage] = &seen[..] else { panic!("{seen:?}") };
+        let read = || {
+            let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
+            let mut seen = Vec::new();
+            Tree::open(reader.hierarchy().root()).unwrap().walk(&mut |visited| {
+                seen.push((visited.path.to_owned(), reader.usage(visited, &mut |_, _| true)));
+                true
+            });
+            seen
+        };
+        let seen = read();
+        let [(_, usage)] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(2_000_000), Some(500_000), Some(5)));
         assert_eq!((usage.memory, usage.anonymous, usage.working_set()), (Some(4096), Some(2048), Some(4000)));
         assert_eq!((usage.minor_faults, usage.major_faults, usage.tasks), (Some(5), Some(4), Some(2)));
+        // systemd's own tree has every unit, also those for which a controller is off.
+        write(root, "systemd/docker/cgroup.procs", "");
+        write(root, "systemd/web.service/cgroup.procs", "");
+        write(root, "memory/web.service/memory.usage_in_bytes", "7\n");
+        let mut with_units = read();
+        with_units.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(with_units[0], seen[0]);
+        assert_eq!((with_units[1].1.memory, with_units[1].1.cpu_user), (Some(7), None));
+    }
+
+    #[test]
+    fn a_tree_that_is_too_large_is_not_walked_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..3 {
+            write(dir.path(), &format!("{number}/cgroup.procs"), "");
+        }
+        let tree = Tree::open(dir.path()).unwrap();
+        let (mut left, mut seen) = (2, 0);
+        walk_below(&tree.folder, "", "", MOST_DEPTH, &mut left, &mut |_| {
+            seen += 1;
+            true
+        });
+        assert_eq!((left, seen), (0, 2));
     }
 
     #[test]

@@ -151,16 +151,26 @@ fn random_id() -> Uuid {
     uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid()
 }
 
-/// The resource: what the agent found out, then `overrides`, of which the later ones win.
+/// The agent's resource: the service and the host, then `overrides`, of which the later ones win.
 #[must_use]
 pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]) -> Resource {
     let mut attributes = vec![
         KeyValue::new("service.name", env!("CARGO_PKG_NAME")),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", identity.instance_id().to_string()),
-        KeyValue::new("os.type", "linux"),
-        KeyValue::new("host.arch", arch()),
     ];
+    attributes.extend(attributes_of(host, identity));
+    attributes.extend(overrides.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_schema_url(attributes, SCHEMA_URL)
+        .build()
+}
+
+/// The host's part of a resource: `host.*` and `os.*`.
+#[must_use]
+pub fn attributes_of(host: &Host, identity: &Identity) -> Vec<KeyValue> {
+    let mut attributes = vec![KeyValue::new("os.type", "linux"), KeyValue::new("host.arch", arch())];
     let mut add =
         |key: &'static str, value: Option<String>| attributes.extend(value.map(|value| KeyValue::new(key, value)));
     add("host.id", identity.id.clone());
@@ -170,11 +180,7 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
     add("os.version", release_field(&release, "VERSION_ID"));
     add("os.description", release_field(&release, "PRETTY_NAME"));
     add("os.build_id", release_field(&release, "BUILD_ID").or(kernel));
-    attributes.extend(overrides.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
-    Resource::builder_empty()
-        .with_detector(Box::new(TelemetryResourceDetector))
-        .with_schema_url(attributes, SCHEMA_URL)
-        .build()
+    attributes
 }
 
 /// The content of the host's os-release file, and the kernel's release.

@@ -23,7 +23,7 @@ pub struct Mount {
     pub read_only: bool,
     /// Its type, as `ext4`.
     pub fs_type: Vec<u8>,
-    /// What it was mounted from, as `/dev/sda1`, `tank/home`; can be empty.
+    /// The source of the mount, such as `/dev/sda1` or `tank/home`; can be empty.
     pub source: Vec<u8>,
     /// Whether only a part of the file system is mounted here. A btrfs subvolume is not one: it is how btrfs is used.
     pub is_part: bool,
@@ -158,7 +158,7 @@ pub fn choose_as_node_exporter(mounts: impl Iterator<Item = Mount>, filter: &Fil
         let same = |known: &Mount| {
             (&known.source, &known.point, &known.fs_type) == (&mount.source, &mount.point, &mount.fs_type)
         };
-        // What was mounted last at a place is what is found there.
+        // The last mount at a place hides the earlier ones.
         if let Some(known) = chosen.iter_mut().find(|known| same(known)) {
             *known = mount;
         } else if filter.admits(&text(&mount.point), !listed) {

@@ -16,10 +16,10 @@ const STAT_BYTES: usize = 1_024;
 /// Room for a few hundred entries of the directory.
 const ENTRIES_BYTES: usize = 16 * 1024;
 
-/// What `/proc/[pid]/stat` has of one process.
+/// The fields of one process' `/proc/[pid]/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat<'a> {
-    /// The name of its executable, cut to 15 bytes, or what the process calls itself.
+    /// The name of its executable, cut to 15 bytes, or the name that the process gave itself.
     pub name: &'a [u8],
     /// CPU time in user mode, in clock ticks.
     pub user: u64,

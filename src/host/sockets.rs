@@ -135,6 +135,8 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -190,8 +192,15 @@ mod tests {
     #[test]
     fn a_listening_socket_is_seen_where_the_kernel_has_the_list() {
         let _listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        if let Ok(census) = count(Transport::Tcp) {
-            assert!(census[10] > 0);
+        match count(Transport::Tcp) {
+            Ok(census) => assert!(census[10] > 0),
+            Err(error) => assert!(
+                [Errno::NOENT, Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT]
+                    .map(io::Error::from)
+                    .iter()
+                    .any(|one| one.kind() == error.kind()),
+                "{error}"
+            ),
         }
     }
 

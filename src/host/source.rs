@@ -215,7 +215,7 @@ pub struct Problem {
     pub path: PathBuf,
     /// Whether it failed, or is only not there.
     pub failed: bool,
-    /// Why, or what to do; empty where the file's absence is normal.
+    /// The reason or the remedy; empty where the file's absence is normal.
     pub words: String,
 }
 

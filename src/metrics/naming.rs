@@ -26,7 +26,7 @@ impl Naming {
     pub const ALL: [Self; 3] = [Self::Semconv, Self::Hostmetrics, Self::NodeExporter];
 }
 
-/// What a metric's value is.
+/// The kind of a metric's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A total that only grows.
@@ -107,13 +107,16 @@ pub struct Shape {
     /// From which detail on it is sent.
     pub detail: Detail,
     /// Its attributes.
-    pub attributes: &'static [&'static Attribute],
+    pub attributes: Keys,
 }
+
+/// The attributes of a metric.
+pub type Keys = &'static [&'static Attribute];
 
 /// One metric: a row of its collector's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// What its collector knows it by.
+    /// Its name within its collector.
     pub id: &'static str,
     /// Counter, up-down counter or gauge.
     pub kind: Kind,
@@ -158,48 +161,33 @@ impl Metric {
 
     /// The first kernel that has the metric's source.
     #[must_use]
-    pub const fn since(mut self, kernel: &'static str) -> Self {
-        self.since = kernel;
-        self
+    pub const fn since(self, kernel: &'static str) -> Self {
+        Self { since: kernel, ..self }
     }
 
     /// The metric under the semantic conventions.
     #[must_use]
-    pub const fn semconv(
-        mut self,
-        name: &'static str,
-        unit: &'static str,
-        detail: Detail,
-        attributes: &'static [&'static Attribute],
-    ) -> Self {
-        self.semconv = Some(Shape { name, unit, detail, attributes });
-        self
+    pub const fn semconv(self, name: &'static str, unit: &'static str, detail: Detail, attributes: Keys) -> Self {
+        Self { semconv: Some(Shape { name, unit, detail, attributes }), ..self }
     }
 
-    /// The metric in hostmetrics. `Basic` is what the receiver sends by default.
+    /// The metric in hostmetrics. `Basic` metrics are those that the receiver sends by default.
     #[must_use]
-    pub const fn hostmetrics(
-        mut self,
-        name: &'static str,
-        unit: &'static str,
-        detail: Detail,
-        attributes: &'static [&'static Attribute],
-    ) -> Self {
-        self.hostmetrics = Some(Shape { name, unit, detail, attributes });
-        self
+    pub const fn hostmetrics(self, name: &'static str, unit: &'static str, detail: Detail, attributes: Keys) -> Self {
+        Self { hostmetrics: Some(Shape { name, unit, detail, attributes }), ..self }
+    }
+
+    /// The metric where the semantic conventions and hostmetrics agree.
+    #[must_use]
+    pub const fn both(self, name: &'static str, unit: &'static str, detail: Detail, attributes: Keys) -> Self {
+        self.semconv(name, unit, detail, attributes).hostmetrics(name, unit, detail, attributes)
     }
 
     /// The metric in node_exporter. It has no unit: the name contains it, and Prometheus' OTLP receiver would append it.
     /// `Basic` is a metric of a collector that node_exporter runs by default.
     #[must_use]
-    pub const fn node_exporter(
-        mut self,
-        name: &'static str,
-        detail: Detail,
-        attributes: &'static [&'static Attribute],
-    ) -> Self {
-        self.node_exporter = Some(Shape { name, unit: "", detail, attributes });
-        self
+    pub const fn node_exporter(self, name: &'static str, detail: Detail, attributes: Keys) -> Self {
+        Self { node_exporter: Some(Shape { name, unit: "", detail, attributes }), ..self }
     }
 
     /// A row that only node_exporter has, where it is several metrics there and one here.
@@ -209,7 +197,7 @@ impl Metric {
         kind: Kind,
         number: Number,
         name: &'static str,
-        attributes: &'static [&'static Attribute],
+        attributes: Keys,
         description: &'static str,
         source: &'static str,
     ) -> Self {

@@ -11,7 +11,7 @@ pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|b| b.is_ascii_whitespace()).filter(|field| !field.is_empty())
 }
 
-/// A decimal number without sign; `None` for anything else, and for what does not fit 64 bits.
+/// A decimal number without sign; `None` for anything else, and for a number that does not fit 64 bits.
 #[must_use]
 pub fn number(field: &[u8]) -> Option<u64> {
     if field.is_empty() {

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 /// Why a batch was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// It was the oldest when the outbox was full, or larger than the whole outbox.
+    /// It was the oldest when the outbox was full.
     Size,
+    /// It was larger than the whole outbox.
+    Oversize,
     /// It was older than the limit.
     Age,
     /// Its record on disk was damaged.
@@ -20,12 +22,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::Size, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
+    pub const ALL: [Self; 6] = [Self::Size, Self::Oversize, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
 
-    /// The reason as a metric attribute has it.
+    /// The reason as a metric's attribute has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Size => "size",
+            Self::Oversize => "oversize",
             Self::Age => "age",
             Self::Corrupt => "corrupt",
             Self::Refused => "refused",
@@ -72,11 +75,6 @@ impl DropCounts {
         self.0.iter().fold(Tally::default(), |sum, tally| sum.and(*tally))
     }
 
-    /// Everything but what the server rejected.
-    pub(crate) fn without_refused(&self) -> Tally {
-        self.total().without(self.get(DropReason::Refused))
-    }
-
     /// Counts one lost batch.
     pub fn add(&mut self, reason: DropReason, points: u32) {
         self.add_tally(reason, Tally { batches: 1, points: points.into() });
@@ -87,11 +85,6 @@ impl DropCounts {
         if let Some(sum) = self.0.get_mut(reason as usize) {
             *sum = sum.and(tally);
         }
-    }
-
-    /// Counts all of those as well.
-    pub(super) fn add_all(&mut self, other: &Self) {
-        DropReason::ALL.iter().for_each(|reason| self.add_tally(*reason, other.get(*reason)));
     }
 }
 
@@ -131,5 +124,15 @@ impl Snapshot {
     #[must_use]
     pub fn lost_any(&self) -> bool {
         self.rejected_points + self.lost_at_end > 0 || self.dropped.total() != self.found_lost
+    }
+
+    /// What the server took.
+    pub(super) fn taken(&self) -> Tally {
+        Tally { batches: self.exported_batches, points: self.exported_points }
+    }
+
+    /// What was lost without a line of its own: refusals have one, and so has what the opening of the directory found.
+    pub(super) fn silent_losses(&self) -> Tally {
+        self.dropped.total().without(self.dropped.get(DropReason::Refused)).without(self.found_lost)
     }
 }

@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::account::Snapshot;
+use super::account::{Snapshot, Tally};
 use super::config::OutboxConfig;
-use super::fs::{Fs, OsFs};
+use super::fs::Fs;
 use super::moment::Moment;
 use super::queue::{Limits, MEMORY_MAX_BYTES, Queue};
 use super::sender::Sender;
@@ -26,7 +26,7 @@ use crate::export::config::OtlpConfig;
 use crate::export::encode::{Encoder, count_points};
 use crate::export::wire::Wires;
 
-/// Builds the delivery and starts its sender on `runtime`, and its worker where there is a directory.
+/// Builds the delivery and starts its sender on `runtime`, and its worker where there is a directory, on the file system `fs`.
 ///
 /// `runtime` must be driven by another thread than the one that exports, for as long as the exporter lives. `boot_id` is
 /// `/proc/sys/kernel/random/boot_id` as a number, 0 where unknown; it makes the ages of batches exact across restarts of
@@ -35,23 +35,9 @@ use crate::export::wire::Wires;
 /// not pass the old one's shutdown on.
 ///
 /// # Errors
-/// What is wrong with the endpoint, the headers or the certificates, in one line that names the flag.
-pub fn start(
-    otlp: OtlpConfig,
-    outbox: &OutboxConfig,
-    boot_id: u128,
-    runtime: Handle,
-    stop: watch::Receiver<bool>,
-    tuning: Tuning,
-) -> Result<(OutboxExporter, DeliveryHandle), ExportError> {
-    start_on(OsFs, otlp, outbox, boot_id, runtime, stop, tuning)
-}
-
-/// [`start`] on a file system of the caller's.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_on<F: Fs + Clone + Sync>(
+/// What is wrong with the endpoint, the headers or the certificates, in one line that names the flag; or that there is no
+/// thread for the directory.
+pub fn start<F: Fs>(
     fs: F,
     otlp: OtlpConfig,
     outbox: &OutboxConfig,
@@ -64,18 +50,17 @@ pub fn start_on<F: Fs + Clone + Sync>(
     let (endpoint, timeout) = (otlp.shown_endpoint(), otlp.timeout);
     let wires = Arc::new(Wires::new(otlp, runtime.clone())?);
     let limits = Limits { max_bytes: outbox.max_bytes, max_age: outbox.max_age };
-    let tuning = Tuning {
-        // Half of the outbox may travel; the other half takes what comes meanwhile.
-        merge_bytes: tuning.merge_bytes.min(usize::try_from(limits.max_bytes / 2).unwrap_or(usize::MAX)),
-        ..tuning
-    };
-    let shared = Shared::new(Queue::new(limits, outbox.dir.is_some()), outbox.dir.is_some(), stop);
-    let mut sender = Sender::new(shared.clone(), wires.clone(), &endpoint, timeout, tuning);
+    // Half of the outbox may travel; the other half takes what comes meanwhile.
+    let merge_bytes = tuning.merge_bytes.min(usize::try_from(limits.max_bytes / 2).unwrap_or(usize::MAX));
+    let shared = Shared::new(Queue::new(limits, outbox.dir.is_some()));
     if let Some(dir) = outbox.dir.clone() {
-        let shared = shared.clone();
-        sender =
-            sender.with_worker(Box::new(move || Worker::new(shared.clone(), fs.clone(), dir.clone(), boot_id).spawn()));
+        Worker::new(shared.clone(), fs, dir, boot_id)
+            .spawn()
+            .map_err(|error| ExportError::new(format!("--outbox-dir: no thread for the disk ({error})")))?;
     }
+    shared.watch_stop(stop, &runtime);
+    let tuning = Tuning { merge_bytes, ..tuning };
+    let sender = Sender::new(shared.clone(), wires.clone(), &endpoint, timeout, tuning);
     let task = Arc::new(runtime.spawn(sender.run()));
     let exporter = OutboxExporter { shared: shared.clone(), encoder: Arc::new(encoder), endpoint: endpoint.into() };
     Ok((exporter, DeliveryHandle { shared, wires, task }))
@@ -104,6 +89,11 @@ impl DeliveryHandle {
     /// Delivery now. Does not block.
     pub fn stats(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    /// What is lost if the process ends now: batches that are not on disk.
+    pub fn unsaved(&self) -> Tally {
+        self.shared.lock().queue.close()
     }
 
     /// Whether the sender lives.
@@ -135,7 +125,7 @@ impl PushMetricExporter for OutboxExporter {
                     return Ok(());
                 }
             }
-            state.queue.belongs_on_disk()
+            state.queue.to_write(false).is_some()
         };
         self.shared.wake.notify_one();
         // While all is well the disk's thread sleeps.
@@ -150,9 +140,8 @@ impl PushMetricExporter for OutboxExporter {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        if let Err(lost) = self.shared.close(timeout.min(STOP_MOST.saturating_sub(self.shared.since_stop()))) {
-            let on_disk = self.shared.lock().directory != super::shared::Directory::None;
-            status::log_lost_at_end(&self.endpoint, lost, on_disk);
+        if let Err(lost) = self.shared.close(timeout, STOP_MOST) {
+            status::log_lost_at_end(&self.endpoint, lost, self.shared.lock().queue.on_disk());
         }
         Ok(())
     }

@@ -21,8 +21,6 @@ pub trait Fs: Send + 'static {
     fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
     /// The names of the regular files in a directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// The first `limit` bytes of a file, and its length.
-    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)>;
     /// Writes a new file and returns when the disk has it.
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()>;
     /// Gives a file its final name.
@@ -59,14 +57,6 @@ impl Fs for OsFs {
             }
         }
         Ok(names)
-    }
-
-    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        let mut bytes = Vec::with_capacity(limit);
-        file.take(limit as u64).read_to_end(&mut bytes)?;
-        Ok((bytes, len))
     }
 
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {

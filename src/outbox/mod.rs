@@ -1,13 +1,13 @@
 //! Undelivered batches, and their way to the backend.
 //!
 //! ```text
-//! reader's thread          runtime's thread                 worker's thread
-//! exporter ── push ──▶ ┌─ queue (one lock) ─┐
-//!                      │ oldest … newest    │ ◀── save, delete, open ── worker ◀──▶ directory
-//!                      └────────────────────┘                             ▲
-//!                        │ take    ▲ accepted, kept, refused              │ read, replace
-//!                        ▼         │                                      │
-//!                       sender ────┴──────────────────────────────────────┘
+//! reader's thread          runtime's thread                     worker's thread
+//! exporter ── push ──▶ ┌─ queue (one lock) ─┐ ◀── load, saved ── worker ◀──▶ directory
+//!                      │ oldest … newest    │ ── to read, write, delete ──▶
+//!                      └────────────────────┘
+//!                        │ take    ▲ delivered, refused, kept
+//!                        ▼         │
+//!                       sender ────┘
 //!                        │ ▲
 //!                        ▼ │ answer (export::verdict)
 //!                       wire ──▶ backend
@@ -29,21 +29,27 @@
 //! # Threads, locks, states
 //!
 //! Three threads take part: the SDK's reader (pushes), the runtime (sender), the worker (only where there is a directory).
-//! One lock guards the queue and all state that they share; it is never held while anything is read, written or
+//! One lock guards the queue and the little state that they share; it is never held while anything is read, written or
 //! sent, and the runtime's thread waits for nothing else. One condition variable wakes the worker and a shutdown that waits
-//! for the end, one notification wakes the sender.
+//! for the end, one notification wakes the sender. Nobody sends commands: each looks at the queue for what is its to do.
 //!
-//! An entry is in memory or on disk. While delivery works it goes from memory to the wire and touches no disk. It is written
-//! when it comes while the last request failed, when its request has been under way for a second, when older ones are on
-//! disk already, and at the end. A directory is *open* or *not yet*: opening (sending waits for it, up to 30 s), full,
-//! read-only, failing, hanging, locked by another agent. Not yet means: batches wait in memory, at most 4 MiB of them, and
-//! move to disk in their order when it is usable.
+//! ```text
+//! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
+//! directory   opening ──▶ open ◀──▶ failing        (opening: sending waits for it, up to 30 s)
+//! phase       running ──▶ closing ──▶ saving ──▶ ended
+//! ```
+//!
+//! While delivery works an entry goes from memory to the wire and touches no disk. It is written when it comes while the last
+//! request failed, when its request has been under way for a second, when older ones are on disk already, and at the end. A
+//! stale entry, whose record holds more than what is left of the batch, is not sent before its record is replaced. A directory
+//! is failing when it is full, read-only, locked by another agent, or cannot be read: batches wait in memory, at most
+//! 4 MiB of them, and move to disk in their order when it is usable.
 //!
 //! # Constraints
 //!
 //! - **Order.** Batches leave in the order in which they came; nothing overtakes. What an earlier run left comes first.
 //! - **Bounds.** Bytes and age are bounded. What is over a bound is dropped oldest first, and every drop is counted under
-//!   one of five reasons ([`DropReason`]). A batch that is larger than the whole outbox has one try and is lost alone.
+//!   one of six reasons ([`DropReason`]). A batch that is larger than the whole outbox has one try and is lost alone.
 //! - **Durability.** What is on disk survives a kill, a crash and a power cut.
 //! - **Containment.** A damaged record costs that record, never a neighbour, and is never given out altered.
 //! - **No failure for the caller.** A disk that is full or refuses costs the oldest batches or durability for a while,
@@ -70,8 +76,8 @@
 //! # Recovery
 //!
 //! Opening takes the lock, deletes temporary files, reads each record's header and leaves its payload for the moment of
-//! sending. A record whose length, checksum, version or number is wrong is deleted and counted; one whose payload is
-//! wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found. A full disk first
+//! sending. A record whose header is damaged or of another version or number is deleted and counted; one whose length or payload
+//! is wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found. A full disk first
 //! loses the oldest batches, as many as one new one needs.
 //!
 //! # Age
@@ -102,7 +108,7 @@ mod worker;
 mod tests;
 
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
-pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start, start_on};
+pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
 pub use opening::{OpenError, OpenFault};
 pub use tuning::{STOP_MOST, Tuning};

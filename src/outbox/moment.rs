@@ -30,9 +30,15 @@ impl Moment {
         nanos(self.up.saturating_sub(age))
     }
 
-    /// The time since boot in milliseconds, signed so that "before this boot" has a value.
-    pub(super) fn up_millis(&self) -> i64 {
-        i64::try_from(self.up.as_millis()).unwrap_or(i64::MAX)
+    /// The time `age` ago on this boot's clock, in milliseconds, negative before this boot: half the size of a `Duration`, as
+    /// the index of a full outbox holds thousands.
+    pub(super) fn born(&self, age: Duration) -> i64 {
+        millis(self.up).saturating_sub(millis(age))
+    }
+
+    /// How long ago that was; zero for what is not yet born.
+    pub(super) fn age(&self, born: i64) -> Duration {
+        Duration::from_millis(u64::try_from(millis(self.up).saturating_sub(born)).unwrap_or(0))
     }
 }
 
@@ -40,26 +46,6 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// When a batch was born, in milliseconds on this boot's clock; negative before this boot. Half the size of a
-/// `Duration`, as the index of a full outbox holds thousands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Born(i64);
-
-impl Born {
-    /// Born now.
-    pub(super) fn at(now: &Moment) -> Self {
-        Self(now.up_millis())
-    }
-
-    /// Born `age` ago.
-    pub(super) fn before(now: &Moment, age: Duration) -> Self {
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        Self(now.up_millis().saturating_sub(age))
-    }
-
-    /// How long ago; zero for what is not yet born.
-    pub(super) fn age(self, now: &Moment) -> Duration {
-        let millis = now.up_millis().saturating_sub(self.0);
-        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-    }
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

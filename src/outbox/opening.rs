@@ -37,44 +37,25 @@ pub enum OpenFault {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const OWNED: &str = "); give it to the agent's user, or name another";
         let dir = self.dir.display();
-        match &self.fault {
+        let (what, error, cure) = match &self.fault {
             OpenFault::InUse => {
-                write!(f, "outbox directory {dir} is in use by another agent; give each agent a directory of its own")
+                let why = "is in use by another agent; give each agent a directory of its own";
+                return write!(f, "outbox directory {dir} {why}");
             }
-            OpenFault::NotCreated(e) => {
-                write!(
-                    f,
-                    "outbox directory {dir} cannot be created ({e}); create it for the agent's user, or name another"
-                )
+            OpenFault::NotCreated(error) => {
+                ("cannot be created (", error, "); create it for the agent's user, or name another")
             }
-            OpenFault::NotReadable(e) => {
-                write!(f, "outbox directory {dir} cannot be read ({e}); give it to the agent's user, or name another")
-            }
-            OpenFault::NotWritable(e) => {
-                write!(
-                    f,
-                    "outbox directory {dir} cannot be written ({e}); give it to the agent's user, or name another"
-                )
-            }
-            OpenFault::NotLockable(e) => {
-                write!(f, "outbox directory {dir} cannot be locked ({e}); name one on a local file system")
-            }
-        }
+            OpenFault::NotReadable(error) => ("cannot be read (", error, OWNED),
+            OpenFault::NotWritable(error) => ("cannot be written (", error, OWNED),
+            OpenFault::NotLockable(error) => ("cannot be locked (", error, "); name one on a local file system"),
+        };
+        write!(f, "outbox directory {dir} {what}{error}{cure}")
     }
 }
 
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.fault {
-            OpenFault::InUse => None,
-            OpenFault::NotCreated(error)
-            | OpenFault::NotReadable(error)
-            | OpenFault::NotWritable(error)
-            | OpenFault::NotLockable(error) => Some(error),
-        }
-    }
-}
+impl std::error::Error for OpenError {}
 
 /// A directory that this process has locked.
 pub(super) struct Opened<L> {
@@ -124,7 +105,8 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
                         drop(fs.remove(&dir.join(name)));
                     }
                     // The next start may have better luck.
-                    Err(_) => dropped.add(DropReason::Io, 0),
+                    Err(error) if gone(&error) => dropped.add(DropReason::Io, 0),
+                    Err(error) => return Err(fail(OpenFault::NotReadable(error))),
                 }
             }
         }
@@ -133,11 +115,12 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
     found.sort_unstable_by_key(|(number, _)| *number);
     let entry = |(number, header): (u64, Header)| Entry {
         id: id_of(number, next),
-        born: header.born(now, boot_id),
+        born: now.born(header.age(now, boot_id)),
         len: header.payload_len,
         points: header.points,
         payload: None,
         saved: true,
+        stale: false,
     };
     let entries: Vec<Entry> = found.into_iter().map(entry).collect();
     report(dir, entries.len(), &dropped);
@@ -146,8 +129,14 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
 
 /// The header of a record; `None` if it is damaged.
 fn header(fs: &impl Fs, dir: &Path, number: u64) -> io::Result<Option<Header>> {
-    let (head, len) = fs.read_head(&names::record(dir, number), HEADER_BYTES)?;
-    Ok(Header::decode(&head).filter(|header| header.seq == number && header.file_len() == len))
+    let head = fs.read(&names::record(dir, number), HEADER_BYTES as u64)?;
+    Ok(Header::decode(&head).filter(|header| header.seq == number))
+}
+
+/// Whether a file cannot be read because of itself: a bad sector does not recover, a process or host that is short of
+/// something does.
+pub(super) fn gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// An entry's id from its record's number.

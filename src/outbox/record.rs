@@ -17,11 +17,11 @@
 //! The first checksum lets recovery trust a header without reading the payload: opening a full outbox reads 64 bytes a
 //! batch. The second one is checked before a batch is given out.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::moment::{Born, Moment};
+use super::moment::Moment;
 
 /// Length of the header.
 pub(super) const HEADER_BYTES: usize = 64;
@@ -94,20 +94,14 @@ impl Header {
         (known && crc == crc32fast::hash(covered)).then_some(header)
     }
 
-    /// When the batch was born, as far as can be known now. See the module documentation of the outbox for why.
-    pub(super) fn born(&self, now: &Moment, boot_id: u128) -> Born {
-        let age = if boot_id != 0 && boot_id == self.boot_id {
-            now.up.saturating_sub(Duration::from_nanos(self.up_nanos))
-        } else if Duration::from_nanos(self.wall_nanos) < NEVER_SET_BEFORE {
-            Duration::ZERO
-        } else {
-            now.wall.duration_since(self.created()).unwrap_or_default()
-        };
-        Born::before(now, age)
-    }
-
-    fn created(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_nanos(self.wall_nanos)
+    /// How old the batch is, as far as can be known now. See the module documentation of the outbox for why.
+    pub(super) fn age(&self, now: &Moment, boot_id: u128) -> Duration {
+        let (up, wall) = (Duration::from_nanos(self.up_nanos), Duration::from_nanos(self.wall_nanos));
+        match boot_id != 0 && boot_id == self.boot_id {
+            true => now.up.saturating_sub(up),
+            false if wall < NEVER_SET_BEFORE => Duration::ZERO,
+            false => now.wall.duration_since(UNIX_EPOCH + wall).unwrap_or_default(),
+        }
     }
 }
 

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::account::Tally;
 use super::backoff::Backoff;
 use super::moment::Moment;
-use super::queue::{Item, Taken};
-use super::shared::{Directory, Shared};
+use super::queue::Item;
+use super::shared::{Directory, Phase, Shared};
 use super::status::Status;
 use super::tuning::Tuning;
 use crate::export::split::{self, Halves};
@@ -41,22 +41,16 @@ const CEILING_HOLDS: Duration = Duration::from_secs(3600);
 const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// A batch that has been under way for this long belongs on disk.
-const URGENT_AFTER: Duration = Duration::from_secs(1);
-
-/// How often records are asked for again that could not be read.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// Batches of an earlier run are the older ones. Sending waits this long for a directory that takes its time to open.
 const OPENING_MOST: Duration = Duration::from_secs(30);
 /// As [`OPENING_MOST`], once the process ends.
 const OPENING_MOST_AT_END: Duration = Duration::from_secs(1);
 
-/// How often a worker that could not be started is started again.
-const START_WORKER_EVERY: Duration = Duration::from_secs(30);
-
 /// Between the end of sending and the last line, for the worker to save the rest: at least, and at most.
 const SAVE_LEAST: Duration = Duration::from_millis(400);
-const SAVE_LONGEST: Duration = Duration::from_millis(1_500);
+const SAVE_MOST: Duration = Duration::from_millis(1_500);
 /// After the stop signal.
 const LAST_LINE_AT: Duration = Duration::from_millis(4_400);
 
@@ -67,9 +61,6 @@ pub(super) struct Sender<C> {
     request_timeout: Duration,
     tuning: Tuning,
     status: Status,
-    /// Starts the worker, where there is to be one, and when that was tried last.
-    start_worker: Option<StartWorker>,
-    worker_tried: Instant,
     backoff: Backoff,
     /// Largest request, in bytes before compression.
     limit: usize,
@@ -84,9 +75,6 @@ pub(super) struct Sender<C> {
     doubt: (i64, u32),
 }
 
-/// Starts a worker's thread.
-pub(super) type StartWorker = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
-
 /// One request.
 struct Request {
     pieces: Vec<Bytes>,
@@ -97,29 +85,26 @@ struct Request {
     rest: Option<(Bytes, u32)>,
 }
 
-/// The next thing to do.
+/// What comes after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Go,
-    /// Go on after a wait: at least this long where the server asked for it.
+    /// A wait: at least this long where the server asked for it.
     Backoff(Option<Duration>),
-    /// Go on after a refusal.
+    /// A wait after a refusal.
     Pace,
 }
 
 impl<C: Carrier> Sender<C> {
     pub fn new(shared: Arc<Shared>, carrier: Arc<C>, endpoint: &str, timeout: Duration, tuning: Tuning) -> Self {
-        let backoff = Backoff::new(tuning.backoff_base, tuning.backoff_cap).with_jitter(tuning.backoff_jitter);
         Self {
             shared,
             carrier,
             request_timeout: timeout,
-            tuning,
             status: Status::new(endpoint),
-            start_worker: None,
-            worker_tried: Instant::now(),
-            backoff,
+            backoff: Backoff::new(tuning.backoff_base, tuning.backoff_cap, tuning.backoff_jitter),
             limit: tuning.request_max_bytes,
+            tuning,
             ceiling: None,
             accepted: 0,
             unanswered: 0,
@@ -128,39 +113,10 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
-    /// With a worker that has to be started, now and again if that fails: a host may be short of threads for a while.
-    pub fn with_worker(self, start: StartWorker) -> Self {
-        if let Err(error) = start() {
-            self.shared.lock().directory = Directory::Missing;
-            tracing::warn!(
-                "outbox directory: no thread for its disk ({error}); batches wait in memory, which a restart loses, until \
-                 there is one; retrying"
-            );
-        }
-        Self { start_worker: Some(start), ..self }
-    }
-
-    /// A worker that could not be started is started later.
-    fn ensure_worker(&mut self) {
-        let missing = {
-            let state = self.shared.lock();
-            state.worker_ended && !state.finish
-        };
-        if let Some(start) = &self.start_worker
-            && missing
-            && self.worker_tried.elapsed() >= START_WORKER_EVERY
-        {
-            self.worker_tried = Instant::now();
-            if start().is_ok() {
-                tracing::info!("the outbox directory has its thread");
-            }
-        }
-    }
-
     /// Runs until delivery ends. A fault inside costs the request that is under way a second try, not the delivery.
     pub async fn run(mut self) {
         self.wait_for_directory().await;
-        while let Err(Fault) = Guarded(AssertUnwindSafe(Box::pin(self.send_all()))).await {
+        while AssertUnwindSafe(self.send_all()).catch_unwind().await.is_err() {
             tracing::error!("internal error in the sender; the batches are kept and sent again");
             self.shared.lock().queue.kept(&Moment::now());
             self.carrier.replace();
@@ -180,10 +136,9 @@ impl<C: Carrier> Sender<C> {
             () = opened => {}
             () = sleep(OPENING_MOST) => {}
             // A short run ends before its directory is open; the batches in it go first nevertheless.
-            () = async { shared.stop_signal().await; sleep(OPENING_MOST_AT_END).await } => {}
+            () = self.stopped_for(OPENING_MOST_AT_END) => {}
         }
-        let account = shared.snapshot();
-        if shared.lock().directory == Directory::Open && account.outbox_batches > 0 {
+        if shared.lock().queue.entries.front().is_some_and(|entry| entry.saved) {
             self.pause(self.tuning.resume_within.mul_f64(fastrand::f64())).await;
         }
     }
@@ -191,29 +146,21 @@ impl<C: Carrier> Sender<C> {
     /// Returns when the process ends and nothing is left to try.
     async fn send_all(&mut self) {
         loop {
-            let Some(request) = self.next_request().await else {
-                if self.shared.lock().closing {
-                    return;
+            let Some(request) = self.next_request() else {
+                if self.idle().await {
+                    continue;
                 }
-                self.idle().await;
-                continue;
+                return;
             };
-            let began_late = self.shared.stopping();
             let next = self.deliver(request).await;
-            if next == Next::Go {
-                continue;
-            }
-            if began_late || (self.shared.stopping() && self.shared.since_stop() >= self.tuning.stop_send) {
-                // One failure after the stop signal is enough: what waits now stays where it is.
-                return self.last_batch().await;
-            }
             let (wait, asked) = match next {
-                Next::Go => (Duration::ZERO, false),
+                Next::Go => continue,
+                // One failure after the stop signal is enough: what waits now stays where it is.
+                _ if self.shared.since_stop().is_some() => return self.last_batch().await,
                 Next::Backoff(asked) => (self.backoff.next(asked), asked.is_some()),
                 Next::Pace => (self.backoff.next(None).min(REFUSAL_PAUSE), false),
             };
-            self.pause(wait).await;
-            if asked && self.shared.stopping() {
+            if self.pause(wait).await && asked {
                 // The server asked for quiet: the end of this process is no reason to break it.
                 return self.last_batch().await;
             }
@@ -223,147 +170,123 @@ impl<C: Carrier> Sender<C> {
     /// Waits for the last collection, which is kept with the rest.
     async fn last_batch(&self) {
         let closing = async {
-            while !self.shared.lock().closing {
+            while self.shared.lock().phase < Phase::Closing {
                 self.shared.wake.notified().await;
             }
         };
         let _ = timeout(self.budget_left(), closing).await;
     }
 
-    /// Waits for a batch, or for a moment where batches wait that cannot be read.
-    async fn idle(&mut self) {
-        let account = self.shared.snapshot();
-        self.log_losses(false);
-        let woken = self.shared.wake.notified();
-        if account.outbox_batches == 0 {
-            self.status.emptied(&account, std::time::Instant::now());
-            woken.await;
-        } else {
-            let _ = timeout(UNREADABLE_PAUSE, woken).await;
+    /// Waits for a batch, or for one that the worker has to read or write first. Whether there is a reason to go on.
+    async fn idle(&mut self) -> bool {
+        self.log(false);
+        let reading = {
+            let state = self.shared.lock();
+            let reading = state.directory == Directory::Open && !state.queue.entries.is_empty();
+            if state.phase >= Phase::Closing && !reading {
+                return false;
+            }
+            reading
+        };
+        if reading {
+            self.shared.wake_worker();
+        }
+        tokio::select! {
+            () = self.shared.wake.notified() => true,
+            () = self.stopped_for(self.tuning.stop_budget) => false,
         }
     }
 
-    /// Waits, but not beyond the end. Batches come meanwhile, and losses are logged.
-    async fn pause(&mut self, wait: Duration) {
+    /// Waits, but not beyond the end. Batches come meanwhile, and losses are logged. Whether the end came first.
+    async fn pause(&mut self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
-            self.log_losses(false);
-            if self.shared.stopping() {
-                return;
-            }
+            self.log(false);
             tokio::select! {
-                () = tokio::time::sleep_until(until) => return,
-                () = self.shared.stop_signal() => return,
+                biased;
+                () = self.shared.stop_signal() => return true,
+                () = tokio::time::sleep_until(until) => return false,
                 () = self.shared.wake.notified() => {}
             }
         }
     }
 
-    fn log_losses(&mut self, last: bool) {
-        let state = self.shared.lock();
-        let (account, oversize, busy) = (state.queue.snapshot(&Moment::now()), state.queue.oversize_lost, state.busy);
-        drop(state);
-        let now = std::time::Instant::now();
-        self.status.disk(busy, now);
-        self.status.lost(&account, oversize, now, last);
+    /// Ready when the end began this long ago.
+    async fn stopped_for(&self, time: Duration) {
+        self.shared.stop_signal().await;
+        sleep(time.saturating_sub(self.shared.since_stop().unwrap_or_default())).await;
     }
 
-    async fn next_request(&mut self) -> Option<Request> {
+    fn budget_left(&self) -> Duration {
+        self.tuning.stop_budget.saturating_sub(self.shared.since_stop().unwrap_or_default())
+    }
+
+    fn log(&mut self, last: bool) {
+        let (account, busy) = {
+            let state = self.shared.lock();
+            (state.queue.snapshot(&Moment::now()), state.busy)
+        };
+        self.status.look(&account, busy, std::time::Instant::now(), last);
+    }
+
+    fn next_request(&self) -> Option<Request> {
         let merge = self.tuning.merge_bytes.min(self.limit);
-        let taken = self.shared.lock().queue.take(merge, self.alone_until, &Moment::now());
-        let items = match taken {
-            Taken::Nothing => return None,
-            Taken::Memory(items) => items,
-            Taken::Disk(ids) => self.read(ids).await,
-        };
-        let Some(last) = items.last().map(|item| item.id) else {
-            self.shared.lock().queue.landed();
-            return None;
-        };
-        Some(self.request(items, last))
-    }
-
-    /// Asks the worker for records. The wait ends with the time for the end, however long the disk takes.
-    async fn read(&mut self, ids: Vec<i64>) -> Vec<Item> {
-        let (answer, answered) = oneshot::channel();
-        let wanted = ids.len();
-        self.shared.lock().read = Some((ids, answer));
-        self.shared.wake_worker();
-        let items = self.by_the_end(answered).await.and_then(Result::ok).unwrap_or_default();
-        if items.len() < wanted {
-            // Those after the first gap are taken again.
+        let items = {
             let mut state = self.shared.lock();
-            if let (Some(first), Some(last)) = (items.first(), items.last()) {
-                state.queue.shorten_flight(first.id, last.id);
-            }
-        }
-        items
-    }
-
-    /// `None` where the time for the end is over first.
-    async fn by_the_end<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let ended = async {
-            self.shared.stop_signal().await;
-            sleep(self.budget_left()).await;
+            let current = state.directory == Directory::Open;
+            state.queue.take(merge, self.alone_until, current, &Moment::now())
         };
-        tokio::select! {
-            biased;
-            value = future => Some(value),
-            () = ended => None,
-        }
-    }
-
-    fn request(&self, items: Vec<Item>, last: i64) -> Request {
+        let last = items.last()?.id;
         if let [only] = items.as_slice()
             && only.payload.len() > self.limit
             && let Some(Halves { first, rest }) = split::split(&only.payload, self.limit)
         {
             let sent = Tally { batches: 0, points: first.1.into() };
-            return Request { size: first.0.len(), pieces: vec![first.0], sent, last, rest: Some(rest) };
+            return Some(Request { size: first.0.len(), pieces: vec![first.0], sent, last, rest: Some(rest) });
         }
-        let sent =
-            items.iter().fold(Tally::default(), |sum, item| sum.and(Tally { batches: 1, points: item.points.into() }));
+        let batch = |item: &Item| Tally { batches: 1, points: item.points.into() };
+        let sent = items.iter().map(batch).fold(Tally::default(), Tally::and);
         let pieces: Vec<Bytes> = items.into_iter().map(|item| item.payload).collect();
-        Request { size: pieces.iter().map(Bytes::len).sum(), pieces, sent, last, rest: None }
+        Some(Request { size: pieces.iter().map(Bytes::len).sum(), pieces, sent, last, rest: None })
     }
 
     async fn deliver(&mut self, request: Request) -> Next {
         self.carrier.refresh(false);
-        let time = match self.shared.stopping() {
-            true => self.request_timeout.min(self.tuning.stop_send).min(self.budget_left()),
-            false => self.request_timeout,
+        let answer = self.answer(request.pieces.clone()).await;
+        self.shared.lock().queue.slow = false;
+        let next = match answer {
+            Ok(accepted) => self.delivered(request, &accepted),
+            Err(failure) => self.failed(request, &failure),
         };
-        let answer = self.answer(request.pieces.clone(), time).await;
-        self.shared.lock().urgent = false;
-        match answer {
-            Ok(accepted) => self.delivered(request, &accepted).await,
-            Err(failure) => self.failed(request, &failure).await,
-        }
+        self.shared.wake_worker();
+        self.log(false);
+        next
     }
 
-    /// Sends, and puts the batches on disk when the answer takes long. After the stop signal it may take [`Tuning::stop_send`].
-    async fn answer(&self, pieces: Vec<Bytes>, time: Duration) -> Result<Accepted, Failure> {
-        let shared = &self.shared;
-        let late = async {
-            sleep(URGENT_AFTER).await;
-            shared.lock().urgent = true;
-            shared.wake_worker();
+    /// Sends, and puts the batches on disk when the answer takes long. After the stop signal it may take
+    /// [`Tuning::stop_send`].
+    async fn answer(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
+        let (most, at_end) = (self.request_timeout, self.tuning.stop_send.min(self.budget_left()));
+        let slow = async {
+            sleep(SLOW_AFTER).await;
+            self.shared.lock().queue.slow = true;
+            self.shared.wake_worker();
             std::future::pending::<()>().await;
         };
         let stopped = async {
-            shared.stop_signal().await;
-            sleep(self.tuning.stop_send).await;
+            self.shared.stop_signal().await;
+            sleep(at_end).await;
         };
         tokio::select! {
             biased;
             answer = self.carrier.send(pieces) => answer,
-            () = sleep(time) => Err(Failure::timeout(time)),
-            () = stopped => Err(Failure::timeout(self.tuning.stop_send)),
-            () = late => Err(Failure::timeout(time)),
+            () = sleep(most) => Err(Failure::timeout(most)),
+            () = stopped => Err(Failure::timeout(at_end)),
+            () = slow => Err(Failure::timeout(most)),
         }
     }
 
-    async fn delivered(&mut self, request: Request, accepted: &Accepted) -> Next {
+    fn delivered(&mut self, request: Request, accepted: &Accepted) -> Next {
         self.backoff.reset();
         self.unanswered = 0;
         self.accepted += 1;
@@ -373,36 +296,13 @@ impl<C: Carrier> Sender<C> {
             let most = ceiling.map_or(self.tuning.request_max_bytes, |(bytes, _)| bytes);
             self.limit = self.limit.saturating_mul(2).min(most);
         }
-        let sent = match request.rest {
-            None => self.shared.lock().queue.delivered(accepted.rejected),
-            Some((rest, points)) => {
-                self.shared.lock().queue.part_delivered(accepted.rejected, rest, points);
-                self.rewritten(request.last).await;
-                request.sent
-            }
-        };
-        self.shared.wake_worker();
+        self.shared.lock().queue.delivered(accepted.rejected, request.rest);
         let account = self.shared.snapshot();
-        self.status.delivered(sent, accepted, &account, std::time::Instant::now());
-        self.log_losses(false);
+        self.status.partial(accepted.rejected, &accepted.message, &account, std::time::Instant::now());
         Next::Go
     }
 
-    /// Waits until the record of a batch holds what is left of it.
-    async fn rewritten(&self, id: i64) {
-        let (answer, answered) = oneshot::channel();
-        {
-            let mut state = self.shared.lock();
-            if state.worker_ended || state.directory != Directory::Open {
-                return;
-            }
-            state.rewrite = Some((id, answer));
-        }
-        self.shared.wake_worker();
-        self.by_the_end(answered).await;
-    }
-
-    async fn failed(&mut self, request: Request, failure: &Failure) -> Next {
+    fn failed(&mut self, request: Request, failure: &Failure) -> Next {
         self.unanswered = if failure.local { self.unanswered + 1 } else { 0 };
         if self.unanswered >= UNANSWERED_UNTIL_RECONNECT {
             self.unanswered = 0;
@@ -422,11 +322,12 @@ impl<C: Carrier> Sender<C> {
                 self.shared.lock().queue.again();
                 Next::Pace
             }
-            Verdict::Drop | Verdict::Smaller => self.refused(request, failure).await,
-            Verdict::Doubt => {
-                let tries = if self.doubt.0 == request.last { self.doubt.1 + 1 } else { 1 };
-                self.doubt = (request.last, tries);
-                if tries >= DOUBTFUL_TRIES { self.refused(request, failure).await } else { self.kept(failure, None) }
+            Verdict::Doubt if !self.tried_enough(request.last) => self.kept(failure, None),
+            Verdict::Drop | Verdict::Smaller | Verdict::Doubt => {
+                self.doubt = (0, 0);
+                self.status.refusal.clone_from(&failure.words);
+                self.shared.lock().queue.refused(request.rest);
+                Next::Pace
             }
             Verdict::Keep(asked) => {
                 if failure.by_size && divisible && request.size > LARGE_BYTES {
@@ -437,6 +338,12 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
+    fn tried_enough(&mut self, id: i64) -> bool {
+        let before = if self.doubt.0 == id { self.doubt.1 } else { 0 };
+        self.doubt = (id, before + 1);
+        self.doubt.1 >= DOUBTFUL_TRIES
+    }
+
     fn reduce(&mut self, request: &Request, failure: &Failure, least: usize) {
         self.accepted = 0;
         self.limit = (request.size / 2).max(least).min(self.limit);
@@ -445,8 +352,6 @@ impl<C: Carrier> Sender<C> {
 
     fn kept(&mut self, failure: &Failure, asked: Option<Duration>) -> Next {
         self.shared.lock().queue.kept(&Moment::now());
-        self.ensure_worker();
-        self.shared.wake_worker();
         let account = self.shared.snapshot();
         self.status.failed(&failure.words, &account, std::time::Instant::now());
         // A certificate or a token that was replaced meanwhile may be the cure.
@@ -454,65 +359,25 @@ impl<C: Carrier> Sender<C> {
         Next::Backoff(asked)
     }
 
-    async fn refused(&mut self, request: Request, failure: &Failure) -> Next {
-        self.doubt = (0, 0);
-        match request.rest {
-            None => drop(self.shared.lock().queue.refused()),
-            Some((rest, points)) => {
-                self.shared.lock().queue.part_refused(rest, points);
-                self.rewritten(request.last).await;
-            }
-        }
-        self.shared.wake_worker();
-        let account = self.shared.snapshot();
-        self.status.refused(&failure.words, &account, std::time::Instant::now());
-        Next::Pace
-    }
-
-    fn budget_left(&self) -> Duration {
-        self.tuning.stop_budget.saturating_sub(self.shared.since_stop())
-    }
-
     /// Saves the rest and writes the last lines.
     async fn finish(mut self) {
         let shared = self.shared.clone();
-        shared.lock().finish = true;
+        shared.lock().phase = Phase::Saving;
         shared.wake_worker();
         let saved = async {
-            while !shared.lock().worker_ended {
+            while shared.lock().directory != Directory::None {
                 shared.wake.notified().await;
             }
         };
-        let _ =
-            timeout(SAVE_LEAST.max(LAST_LINE_AT.saturating_sub(shared.since_stop())).min(SAVE_LONGEST), saved).await;
-        self.log_losses(true);
-        let (lost, on_disk) = {
-            let mut state = shared.lock();
-            (state.queue.close(), state.directory != Directory::None)
+        let left = LAST_LINE_AT.saturating_sub(shared.since_stop().unwrap_or_default());
+        let _ = timeout(left.clamp(SAVE_LEAST, SAVE_MOST), saved).await;
+        self.log(true);
+        let (lost, on_disk, account) = {
+            let queue = &mut shared.lock().queue;
+            (queue.close(), queue.on_disk(), queue.snapshot(&Moment::now()))
         };
-        self.status.closed(lost, &shared.snapshot(), on_disk);
-        shared.lock().ended = true;
+        self.status.closed(lost, &account, on_disk);
+        shared.lock().phase = Phase::Ended;
         shared.changed.notify_all();
-    }
-}
-
-/// A panic inside the future.
-struct Fault;
-
-/// A future whose panics are caught.
-struct Guarded<F>(AssertUnwindSafe<F>);
-
-impl<F: Future + Unpin> Future for Guarded<F> {
-    type Output = Result<F::Output, Fault>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<F::Output, Fault>> {
-        let inner = &mut self.0.0;
-        match std::panic::catch_unwind(AssertUnwindSafe(|| std::pin::Pin::new(inner).poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => std::task::Poll::Ready(Err(Fault)),
-        }
     }
 }

@@ -6,47 +6,43 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
 
 use super::account::{Snapshot, Tally};
 use super::moment::Moment;
-use super::queue::{Item, Queue};
+use super::queue::Queue;
 
 /// Where the directory stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Directory {
-    /// None was asked for.
+    /// There is none, or the worker has saved the rest and given it back.
     None,
     /// The first try to open it is under way.
     Opening,
-    /// It cannot be had now; it is tried again.
-    Missing,
-    /// It is open.
+    /// It cannot be used now; it is tried again.
+    Failing,
     Open,
 }
 
-/// Records to read, and where to put their payloads.
-pub(super) type Read = (Vec<i64>, oneshot::Sender<Vec<Item>>);
+/// Where delivery stands. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Running,
+    /// No further batch comes.
+    Closing,
+    /// Nothing more is sent: the worker saves the rest.
+    Saving,
+    /// The last line is written.
+    Ended,
+}
 
 pub(super) struct State {
     pub queue: Queue,
     pub directory: Directory,
-    /// Records that the sender waits for.
-    pub read: Option<Read>,
-    /// A record that must hold what is left of its batch before the sender goes on.
-    pub rewrite: Option<(i64, oneshot::Sender<()>)>,
-    /// A request has been under way for so long that its batches belong on disk.
-    pub urgent: bool,
+    pub phase: Phase,
     /// The operation that the disk is busy with began then.
     pub busy: Option<Instant>,
-    /// No further batch comes.
-    pub closing: bool,
-    /// Nothing more is sent: the worker saves the rest and ends.
-    pub finish: bool,
-    /// There is no worker, or it has ended.
-    pub worker_ended: bool,
-    /// The last line is written.
-    pub ended: bool,
 }
 
 pub(super) struct Shared {
@@ -55,36 +51,25 @@ pub(super) struct Shared {
     pub changed: Condvar,
     /// Something changed for the sender.
     pub wake: Notify,
-    stop: watch::Receiver<bool>,
-    /// Turns true with a shutdown, which ends the delivery even without a stop signal.
-    closing: watch::Sender<bool>,
-    /// When the end began: the stop signal or the shutdown, whichever came first.
-    stopped_at: Mutex<Option<Instant>>,
+    /// When the end began: with the stop signal or the shutdown, whichever came first.
+    stopped: watch::Sender<Option<Instant>>,
 }
 
 impl Shared {
-    pub fn new(queue: Queue, on_disk: bool, stop: watch::Receiver<bool>) -> Arc<Self> {
-        let directory = if on_disk { Directory::Opening } else { Directory::None };
-        let state = State {
-            queue,
-            directory,
-            read: None,
-            rewrite: None,
-            urgent: false,
-            busy: None,
-            closing: false,
-            finish: false,
-            worker_ended: true,
-            ended: false,
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            wake: Notify::new(),
-            stop,
-            closing: watch::Sender::new(false),
-            stopped_at: Mutex::new(None),
-        })
+    pub fn new(queue: Queue) -> Arc<Self> {
+        let directory = if queue.on_disk() { Directory::Opening } else { Directory::None };
+        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None });
+        Arc::new(Self { state, changed: Condvar::new(), wake: Notify::new(), stopped: watch::Sender::new(None) })
+    }
+
+    /// Takes `stop` turning true for the beginning of the end.
+    pub fn watch_stop(self: &Arc<Self>, mut stop: watch::Receiver<bool>, runtime: &Handle) {
+        let shared = self.clone();
+        runtime.spawn(async move {
+            if stop.wait_for(|stop| *stop).await.is_ok() {
+                shared.begin_end();
+            }
+        });
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,35 +80,22 @@ impl Shared {
         self.lock().queue.snapshot(&Moment::now())
     }
 
-    /// Whether the process ends.
-    pub fn stopping(&self) -> bool {
-        let stopping = *self.stop.borrow() || self.lock().closing;
-        if stopping {
-            self.since_stop();
-        }
-        stopping
+    fn begin_end(&self) {
+        self.stopped.send_if_modified(|stopped| {
+            let first = stopped.is_none();
+            stopped.get_or_insert_with(Instant::now);
+            first
+        });
     }
 
-    /// How long the end has taken so far. The first call starts the clock.
-    pub fn since_stop(&self) -> Duration {
-        let mut at = self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner);
-        at.get_or_insert_with(Instant::now).elapsed()
+    /// How long the end has taken so far; `None` before it.
+    pub fn since_stop(&self) -> Option<Duration> {
+        self.stopped.borrow().map(|at| at.elapsed())
     }
 
-    /// Ready once the stop signal has come, or a shutdown.
+    /// Ready once the end has begun.
     pub async fn stop_signal(&self) {
-        let (mut stop, mut closing) = (self.stop.clone(), self.closing.subscribe());
-        let signal = async {
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                // Nobody is left who could send it.
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = signal => {}
-            _ = closing.wait_for(|closing| *closing) => {}
-        }
-        self.since_stop();
+        let _ = self.stopped.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Lets the worker look for something to do.
@@ -131,17 +103,26 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// No further batch comes: waits until the sender has written its last line, at most `limit`. The caller's thread waits
-    /// on its own clock, so that it ends even if nobody drives the runtime. The batches that are lost then.
-    pub fn close(&self, limit: Duration) -> Result<(), Tally> {
-        self.since_stop();
-        self.lock().closing = true;
-        self.closing.send_replace(true);
+    /// The worker's wait for something to do, and for a moment.
+    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
+    /// No further batch comes: waits until the sender has written its last line, at most until `most` after the beginning of
+    /// the end. The caller's thread waits on its own clock, so that it ends even if nobody drives the runtime. The batches
+    /// that are lost then.
+    pub fn close(&self, limit: Duration, most: Duration) -> Result<(), Tally> {
+        self.begin_end();
+        let limit = limit.min(most.saturating_sub(self.since_stop().unwrap_or_default()));
+        let mut state = self.lock();
+        state.phase = state.phase.max(Phase::Closing);
         self.wake.notify_one();
         self.wake_worker();
-        let state = self.lock();
-        let waited = self.changed.wait_timeout_while(state, limit, |state| !state.ended);
+        let waited = self.changed.wait_timeout_while(state, limit, |state| state.phase < Phase::Ended);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.ended { Ok(()) } else { Err(state.queue.close()) }
+        if state.phase == Phase::Ended { Ok(()) } else { Err(state.queue.close()) }
     }
 }

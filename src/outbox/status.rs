@@ -1,8 +1,9 @@
 //! Log lines about delivery, and how rarely they are written.
 //!
-//! WARN: something is wrong, nothing is lost yet. ERROR: something is lost, and how much. INFO: it is over. One line when
-//! an outage begins, a reminder after a minute and then every ten, one line when it ends. The sender owns this: nobody
-//! else logs about delivery, except the worker about its directory.
+//! WARN: something is wrong, nothing is lost yet. ERROR: something is lost, and how much. INFO: it goes well, or is over. One
+//! line when an outage begins, a reminder after a minute and then every ten, one line when it ends. The sender owns this:
+//! nobody else logs about delivery, except the worker about its directory. All figures are the account's: a line is due
+//! when one of them grew.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,6 @@ use tracing::{error, info, warn};
 
 use super::account::{DropReason, Snapshot, Tally};
 use crate::export::reason::quote;
-use crate::export::verdict::Accepted;
 
 const FIRST_REMINDER: Duration = Duration::from_secs(60);
 const NEXT_REMINDER: Duration = Duration::from_secs(600);
@@ -20,20 +20,18 @@ const DISK_HANGS_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Status {
     endpoint: String,
     outage: Option<Outage>,
-    /// Sent since the outage began.
-    replayed: Tally,
-    refused: Rarely,
-    refused_logged: Tally,
     /// The reason of the last refusal.
-    refusal: String,
-    partial: Rarely,
-    lost: Rarely,
-    /// Losses (without refusals) that were logged.
-    lost_logged: Tally,
+    pub refusal: String,
+    /// Refusals, data points turned down and losses that were logged.
+    refused: (Tally, Rarely),
+    rejected: Rarely,
+    lost: (Tally, Rarely),
     /// Losses when no batch waited last.
     lost_before: Tally,
     disk: Rarely,
     disk_hangs: bool,
+    /// A batch was accepted.
+    delivers: bool,
 }
 
 struct Outage {
@@ -41,6 +39,8 @@ struct Outage {
     logged: Instant,
     pause: Duration,
     words: String,
+    /// The account when it began.
+    before: Snapshot,
 }
 
 /// A line that may be repeated after a while.
@@ -57,10 +57,6 @@ impl Rarely {
             }
         }
     }
-
-    fn reset(&mut self) {
-        self.0 = None;
-    }
 }
 
 impl Status {
@@ -68,26 +64,24 @@ impl Status {
         Self {
             endpoint: endpoint.into(),
             outage: None,
-            replayed: Tally::default(),
-            refused: Rarely::default(),
-            refused_logged: Tally::default(),
             refusal: String::new(),
-            partial: Rarely::default(),
-            lost: Rarely::default(),
-            lost_logged: Tally::default(),
+            refused: <_>::default(),
+            rejected: Rarely::default(),
+            lost: <_>::default(),
             lost_before: Tally::default(),
             disk: Rarely::default(),
             disk_hangs: false,
+            delivers: false,
         }
     }
 
     /// A request failed and its batches are kept.
     pub fn failed(&mut self, words: &str, account: &Snapshot, now: Instant) {
-        let lost = losses(account).without(self.lost_before);
         let endpoint = &self.endpoint;
         let Some(outage) = &mut self.outage else {
             warn!("cannot deliver to {endpoint}: {words}; batches wait in the outbox and are sent later");
-            self.outage = Some(Outage { began: now, logged: now, pause: FIRST_REMINDER, words: words.into() });
+            let (pause, words) = (FIRST_REMINDER, words.into());
+            self.outage = Some(Outage { began: now, logged: now, pause, words, before: *account });
             return;
         };
         let quiet = now.duration_since(outage.logged);
@@ -96,99 +90,67 @@ impl Status {
         if quiet < outage.pause && !news {
             return;
         }
-        outage.logged = now;
-        outage.pause = NEXT_REMINDER;
-        outage.words = words.into();
+        (outage.logged, outage.pause, outage.words) = (now, NEXT_REMINDER, words.into());
         let since = span(now.duration_since(outage.began));
-        let waiting = format!(
-            "{} ({} bytes) wait, the oldest for {}",
-            batches(account.outbox_batches),
-            account.outbox_bytes,
-            span(account.outbox_oldest.unwrap_or_default())
+        let (waiting, bytes) = (batches(account.outbox_batches), account.outbox_bytes);
+        let oldest = span(account.outbox_oldest.unwrap_or_default());
+        let still = format!(
+            "still cannot deliver to {endpoint} after {since}: {words}; {waiting} ({bytes} bytes) wait, the oldest for {oldest}"
         );
-        if lost.batches == 0 {
-            warn!("still cannot deliver to {endpoint} after {since}: {words}; {waiting}, nothing is lost");
-        } else {
-            error!("still cannot deliver to {endpoint} after {since}: {words}; {waiting}, {} lost", shown(lost));
+        match account.silent_losses().without(self.lost_before) {
+            lost if lost.batches == 0 => warn!("{still}, nothing is lost"),
+            lost => error!("{still}, {} lost", shown(lost)),
         }
     }
 
-    /// A request was accepted. The outage is over when nothing of it waits any more.
-    pub fn delivered(&mut self, sent: Tally, answer: &Accepted, account: &Snapshot, now: Instant) {
-        self.partial(answer, account, now);
-        if self.outage.is_some() {
-            self.replayed = self.replayed.and(sent);
+    /// Logs what changed. At the end (`last`) however short ago the last line was. The operation that the disk is busy with
+    /// began at `busy`.
+    pub fn look(&mut self, account: &Snapshot, busy: Option<Instant>, now: Instant, last: bool) {
+        self.disk(busy, now);
+        if account.exported_batches > 0 && !std::mem::replace(&mut self.delivers, true) && self.outage.is_none() {
+            info!("{} accepted the first batch ({} data points)", self.endpoint, account.exported_points);
+        }
+        let (losses, refused) = (account.silent_losses(), account.dropped.get(DropReason::Refused));
+        if losses != self.lost.0 && (self.lost.1.may(now) || last) {
+            let grown = losses.without(std::mem::replace(&mut self.lost.0, losses));
+            error!("{} for {} lost; since start: {}", shown(grown), self.endpoint, reasons(account));
+        }
+        if refused != self.refused.0 && (self.refused.1.may(now) || last) {
+            self.refused.0 = refused;
+            let (endpoint, why) = (&self.endpoint, &self.refusal);
+            error!("{endpoint} permanently rejected data: {why}; {} dropped since start", shown(refused));
         }
         if account.outbox_batches == 0 {
-            self.emptied(account, now);
+            self.emptied(account, losses, now);
         }
     }
 
     /// Nothing waits: the outage, if there was one, is over.
-    pub fn emptied(&mut self, account: &Snapshot, now: Instant) {
-        let replayed = std::mem::take(&mut self.replayed);
-        let losses = losses(account);
+    fn emptied(&mut self, account: &Snapshot, losses: Tally, now: Instant) {
         let lost = losses.without(std::mem::replace(&mut self.lost_before, losses));
-        let Some(outage) = self.outage.take() else { return };
-        self.lost.reset();
-        self.lost_logged = losses;
-        let after = span(now.duration_since(outage.began));
+        let Some(Outage { began, before, .. }) = self.outage.take() else { return };
+        self.lost = (losses, Rarely::default());
+        let (endpoint, after) = (&self.endpoint, span(now.duration_since(began)));
+        let replayed = account.taken().without(before.taken());
         let lost = if lost.batches == 0 { "none lost".into() } else { format!("{} lost", shown(lost)) };
         if replayed.batches > 0 {
-            info!("delivering to {} again after {after}: {} replayed, {lost}", self.endpoint, shown(replayed));
+            info!("delivering to {endpoint} again after {after}: {} replayed, {lost}", shown(replayed));
         } else {
             // All of it was rejected or grew too old; each has its own line.
-            info!("no batch waits for {} any more after {after}: none replayed, {lost}", self.endpoint);
+            info!("no batch waits for {endpoint} any more after {after}: none replayed, {lost}");
         }
     }
 
-    /// The outbox dropped batches, perhaps: logged where the counts grew. At the end (`last`) however short ago the last
-    /// line was.
-    pub fn lost(&mut self, account: &Snapshot, oversize: u64, now: Instant, last: bool) {
-        let losses = losses(account);
-        let grown = losses.without(self.lost_logged);
-        if (grown.batches > 0 || grown.points > 0) && (last || self.lost.may(now)) {
-            self.lost_logged = losses;
-            let count = |reason| account.dropped.get(reason).batches;
-            let reasons = [
-                (count(DropReason::Size).saturating_sub(oversize), "the outbox was full"),
-                (oversize, "larger than --outbox-max-size"),
-                (count(DropReason::Age), "older than --outbox-max-age"),
-                (count(DropReason::Corrupt), "damaged on disk"),
-                (count(DropReason::Io), "not taken by the disk"),
-            ];
-            let reasons: Vec<_> =
-                reasons.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}")).collect();
-            error!("{} for {} lost; since start: {}", shown(grown), self.endpoint, reasons.join(", "));
-        }
-        if last && account.dropped.get(DropReason::Refused) != self.refused_logged {
-            self.log_refused(account);
-        }
-    }
-
-    /// The server rejected batches permanently.
-    pub fn refused(&mut self, words: &str, account: &Snapshot, now: Instant) {
-        self.refusal = words.into();
-        if self.refused.may(now) {
-            self.log_refused(account);
-        }
-    }
-
-    fn log_refused(&mut self, account: &Snapshot) {
-        self.refused_logged = account.dropped.get(DropReason::Refused);
-        let total = shown(self.refused_logged);
-        error!("{} permanently rejected data: {}; {total} dropped since start", self.endpoint, self.refusal);
-    }
-
-    fn partial(&mut self, answer: &Accepted, account: &Snapshot, now: Instant) {
-        if (answer.rejected == 0 && answer.message.is_empty()) || !self.partial.may(now) {
+    /// The server took a request and had something to say: `message`, or the points that it turned down.
+    pub fn partial(&mut self, rejected: u64, message: &str, account: &Snapshot, now: Instant) {
+        if (rejected == 0 && message.is_empty()) || !self.rejected.may(now) {
             return;
         }
-        let (endpoint, words) = (&self.endpoint, quote(&answer.message));
+        let (endpoint, words) = (&self.endpoint, quote(message));
         match account.rejected_points {
             0 => warn!("{endpoint} accepted all data with a warning: {words}"),
             points => {
-                error!("{endpoint} rejected part of accepted requests: {words}; {points} data points since start")
+                error!("{endpoint} rejected part of accepted requests: {words}; {points} data points since start");
             }
         }
     }
@@ -198,8 +160,7 @@ impl Status {
         info!("{} did not take a request of {from} bytes ({words}); sending requests of at most {to}", self.endpoint);
     }
 
-    /// The operation that the disk is busy with began at `busy`.
-    pub fn disk(&mut self, busy: Option<Instant>, now: Instant) {
+    fn disk(&mut self, busy: Option<Instant>, now: Instant) {
         let hangs = busy.is_some_and(|since| now.saturating_duration_since(since) >= DISK_HANGS_AFTER);
         if hangs && !self.disk_hangs && self.disk.may(now) {
             self.disk_hangs = true;
@@ -219,11 +180,6 @@ impl Status {
     }
 }
 
-/// Everything lost but refusals and what the opening of the directory found: both have their own lines.
-fn losses(account: &Snapshot) -> Tally {
-    account.dropped.without_refused().without(account.found_lost)
-}
-
 /// The last line about batches that have no place to wait in.
 pub(super) fn log_lost_at_end(endpoint: &str, lost: Tally, on_disk: bool) {
     if lost.batches > 0 {
@@ -233,6 +189,19 @@ pub(super) fn log_lost_at_end(endpoint: &str, lost: Tally, on_disk: bool) {
         };
         error!("{} could not be delivered to {endpoint} and are lost: {why}", shown(lost));
     }
+}
+
+fn reasons(account: &Snapshot) -> String {
+    const WORDS: [(DropReason, &str); 5] = [
+        (DropReason::Size, "the outbox was full"),
+        (DropReason::Oversize, "larger than --outbox-max-size"),
+        (DropReason::Age, "older than --outbox-max-age"),
+        (DropReason::Corrupt, "damaged on disk"),
+        (DropReason::Io, "not taken by the disk"),
+    ];
+    let counted = WORDS.map(|(reason, words)| (account.dropped.get(reason).batches, words));
+    let some = counted.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}"));
+    some.collect::<Vec<_>>().join(", ")
 }
 
 /// A number of batches, in words.

@@ -1,30 +1,27 @@
 //! The worker: one thread that owns the directory. All disk operations run here, and no caller waits for them
-//! except the sender, for the records that it requested.
+//! except the sender, for the records that it wants.
 //!
-//! It has no queue of commands. It reads the shared state and runs the most urgent operation, one at a time:
-//! open the directory, delete records that are done with, read the records that the sender waits for, write the oldest
-//! batch that belongs on disk. A directory that is not usable (full, read-only, failing, taken by another agent) is tried
-//! again after 1 s, then less often, up to every 30 s; one that hangs holds up this thread alone. Batches wait in memory
-//! meanwhile.
+//! It has no queue of commands. It looks at the shared state and runs the most urgent operation, one at a time: open the
+//! directory, delete records that are done with, read those that the sender wants, write the oldest batch that belongs on
+//! disk. Each of them may find the directory unusable (full, read-only, failing, taken by another agent): all but deletions
+//! are tried again after 1 s, then less often, up to every 30 s. A directory that hangs holds up this thread alone. Batches
+//! wait in memory meanwhile.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::account::DropReason;
 use super::fs::Fs;
 use super::moment::Moment;
 use super::names;
 use super::opening::{self, number_of};
-use super::queue::{Entry, Item};
+use super::queue::Entry;
 use super::record::{self, Header};
-use super::shared::{Directory, Shared, State};
+use super::shared::{Directory, Phase, Shared, State};
 
 /// The thread's stack; what it does is shallow.
 const STACK_BYTES: usize = 128 * 1024;
@@ -40,69 +37,41 @@ const READ_TRIES: u32 = 5;
 
 /// Owns the directory.
 pub(super) struct Worker<F: Fs> {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     fs: F,
     dir: PathBuf,
     boot_id: u128,
-    opened: Option<Directories<F::Lock>>,
-    /// Present while the directory cannot be had.
-    trouble: Option<Trouble>,
-    logged_at: Option<Instant>,
-    /// Numbers of records that could not be deleted.
-    leftovers: Vec<u64>,
+    /// The lock on the directory, and the number of the record of entry 0.
+    pub opened: Option<(F::Lock, u64)>,
+    /// When the directory is tried again, and the wait before, while it cannot be used.
+    retry: Option<(Instant, Duration)>,
+    /// When its trouble was last logged, and whether the present one was.
+    logged: (Option<Instant>, bool),
+    /// Records that could not be deleted.
+    pub leftovers: Vec<i64>,
     /// The record that could not be read, and how often.
     unread: (i64, u32),
     /// The last try, when delivery ends, was made.
     tried_last: bool,
 }
 
-struct Directories<L> {
-    _lock: L,
-    base: u64,
-}
-
-struct Trouble {
-    retry_at: Instant,
-    wait: Duration,
-    logged: bool,
-}
-
 /// The most urgent thing to do.
-enum Job {
+#[derive(Debug)]
+pub(super) enum Job {
     Open,
     Delete(Vec<i64>),
-    Read(Vec<(i64, u64)>, oneshot::Sender<Vec<Item>>),
-    Rewrite(Entry, oneshot::Sender<()>),
+    Read(Vec<(i64, u64)>),
     Write(Entry),
+    /// Nothing, before this moment or a change.
     Wait(Option<Instant>),
-    End,
-}
-
-/// The outcome of one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Something was done.
-    Done,
-    /// There is nothing to do before this moment, or before something changes.
-    Wait(Option<Instant>),
-    /// Delivery is over.
+    /// Nothing any more.
     End,
 }
 
 impl<F: Fs> Worker<F> {
     pub fn new(shared: Arc<Shared>, fs: F, dir: PathBuf, boot_id: u128) -> Self {
-        Self {
-            shared,
-            fs,
-            dir,
-            boot_id,
-            opened: None,
-            trouble: None,
-            logged_at: None,
-            leftovers: Vec::new(),
-            unread: (0, 0),
-            tried_last: false,
-        }
+        let (opened, retry, logged, leftovers) = (None, None, (None, false), Vec::new());
+        Self { shared, fs, dir, boot_id, opened, retry, logged, leftovers, unread: (0, 0), tried_last: false }
     }
 
     /// Runs on a thread of its own until delivery ends.
@@ -110,7 +79,6 @@ impl<F: Fs> Worker<F> {
     /// # Errors
     /// The thread cannot be started.
     pub fn spawn(mut self) -> io::Result<()> {
-        let shared = self.shared.clone();
         let run = move || {
             while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
                 tracing::error!("internal error in the outbox's disk worker; restarting it");
@@ -119,259 +87,184 @@ impl<F: Fs> Worker<F> {
             let shared = self.shared.clone();
             // The directory is free for the next process when the end is known.
             drop(self);
-            shared.lock().worker_ended = true;
+            shared.lock().directory = Directory::None;
             shared.wake.notify_one();
         };
-        thread::Builder::new().name("outbox".into()).stack_size(STACK_BYTES).spawn(run)?;
-        shared.lock().worker_ended = false;
-        Ok(())
+        thread::Builder::new().name("outbox".into()).stack_size(STACK_BYTES).spawn(run).map(drop)
     }
 
     fn run(&mut self) {
-        loop {
-            match self.step(Instant::now(), &Moment::now()) {
-                Step::Done => {}
-                Step::End => return,
-                Step::Wait(until) => self.wait(until),
-            }
-        }
-    }
-
-    fn wait(&mut self, until: Option<Instant>) {
         let shared = self.shared.clone();
-        let state = shared.lock();
-        // Between the step and this lock something may have changed.
-        if !matches!(self.peek(&state, Instant::now()), Step::Wait(_)) {
-            return;
-        }
-        match until {
-            None => drop(shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner)),
-            Some(until) => {
-                let time = until.saturating_duration_since(Instant::now());
-                drop(shared.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner));
-            }
-        }
-    }
-
-    /// Does the most urgent thing.
-    pub fn step(&mut self, now: Instant, moment: &Moment) -> Step {
-        let job = {
-            let shared = self.shared.clone();
+        loop {
             let mut state = shared.lock();
-            let job = self.next(&mut state, now);
-            state.busy = (!matches!(job, Job::Wait(_) | Job::End)).then_some(now);
-            job
-        };
-        match job {
-            Job::Wait(until) => return Step::Wait(until),
-            Job::End => {
-                // Deletions are not synced one by one: a power cut may bring back the last seconds' and they are sent
-                // twice. Here, at the end, it costs nothing.
-                drop(self.opened.as_ref().map(|_| self.fs.sync_dir(&self.dir)));
-                return Step::End;
-            }
-            Job::Open => self.open(now, moment),
-            Job::Delete(ids) => self.delete(&ids),
-            Job::Read(records, answer) => self.read(records, answer, now),
-            Job::Rewrite(entry, answer) => {
-                if let Err(error) = self.write(&entry, moment) {
-                    self.failed(&error.to_string(), now);
-                }
-                let _ = answer.send(());
-            }
-            Job::Write(entry) => self.save(&entry, now, moment),
-        }
-        self.shared.lock().busy = None;
-        Step::Done
-    }
-
-    /// Records that could not be deleted.
-    #[cfg(test)]
-    pub fn leftovers(&self) -> usize {
-        self.leftovers.len()
-    }
-
-    /// The name of an entry's record.
-    #[cfg(test)]
-    pub fn record_name(&self, id: i64) -> PathBuf {
-        names::record(&self.dir, self.number(id))
-    }
-
-    fn may_try(&self, now: Instant) -> bool {
-        self.trouble.as_ref().is_none_or(|trouble| now >= trouble.retry_at)
-    }
-
-    /// Whether there is something to do, without taking it.
-    fn peek(&self, state: &State, now: Instant) -> Step {
-        let may_try = self.may_try(now) || (state.finish && !self.tried_last);
-        let retry_at = self.trouble.as_ref().map(|trouble| trouble.retry_at);
-        // Deleting what was accepted waits for nothing: a record that stays is sent again by the next run.
-        let delete = self.opened.is_some() && !state.queue.trash.is_empty();
-        let asked = delete || state.read.is_some() || state.rewrite.is_some();
-        let wanted = state.urgent || state.finish || state.queue.belongs_on_disk();
-        let work = match self.opened {
-            None => true,
-            Some(_) => wanted && state.queue.first_unsaved().is_some(),
-        };
-        match (asked || (work && may_try), state.finish) {
-            (true, _) => Step::Done,
-            (false, true) => Step::End,
-            (false, false) => Step::Wait(retry_at.filter(|_| work)),
-        }
-    }
-
-    fn next(&mut self, state: &mut State, now: Instant) -> Job {
-        match self.peek(state, now) {
-            Step::Wait(until) => return Job::Wait(until),
-            Step::End => return Job::End,
-            Step::Done => {}
-        }
-        self.tried_last |= state.finish;
-        if self.opened.is_none() {
-            // Without a directory nothing is on disk.
-            if state.read.take().is_some() || state.rewrite.take().is_some() {
-                return self.next(state, now);
-            }
-            return Job::Open;
-        }
-        if !state.queue.trash.is_empty() {
-            return Job::Delete(std::mem::take(&mut state.queue.trash));
-        }
-        if let Some((ids, answer)) = state.read.take() {
-            let record = |id: &i64| Some((*id, state.queue.get(*id)?.cost()));
-            return Job::Read(ids.iter().filter_map(record).collect(), answer);
-        }
-        if let Some((id, answer)) = state.rewrite.take() {
-            // What is not on disk is written in its turn.
-            return match state.queue.get(id).filter(|entry| entry.saved) {
-                Some(entry) => Job::Rewrite(entry.clone(), answer),
-                None => {
-                    let _ = answer.send(());
-                    self.next(state, now)
+            let job = loop {
+                match self.next(&mut state, Instant::now()) {
+                    Job::Wait(until) => state = shared.wait(state, until),
+                    job => break job,
                 }
             };
+            state.busy = Some(Instant::now());
+            drop(state);
+            let ended = matches!(job, Job::End);
+            self.perform(job, Instant::now(), &Moment::now());
+            shared.lock().busy = None;
+            if ended {
+                return;
+            }
         }
-        match state.queue.first_unsaved() {
-            Some(entry) => Job::Write(entry.clone()),
-            None => Job::Wait(None),
+    }
+
+    /// The most urgent thing to do.
+    pub fn next(&mut self, state: &mut State, now: Instant) -> Job {
+        let (queue, last) = (&mut state.queue, state.phase >= Phase::Saving);
+        queue.writing = None;
+        // Deleting what was accepted waits for nothing: a record that stays is sent again by the next run.
+        if self.opened.is_some() && !queue.trash.is_empty() {
+            return Job::Delete(std::mem::take(&mut queue.trash));
+        }
+        let job = match self.opened {
+            None => Some(Job::Open),
+            Some(_) => queue.to_read().map(Job::Read).or_else(|| queue.to_write(last).cloned().map(Job::Write)),
+        };
+        // A disk that only takes nothing more can be read.
+        let readable = matches!(job, Some(Job::Read(_))) && self.unread.1 == 0;
+        let retry_at = self.retry.map(|(at, _)| at).filter(|at| now < *at && !readable);
+        match job {
+            Some(job) if retry_at.is_none() || (last && !self.tried_last) => {
+                self.tried_last |= last;
+                if let Job::Write(entry) = &job {
+                    queue.writing = Some(entry.id);
+                }
+                job
+            }
+            _ if last => Job::End,
+            job => Job::Wait(job.and(retry_at)),
+        }
+    }
+
+    pub fn perform(&mut self, job: Job, now: Instant, moment: &Moment) {
+        match job {
+            Job::Wait(_) => {}
+            Job::Open => self.open(now, moment),
+            Job::Delete(ids) => self.delete(ids),
+            Job::Read(records) => {
+                self.read(&records, now);
+                self.shared.wake.notify_one();
+            }
+            Job::Write(entry) => self.save(&entry, now, moment),
+            // Deletions are not synced one by one: a power cut may bring back the last seconds' and they are sent twice.
+            // Here, at the end, it costs nothing.
+            Job::End => drop(self.opened.as_ref().map(|_| self.fs.sync_dir(&self.dir))),
         }
     }
 
     fn open(&mut self, now: Instant, moment: &Moment) {
         match opening::open(&self.fs, &self.dir, self.boot_id, moment) {
             Ok(opened) => {
-                self.opened = Some(Directories { _lock: opened.lock, base: opened.base });
-                let mut state = self.shared.lock();
-                state.queue.found(opened.entries, &opened.dropped, moment);
-                state.directory = Directory::Open;
-                drop(state);
+                self.opened = Some((opened.lock, opened.base));
+                self.shared.lock().queue.found(opened.entries, &opened.dropped, moment);
                 self.works();
             }
             Err(error) => {
-                self.shared.lock().directory = Directory::Missing;
-                let again =
-                    ". Batches wait in memory, which a restart loses, until the directory can be used; retrying";
-                self.trouble(now, &format!("{error}{again}"));
+                let again = "Batches wait in memory, which a restart loses, until the directory can be used; retrying";
+                self.trouble(now, &format!("{error}. {again}"));
             }
         }
         self.shared.wake.notify_one();
     }
 
+    /// The path of an entry's record.
+    pub fn record(&self, id: i64) -> PathBuf {
+        names::record(&self.dir, self.number(id))
+    }
+
     fn number(&self, id: i64) -> u64 {
-        number_of(id, self.opened.as_ref().map_or(0, |opened| opened.base))
+        number_of(id, self.opened.as_ref().map_or(0, |(_, base)| *base))
     }
 
-    fn delete(&mut self, ids: &[i64]) {
+    fn delete(&mut self, ids: Vec<i64>) {
         for id in ids {
-            let number = self.number(*id);
-            self.delete_record(number);
-        }
-    }
-
-    fn delete_record(&mut self, number: u64) {
-        if let Err(error) = self.fs.remove(&names::record(&self.dir, number))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            self.leftovers.push(number);
-        }
-    }
-
-    fn read(&mut self, records: Vec<(i64, u64)>, answer: oneshot::Sender<Vec<Item>>, now: Instant) {
-        let mut items = Vec::new();
-        for (id, file_len) in records {
-            let number = self.number(id);
-            // One byte more than there should be, to see that the file did not grow.
-            match self.fs.read(&names::record(&self.dir, number), file_len + 1) {
-                Ok(file) => match record::decode(file, number) {
-                    Some(payload) => items.push((id, payload)),
-                    None => self.shared.lock().queue.unreadable(id, DropReason::Corrupt),
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.shared.lock().queue.unreadable(id, DropReason::Io);
-                }
-                Err(error) => {
-                    self.unread = if self.unread.0 == id { (id, self.unread.1 + 1) } else { (id, 1) };
-                    // A process or host that is short of something recovers, a bad sector does not.
-                    let medium = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-                    if medium && self.unread.1 >= READ_TRIES {
-                        self.shared.lock().queue.unreadable(id, DropReason::Io);
-                    } else {
-                        self.trouble(
-                            now,
-                            &format!(
-                                "outbox directory {} cannot be read ({error}); its batches are kept and read later",
-                                self.dir.display()
-                            ),
-                        );
-                    }
-                    break;
-                }
+            if self.fs.remove(&self.record(id)).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                self.leftovers.push(id);
             }
         }
-        let state = self.shared.lock();
-        let item = |(id, payload): (i64, Bytes)| Some(Item { id, points: state.queue.get(id)?.points, payload });
-        let items = items.into_iter().filter_map(item).collect();
-        drop(state);
-        let _ = answer.send(items);
+    }
+
+    fn read(&mut self, records: &[(i64, u64)], now: Instant) {
+        for (id, file_len) in records {
+            // One byte more than there should be, to see that the file did not grow.
+            let gone = match self.fs.read(&self.record(*id), file_len + 1) {
+                Ok(file) => match record::decode(file, self.number(*id)) {
+                    Some(payload) => {
+                        self.shared.lock().queue.loaded(*id, payload);
+                        continue;
+                    }
+                    None => DropReason::Corrupt,
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => DropReason::Io,
+                Err(error) => {
+                    let again = opening::gone(&error) && self.unread.0 == *id;
+                    self.unread = (*id, if again { self.unread.1 + 1 } else { 1 });
+                    if self.unread.1 < READ_TRIES {
+                        let dir = self.dir.display();
+                        let kept = "its batches are kept and read later";
+                        return self.trouble(now, &format!("outbox directory {dir} cannot be read ({error}); {kept}"));
+                    }
+                    DropReason::Io
+                }
+            };
+            self.shared.lock().queue.unreadable(*id, gone);
+        }
+        self.shared.lock().queue.wanted = None;
+        if std::mem::take(&mut self.unread).1 > 0 {
+            self.works();
+        }
     }
 
     /// Writes the record of an entry, dropping the oldest ones if the disk is full.
     fn save(&mut self, entry: &Entry, now: Instant, moment: &Moment) {
-        let result = match self.write(entry, moment) {
-            Err(error) if no_room(&error) => {
-                let made = self.shared.lock().queue.make_room(entry.cost());
-                let trash = std::mem::take(&mut self.shared.lock().queue.trash);
-                self.delete(&trash);
-                if made { self.write(entry, moment) } else { Err(error) }
+        let mut result = self.write(entry, moment);
+        // What is left of a batch must not push out the batch itself.
+        if !entry.saved && result.as_ref().is_err_and(no_room) {
+            let (made, trash) = {
+                let queue = &mut self.shared.lock().queue;
+                (queue.make_room(entry.cost()), std::mem::take(&mut queue.trash))
+            };
+            self.delete(trash);
+            if made {
+                result = self.write(entry, moment);
             }
-            result => result,
-        };
+        }
         match result {
             Ok(()) => {
                 self.shared.lock().queue.saved(entry.id, entry.len);
                 self.works();
-                for number in std::mem::take(&mut self.leftovers) {
-                    self.delete_record(number);
-                }
+                let leftovers = std::mem::take(&mut self.leftovers);
+                self.delete(leftovers);
             }
-            Err(error) => self.failed(&error.to_string(), now),
+            Err(error) => {
+                let dir = self.dir.display();
+                let why = format!("outbox directory {dir} refuses batches ({error}); they wait in memory; retrying");
+                self.trouble(now, &why);
+            }
         }
+        // The sender may wait for the record of what is left of a batch.
+        self.shared.wake.notify_one();
     }
 
     /// Writes one record so that it is there entirely or not at all.
-    fn write(&mut self, entry: &Entry, moment: &Moment) -> io::Result<()> {
+    fn write(&self, entry: &Entry, moment: &Moment) -> io::Result<()> {
         let Some(payload) = &entry.payload else { return Ok(()) };
-        let number = self.number(entry.id);
-        let born = entry.born.age(moment);
+        let (number, age) = (self.number(entry.id), moment.age(entry.born));
         let header = Header {
             seq: number,
             payload_len: entry.len,
             points: entry.points,
-            wall_nanos: moment.wall_nanos_before(born),
-            up_nanos: moment.up_nanos_before(born),
+            wall_nanos: moment.wall_nanos_before(age),
+            up_nanos: moment.up_nanos_before(age),
             boot_id: self.boot_id,
         };
-        let (temporary, record) = (names::temporary(&self.dir, number), names::record(&self.dir, number));
+        let (temporary, record) = (names::temporary(&self.dir, number), self.record(entry.id));
         self.fs
             .write(&temporary, [&header.encode(payload), payload])
             .and_then(|()| self.fs.rename(&temporary, &record))
@@ -385,31 +278,27 @@ impl<F: Fs> Worker<F> {
         })
     }
 
-    fn failed(&mut self, error: &str, now: Instant) {
-        let dir = self.dir.display();
-        self.trouble(now, &format!("outbox directory {dir} refuses batches ({error}); they wait in memory; retrying"));
-    }
-
-    fn trouble(&mut self, now: Instant, line: &str) {
-        let (wait, logged) = match &self.trouble {
-            Some(before) => ((before.wait * 2).min(RETRY_MAX), before.logged),
-            None => {
-                let log = self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= LOG_AGAIN);
-                if log {
-                    self.logged_at = Some(now);
-                    tracing::warn!("{line}");
-                }
-                (RETRY_FIRST, log)
+    /// The directory cannot be used for now.
+    fn trouble(&mut self, now: Instant, why: &str) {
+        let wait = self.retry.map_or(RETRY_FIRST, |(_, before)| (before * 2).min(RETRY_MAX));
+        if self.retry.is_none() {
+            let (at, _) = self.logged;
+            let log = at.is_none_or(|at| now.saturating_duration_since(at) >= LOG_AGAIN);
+            self.logged = (if log { Some(now) } else { at }, log);
+            if log {
+                tracing::warn!("{why}");
             }
-        };
-        self.trouble = Some(Trouble { retry_at: now + wait, wait, logged });
+        }
+        self.retry = Some((now + wait, wait));
+        self.shared.lock().directory = Directory::Failing;
     }
 
-    /// The directory took something.
+    /// The directory was of use.
     fn works(&mut self) {
-        if self.trouble.take().is_some_and(|trouble| trouble.logged) {
+        if self.retry.take().is_some() && self.logged.1 {
             tracing::info!("outbox directory {} can be used again", self.dir.display());
         }
+        self.shared.lock().directory = Directory::Open;
     }
 }
 

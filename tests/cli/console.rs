@@ -157,3 +157,13 @@ fn help_into_a_pipe_that_is_closed_is_no_error() {
     let ended = Run::new(&["--help"]).until(|_| true);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
 }
+
+#[test]
+fn the_largest_processes_are_a_table_like_that_of_top() {
+    let out = Run::console(&["--once", "--collectors", "process", "--top-processes", "2"]).end().out;
+    let table: Vec<&str> = out.lines().skip_while(|line| *line != "PROCESS").skip(1).collect();
+    assert!(table[0].ends_with("%CPU      MEMORY  THREADS  EXECUTABLE, UNIT"), "{out}");
+    let rows = &table[1..table.iter().position(|line| line.is_empty()).unwrap()];
+    assert!((2..=4).contains(&rows.len()), "two by CPU time and two by memory: {out}");
+    assert!(rows.iter().all(|row| row.split_whitespace().next().unwrap().parse::<u32>().is_ok()), "{out}");
+}

@@ -1,6 +1,9 @@
 //! Wrong usage: exit code 2 and one line that names the place, the value and what is allowed, before anything starts.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::help::flags;
 use crate::run::{Run, fixture};
@@ -115,7 +118,7 @@ fn what_is_no_flag_no_command_or_lacks_its_value_is_named() {
         (&["--interval"], "--interval"),
         (&["--once=1"], "--once"),
         (&["--detail", "basic", "--detail", "detailed"], "--detail"),
-        (&["--intervall", "1s"], "did you mean --interval?"),
+        (&["--intervall", "1s"], "did you mean --interval? --help lists all flags"),
         (&["--send"], "only with the command check"),
         (&["chek"], "'chek'"),
         (&["check", "more"], "'more'"),
@@ -163,9 +166,11 @@ fn a_file_of_headers_that_cannot_be_read_is_named() {
 
 #[test]
 fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_not() {
-    // A port that was free a moment ago and that nothing listens on.
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let endpoint = format!("http://127.0.0.1:{port}");
+    // Bound and without a listener: nobody else gets the port, and a connection is refused.
+    let bound = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(rustix::net::getsockname(&bound).unwrap()).unwrap();
+    let endpoint = format!("http://{address}");
     let lost = Run::new(&["--once", "--endpoint", &endpoint]).end();
     assert_eq!(lost.code, Some(1), "{lost:#?}");
     assert!(lost.err.contains("the collection was not delivered"), "{}", lost.err);

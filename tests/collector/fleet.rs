@@ -16,6 +16,7 @@ use heka_insights_agent::internals::agent::cadence::{self, Ticks};
 use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
 use heka_insights_agent::internals::host::identity::Identity;
 use heka_insights_agent::internals::outbox::config::OutboxConfig;
+use heka_insights_agent::internals::outbox::fs::OsFs;
 use heka_insights_agent::internals::outbox::{self, DeliveryHandle, MEMORY_MAX_BYTES, OutboxExporter, Tuning};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -206,7 +207,7 @@ fn fleet(spread: bool) -> Outcome {
         let identity = Identity { id: Some(format!("{id:032x}")), name, boot_id: None };
         let phase = if spread { cadence::phase(&identity, INTERVAL) } else { Duration::ZERO };
         let (exporter, handle) =
-            outbox::start(config.clone(), &outbox, 0, runtime.handle().clone(), stop.clone(), tuning).unwrap();
+            outbox::start(OsFs, config.clone(), &outbox, 0, runtime.handle().clone(), stop.clone(), tuning).unwrap();
         (handle, runtime.spawn(agent(id, phase, exporter, numbers.clone(), ends.clone())))
     };
     let mut arrivals = Arrivals::of(&collector);

@@ -17,6 +17,7 @@ mod outages;
 mod parity;
 mod restarts;
 mod shipped;
+mod sizes;
 mod stopping;
 mod tls;
 mod transports;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -144,4 +145,115 @@ fn each_fault_of_tls_over_grpc_has_one_line_that_names_it() {
 #[ignore = "needs a Collector: tests/collector/run"]
 fn each_fault_of_tls_over_http_has_one_line_that_names_it() {
     each_fault_has_one_line("http", "--protocol http/protobuf");
+}
+
+/// Runs openssl, which people make certificates with, in a directory.
+fn openssl(dir: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split_whitespace()).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "needs a Collector: tests/collector/run"]
+fn certificates_as_people_make_them_work_or_are_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    let key = |curve: &str, name: &str| openssl(dir, &format!("ecparam -name {curve} -genkey -noout -out {name}.key"));
+    let own = |curve: &str, name: &str, extensions: &str| {
+        key(curve, name);
+        openssl(dir, &format!("req -x509 -new -key {name}.key -subj /CN={name} -days 30 -out {name}.pem {extensions}"));
+    };
+    let request = |name: &str| openssl(dir, &format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
+    let leaf = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost";
+    own("prime256v1", "plain", "-addext subjectAltName=DNS:localhost");
+    own("prime256v1", "leaf", leaf);
+    own("prime256v1", "nameless", "-addext basicConstraints=critical,CA:FALSE");
+    own("secp521r1", "large", leaf);
+    own("secp521r1", "largeca", "");
+    key("prime256v1", "old");
+    request("old");
+    openssl(dir, "x509 -req -in old.csr -signkey old.key -days 30 -out old.pem");
+    for (ca, name) in [("old", "byold"), ("largeca", "bylarge")] {
+        key("prime256v1", name);
+        request(name);
+        let signed = format!("-CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days 30 -extfile names");
+        openssl(dir, &format!("x509 -req -in {name}.csr -out {name}.pem {signed}"));
+    }
+    for (server, ca, words) in [
+        ("leaf", "leaf", ""),
+        ("byold", "old", ""),
+        (
+            "plain",
+            "plain",
+            "is an authority's own, as openssl req -x509 makes it; make it with -addext basicConstraints",
+        ),
+        ("old", "old", "is of X.509 version 1; make one of version 3"),
+        ("nameless", "nameless", "is for another host name"),
+        ("large", "large", "no version, cipher or certificate in common with this program (a P-521 certificate"),
+        ("bylarge", "largeca", "is signed in a way that is not supported (P-521"),
+    ] {
+        let pair =
+            json!({"cert_file": dir.join(format!("{server}.pem")), "key_file": dir.join(format!("{server}.key"))});
+        for (protocol, name) in [("grpc", "grpc"), ("http", "http/protobuf")] {
+            let protocols = json!({protocol: {"endpoint": "ADDRESS", "tls": pair}});
+            let collector = Collector::with(Plan { protocols, ..Plan::default() });
+            let arguments = format!("--collectors memory --protocol {name} --ca-file {}/{ca}.pem", dir.display());
+            let agent = Agent::start(&url(&collector), &arguments);
+            match words {
+                "" => drop(collector.metrics().wait_cycles(METRIC, 1, SOON)),
+                words => {
+                    let line = agent.says("cannot deliver");
+                    assert!(line.contains("TLS: the server") && line.contains(words), "{server}: {line}");
+                }
+            }
+        }
+    }
+
+    // The agent's own files, each named by what the user gave, and never with anything that is in them.
+    openssl(dir, "pkey -in leaf.key -aes256 -passout pass:x -out locked.key");
+    openssl(dir, "ec -in leaf.key -aes256 -passout pass:x -out locked1.key");
+    openssl(dir, "x509 -in leaf.pem -outform der -out der.pem");
+    openssl(dir, "pkey -in leaf.key -outform der -out der.key");
+    for (cert, key, place, words) in [
+        ("leaf.key", "leaf.pem", "--cert-file", "holds a private key where a certificate is expected"),
+        (
+            "leaf.pem",
+            "leaf.pem",
+            "--key-file",
+            "holds a certificate where a private key is expected; are the two files swapped?",
+        ),
+        (
+            "leaf.pem",
+            "locked.key",
+            "--key-file",
+            "the private key is encrypted, which is not supported; decrypt it: openssl",
+        ),
+        (
+            "leaf.pem",
+            "locked1.key",
+            "--key-file",
+            "the private key is encrypted, which is not supported; decrypt it: openssl",
+        ),
+        ("leaf.pem", "old.key", "--key-file", "the key is not this certificate's"),
+        (
+            "large.pem",
+            "large.key",
+            "--key-file",
+            "the key is of a kind that cannot be used (P-521, DSA); make one with",
+        ),
+        ("old.pem", "old.key", "--cert-file", "the certificate is of X.509 version 1; make one of version 3"),
+        ("der.pem", "leaf.key", "--cert-file", "is DER, not PEM; convert it: openssl x509 -inform der"),
+        ("leaf.pem", "der.key", "--key-file", "is DER, not PEM; convert it: openssl pkey -inform der"),
+    ] {
+        let files = format!("--cert-file {0}/{cert} --key-file {0}/{key}", dir.display());
+        let checked = Agent::check("https://localhost:1", &format!("--collectors memory {files}"));
+        let line = checked.lines().find(|line| line.starts_with("ENDPOINT")).unwrap();
+        assert!(line.contains("failed") && line.contains(place) && line.contains(words), "{cert} {key}: {line}");
+        for file in [cert, key] {
+            let content = String::from_utf8_lossy(&fs::read(dir.join(file)).unwrap()).into_owned();
+            let secret = content.lines().filter(|line| line.len() > 20 && !line.contains("-----"));
+            assert!(secret.into_iter().all(|part| !line.contains(part)), "{line}");
+        }
+    }
 }

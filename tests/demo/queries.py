@@ -35,7 +35,7 @@ def documented():
 def lacking():
     """The names of metrics whose source this host lacks; a query for them has no data, but its names must be documented."""
     def none(pattern):
-        return not list(pathlib.Path("/").glob(pattern))
+        return not any(pathlib.Path("/").glob(pattern))
 
     swap = len(pathlib.Path("/proc/swaps").read_text().splitlines()) < 2
     temperatures = none("sys/class/hwmon/hwmon*/temp*_input") and none("sys/class/thermal/thermal_zone*/temp")
@@ -46,8 +46,14 @@ def lacking():
         "system_network_linux_bond": none("sys/class/net/*/bonding"),
         "hw_temperature": temperatures,
         "hw_errors": none("sys/devices/system/edac/mc/mc*"),
-        # Sent for units that failed, and no test makes one fail on this machine.
+        "systemd_unit_count": none("run/systemd/system") or none("run/dbus/system_bus_socket"),
+        "systemd_service": none("sys/fs/cgroup/*/system.slice") and none("sys/fs/cgroup/system.slice"),
+        # A container has a cgroup of its own, in one of many places.
+        "container_": True,
+        # Sent for units that failed and for services that were restarted or killed, and no test does that to this machine.
         "systemd_unit_state": True,
+        "systemd_service_restarts": True,
+        "systemd_service_oom_kills": True,
     }
     return [name for name, lacks in sources.items() if lacks]
 
@@ -56,7 +62,7 @@ def undocumented(promql):
     """The metrics of a query that docs/metrics.md does not have."""
     page = (ROOT / "docs/metrics.md").read_text()
     without_labels = re.sub(r"\{[^}]*\}|\b(?:without|by|on|ignoring) *\([^)]*\)", "", promql)
-    names = re.findall(r"\b(?:system|hw|systemd)_[a-z0-9_]+", without_labels)
+    names = re.findall(r"\b(?:system|hw|systemd|container|process)_[a-z0-9_]+", without_labels)
     return [name for name in names if name not in page]
 
 

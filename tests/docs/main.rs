@@ -18,7 +18,7 @@ fn the_metrics_document_says_what_the_tables_say() {
     let differs = expected.lines().zip(found.lines().chain(std::iter::repeat(""))).find(|(a, b)| a != b);
     assert!(
         found == expected,
-        "docs/metrics.md is not what the tables say; HEKA_UPDATE=1 cargo test --test docs writes it anew.\n\
+        "docs/metrics.md differs from the tables; HEKA_UPDATE=1 cargo test --test docs regenerates it.\n\
          First difference: {differs:#?}"
     );
 }
@@ -149,4 +149,58 @@ fn the_readme_lists_every_collector() {
         let listed = rows.iter().flat_map(|cell| cell.split(", ")).any(|name| name == collector);
         assert!(listed, "README.md does not list the collector {collector}");
     }
+}
+
+/// The folders of `src` in the order of the map in `src/lib.rs`: each imports only from those after it.
+const FOLDERS: [&str; 8] = ["program", "agent", "config", "outbox", "export", "collectors", "host", "metrics"];
+
+/// The files below a folder of `src`, or the file of that name.
+fn sources(folder: &str) -> Vec<std::path::PathBuf> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut open = vec![src.join(folder), src.join(format!("{folder}.rs"))];
+    let mut files = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.is_file() {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn the_map_is_the_folder_tree_and_no_import_runs_upward() {
+    let lib = page("src/lib.rs");
+    let rows = lib.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once('`').map(|(name, _)| name));
+    let map: Vec<&str> = rows.map(|name| name.trim_end_matches(".rs").trim_end_matches('/')).collect();
+    assert_eq!(map, FOLDERS);
+    let mut tree: Vec<String> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().trim_end_matches(".rs").to_owned())
+        .filter(|name| !matches!(name.as_str(), "lib" | "main"))
+        .collect();
+    tree.sort();
+    let mut sorted = FOLDERS;
+    sorted.sort_unstable();
+    assert_eq!(tree, sorted);
+    let mut imports = 0;
+    for (place, folder) in FOLDERS.iter().enumerate() {
+        for path in sources(folder) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_test = path.components().any(|part| part.as_os_str() == "tests");
+            // Tests may reach further. Paths in the documentation are no imports.
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().lines().filter(|line| {
+                !is_test && !path.to_string_lossy().ends_with("tests.rs") && !line.trim_start().starts_with("//")
+            });
+            for used in code.flat_map(|line| line.split("crate::").skip(1)) {
+                let used = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+                let Some(target) = FOLDERS.iter().position(|folder| *folder == used) else { continue };
+                imports += 1;
+                let apart = *folder == "export" && matches!(used, "collectors" | "host");
+                assert!(target >= place && !apart, "{} imports from {used}", path.display());
+            }
+        }
+    }
+    assert!(imports > 100, "only {imports} imports were found");
 }

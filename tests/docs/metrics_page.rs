@@ -1,4 +1,4 @@
-//! `docs/metrics.md`, made from the tables of the collectors, so that it cannot say anything else than what is sent.
+//! `docs/metrics.md`, made from the tables of the collectors, so that it lists exactly the metrics that are sent.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,39 +11,39 @@ use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, M
 const INTRODUCTION: &str = "\
 # Metrics
 
-This file is generated from the tables in `src/collectors`; `HEKA_UPDATE=1 cargo test --test docs` writes it anew.
+This file is generated from the tables in `src/collectors`; `HEKA_UPDATE=1 cargo test --test docs` regenerates it.
 
 `--naming semconv` (the default) gives the names of OpenTelemetry semantic conventions v1.44, `--naming hostmetrics`
-those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` those of Prometheus' node_exporter v1.12. ● is sent by default, ○ with `--detail detailed`; – means that the
-profile has no such metric.
+those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` those of Prometheus' node_exporter v1.12.
+● is sent by default, ○ with `--detail detailed`; – means that the profile has no such metric.
 
-- **Kinds.** A *counter* only grows. It counts from the agent's start, as the start time that it carries says;
+- **Kinds.** A *counter* only grows. It counts from the agent's start, which is also its start time;
   `--counters-since boot` exports the kernel's own totals. An *up-down counter* can be added up over its attributes. A
   *gauge* cannot.
 - **Memory does not add up.** `used` is MemTotal − MemAvailable, as the convention defines it, and overlaps `cached` and
-  `buffers`: the states' sum is not the limit.
-- **Nothing is counted twice.** Guest CPU time is taken out of `user` and `nice`. Disks are the whole physical devices,
-  not their partitions and not what is stacked on them.
-- **Missing is not zero.** What a kernel does not have is not sent.
-- **Flags add and take attributes.** `cpu.logical_number` comes with `--per-cpu` (frequencies always have it);
-  `--disk-scope total` takes `system.device` from the disks.
-- **Prometheus** shows the metrics under the names in small print: those of its OTLP receiver, and of the Collector's
-  exporters, as they come without settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
+  `buffers`, so the sum of the states is not the limit.
+- **Nothing is counted twice.** Guest CPU time is subtracted from `user` and `nice`. Disks are whole physical devices, without
+  their partitions and the devices that are built on them (LVM, RAID).
+- **Missing is not zero.** A metric that the kernel does not have is not sent.
+- **Flags change attributes.** `--per-cpu` adds `cpu.logical_number` (frequencies always have it); `--disk-scope total`
+  removes `system.device` from the disks.
+- **Prometheus** shows the metrics under the names in small print. Its OTLP receiver and the Collector's exporters make
+  these names with their default settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
 
 Where `--naming hostmetrics` differs from the receiver on purpose:
 
-- Counters count from the agent's start and say so in their start time; the receiver's are the kernel's own totals.
-- CPU time in `user` and `nice` is without guest time. It is the sum over all CPUs that ever were, not of those online.
+- Counters count from the agent's start, which is also their start time; the receiver sends the kernel's own totals.
+- CPU time in `user` and `nice` is without guest time. Time of a CPU that went offline stays in the sum.
 - Paging counters are the kernel's counts; the receiver multiplies all of them by 4096 and calls them operations and
   faults.
-- Process states are those of processes; the receiver puts the kernel's counts of running and blocked threads in the
-  place of two of them.
-- Disks are whole physical devices, file systems are disk-backed ones, one mount a device, interfaces are without `lo`
-  and containers' links, unless others are asked for.
-- Sockets in FIN_WAIT count as `FIN_WAIT_1` and `FIN_WAIT_2`, which the receiver always sends as 0, beside `FIN_WAIT1` and
-  `FIN_WAIT2` with the true numbers; and each socket counts, where the receiver counts those of one address once.
+- Process states count processes. For two of the states, the receiver sends the kernel's counts of running and blocked
+  threads instead.
+- By default, disks are whole physical devices, file systems are disk-backed with one mount per device, and `lo` and the
+  interfaces of containers are left out.
+- Sockets in FIN_WAIT count as `FIN_WAIT_1` and `FIN_WAIT_2`. The receiver always sends 0 for these two, and the true
+  numbers as `FIN_WAIT1` and `FIN_WAIT2`. Each socket counts; the receiver counts sockets with the same address once.
 - Uptime has hundredths of a second.
-- Pressure is not there, since the receiver has none; `--naming semconv` has it.
+- The receiver has no pressure metrics; `--naming semconv` has them.
 ";
 
 /// The document.
@@ -62,7 +62,7 @@ pub fn metrics_markdown() -> String {
         let _ = write!(
             out,
             "\n## {}\n\n\
-             | semconv | hostmetrics | what it says | kind, unit | attributes | source | since Linux |\n\
+             | semconv | hostmetrics | description | kind, unit | attributes | source | since Linux |\n\
              |---|---|---|---|---|---|---|\n",
             name
         );
@@ -106,7 +106,7 @@ fn own(out: &mut String) {
         );
     }
     out.push_str("\n| attribute | its values |\n|---|---|\n");
-    let mut said: Vec<&str> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for attribute in self_metrics::TABLES
         .iter()
         .flat_map(|table| table.iter())
@@ -114,8 +114,8 @@ fn own(out: &mut String) {
         .flat_map(|shape| shape.attributes)
     {
         let key = attribute.key.of(Naming::Semconv);
-        if !said.contains(&key) {
-            said.push(key);
+        if !seen.contains(&key) {
+            seen.push(key);
             let _ = writeln!(
                 out,
                 "| `{key}` | {} |",
@@ -174,10 +174,10 @@ fn kind(metric: &Metric) -> String {
 /// What both profiles say, once where they agree.
 fn both(shapes: [Option<&Shape>; 2], of: impl Fn(&Shape, Naming) -> String) -> String {
     let namings = [Naming::Semconv, Naming::Hostmetrics];
-    let mut said: Vec<String> =
+    let mut seen: Vec<String> =
         shapes.iter().zip(namings).filter_map(|(shape, naming)| shape.map(|shape| of(shape, naming))).collect();
-    said.dedup();
-    said.join("<br>")
+    seen.dedup();
+    seen.join("<br>")
 }
 
 /// The attributes of a collector, each once.
@@ -215,7 +215,7 @@ fn node_exporter_table(out: &mut String, metrics: &[Metric]) {
     if rows.peek().is_none() {
         return;
     }
-    out.push_str("\n| in node_exporter | what it says | kind | labels | source |\n|---|---|---|---|---|\n");
+    out.push_str("\n| in node_exporter | description | kind | labels | source |\n|---|---|---|---|---|\n");
     for (metric, shape) in rows {
         let labels = shape.attributes.iter().map(|attribute| {
             let key = attribute.key.of(Naming::NodeExporter);

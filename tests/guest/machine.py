@@ -2,8 +2,7 @@
 
 The kernel is downloaded once into ${HEKA_CACHE:-${XDG_CACHE_HOME:-~/.cache}}/heka-insights-agent/kernel. The machine boots from an
 initramfs with busybox, the programs that it is given with their libraries, and the kernel modules that it is given. It has no
-network and no disk. It runs without hardware support for virtualization, so that it runs everywhere: about 10 s for a boot.
-On a busy host its timer may not tick in the time that the kernel tests it for, so it does not (no_timer_check).
+network and, unless it is given the root of another system to go on with, no disk. It runs without hardware support for virtualization, so that it runs everywhere: about 10 s for a boot.
 """
 
 import os
@@ -30,6 +29,23 @@ until [ -c /dev/vport0p1 ] || [ $tries -gt 100 ]; do usleep 50000; tries=$((trie
 exec 3<>/dev/vport0p1
 sh <&3 >&3 2>&1
 poweroff -f
+"""
+# A root of its own goes on in place of the shell; a unit of it has the shell then.
+SWITCH = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for each in virtio_pci virtio_console virtio_blk crc32c_generic ext4; do modprobe $each; done
+tries=0
+until mount -t ext4 /dev/vda /mnt || [ $tries -gt 100 ]; do usleep 50000; tries=$((tries + 1)); done
+umount /proc /sys /dev
+exec switch_root /mnt /lib/systemd/systemd
+"""
+SHELL = """[Unit]
+Description=The shell of the test
+[Service]
+ExecStart=/bin/sh -c 'exec 3<>/dev/vport0p1; exec sh <&3 >&3 2>&1'
+[Install]
+WantedBy=multi-user.target
 """
 END = b"\x1e"
 
@@ -100,17 +116,19 @@ def copy_modules(names, source, root):
 class Machine:
     """Use as a context: leaving it ends the machine."""
 
-    def __init__(self, programs, modules, cpus=4, memory=1024):
+    def __init__(self, programs, modules, cpus=4, memory=1024, system=None):
+        """`system` is the root of a system with systemd, which is copied to a disk with the programs and booted."""
         self.work = tempfile.TemporaryDirectory()
         source = kernel()
         root = pathlib.Path(self.work.name) / "root"
         for each in ("bin", "programs", "proc", "sys", "dev", "etc", "tmp", "run", "root", "mnt"):
             (root / each).mkdir(parents=True)
         shutil.copy("/bin/busybox", root / "bin")
-        for name, program in programs.items():
+        disk = system and self.disk(system, programs)
+        for name, program in ({} if system else programs).items():
             copy_program(program, root, name)
-        copy_modules(["virtio_pci", "virtio_console", "configfs", *modules], source, root)
-        (root / "init").write_text(INIT)
+        copy_modules(["virtio_pci", "virtio_console", *(["virtio_blk", "crc32c_generic", "ext4"] if system else ["configfs"]), *modules], source, root)
+        (root / "init").write_text(SWITCH if system else INIT)
         (root / "init").chmod(0o755)
         (root / "etc/hostname").write_text("guest\n")
         initramfs = pathlib.Path(self.work.name) / "initramfs.gz"
@@ -123,14 +141,32 @@ class Machine:
             ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(memory), "-smp", str(cpus),
              "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-serial", f"file:{self.console}",
              "-device", "virtio-serial-pci", "-chardev", "stdio,id=port", "-device", "virtserialport,chardev=port",
-             "-kernel", image, "-initrd", initramfs, "-append", "console=ttyS0 quiet loglevel=4 panic=-1 no_timer_check"],
+             "-kernel", image, "-initrd", initramfs, "-append", "console=ttyS0 quiet loglevel=4 panic=-1 no_timer_check"]
+            + (["-drive", f"file={disk},format=raw,if=virtio"] if system else []),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         # The shell prefers busybox's applets to programs of the same name.
-        for name in programs:
+        for name in {} if system else programs:
             self.qemu.stdin.write(f'{name}() {{ /programs/{name} "$@"; }}\n'.encode())
         self.received = bytearray()
         self.arrived = threading.Condition()
         threading.Thread(target=self._receive, daemon=True).start()
+
+    def disk(self, system, programs):
+        """A disk with a file system of this root, the programs in /usr/bin and a unit with the shell."""
+        root, image = pathlib.Path(self.work.name) / "system", pathlib.Path(self.work.name) / "disk"
+        subprocess.run(["cp", "-a", system, root], check=True)
+        for name, program in programs.items():
+            shutil.copy(program, root / "usr/bin" / name)
+        units = root / "etc/systemd/system"
+        (units / "shell.service").write_text(SHELL)
+        (units / "multi-user.target.wants").mkdir(exist_ok=True)
+        (units / "multi-user.target.wants/shell.service").symlink_to("../shell.service")
+        bytes_used = int(output("du", "-s", "--block-size=1", root).split()[0])
+        with image.open("wb") as file:
+            file.truncate(bytes_used * 5 // 4 + (256 << 20))
+        output("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, image)
+        shutil.rmtree(root)
+        return image
 
     def _receive(self):
         while chunk := os.read(self.qemu.stdout.fileno(), 65536):

@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use heka_insights_agent::internals::collectors::limit::Limits;
 use heka_insights_agent::internals::collectors::{COLLECTORS, Context, Definition, Registered, register_from};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
-use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
+
+use crate::exporter::Calling;
 
 /// A number as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,33 +197,10 @@ impl Pipeline {
 pub type Last = Arc<Mutex<Option<Collected>>>;
 
 /// A reader that collects on request, and the place where it puts what it collected.
-pub fn keeping(delta: bool) -> (PeriodicReader<impl PushMetricExporter>, Last) {
+pub fn keeping(delta: bool) -> (PeriodicReader<Calling>, Last) {
     let last = Last::default();
     let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
-    let exporter = Keep { last: Arc::clone(&last), temporality };
-    (PeriodicReader::builder(exporter).with_interval(Duration::MAX).build(), last)
-}
-
-struct Keep {
-    last: Last,
-    temporality: Temporality,
-}
-
-impl PushMetricExporter for Keep {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        *self.last.lock().unwrap() = Some(Collected::of(metrics));
-        Ok(())
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        self.temporality
-    }
+    let kept = Arc::clone(&last);
+    let exporter = Calling::new(move |metrics| *kept.lock().unwrap() = Some(Collected::of(metrics)));
+    (exporter.temporality(temporality).reader(), last)
 }

@@ -3,21 +3,43 @@
 // What the example finds around it in `src/collectors`.
 use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options};
 
+use heka_insights_agent::Detail;
+
 use crate::collect::Pipeline;
 use crate::fixture::FixtureHost;
 
 // As in the example's second step.
+#[path = "inodes.rs"]
+pub mod inodes;
 #[path = "switches.rs"]
 pub mod switches;
 
 #[test]
-fn the_example_of_a_new_collector_is_the_one_that_is_compiled_here() {
+fn the_examples_of_new_collectors_are_the_ones_that_are_compiled_here() {
     let page = include_str!("../../CONTRIBUTING.md");
-    let shown = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
-    assert_eq!(shown, include_str!("switches.rs"), "CONTRIBUTING.md and tests/host/switches.rs must be the same");
+    let shown: Vec<&str> =
+        page.split("```rust\n").skip(1).filter_map(|block| block.split("```").next()).take(2).collect();
+    assert_eq!(
+        shown,
+        [include_str!("switches.rs"), include_str!("inodes.rs")],
+        "CONTRIBUTING.md and tests/host differ"
+    );
     for step in ["src/collectors/switches.rs", "pub mod switches;", "switches::DEFINITION"] {
         assert!(page.contains(step), "{step}");
     }
+}
+
+#[test]
+fn the_example_with_a_file_of_its_own_reports_each_state() {
+    let host = FixtureHost::copy("server");
+    host.write("proc/sys/fs/inode-nr", "40\t10\n");
+    let options = Options { detail: Detail::Detailed, ..Options::default() };
+    let mut pipeline = Pipeline::with_collectors(&host.context(options), &[inodes::DEFINITION]);
+    let series = pipeline.collect();
+    let value = |state| series.value("system.filesystem.linux.inode.count", &[state]);
+    assert_eq!((value("used"), value("free")), (30.0, 10.0));
+    host.write("proc/sys/fs/inode-nr", "10\t40\n");
+    assert!(pipeline.collect().0.is_empty(), "more free ones than there are");
 }
 
 #[test]

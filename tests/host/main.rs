@@ -11,6 +11,8 @@ mod contributing;
 mod cpu_time;
 mod disks;
 mod every_file;
+#[path = "../support/exporter.rs"]
+mod exporter;
 mod failures;
 mod fixture;
 mod fuse;

@@ -9,15 +9,13 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::parse::{lines, number};
 
-/// The family's entry in the list.
+/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "switches", metrics: METRICS, new: |context| Box::new(Switches::new(context)) };
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("switches", Counter, Int,
-        "Context switches",
-        "/proc/stat, ctxt")
+    Metric::new("switches", Counter, Int, "Context switches", "/proc/stat, ctxt")
         .semconv("system.cpu.context_switches", "{switch}", Basic, &[]),
 ];
 

@@ -2,6 +2,7 @@
 # Prints the path of a clean Debian root, and makes it first where there is none yet; it is to be copied, never changed:
 #     tests/packaging/clean-root.sh bare       the least that Debian installs
 #     tests/packaging/clean-root.sh systemd    that and systemd, of which PID 1 can be started; curl and Ansible
+#     tests/packaging/clean-root.sh machine    that and systemd alone
 #     tests/packaging/clean-root.sh openrc     that and OpenRC and curl
 #     tests/packaging/clean-root.sh build      that and a C compiler and git
 # It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
@@ -9,9 +10,10 @@ set -eu
 case ${1:-} in
 bare) with= ;;
 systemd) with='systemd systemd-sysv dbus curl ansible-core python3-apt' ;;
+machine) with='systemd systemd-sysv dbus' ;;
 openrc) with='openrc curl' ;;
 build) with='gcc libc6-dev ca-certificates git' ;;
-*) echo "$0: bare, systemd, openrc or build" >&2; exit 2 ;;
+*) echo "$0: bare, systemd, machine, openrc or build" >&2; exit 2 ;;
 esac
 retry=$(cd "$(dirname "$0")/../.." && pwd)/.ci/retry
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent

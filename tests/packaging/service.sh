@@ -7,12 +7,10 @@
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_ROOT:?the path of a clean Debian root with systemd}"
-# Processes end with the first of their namespace, this script, whatever becomes of it.
-[ -n "${HEKA_INSIDE:-}" ] ||
-    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
-ip link set lo up
+test=service
+. tests/packaging/lib.sh
 . tests/packaging/machine.sh
-name=heka-insights-agent
+alone "$@"
 work=$(mktemp -d)
 clean_up() {
     machine_stop
@@ -20,25 +18,8 @@ clean_up() {
 }
 trap clean_up EXIT
 journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
-fail() {
-    echo "service: $*" >&2
-    journal | tail -15 >&2 || true
-    exit 1
-}
-say() { echo "service: ok, $*"; }
-property() { in_machine systemctl show "$name" --property "$1" --value; }
+evidence() { journal | tail -15; }
 outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
-# until_true WHAT COMMAND...: within 90 s.
-until_true() {
-    what=$1
-    shift
-    until=$(($(date +%s) + 90))
-    while [ "$(date +%s)" -lt $until ]; do
-        "$@" && return
-        sleep 0.2
-    done
-    fail "not within 90 s: $what"
-}
 running() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "${not:-0}" ]; }
 waiting() { [ "$(outbox | wc -l)" -gt "${more_than:-0}" ]; }
 said() { journal | grep -q "$1"; }

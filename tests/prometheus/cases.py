@@ -64,6 +64,7 @@ EDAC = 'hw_errors_total{{hw_id="mc0", hw_type="memory", error_type="{}"}}'
 BOND = '{network_interface_name="bond0"}'
 HANDLES = ("system_filesystem_linux_file_handle_count", "system_filesystem_linux_file_handle_limit")
 CONNTRACK = ("system_network_conntrack_count", "system_network_conntrack_max")
+CONTAINER = '{container_id="4f", container_runtime_name="docker"}'
 WEEKS = {"at": "9d"}
 
 
@@ -144,6 +145,12 @@ CASES = {
                           "quiet": {'systemd_unit_state{systemd_unit_name="a.service", systemd_unit_active_state="active"}': "1x120"}},
     "HostServiceRestarts": {"fires": {'systemd_service_restarts_total{systemd_unit_name="a.service"}': "0+1x120"},
                             "quiet": {'systemd_service_restarts_total{systemd_unit_name="a.service"}': "4x120"}},
+    "HostServiceOomKill": {"fires": {'systemd_service_oom_kills_total{systemd_unit_name="a.service"}': "0x57 1x60"},
+                           "quiet": {'systemd_service_oom_kills_total{systemd_unit_name="a.service"}': "3x120"}},
+    "HostContainerOomKill": {"fires": {f"container_memory_linux_oom_kills_total{CONTAINER}": "0x57 1x60"},
+                             "quiet": {f"container_memory_linux_oom_kills_total{CONTAINER}": "3x120"}},
+    "HostContainerThrottled": {"fires": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+20x120"},
+                               "quiet": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+10x120"}},
     "HostTextfileError": {"fires": {"heka_textfile_scrape_error": "1x120"}, "quiet": {"heka_textfile_scrape_error": "0x120"}},
     "HostKernelsDiffer": {"fires": of_weeks({'target_info{instance="a", os_type="linux", os_build_id="6.1"}': "1x120",
                                              'target_info{instance="b", os_type="linux", os_build_id="6.12"}': "1x120"}),

@@ -80,12 +80,12 @@ impl Agent {
         Self::with_fs(OsFs, config, setup)
     }
 
-    pub fn with_fs<F: Fs + Clone + Sync>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+    pub fn with_fs<F: Fs>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
         super::log::capture();
         let runtime = super::grpc::runtime();
         let (stop, stopped) = watch::channel(false);
         let handle = runtime.handle().clone();
-        let (exporter, handle) = outbox::start_on(fs, config, &setup.outbox, 1, handle, stopped, setup.tuning)?;
+        let (exporter, handle) = outbox::start(fs, config, &setup.outbox, 1, handle, stopped, setup.tuning)?;
         let (end, ended) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let _ = runtime.block_on(ended);

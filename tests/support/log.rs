@@ -29,3 +29,8 @@ pub fn capture() {
 pub fn lines(about: &str) -> Vec<String> {
     LINES.lock().unwrap().lines().filter(|line| line.contains(about)).map(|line| line.trim().to_string()).collect()
 }
+
+/// Those lines without the one about the first batch.
+pub fn news(about: &str) -> Vec<String> {
+    lines(about).into_iter().filter(|line| !line.contains("accepted the first batch")).collect()
+}

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod certs;
+pub mod exporter;
 pub mod grpc;
 pub mod http;
 pub mod log;

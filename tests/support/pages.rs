@@ -28,6 +28,8 @@ pub struct Reply {
     /// Whether the data counts as taken.
     pub taken: bool,
     pub hang: bool,
+    /// The connection ends without an answer.
+    pub cut: bool,
 }
 
 impl Reply {
@@ -59,11 +61,17 @@ impl Reply {
         if grpc { Self::grpc("0") } else { Self::page(200).header("content-type", "application/x-protobuf").taken() }
     }
 
+    pub fn cut() -> Self {
+        Self { cut: true, ..Self::page(200) }
+    }
+
     pub fn hang() -> Self {
         Self { hang: true, ..Self::page(200) }
     }
 }
 
+/// What a connection's answers need: the diary, the sizes, the script, and the end of the connection.
+type Parts = (Arc<Scene<()>>, Arc<Mutex<Vec<usize>>>, Handler, Arc<tokio::sync::Notify>);
 type Handler = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
 
 pub struct PageServer {
@@ -93,16 +101,23 @@ impl PageServer {
                         let (diary, counted, handler) = (diary.clone(), counted.clone(), handler.clone());
                         diary.connected();
                         tokio::spawn(async move {
+                            let cut = Arc::new(tokio::sync::Notify::new());
+                            let ending = cut.clone();
                             let service = service_fn(move |request| {
-                                answer(request, grpc, diary.clone(), counted.clone(), handler.clone())
+                                let parts = (diary.clone(), counted.clone(), handler.clone(), ending.clone());
+                                answer(request, grpc, parts)
                             });
                             let io = TokioIo::new(tcp);
-                            if grpc {
-                                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                                drop(http.serve_connection(io, service).await);
-                            } else {
-                                drop(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await);
-                            }
+                            let serve = async {
+                                if grpc {
+                                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                                    drop(http.serve_connection(io, service).await);
+                                } else {
+                                    let http = hyper::server::conn::http1::Builder::new();
+                                    drop(http.serve_connection(io, service).await);
+                                }
+                            };
+                            tokio::select! { () = serve => {}, () = cut.notified() => {} }
                         });
                     }
                 };
@@ -120,9 +135,7 @@ impl PageServer {
 async fn answer(
     request: Request<Incoming>,
     grpc: bool,
-    scene: Arc<Scene<()>>,
-    sizes: Arc<Mutex<Vec<usize>>>,
-    handler: Handler,
+    (scene, sizes, handler, cut): Parts,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -135,7 +148,10 @@ async fn answer(
     let request = ExportMetricsServiceRequest::decode(message).unwrap();
     let (target, taken) = (parts.uri.to_string(), reply.taken);
     scene.note(Seen { at: Instant::now(), headers: parts.headers, target, request, taken });
-    if reply.hang {
+    if reply.cut {
+        cut.notify_one();
+    }
+    if reply.hang || reply.cut {
         std::future::pending::<()>().await;
     }
     let mut response = Response::builder().status(reply.status);

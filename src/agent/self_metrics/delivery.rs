@@ -13,6 +13,7 @@ const DROP_REASON: Attribute = Attribute {
     key: Names::both("heka.outbox.drop.reason"),
     values: &[
         Names::both(DropReason::Size.as_str()),
+        Names::both(DropReason::Oversize.as_str()),
         Names::both(DropReason::Age.as_str()),
         Names::both(DropReason::Corrupt.as_str()),
         Names::both(DropReason::Refused.as_str()),

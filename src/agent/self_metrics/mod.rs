@@ -35,38 +35,29 @@ const COLLECTION: &[Metric] = &[
         "Time that the previous collection took, from the first reading to the hand-over of the batch",
         "the agent's clock")
         .semconv("heka.collection.duration", "s", Basic, &[]),
-    Metric::new("errors", Counter, Int,
-        "Readings of files that failed, and faults of collectors",
-        "the collectors")
+    Metric::new("errors", Counter, Int, "Readings of files that failed, and faults of collectors", "the collectors")
         .semconv("heka.collection.errors", "{error}", Basic, &[]),
-    Metric::new("series_cut", UpDownCounter, Int,
-        "Series over --max-series that this collection left out",
+    Metric::new("series_cut", UpDownCounter, Int, "Series over --max-series that this collection left out",
         "the collectors")
         .semconv("heka.collection.series_cut", "{series}", Basic, &[]),
 ];
 
 #[rustfmt::skip] // a table
 const COLLECTORS: &[Metric] = &[
-    Metric::new("collector.duration", Gauge, Double,
-        "Time that the collector's last reading took",
-        "the agent's clock")
+    Metric::new("collector.duration", Gauge, Double, "Time that the collector's last reading took", "the agent's clock")
         .semconv("heka.collector.duration", "s", Detailed, &[&COLLECTOR])
         .node_exporter("node_scrape_collector_duration_seconds", Basic, &[&NODE_COLLECTOR]),
-    Metric::new("collector.success", Gauge, Int,
-        "Whether all that the collector read last could be read, 1 or 0",
+    Metric::new("collector.success", Gauge, Int, "Whether all that the collector read last could be read, 1 or 0",
         "the collector")
         .semconv("heka.collector.success", "{success}", Detailed, &[&COLLECTOR])
         .node_exporter("node_scrape_collector_success", Basic, &[&NODE_COLLECTOR]),
-    Metric::new("collector.errors", Counter, Int,
-        "Readings of files that failed, and faults of the collector",
+    Metric::new("collector.errors", Counter, Int, "Readings of files that failed, and faults of the collector",
         "the collector")
         .semconv("heka.collector.errors", "{error}", Detailed, &[&COLLECTOR]),
-    Metric::new("collector.series", UpDownCounter, Int,
-        "Series that the collector reported in this collection",
+    Metric::new("collector.series", UpDownCounter, Int, "Series that the collector reported in this collection",
         "the collector")
         .semconv("heka.collector.series", "{series}", Detailed, &[&COLLECTOR]),
-    Metric::new("collector.series_cut", UpDownCounter, Int,
-        "Series over --max-series that this collection left out",
+    Metric::new("collector.series_cut", UpDownCounter, Int, "Series over --max-series that this collection left out",
         "the collector")
         .semconv("heka.collector.series_cut", "{series}", Detailed, &[&COLLECTOR]),
 ];

@@ -3,29 +3,23 @@
 //! A container in a container is a part of the outer one, which counts it. A container in a systemd service is reported
 //! here under `container.*` and inside the service under `systemd.service.*`; these are different metrics, so that no sum
 //! has both.
-//!
-//! CPU time, page faults, I/O and kills are counters since the agent's start; what a container did before its first
-//! reading is not in them. I/O is that of whole physical disks: the kernel counts the same bytes again for each device
-//! that is stacked on them.
 
+mod names;
 mod recognize;
 
 use std::sync::Arc;
 
-use tracing::info;
-
+use super::groups::{DIRECTION, FAULT, Groups, Identity, MODE, Place};
 use super::{Collector, Context, Definition, Observer};
-use crate::host::cgroups::{Hierarchy, Usage, UsageReader, Visited, walk};
-use crate::host::counted_disks::CountedDisks;
-use crate::host::{Host, Reader, files};
-use crate::metrics::counter::{Kind as Column, Rules, Table};
+use crate::host::cgroups::Visited;
+use crate::host::{Host, Reader};
 use crate::metrics::naming::Detail::Detailed;
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
-use crate::metrics::parse::fields;
+use crate::metrics::naming::{Attribute, AttributeValue, Metric, Names};
+use names::{Logs, of_conmon};
+use recognize::Qos;
 pub(super) use recognize::unescape;
-use recognize::{Container, Pod, Qos};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -36,24 +30,17 @@ const RUNTIME: Attribute = Attribute { key: Names::both("container.runtime.name"
 const NAME: Attribute = Attribute { key: Names::both("container.name"), values: &[] };
 const POD: Attribute = Attribute { key: Names::both("k8s.pod.uid"), values: &[] };
 const QOS: Attribute = Attribute { key: Names::both("k8s.pod.qos_class"), values: &[] };
-const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
-const FAULT: Attribute = Attribute { key: Names::both("system.paging.fault.type"), values: &[MINOR, MAJOR] };
-const DIRECTION: Attribute = Attribute { key: Names::both("disk.io.direction"), values: &[READ, WRITE] };
+const CONTAINER: Attribute = Attribute { key: Names::both("k8s.container.name"), values: &[] };
+const POD_NAME: Attribute = Attribute { key: Names::both("k8s.pod.name"), values: &[] };
+const NAMESPACE: Attribute = Attribute { key: Names::both("k8s.namespace.name"), values: &[] };
 
-const USER: Names = Names::both("user");
-const SYSTEM: Names = Names::both("system");
-const MINOR: Names = Names::both("minor");
-const MAJOR: Names = Names::both("major");
-const READ: Names = Names::both("read");
-const WRITE: Names = Names::both("write");
-
-const IDENTITY: &[&Attribute] = &[&ID, &RUNTIME, &NAME, &POD, &QOS];
+const IDENTITY: &[&Attribute] = &[&ID, &RUNTIME, &NAME, &POD, &QOS, &CONTAINER, &POD_NAME, &NAMESPACE];
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
     Metric::new("cpu", Counter, Double, "CPU time of the container", "cpu.stat, user_usec and system_usec")
         .since("4.15, cgroup 2")
-        .semconv("container.cpu.time", "s", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &MODE]),
+        .semconv("container.cpu.time", "s", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &CONTAINER, &POD_NAME, &NAMESPACE, &MODE]),
     Metric::new("throttled", Counter, Double, "Time for which a CPU quota stopped the container", "cpu.stat, throttled_usec")
         .since("4.15, cgroup 2")
         .semconv("container.cpu.linux.throttled_time", "s", Detailed, IDENTITY),
@@ -72,10 +59,10 @@ const METRICS: &[Metric] = &[
         .semconv("container.memory.linux.oom_kills", "{process}", Detailed, IDENTITY),
     Metric::new("faults", Counter, Int, "Page faults of the container", "memory.stat, pgfault and pgmajfault")
         .since("4.5, cgroup 2")
-        .semconv("container.paging.faults", "{fault}", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &FAULT]),
+        .semconv("container.paging.faults", "{fault}", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &CONTAINER, &POD_NAME, &NAMESPACE, &FAULT]),
     Metric::new("io", Counter, Int, "Bytes that the container read from and wrote to physical disks", "io.stat, rbytes and wbytes")
         .since("4.5, cgroup 2")
-        .semconv("container.disk.io", "By", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &DIRECTION]),
+        .semconv("container.disk.io", "By", Detailed, &[&ID, &RUNTIME, &NAME, &POD, &QOS, &CONTAINER, &POD_NAME, &NAMESPACE, &DIRECTION]),
     Metric::new("tasks", UpDownCounter, Int, "Processes and threads in the container", "pids.current")
         .since("4.5, cgroup 2")
         .semconv("container.linux.tasks", "{task}", Detailed, IDENTITY),
@@ -83,224 +70,64 @@ const METRICS: &[Metric] = &[
         .semconv("container.uptime", "s", Detailed, IDENTITY),
 ];
 
-/// The columns of a container's counters.
-const USER_AT: usize = 0;
-const SYSTEM_AT: usize = 1;
-const THROTTLED_AT: usize = 2;
-const MINOR_AT: usize = 3;
-const MAJOR_AT: usize = 4;
-const OOM_AT: usize = 5;
-const READ_AT: usize = 6;
-const WRITE_AT: usize = 7;
-const COLUMNS: usize = 8;
-
-const MICROSECONDS_PER_SECOND: f64 = 1e6;
-/// Microseconds a second of all CPUs that Linux supports.
-const CPU_MICROSECONDS: u64 = 8192 * 1_000_000;
-
-/// A container at work.
-struct Series {
-    /// Its attributes alone, and with each of the two values of a mode, a kind of fault and a direction.
-    plain: Attributes,
-    modes: [Attributes; 2],
-    faults: [Attributes; 2],
-    directions: [Attributes; 2],
-    usage: Usage,
-    /// When its first process started, in seconds since boot.
-    started: Option<f64>,
-}
-
-impl Series {
-    fn new(naming: Naming, container: &Container, pod: Option<(&Pod, Qos)>) -> Self {
-        let text = |text: &str| AttributeValue::Text(Arc::from(text));
-        let mut identity = vec![(&ID, text(&container.id))];
-        identity.extend(container.runtime.map(|runtime| (&RUNTIME, text(runtime))));
-        identity.extend(container.name.as_deref().map(|name| (&NAME, text(name))));
-        if let Some((pod, qos)) = pod {
-            identity.extend([(&POD, text(&pod.uid)), (&QOS, text(qos.name()))]);
-        }
-        let with = |attribute: &'static Attribute, values: [Names; 2]| {
-            values.map(|value| {
-                let mut pairs = identity.clone();
-                pairs.push((attribute, AttributeValue::Word(value)));
-                attributes(naming, &pairs)
-            })
-        };
-        Self {
-            plain: attributes(naming, &identity),
-            modes: with(&MODE, [USER, SYSTEM]),
-            faults: with(&FAULT, [MINOR, MAJOR]),
-            directions: with(&DIRECTION, [READ, WRITE]),
-            usage: Usage::default(),
-            started: None,
-        }
-    }
-}
+/// Containers that went away and are remembered: a container's id never comes back, except after a failed listing.
+const MOST_GONE: usize = 64;
 
 struct Containers {
+    /// For the first reading: where the usage is read from is found by reading files.
+    context: Option<Context>,
     host: Host,
-    naming: Naming,
-    usage: Option<UsageReader>,
-    disks: CountedDisks,
-    table: Table<Series, COLUMNS>,
-    /// Seconds since boot, at the last reading.
-    uptime: Option<f64>,
-    started: bool,
+    groups: Option<Groups>,
 }
 
 impl Containers {
     fn new(context: &Context) -> Self {
-        let options = &context.options;
-        let kinds = [
-            Column::at_most(CPU_MICROSECONDS),
-            Column::at_most(CPU_MICROSECONDS),
-            Column::UNLIMITED,
-            Column::EVENTS,
-            Column::EVENTS,
-            Column::EVENTS,
-            Column::BYTES,
-            Column::BYTES,
-        ];
-        let rules = Rules::new(kinds, options.since).delta(options.delta);
-        Self {
-            host: context.host.clone(),
-            naming: options.naming,
-            usage: None,
-            disks: CountedDisks::new(&context.host),
-            table: Table::new(rules, MOST_GONE),
-            uptime: None,
-            started: false,
-        }
+        Self { context: Some(context.clone()), host: context.host.clone(), groups: None }
     }
 }
-
-/// Containers that went away and are remembered: a container's id never comes back, except after a failed listing.
-const MOST_GONE: usize = 64;
 
 impl Collector for Containers {
     fn read(&mut self, reader: &mut Reader) {
-        if !std::mem::replace(&mut self.started, true) {
-            let root = self.host.sys("fs/cgroup");
-            self.usage =
-                Hierarchy::find(&root).map(|hierarchy| UsageReader::new(hierarchy, self.host.ticks_per_second, false));
-            match self.usage.as_ref().map(UsageReader::hierarchy) {
-                None => reader.note(&root, false, "no control groups are mounted, so no containers are reported"),
-                Some(Hierarchy::Legacy { .. }) => {
-                    info!("control groups are version 1: containers are reported without disk I/O and pressure");
-                }
-                Some(Hierarchy::Unified(_)) => {}
-            }
+        if let Some(context) = self.context.take() {
+            self.groups = Groups::find(&context, DEFINITION.name, METRICS, MOST_GONE, reader);
         }
-        let Some(usage) = &mut self.usage else { return };
-        self.uptime = files::read_small(&self.host.proc("uptime"))
-            .and_then(|text| std::str::from_utf8(fields(&text).next()?).ok()?.parse().ok());
-        let root = usage.hierarchy().root().to_owned();
-        let (host, naming, table, disks) = (&self.host, self.naming, &mut self.table, &mut self.disks);
-        disks.refresh();
-        let mut visit = |table: &mut Table<Series, COLUMNS>, visited: &Visited<'_>| {
-            let Some(container) = recognize::container(visited.parent, visited.name) else { return true };
-            let reading = usage.usage(visited, &mut |major, minor| disks.counts(major, minor));
-            let counters = [
-                reading.cpu_user,
-                reading.cpu_system,
-                reading.throttled,
-                reading.minor_faults,
-                reading.major_faults,
-                reading.oom_kills,
-                reading.io.map(|[read, _]| read),
-                reading.io.map(|[_, written]| written),
-            ];
-            let pod = visited.path.rsplit('/').skip(1).find_map(recognize::pod);
-            let qos = Qos::of_path(visited.path);
-            let name = visited.path.as_bytes();
-            table.read(name, &counters, || Series::new(naming, &container, pod.as_ref().map(|pod| (pod, qos))));
-            if let Some(series) = table.data_mut(name) {
-                if series.started.is_none() {
-                    series.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
-                }
-                series.usage = reading;
-            }
-            // A container in this one is counted in it.
-            false
+        let Some(groups) = &mut self.groups else { return };
+        let place = |visited: &Visited<'_>| match recognize::container(visited.parent, visited.name) {
+            Some(_) => Place::Reported,
+            None => Place::Inside,
         };
-        table.begin(reader.now());
-        let outcome = walk(&root, &mut |visited| visit(table, visited));
-        match outcome {
-            Ok(()) => table.end(),
-            Err(error) => {
-                reader.fail();
-                reader.note(&root, true, error.to_string());
-            }
-        }
+        let mut logs = Logs::new(&self.host);
+        groups.read(reader, place, |visited| identity(&self.host, &mut logs, visited));
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
-        for entry in self.table.listed() {
-            let (series, row) = (&entry.data, entry.row());
-            let int = |out: &mut Observer<'_>, value: Option<u64>| {
-                if let Some(value) = value {
-                    out.int(value, &series.plain);
-                }
-            };
-            #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
-            let seconds = |micros: u64| micros as f64 / MICROSECONDS_PER_SECOND;
-            let pair = |places: [usize; 2], attributes: &'_ [Attributes; 2]| {
-                places
-                    .into_iter()
-                    .zip(attributes.clone())
-                    .filter_map(|(at, set)| Some((row.get(at)?, set)))
-                    .collect::<Vec<_>>()
-            };
-            match metric.id {
-                "cpu" => {
-                    for (micros, attributes) in pair([USER_AT, SYSTEM_AT], &series.modes) {
-                        out.float(seconds(micros), &attributes);
-                    }
-                }
-                "throttled" => {
-                    if let Some(micros) = row.get(THROTTLED_AT) {
-                        out.float(seconds(micros), &series.plain);
-                    }
-                }
-                "faults" => {
-                    for (count, attributes) in pair([MINOR_AT, MAJOR_AT], &series.faults) {
-                        out.int(count, &attributes);
-                    }
-                }
-                "io" => {
-                    for (bytes, attributes) in pair([READ_AT, WRITE_AT], &series.directions) {
-                        out.int(bytes, &attributes);
-                    }
-                }
-                "oom_kills" => int(out, row.get(OOM_AT)),
-                "memory" => int(out, series.usage.memory),
-                "working_set" => int(out, series.usage.working_set()),
-                "rss" => int(out, series.usage.anonymous),
-                "tasks" => int(out, series.usage.tasks),
-                "uptime" => {
-                    if let Some((now, started)) = self.uptime.zip(series.started) {
-                        out.float((now - started).max(0.0), &series.plain);
-                    }
-                }
-                _ => {}
-            }
-        }
+        self.groups.iter().for_each(|groups| groups.observe(metric, out));
     }
 }
 
-/// When a process started, in seconds since boot: field 22 of `/proc/[pid]/stat`, in clock ticks.
-fn start_of(host: &Host, pid: u32) -> Option<f64> {
-    let stat = files::read_small(&host.proc(&format!("{pid}/stat")))?;
-    let after_name = stat.iter().rposition(|&b| b == b')')? + 1;
-    // The state, field 3, is the first one behind the name.
-    let start = fields(stat.get(after_name..)?).nth(22 - 3)?;
-    #[allow(clippy::cast_precision_loss)] // exact for millions of years
-    Some(crate::metrics::parse::number(start)? as f64 / host.ticks_per_second.max(1) as f64)
+/// The attributes of a container, from its cgroup's path and the names that can be had.
+fn identity(host: &Host, logs: &mut Logs<'_>, visited: &Visited<'_>) -> Identity {
+    let text = |text: &str| AttributeValue::Text(Arc::from(text));
+    let mut identity = Identity::new();
+    let Some(container) = recognize::container(visited.parent, visited.name) else { return identity };
+    identity.push((&ID, text(&container.id)));
+    identity.extend(container.runtime.map(|runtime| (&RUNTIME, text(runtime))));
+    if let Some(name) = container.name.or_else(|| of_conmon(host, visited)) {
+        identity.push((&NAME, text(&name)));
+    }
+    if let Some(pod) = visited.path.rsplit('/').skip(1).find_map(recognize::pod) {
+        identity.extend([(&POD, text(&pod.uid)), (&QOS, text(Qos::of_path(visited.path).name()))]);
+        if let Some([pod, namespace, name]) = logs.names(&container.id) {
+            identity.extend([(&POD_NAME, text(pod)), (&NAMESPACE, text(namespace)), (&CONTAINER, text(name))]);
+        }
+    }
+    identity
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Options;
+    use super::super::observer::Sink;
     use super::super::testing::{Bench, Host as TestHost, fixture};
     use super::*;
     use crate::metrics::naming::Detail;
@@ -413,7 +240,7 @@ mod tests {
     fn containers_that_come_and_go_for_a_day_leave_nothing_behind() {
         let host = TestHost::empty();
         host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu");
-        let mut bench = Containers::new(&host.context(options()));
+        let mut containers = Containers::new(&host.context(options()));
         let context = host.context(options());
         let mut reader = Reader::new(&context.host);
         let mut last: Option<String> = None;
@@ -424,9 +251,50 @@ mod tests {
             }
             host.write(&format!("sys/{}/memory.current", last.as_deref().unwrap_or_default()), "1\n");
             reader.next_cycle();
-            bench.read(&mut reader);
-            assert!(bench.table.len() <= MOST_GONE + 1, "{} after {number}", bench.table.len());
-            assert_eq!(bench.table.listed().count(), 1);
+            containers.read(&mut reader);
+            let remembered = containers.groups.as_ref().unwrap().remembered();
+            assert!(remembered <= MOST_GONE + 1, "{remembered} after {number}");
         }
+    }
+    #[test]
+    fn names_that_any_user_may_see_are_added() {
+        let host = TestHost::empty();
+        let pod = "kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001";
+        docker(&host, "1", "memory.current", "1\n");
+        host.write(&format!("{CGROUP}/{pod}/{}/memory.current", id("a")), "2\n");
+        host.write(&format!("var/log/containers/web-7d9f_shop_nginx-{}.log", id("a")), "");
+        host.write(&format!("{CGROUP}/machine.slice/libpod-{}.scope/memory.current", id("b")), "3\n");
+        host.write(&format!("{CGROUP}/machine.slice/libpod-conmon-{}.scope/cgroup.procs", id("b")), "77\n");
+        host.write("proc/77/cmdline", format!("/usr/bin/conmon\0-c\0{}\0-n\0db\0--exit-dir\0/run\0", id("b")));
+        let points = Bench::new(DEFINITION, host.context(options())).points();
+        let memory = of(&points, "container.memory.usage");
+        let pod = format!(
+            "container.memory.usage{{container.id={},container.runtime.name=containerd,k8s.container.name=nginx,k8s.namespace.name=shop,k8s.pod.name=web-7d9f,k8s.pod.qos_class=Burstable,k8s.pod.uid=0f1e2d3c-aaaa-bbbb-cccc-000000000001}} 2",
+            id("a")
+        );
+        let podman = format!(
+            "container.memory.usage{{container.id={},container.name=db,container.runtime.name=podman}} 3",
+            id("b")
+        );
+        assert_eq!(memory.len(), 3, "{memory:#?}");
+        assert!(memory.contains(&pod) && memory.contains(&podman), "{memory:#?}");
+    }
+
+    #[test]
+    fn containers_above_the_limit_are_not_read_and_those_with_series_keep_them() {
+        let host = TestHost::empty();
+        docker(&host, "1", "memory.current", "1\n");
+        docker(&host, "2", "memory.current", "2\n");
+        let mut bench = Bench::new(DEFINITION, host.context(Options { max_series: Some(2), ..options() }));
+        let before = of(&bench.next(), "container.memory.usage");
+        assert_eq!(before.len(), 2);
+        for pattern in ["3", "4", "5", "6"] {
+            docker(&host, pattern, "memory.current", "3\n");
+        }
+        assert_eq!(of(&bench.next(), "container.memory.usage"), before);
+        let metric = METRICS.iter().find(|metric| metric.id == "memory").unwrap();
+        let mut out = Observer { sink: Sink::Nowhere, left: 2, seen: 0 };
+        bench.collector.observe(metric, &mut out);
+        assert_eq!(out.seen, 2 + 4, "what is left out is counted");
     }
 }

@@ -86,7 +86,7 @@ struct Series {
     open_files: Option<u64>,
 }
 
-/// What a walk keeps of a process that may be reported.
+/// The part of a process that a walk keeps, in case the process is reported.
 struct Found {
     name: Box<[u8]>,
     user: u64,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 /// A process for good: its pid, and when it started in clock ticks since boot. A pid that is used again is another one.
 pub type Key = (u32, u64);
 
-/// What the ranking needs of one process.
+/// One process, as the ranking sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     /// Which process.
@@ -35,7 +35,7 @@ impl Ranking {
     }
 
     /// The processes to report, in no order: at most four times `most`. At the first walk CPU time is ranked by all that
-    /// was used so far; later by what was used since the walk before.
+    /// was used so far; later by the growth since the last walk.
     pub fn choose(&mut self, candidates: &[Candidate]) -> HashSet<Key> {
         // A process that was not there at the last walk used all of its time since then.
         let used = |one: &Candidate| one.cpu.saturating_sub(self.last.get(&one.key).copied().unwrap_or(0));

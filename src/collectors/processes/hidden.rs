@@ -9,7 +9,7 @@ use crate::metrics::parse::{fields, lines, number};
 /// Bit of the capability that sees every process.
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// What a mount of procfs hides, and from whom not.
+/// A mount of procfs that hides processes, and who is exempt.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     hides: bool,
@@ -19,8 +19,8 @@ struct Options {
     gid: Option<u64>,
 }
 
-/// Whether `proc` is a mount that hides processes from this one. What cannot be found out is `false`: the walk over the
-/// processes sees what is denied.
+/// Whether `proc` is a mount that hides processes from this one. Where it cannot be found out, it is `false`: the walk over the
+/// processes sees the denials.
 pub fn by_mount_options(proc: &Path) -> bool {
     let Ok(meta) = files::metadata(proc) else { return false };
     let Ok(mounts) = files::read(&proc.join("self/mountinfo")) else { return false };

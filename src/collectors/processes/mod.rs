@@ -93,7 +93,7 @@ pub(super) fn thread_cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// What hides processes, and what to do.
+/// The cause of hidden processes, and the remedy.
 const HIDDEN: &str = "processes of other users are hidden; their count is left out, it would be too low. Give the agent \
      CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)";
 

@@ -187,7 +187,7 @@ fn a_count_that_takes_long_is_not_made_at_every_collection() {
     assert_eq!(counted(slow::<100>), "##..#..#.", "the baselines' reading does not count");
 }
 
-/// Prints what a count of 10,000 processes costs: `cargo test --release -- --ignored ten_thousand --nocapture`. The
+/// Prints the cost of counting 10,000 processes: `cargo test --release -- --ignored ten_thousand --nocapture`. The
 /// files are ordinary ones, unless HEKA_MEASURE_ROOT names a root with a real `/proc`.
 #[test]
 #[ignore = "a measurement"]

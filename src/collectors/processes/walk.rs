@@ -13,7 +13,7 @@ use crate::host::files;
 
 /// Number of distinct states.
 pub const STATES: usize = 7;
-/// Where [`Counts`] has what is in none of the others.
+/// The place in [`Counts`] of states that have no place of their own.
 pub const UNKNOWN_AT: usize = STATES - 1;
 
 /// Processes running, sleeping, blocked, idle, stopped, defunct, and in a state that has no name here.
@@ -71,7 +71,7 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
         *to = *from;
     }
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-    // What is no regular file is not waited for, and has no state.
+    // Anything but a regular file is not waited for, and has no state.
     const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
     let file = retry_on_intr(|| openat(dir, path, FLAGS, Mode::empty()))?;
     let mut buffer = [0u8; STAT_BYTES];

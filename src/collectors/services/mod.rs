@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::groups::{DIRECTION, Groups, MODE, RESOURCE, TYPE};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
 use crate::host::systemd::{Systemd, Unit};
@@ -22,7 +23,6 @@ use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
-use usage::{DIRECTION, MODE, RESOURCE, ServiceUsage, TYPE};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -105,7 +105,7 @@ struct Services {
     filter: Filter,
     /// For the first reading: where the usage is read from is found by reading files.
     context: Option<Context>,
-    usage: Option<ServiceUsage>,
+    usage: Option<Groups>,
     counts: Option<[u64; STATES.len()]>,
     count_series: [Attributes; STATES.len()],
     failed: Vec<(String, Attributes)>,
@@ -181,7 +181,7 @@ impl Services {
         self.counts = Some(counts);
     }
 
-    /// Logs when a state begins, and leaves out what is not known any more.
+    /// Logs when a state begins, and clears values that are not known any more.
     fn note(&mut self, result: io::Result<()>, reader: &mut Reader) {
         let path = self.systemd.socket().clone();
         let health = match &result {
@@ -227,10 +227,10 @@ fn named(naming: Naming, state: Option<Names>, name: &str) -> Attributes {
 impl Collector for Services {
     fn read(&mut self, reader: &mut Reader) {
         if let Some(context) = self.context.take() {
-            self.usage = ServiceUsage::new(&context, MOST_GONE);
+            self.usage = Groups::find(&context, DEFINITION.name, METRICS, MOST_GONE, reader);
         }
         if let Some(usage) = &mut self.usage {
-            usage.read(reader);
+            usage::read(usage, &self.filter, reader);
         }
         if self.listed.is_some_and(|when| when.elapsed() < LIST_LASTS) {
             return;

@@ -1,7 +1,7 @@
 //! Metrics from files: every metric of `*.prom` in the directory of `--textfile-dir`, under the names as written.
 //!
 //! A file that is replaced by rename is read whole, before or after. A file that did not change since the last collection
-//! is not read again. What is in the way is one warning that names the file and the line: a file with a fault is left out
+//! is not read again. A problem is one warning that names the file and the line: a file with a fault is left out
 //! whole, a series that another file has already is left out alone, and so is a name that this program reports itself or
 //! that OpenTelemetry does not allow.
 //!
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::discovered::Discovered;
+use super::Discovered;
 use super::{COLLECTORS, Collector, Context, Definition, Observer};
 use crate::host::{Reader, files};
 use crate::metrics::counter::Since;
@@ -159,7 +159,7 @@ impl Textfile {
         changed || !before.is_empty()
     }
 
-    /// Puts the files' samples together. What is left out is logged, since a file changed.
+    /// Combines the files' samples. Omissions are logged, since a file changed.
     fn assemble(&mut self) {
         for family in self.families.values_mut() {
             family.points.clear();

@@ -88,7 +88,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
     Ok(parsed)
 }
 
-/// What a sample is: the parts of a histogram and a summary are counters.
+/// The kind of a sample: the parts of a histogram and a summary are counters.
 fn kind(name: &str, types: &HashMap<&str, &str>) -> Kind {
     let part = |suffixes: &[&str], of: &str| {
         suffixes.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(|base| types.get(base) == Some(&of))

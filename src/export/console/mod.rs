@@ -4,6 +4,7 @@ pub mod human;
 pub mod json;
 pub mod series;
 pub mod table;
+mod top;
 pub mod view;
 
 use std::io::{self, Write};
@@ -16,7 +17,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use crate::metrics::naming::Naming;
-use series::History;
+use series::{History, Tables};
 use view::View;
 
 /// Table or JSON.
@@ -34,6 +35,8 @@ pub struct Layout {
     pub format: Format,
     /// The profile of the metrics' names.
     pub naming: Naming,
+    /// The metrics that are printed.
+    pub tables: Tables,
     /// Time to the next collection, if there is one.
     pub interval: Option<Duration>,
     /// The room for a table, asked for each time since a terminal can change its size.
@@ -45,7 +48,7 @@ pub struct Layout {
 pub struct ConsoleExporter {
     layout: Arc<Layout>,
     shared: Arc<Mutex<Shared>>,
-    closed: Arc<dyn Fn() + Send + Sync>,
+    closed: Arc<dyn Fn(&io::Error) + Send + Sync>,
 }
 
 struct Shared {
@@ -54,15 +57,19 @@ struct Shared {
 }
 
 impl ConsoleExporter {
-    /// Prints to `output`; calls `closed` when a write fails.
-    pub fn new(layout: Layout, output: Box<dyn Write + Send>, closed: impl Fn() + Send + Sync + 'static) -> Self {
+    /// Prints to `output`; calls `closed` with the reason when a write fails.
+    pub fn new(
+        layout: Layout,
+        output: Box<dyn Write + Send>,
+        closed: impl Fn(&io::Error) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Mutex::new(Shared { output, history: History::default() }));
         Self { layout: Arc::new(layout), shared, closed: Arc::new(closed) }
     }
 
     fn print(&self, metrics: &ResourceMetrics) -> io::Result<()> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let collection = shared.history.take(metrics, self.layout.naming);
+        let collection = shared.history.take(metrics, self.layout.naming, &self.layout.tables);
         let text = match self.layout.format {
             Format::Table => {
                 let view = (self.layout.view)();
@@ -79,7 +86,7 @@ impl ConsoleExporter {
 impl PushMetricExporter for ConsoleExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.print(metrics).map_err(|error| {
-            (self.closed)();
+            (self.closed)(&error);
             OTelSdkError::InternalFailure(error.to_string())
         })
     }

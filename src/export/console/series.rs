@@ -6,8 +6,10 @@ use std::time::{Instant, SystemTime};
 
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics};
 
-use crate::collectors::COLLECTORS;
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
+
+/// The collectors by name, in the order in which they are printed, each with its table of metrics.
+pub type Tables = Vec<(&'static str, &'static [Metric])>;
 
 /// One collection.
 #[derive(Debug)]
@@ -82,7 +84,7 @@ pub struct History {
 
 impl History {
     /// Converts a collection to plain values and remembers its counters.
-    pub fn take(&mut self, metrics: &ResourceMetrics, naming: Naming) -> Collection {
+    pub fn take(&mut self, metrics: &ResourceMetrics, naming: Naming, tables: &Tables) -> Collection {
         // Rates need a clock that nobody sets.
         let (time, now) = (SystemTime::now(), Instant::now());
         let elapsed = self.taken.map(|before| now.duration_since(before).as_secs_f64());
@@ -90,7 +92,7 @@ impl History {
         let scopes = metrics.scope_metrics().flat_map(|scope| scope.metrics().map(|metric| (scope.scope(), metric)));
         for (scope, metric) in scopes {
             let found_by_a_collector = || (scope.name() == HOST_SCOPE).then(|| discovered(metric));
-            let Some(row) = row(metric, naming).or_else(found_by_a_collector) else { continue };
+            let Some(row) = row(metric, naming, tables).or_else(found_by_a_collector) else { continue };
             let mut series = points(metric, &row);
             series.sort_by(|a, b| (&a.labels, &a.order).cmp(&(&b.labels, &b.order)));
             found.push((
@@ -146,7 +148,7 @@ fn discovered(metric: &SdkMetric) -> Row {
     };
     Row {
         collector: "textfile",
-        collector_place: COLLECTORS.len(),
+        collector_place: usize::MAX,
         metric: if is_counter { &COUNTER } else { &GAUGE },
         metric_place: 0,
         name: metric.name().to_owned().into(),
@@ -156,13 +158,13 @@ fn discovered(metric: &SdkMetric) -> Row {
 }
 
 /// The row of a metric of the tables; `None` for others, such as the agent's own.
-fn row(metric: &SdkMetric, naming: Naming) -> Option<Row> {
-    for (collector_place, definition) in COLLECTORS.iter().enumerate() {
-        for (metric_place, row) in definition.metrics.iter().enumerate() {
+fn row(metric: &SdkMetric, naming: Naming, tables: &Tables) -> Option<Row> {
+    for (collector_place, (collector, table)) in tables.iter().enumerate() {
+        for (metric_place, row) in table.iter().enumerate() {
             let shape = row.shape(naming).filter(|shape| shape.name == metric.name() && shape.unit == metric.unit());
             if let Some(shape) = shape {
                 return Some(Row {
-                    collector: definition.name,
+                    collector,
                     collector_place,
                     metric: row,
                     metric_place,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::human;
 use super::series::{Collection, Series, Values};
+use super::top;
 use super::view::View;
 
 /// The most words that are columns; more become rows.
@@ -22,7 +23,7 @@ struct Grid {
 #[must_use]
 pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -> Vec<String> {
     let time = humantime::format_rfc3339_seconds(collection.time);
-    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), harmless);
+    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), human::harmless);
     let elapsed = match (collection.elapsed, interval) {
         (Some(seconds), _) => format!("{seconds:.1} s since the last reading"),
         (None, Some(interval)) => {
@@ -39,6 +40,11 @@ pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -
         }
         render_grid(&mut lines, grid, view.width);
     }
+    let processes = top::lines(&collection.metrics);
+    if !processes.is_empty() {
+        lines.extend([String::new(), top::COLLECTOR.to_uppercase()]);
+        lines.extend(processes);
+    }
     lines.into_iter().map(|line| clip(&line, view.width)).collect()
 }
 
@@ -49,17 +55,12 @@ fn clip(line: &str, width: usize) -> String {
     }
 }
 
-/// A name of the host's without the characters that steer a terminal.
-fn harmless(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
 fn grids(metrics: &[Values], view: View) -> Vec<(&'static str, Grid)> {
     let utilized: HashSet<&str> =
         metrics.iter().filter(|values| is_share(values)).map(|values| values.collector).collect();
     let idle = idle(metrics);
     let mut grids: Vec<(&'static str, Grid)> = Vec::new();
-    for values in metrics {
+    for values in metrics.iter().filter(|values| values.collector != top::COLLECTOR) {
         let columns = columns(values);
         let rows = rows(values, &columns, &idle, utilized.contains(values.collector), view.full_names);
         if rows.is_empty() {
@@ -102,7 +103,7 @@ fn column(series: &Series) -> String {
 }
 
 fn device(series: &Series) -> String {
-    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| harmless(name)).collect();
+    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| human::harmless(name)).collect();
     names.dedup(); // an interface and its device
     names.join(" ")
 }
@@ -259,6 +260,44 @@ mod tests {
             vec![series("docker0", "receive", 0, Some(0.0)), series("eth0", "receive", 0, Some(5.0))],
         )]);
         assert!(text.contains("eth0") && !text.contains("docker0"), "{text}");
+    }
+
+    #[test]
+    fn processes_are_a_table_with_the_busiest_first() {
+        let one = |pid: u32, mode: &str, value: Value, rate: Option<f64>| {
+            let mut series = series("", mode, 0, rate);
+            let of = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            series.labels = vec![
+                of("process.creation.time", "2026-01-01T00:00:00Z"),
+                of("process.executable.name", if pid == 50 { "busy" } else { "data\u{1b}base" }),
+                of("process.linux.cgroup", "/system.slice/data.service"),
+                of("process.owner", "a-user-with-a-long-name"),
+                of("process.pid", &pid.to_string()),
+            ];
+            series.value = value;
+            series
+        };
+        let (bytes, threads) = (|count: i64| Value::Int(count << 20), Value::Int);
+        let table = |rate: fn(f64) -> Option<f64>| {
+            let cpu = [(50, "user", 0.5), (50, "system", 0.25), (60, "user", 0.02)];
+            let cpu = cpu.map(|(pid, mode, share)| one(pid, mode, Value::Double(9.0), rate(share)));
+            text(vec![
+                values("process", "cpu", cpu.into()),
+                values("process", "memory", vec![one(50, "", bytes(3), None), one(60, "", bytes(700), None)]),
+                values("process", "threads", vec![one(50, "", threads(1), None), one(60, "", threads(12), None)]),
+            ])
+        };
+        let expected = [
+            "PROCESS",
+            "      PID  OWNER         %CPU      MEMORY  THREADS  EXECUTABLE, UNIT",
+            "       50  a-user-wit    75.0     3.0 MiB        1  busy  data.service",
+            "       60  a-user-wit     2.0   700.0 MiB       12  data\u{fffd}base  data.service",
+        ];
+        assert_eq!(table(Some).lines().skip(3).collect::<Vec<_>>(), expected);
+        // Without rates the largest by memory is first.
+        let first = table(|_| None);
+        assert!(first.lines().nth(5).unwrap().starts_with("       60  a-user-wit       -   700.0 MiB"), "{first}");
+        assert!(first.lines().all(|line| line.chars().count() <= VIEW.width));
     }
 
     #[test]

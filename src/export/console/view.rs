@@ -54,7 +54,8 @@ impl View {
             text += "\x1b[K\r\n";
         }
         if shown < lines.len() {
-            let _ = write!(text, "({} more lines; a pipe shows all: | less)\x1b[K\r\n", lines.len() - shown);
+            let _ =
+                write!(text, "({} more lines: --collectors selects, | less shows all)\x1b[K\r\n", lines.len() - shown);
         }
         text.push_str("\x1b[J");
         text

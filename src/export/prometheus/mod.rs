@@ -1,6 +1,6 @@
 //! The endpoint that Prometheus scrapes.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
 //! | [`listen`] | the address, and the sockets that listen on it |
 //! | [`server`] | HTTP: paths, gzip, the scrape's timeout, stopping |
@@ -22,7 +22,7 @@ pub use listen::Listen;
 
 use crate::export::ExportError;
 
-/// What a scrape's answer declares.
+/// The content type of a scrape's answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Makes the text of one collection.

@@ -3,7 +3,7 @@
 use crate::metrics::naming::Kind;
 
 /// The name under which Prometheus 3 stores a metric that comes by OTLP, as its default translation makes it
-/// (`UnderscoreEscapingWithSuffixes`): `_` for what a name may not hold, the unit and `total` or `ratio` at the end unless
+/// (`UnderscoreEscapingWithSuffixes`): `_` for characters that a name may not have, the unit and `total` or `ratio` at the end unless
 /// the name has that word already.
 #[must_use]
 pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {

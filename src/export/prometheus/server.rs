@@ -31,9 +31,9 @@ const CONNECTIONS: u32 = 64;
 const SILENCE: Duration = Duration::from_secs(120);
 /// The largest head of a request.
 const HEAD_BYTES: usize = 16 * 1024;
-/// How long a scraper waits that does not say so.
+/// The timeout of a scraper that does not send one.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is kept of a scraper's patience for the answer's way back.
+/// The part of a scraper's timeout that is reserved for the transfer of the answer.
 const WAY_BACK: Duration = Duration::from_millis(500);
 /// The most that answers under way get at a stop.
 const STOP: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
             _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
         }
     }
-    // What a client did wrong is no concern of the log: anyone may connect.
+    // A client's errors are not logged: anyone may connect.
     let _ = connection.await;
 }
 

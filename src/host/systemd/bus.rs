@@ -1,12 +1,10 @@
 //! A connection to the system bus: authentication, calls, answers.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-
+use super::channel::Channel;
 use super::wire::{Call, FIXED_BYTES, Fields, Fixed, Kind, decode_fields};
 
 /// Messages that are not the awaited answer and are skipped at most: a bus sends one at the beginning.
@@ -33,8 +31,7 @@ pub struct Answer {
 /// A connection for which the bus has answered `Hello`.
 #[derive(Debug)]
 pub struct Connection {
-    stream: UnixStream,
-    deadline: Instant,
+    channel: Channel,
     /// Of the last call that was sent.
     serial: u32,
     /// Of the last call that was answered.
@@ -49,15 +46,9 @@ pub fn no_answer() -> io::Error {
 impl Connection {
     /// Connects, authenticates and calls `Hello`.
     pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
-        // A listener whose queue is full would block an ordinary connect for as long as it likes.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        connect(&fd, &SocketAddrUnix::new(socket)?)?;
-        let stream = UnixStream::from(fd);
-        stream.set_nonblocking(false)?;
-        let mut new = Self { stream, deadline, serial: 0, answered: 0 };
+        let mut new = Self { channel: Channel::open(socket, deadline)?, serial: 0, answered: 0 };
         // The empty DATA lets the bus take the user from the socket.
-        new.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        new.channel.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         let mut line = new.line()?;
         if line.starts_with(b"DATA") {
             line = new.line()?;
@@ -72,7 +63,7 @@ impl Connection {
 
     /// Until when the following calls may take.
     pub fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+        self.channel.set_deadline(deadline);
     }
 
     /// Sends calls; each has one answer, in their order.
@@ -82,7 +73,7 @@ impl Connection {
             self.serial = self.serial.checked_add(1).ok_or_else(no_answer)?;
             call.encode(self.serial, &mut bytes);
         }
-        self.write(&bytes)
+        self.channel.write(&bytes)
     }
 
     /// The answer to the next call, where a refusal is an error.
@@ -113,12 +104,12 @@ impl Connection {
 
     fn message(&mut self) -> io::Result<(Kind, Fields, Answer)> {
         let mut fixed = [0; FIXED_BYTES];
-        self.read(&mut fixed)?;
+        self.channel.read(&mut fixed)?;
         let fixed = Fixed::decode(&fixed).ok_or_else(no_answer)?;
         let mut fields = vec![0; fixed.fields_bytes];
-        self.read(&mut fields)?;
+        self.channel.read(&mut fields)?;
         let mut body = vec![0; fixed.body_bytes];
-        self.read(&mut body)?;
+        self.channel.read(&mut body)?;
         let fields = decode_fields(&fields, fixed.big_endian).ok_or_else(no_answer)?;
         Ok((fixed.kind, fields, Answer { big_endian: fixed.big_endian, signature: String::new(), body }))
     }
@@ -128,49 +119,12 @@ impl Connection {
         let mut line = Vec::new();
         while line.len() < MOST_LINE_BYTES {
             let mut byte = [0];
-            self.read(&mut byte)?;
+            self.channel.read(&mut byte)?;
             match byte {
                 [b'\n'] => return Ok(line),
                 [byte] => line.push(byte),
             }
         }
         Err(no_answer())
-    }
-
-    fn read(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            self.stream.set_read_timeout(Some(self.left()?))?;
-            match self.stream.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
-                Err(error) => timed_out(error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(self.left()?))?;
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(error) => timed_out(error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-    }
-}
-
-/// Whether to try once more.
-fn timed_out(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(()),
-        io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
-        _ => Err(error),
     }
 }

@@ -198,7 +198,7 @@ fn a_refused_question_costs_that_answer() {
             peer.send(&if refused { message(3, serial, "", &[]) } else { message(2, serial, "v", &body) });
         }
     })]);
-    let unit = Unit { name: "a.service".into(), active_state: "active".into(), path: "/x".into() };
+    let unit = Unit { name: "a.service".into(), active_state: "active".into(), path: "/x".into(), restarts: None };
     assert_eq!(Systemd::new(&bus.host()).restarts(&[&unit, &unit], MOST).unwrap(), [None, Some(3)]);
     bus.end();
 }

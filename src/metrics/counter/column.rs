@@ -86,7 +86,7 @@ pub(super) struct Judged {
     pub(super) over: bool,
 }
 
-/// What is kept of a column that is in doubt, or was and may return to an older track.
+/// The state of a column that is in doubt, or that was and may return to an older track.
 #[derive(Debug)]
 pub(super) struct Doubt {
     /// When the mark was read.

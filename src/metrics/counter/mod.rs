@@ -27,7 +27,7 @@
 //! A whole reading is never added to a total. With [`Since::Boot`] a baseline sets the total to the reading itself, unless
 //! the total is larger already.
 //!
-//! # What the rules leave open, and the choice
+//! # Cases that the rules leave open
 //! - **A row of zeros is ignored.** Where all columns of a row are zero it is no baseline, starts no candidate and does
 //!   not continue one: a file of zeros, then a counter at one million, is no growth of one million. A zero beside another
 //!   column that is not zero is believed, so that the first error or the first killed process counts. Therefore the counters
@@ -62,7 +62,7 @@ pub use table::{Entry, Table};
 
 use std::time::Duration;
 
-/// What the exported totals count from.
+/// The origin of the exported totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// The moment the instrument was created: the total agrees with the start time it carries.
@@ -71,7 +71,7 @@ pub enum Since {
     Boot,
 }
 
-/// What a column counts: how fast it can grow, and how wide it is.
+/// The kind of a column: how fast it can grow, and how wide it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     per_second: Option<u64>,

@@ -129,7 +129,7 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The rows of the last good listing, to change what the collector keeps beside them.
+    /// The rows of the last good listing, with the collector's own part mutable.
     pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Entry<T, N>> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
@@ -138,6 +138,13 @@ impl<T, const N: usize> Table<T, N> {
     pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
         let place = *self.places.get(name)?;
         self.entries.get_mut(place).map(|entry| &mut entry.data)
+    }
+
+    /// Whether the listing before this one had the row.
+    #[must_use]
+    pub fn had(&self, name: &[u8]) -> bool {
+        let entry = self.places.get(name).and_then(|place| self.entries.get(*place));
+        entry.is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
     }
 
     /// How many rows are remembered.

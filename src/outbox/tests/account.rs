@@ -88,16 +88,15 @@ fn losses_are_logged_once_with_their_reasons_and_the_rest_at_the_end() {
     let mut account = Snapshot::default();
     let lines = lines_of(|| {
         let mut status = Status::new("http://backend");
-        status.lost(&account, 0, start, true);
+        status.refusal = "bad data".into();
+        status.look(&account, None, start, true);
         for n in 1..=3 {
-            account.dropped.add(DropReason::Size, 10);
+            account.dropped.add(if n == 1 { DropReason::Oversize } else { DropReason::Size }, 10);
             account.dropped.add(DropReason::Refused, 1);
-            status.lost(&account, 1, start, false);
-            status.refused("bad data", &account, start);
-            assert!(n < 4);
+            status.look(&account, None, start, false);
         }
-        status.lost(&account, 1, start, true);
-        status.lost(&account, 1, start, true);
+        status.look(&account, None, start, true);
+        status.look(&account, None, start, true);
     });
     assert_eq!(
         lines,
@@ -113,13 +112,13 @@ fn losses_are_logged_once_with_their_reasons_and_the_rest_at_the_end() {
 
 #[test]
 fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
-    let start = Instant::now();
+    let (start, account) = (Instant::now(), Snapshot::default());
     let lines = lines_of(|| {
         let mut status = Status::new("http://backend");
         for turn in 0..10 {
             let now = start + Duration::from_secs(turn * 6);
-            status.disk(Some(now - Duration::from_secs(5)), now);
-            status.disk(None, now);
+            status.look(&account, Some(now - Duration::from_secs(5)), now, false);
+            status.look(&account, None, now, false);
         }
     });
     assert_eq!(lines.len(), 2, "{lines:#?}");

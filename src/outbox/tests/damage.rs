@@ -84,16 +84,17 @@ fn a_record_that_cannot_be_read_is_kept_and_one_on_a_bad_sector_is_given_up_afte
     fs.fail(Faults { read: Some(Errno::NFILE), ..Faults::default() });
     for _ in 0..20 {
         assert!(outbox.take(usize::MAX, at(1)).is_empty());
-        outbox.shared.lock().queue.landed();
+        outbox.settle_after(60, at(1));
     }
     assert_eq!((outbox.stats().outbox_batches, outbox.stats().dropped.total().batches), (3, 0));
     fs.fail(Faults { read: Some(Errno::IO), ..Faults::default() });
-    for _ in 0..5 {
-        assert!(outbox.take(0, at(1)).is_empty());
-        outbox.shared.lock().queue.landed();
+    for tries in 0..4 {
+        assert_eq!(outbox.dropped(DropReason::Io), 0, "{tries}");
+        outbox.settle_after(60, at(1));
     }
     assert_eq!(outbox.dropped(DropReason::Io), 1);
     fs.fail(Faults::default());
+    outbox.settle_after(60, at(2));
     assert_eq!(outbox.drain(at(2)), ["2", "3"]);
 }
 

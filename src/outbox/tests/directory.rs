@@ -10,7 +10,7 @@ fn while_all_is_well_nothing_is_written() {
         outbox.push(&n.to_string(), at(n));
         outbox.settle(at(n));
         assert_eq!(outbox.take(usize::MAX, at(n)), [n.to_string()]);
-        outbox.shared.lock().queue.delivered(0);
+        outbox.shared.lock().queue.delivered(0, None);
         outbox.settle(at(n));
     }
     assert!(fs.records().is_empty());
@@ -23,10 +23,10 @@ fn a_batch_is_written_when_its_request_takes_long_and_deleted_when_it_was_accept
     let mut outbox = Outbox::open(&fs, limits());
     outbox.push("slow", at(0));
     assert_eq!(outbox.take(usize::MAX, at(0)), ["slow"]);
-    outbox.shared.lock().urgent = true;
+    outbox.shared.lock().queue.slow = true;
     outbox.settle(at(1));
     assert_eq!(fs.records().len(), 1);
-    outbox.shared.lock().queue.delivered(0);
+    outbox.shared.lock().queue.delivered(0, None);
     outbox.settle(at(2));
     assert_eq!((fs.records().len(), outbox.stats().exported_batches), (0, 1));
 }
@@ -39,7 +39,7 @@ fn a_batch_that_was_accepted_while_it_was_written_is_not_left_on_disk() {
     outbox.take(usize::MAX, at(0));
     let id = outbox.shared.lock().queue.entries[0].id;
     // As if the worker were between the write and the report of it.
-    outbox.shared.lock().queue.delivered(0);
+    outbox.shared.lock().queue.delivered(0, None);
     outbox.shared.lock().queue.saved(id, 5);
     assert_eq!(outbox.shared.lock().queue.trash, [id]);
 }
@@ -81,11 +81,11 @@ fn a_directory_of_another_agent_is_taken_over_when_that_ends_and_its_batches_go_
     other.fail(at(0));
     other.settle(at(0));
     let mut outbox = Outbox::open(&fs, limits());
-    assert_eq!(outbox.shared.lock().directory, Directory::Missing);
+    assert_eq!(outbox.shared.lock().directory, Directory::Failing);
     outbox.push("ours 1", at(1));
     outbox.push("ours 2", at(1));
     outbox.settle_after(60, at(60));
-    assert_eq!(outbox.shared.lock().directory, Directory::Missing);
+    assert_eq!(outbox.shared.lock().directory, Directory::Failing);
     drop(other);
     outbox.settle_after(60, at(120));
     assert_eq!(outbox.shared.lock().directory, Directory::Open);

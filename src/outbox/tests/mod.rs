@@ -1,9 +1,11 @@
 //! The queue, the worker and the sender together: on a file system in memory whose every operation a test can refuse.
 
 mod account;
+mod backoff;
 mod bounds;
 mod damage;
 mod directory;
+mod internal;
 mod kill;
 mod model;
 mod splitting;
@@ -17,12 +19,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use tokio::sync::watch;
 
 use super::fs::Fs;
-use super::queue::{Limits, Queue, Taken};
-use super::shared::{Directory, Shared};
-use super::worker::{Step, Worker};
+use super::queue::{Item, Limits, Queue};
+use super::shared::{Directory, Phase, Shared};
+use super::worker::{Job, Worker};
 use super::*;
 
 /// A day in 2026, where the tests' wall clock starts.
@@ -62,6 +63,8 @@ struct Faults {
     read: Option<Errno>,
     /// Bytes that fit, in blocks of 4,096.
     capacity: Option<u64>,
+    /// So many times, opening ends in a fault of the program itself.
+    panics: u8,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +110,14 @@ impl Fs for FakeFs {
     type Lock = FakeLock;
 
     fn create_dir(&self, _dir: &Path) -> io::Result<()> {
-        fault(self.disk().faults.open)
+        let (panics, open) = {
+            let faults = &mut self.disk().faults;
+            let panics = faults.panics;
+            faults.panics = panics.saturating_sub(1);
+            (panics, faults.open)
+        };
+        assert_eq!(panics, 0, "a fault that the test wants");
+        fault(open)
     }
 
     fn lock(&self, _path: &Path) -> io::Result<FakeLock> {
@@ -119,12 +129,6 @@ impl Fs for FakeFs {
 
     fn list(&self, _dir: &Path) -> io::Result<Vec<String>> {
         Ok(self.disk().files.keys().rev().cloned().collect())
-    }
-
-    fn read_head(&self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, u64)> {
-        let disk = self.disk();
-        let file = disk.files.get(&name(path)).ok_or_else(missing)?;
-        Ok((file[..limit.min(file.len())].to_vec(), file.len() as u64))
     }
 
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
@@ -168,12 +172,44 @@ impl Fs for FakeFs {
     }
 }
 
+/// The outcome of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Something was done.
+    Done,
+    /// There is nothing to do before a moment, or before something changes.
+    Wait,
+    /// Delivery is over.
+    End,
+}
+
+impl<F: Fs> Worker<F> {
+    /// What the worker's thread does between two looks at the shared state.
+    fn step(&mut self, now: Instant, moment: &Moment) -> Step {
+        let shared = self.shared.clone();
+        let job = self.next(&mut shared.lock(), now);
+        let step = match job {
+            Job::Wait(_) => Step::Wait,
+            Job::End => Step::End,
+            _ => Step::Done,
+        };
+        self.perform(job, now, moment);
+        step
+    }
+}
+
+/// The oldest batches, in flight from now on; `None` where nothing waits or a record must be read or written first.
+fn take(shared: &Shared, max_bytes: usize, now: Moment) -> Option<Vec<Item>> {
+    let mut state = shared.lock();
+    let current = state.directory == Directory::Open;
+    Some(state.queue.take(max_bytes, None, current, &now)).filter(|items| !items.is_empty())
+}
+
 /// A queue and its worker, one step at a time; no thread takes part.
 struct Outbox {
     shared: Arc<Shared>,
     worker: Worker<FakeFs>,
     clock: Instant,
-    _stop: watch::Sender<bool>,
 }
 
 impl Outbox {
@@ -185,10 +221,9 @@ impl Outbox {
 
     /// The directory is not opened yet.
     fn closed(fs: &FakeFs, limits: Limits) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let shared = Shared::new(Queue::new(limits, true), true, stopped);
+        let shared = Shared::new(Queue::new(limits, true));
         let worker = Worker::new(shared.clone(), fs.clone(), DIR.into(), BOOT);
-        Self { shared, worker, clock: Instant::now(), _stop: stop }
+        Self { shared, worker, clock: Instant::now() }
     }
 
     fn push(&self, text: &str, now: Moment) {
@@ -196,10 +231,9 @@ impl Outbox {
     }
 
     /// A request of the oldest batches fails: from here on, batches belong on disk.
-    fn fail(&self, now: Moment) {
-        let mut state = self.shared.lock();
-        let _ = state.queue.take(usize::MAX, None, &now);
-        state.queue.kept(&now);
+    fn fail(&mut self, now: Moment) {
+        let _ = self.take(usize::MAX, now);
+        self.shared.lock().queue.kept(&now);
     }
 
     /// The worker does all it can now.
@@ -215,23 +249,12 @@ impl Outbox {
 
     /// The oldest batches as text, in flight from now on.
     fn take(&mut self, max_bytes: usize, now: Moment) -> Vec<String> {
-        let taken = self.shared.lock().queue.take(max_bytes, None, &now);
-        let items = match taken {
-            Taken::Nothing => Vec::new(),
-            Taken::Memory(items) => items,
-            Taken::Disk(ids) => {
-                let (answer, mut answered) = tokio::sync::oneshot::channel();
-                let wanted = ids.len();
-                self.shared.lock().read = Some((ids, answer));
-                self.settle(now);
-                let items = answered.try_recv().unwrap();
-                if let (true, Some(first), Some(last)) = (items.len() < wanted, items.first(), items.last()) {
-                    self.shared.lock().queue.shorten_flight(first.id, last.id);
-                }
-                items
-            }
-        };
-        items.into_iter().map(|item| String::from_utf8(item.payload.to_vec()).unwrap()).collect()
+        let items = take(&self.shared, max_bytes, now).or_else(|| {
+            self.settle(now);
+            take(&self.shared, max_bytes, now)
+        });
+        let text = |item: Item| String::from_utf8(item.payload.to_vec()).unwrap();
+        items.unwrap_or_default().into_iter().map(text).collect()
     }
 
     /// Everything that waits, delivered one request after the other.
@@ -240,12 +263,11 @@ impl Outbox {
         loop {
             let texts = self.take(usize::MAX, now);
             if texts.is_empty() {
-                self.shared.lock().queue.landed();
                 self.settle(now);
                 return all;
             }
             all.extend(texts);
-            self.shared.lock().queue.delivered(0);
+            self.shared.lock().queue.delivered(0, None);
         }
     }
 

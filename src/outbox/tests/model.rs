@@ -67,6 +67,7 @@ impl Carrier for Backend {
             local: false,
             timed_out: false,
             by_size,
+            content: false,
             words: format!("{behaviour:?}"),
         };
         let answer = match behaviour {
@@ -146,7 +147,6 @@ struct Life {
 impl Life {
     fn begin(fs: &FakeFs, backend: &Backend, limits: Limits) -> Self {
         let outbox = Outbox::closed(fs, limits);
-        outbox.shared.lock().worker_ended = false;
         let tuning = Tuning { merge_bytes: 300, request_max_bytes: 400, ..Tuning::default() };
         let carrier = Arc::new(backend.clone());
         let sender = Sender::new(outbox.shared.clone(), carrier, "http://model", Duration::from_secs(3), tuning);
@@ -168,7 +168,7 @@ impl Life {
     /// Every point that came is somewhere.
     fn check(&self, backend: &Backend) {
         let stats = self.outbox.stats();
-        let opened = self.outbox.shared.lock().directory == Directory::Open;
+        let opened = self.outbox.worker.opened.is_some();
         let dropped = stats.dropped.total().points;
         let accounted = stats.exported_points + stats.rejected_points + dropped + stats.outbox_points;
         if opened {
@@ -197,7 +197,7 @@ impl Life {
             return;
         }
         let state = self.outbox.shared.lock();
-        let deleted: Vec<_> = state.queue.trash.iter().map(|id| name(&self.outbox.worker.record_name(*id))).collect();
+        let deleted: Vec<_> = state.queue.trash.iter().map(|id| name(&self.outbox.worker.record(*id))).collect();
         let server = backend.0.lock().unwrap();
         for record in fs.records().iter().filter(|record| !deleted.contains(record)) {
             for number in numbers(&fs.disk().files[record][HEADER_BYTES..]) {
@@ -300,7 +300,7 @@ async fn history(seed: u64) {
     for _ in 0..600 {
         tokio::time::sleep(Duration::from_millis(500)).await;
         life.work(u32::MAX);
-        let open = life.outbox.shared.lock().directory == Directory::Open;
+        let open = life.outbox.worker.opened.is_some();
         if open && life.outbox.stats().outbox_batches == 0 {
             break;
         }
@@ -308,7 +308,7 @@ async fn history(seed: u64) {
     life.check(&backend);
     assert_eq!(life.outbox.stats().outbox_batches, 0, "what waits arrives");
     life.work(u32::MAX);
-    assert!(fs.records().len() <= life.outbox.worker.leftovers(), "{:?}", fs.records());
+    assert!(fs.records().len() <= life.outbox.worker.leftovers.len(), "{:?}", fs.records());
     assert!(!life.sender.is_finished());
     life.sender.abort();
 }

@@ -1,7 +1,7 @@
 //! The agent's own binary.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -48,6 +48,13 @@ impl Agent {
         Self { process, _dir: dir }
     }
 
+    /// What `check` prints.
+    pub fn check(endpoint: &str, arguments: &str) -> String {
+        let mut command = Command::new(BINARY);
+        command.env_clear().args(["check", "--endpoint", endpoint]).args(arguments.split_whitespace());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
     /// Its resident size.
     pub fn resident_kib(&self) -> u64 {
         self.process.resident_kib()
@@ -85,14 +92,5 @@ impl Agent {
     /// SIGKILL: what a crash and the out-of-memory killer do.
     pub fn kill(mut self) {
         self.process.end(Signal::KILL, SOON);
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.process.ended()
     }
 }

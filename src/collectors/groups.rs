@@ -1,0 +1,290 @@
+//! The usage of cgroups as series, for the collectors containers and services.
+//!
+//! CPU time, page faults, I/O, kills and pressure are counters since the agent's start: usage before the first reading of a
+//! cgroup is not in them. I/O is that of whole physical disks: the kernel counts the same bytes again for each device that
+//! is stacked on them.
+
+use tracing::{info, warn};
+
+use super::{Context, Observer};
+use crate::host::cgroups::{Hierarchy, Tree, Usage, UsageReader, Visited};
+use crate::host::counted_disks::CountedDisks;
+use crate::host::{Host, Reader, files};
+use crate::metrics::counter::{Kind, Rules, Table};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::parse::fields;
+
+pub(super) const MODE: Attribute = Attribute { key: Names::both("cpu.mode"), values: &[USER, SYSTEM] };
+pub(super) const FAULT: Attribute = Attribute { key: Names::both("system.paging.fault.type"), values: &[MINOR, MAJOR] };
+pub(super) const DIRECTION: Attribute = Attribute { key: Names::both("disk.io.direction"), values: &[READ, WRITE] };
+pub(super) const RESOURCE: Attribute =
+    Attribute { key: Names::both("system.pressure.resource"), values: &[CPU, MEMORY, IO] };
+pub(super) const TYPE: Attribute = Attribute { key: Names::both("system.pressure.type"), values: &[SOME, FULL] };
+
+const USER: Names = Names::both("user");
+const SYSTEM: Names = Names::both("system");
+const MINOR: Names = Names::both("minor");
+const MAJOR: Names = Names::both("major");
+const READ: Names = Names::both("read");
+const WRITE: Names = Names::both("write");
+const CPU: Names = Names::both("cpu");
+const MEMORY: Names = Names::both("memory");
+const IO: Names = Names::both("io");
+const SOME: Names = Names::both("some");
+const FULL: Names = Names::both("full");
+
+const MICROSECONDS_PER_SECOND: f64 = 1e6;
+/// Microseconds a second of all CPUs that Linux supports.
+const CPU_MICROSECONDS: u64 = 8192 * 1_000_000;
+
+/// A column: the metric that it belongs to, the attributes that tell it from the metric's other columns, and its limit.
+struct Column {
+    metric: &'static str,
+    pairs: &'static [(&'static Attribute, Names)],
+    kind: Kind,
+}
+
+const fn column(metric: &'static str, pairs: &'static [(&'static Attribute, Names)], kind: Kind) -> Column {
+    Column { metric, pairs, kind }
+}
+
+const TIME: Kind = Kind::at_most(CPU_MICROSECONDS);
+
+/// In the order of [`readings`].
+#[rustfmt::skip] // a table
+const COLUMNS: [Column; 14] = [
+    column("cpu", &[(&MODE, USER)], TIME),
+    column("cpu", &[(&MODE, SYSTEM)], TIME),
+    column("throttled", &[], Kind::UNLIMITED),
+    column("faults", &[(&FAULT, MINOR)], Kind::EVENTS),
+    column("faults", &[(&FAULT, MAJOR)], Kind::EVENTS),
+    column("oom_kills", &[], Kind::EVENTS),
+    column("io", &[(&DIRECTION, READ)], Kind::BYTES),
+    column("io", &[(&DIRECTION, WRITE)], Kind::BYTES),
+    column("pressure", &[(&RESOURCE, CPU), (&TYPE, SOME)], Kind::UNLIMITED),
+    column("pressure", &[(&RESOURCE, CPU), (&TYPE, FULL)], Kind::UNLIMITED),
+    column("pressure", &[(&RESOURCE, MEMORY), (&TYPE, SOME)], Kind::UNLIMITED),
+    column("pressure", &[(&RESOURCE, MEMORY), (&TYPE, FULL)], Kind::UNLIMITED),
+    column("pressure", &[(&RESOURCE, IO), (&TYPE, SOME)], Kind::UNLIMITED),
+    column("pressure", &[(&RESOURCE, IO), (&TYPE, FULL)], Kind::UNLIMITED),
+];
+
+fn readings(usage: &Usage) -> [Option<u64>; COLUMNS.len()] {
+    let [read, written] = usage.io.map_or([None; 2], |io| io.map(Some));
+    let [[cpu, cpu_full], [memory, memory_full], [io, io_full]] = usage.pressure;
+    let Usage { cpu_user, cpu_system, throttled, minor_faults, major_faults, oom_kills, .. } = *usage;
+    [
+        cpu_user,
+        cpu_system,
+        throttled,
+        minor_faults,
+        major_faults,
+        oom_kills,
+        read,
+        written,
+        cpu,
+        cpu_full,
+        memory,
+        memory_full,
+        io,
+        io_full,
+    ]
+}
+
+/// The attributes that identify a cgroup.
+pub(super) type Identity = Vec<(&'static Attribute, AttributeValue)>;
+
+/// How a collector sees a cgroup of the walk.
+pub(super) enum Place {
+    /// It is reported; the cgroups in it are parts of it.
+    Reported,
+    /// It is not reported; cgroups in it may be.
+    Inside,
+    /// Neither it nor a cgroup in it is reported.
+    Other,
+}
+
+/// A cgroup that is reported.
+struct Series {
+    plain: Attributes,
+    /// The attributes of each column; empty where the collector does not report it.
+    columns: Vec<Attributes>,
+    usage: Usage,
+    /// When its first process started, in seconds since boot.
+    started: Option<f64>,
+}
+
+impl Series {
+    fn new(naming: Naming, metrics: &[Metric], identity: &Identity) -> Self {
+        let with = |column: &Column| {
+            if metrics.iter().all(|metric| metric.id != column.metric) {
+                return Attributes::default();
+            }
+            let words = column.pairs.iter().map(|(attribute, word)| (*attribute, AttributeValue::Word(*word)));
+            attributes(naming, &identity.iter().cloned().chain(words).collect::<Vec<_>>())
+        };
+        let plain = attributes(naming, identity);
+        Self { plain, columns: COLUMNS.iter().map(with).collect(), usage: Usage::default(), started: None }
+    }
+}
+
+/// The cgroups that a collector reports.
+pub(super) struct Groups {
+    host: Host,
+    naming: Naming,
+    metrics: &'static [Metric],
+    usage: UsageReader,
+    disks: CountedDisks,
+    table: Table<Series, { COLUMNS.len() }>,
+    /// More cgroups than this are not read.
+    most: usize,
+    /// Cgroups that the last reading left out for it.
+    cut: usize,
+    walk_cut_reported: bool,
+    /// Seconds since boot, at the last reading.
+    uptime: Option<f64>,
+}
+
+impl Groups {
+    /// The cgroups with these metrics, or `None` on a host without control groups. `name` is the collector's, for the log;
+    /// `most_gone` is how many cgroups that went away are remembered.
+    pub(super) fn find(
+        context: &Context,
+        name: &str,
+        metrics: &'static [Metric],
+        most_gone: usize,
+        reader: &mut Reader,
+    ) -> Option<Self> {
+        let Context { host, options } = context;
+        let root = host.sys("fs/cgroup");
+        let Some(hierarchy) = Hierarchy::find(&root) else {
+            reader.note(&root, false, format!("no control groups are mounted, so {name} have no usage"));
+            return None;
+        };
+        if matches!(hierarchy, Hierarchy::Legacy { .. }) {
+            info!("control groups are version 1: {name} are reported without disk I/O and pressure");
+        }
+        let has = |id: &str| metrics.iter().any(|metric| metric.id == id);
+        let rules = Rules::new(COLUMNS.map(|column| column.kind), options.since).delta(options.delta);
+        Some(Self {
+            host: host.clone(),
+            naming: options.naming,
+            metrics,
+            usage: UsageReader::new(hierarchy, host.ticks_per_second, has("pressure")),
+            disks: CountedDisks::new(host),
+            table: Table::new(rules, most_gone),
+            // Each has at least one series of each metric.
+            most: options.max_series.unwrap_or(super::DEFAULT_MAX_SERIES),
+            cut: 0,
+            walk_cut_reported: false,
+            uptime: None,
+        })
+    }
+
+    /// Reads each cgroup once whose place is [`Place::Reported`]. `identity` is asked for those that are new.
+    pub(super) fn read(
+        &mut self,
+        reader: &mut Reader,
+        mut place: impl FnMut(&Visited<'_>) -> Place,
+        mut identity: impl FnMut(&Visited<'_>) -> Identity,
+    ) {
+        let Self { host, naming, metrics, usage, disks, table, .. } = self;
+        let starts = metrics.iter().any(|metric| metric.id == "uptime");
+        if starts {
+            self.uptime = files::read_small(&host.proc("uptime"))
+                .and_then(|text| std::str::from_utf8(fields(&text).next()?).ok()?.parse().ok());
+        }
+        let root = usage.hierarchy().root().to_owned();
+        let tree = match Tree::open(&root) {
+            Ok(tree) => tree,
+            Err(error) => {
+                reader.fail();
+                reader.note(&root, true, error.to_string());
+                return;
+            }
+        };
+        disks.refresh();
+        let mut room = self.most.saturating_sub(table.listed().count());
+        self.cut = 0;
+        table.begin(reader.now());
+        let whole = tree.walk(&mut |visited| {
+            match place(visited) {
+                Place::Inside => return true,
+                Place::Other => return false,
+                Place::Reported => {}
+            }
+            let name = visited.path.as_bytes();
+            // Those that have series keep them.
+            if !table.had(name) {
+                if room == 0 {
+                    self.cut += 1;
+                    return false;
+                }
+                room -= 1;
+            }
+            let reading = usage.usage(visited, &mut |major, minor| disks.counts(major, minor));
+            let new = || Series::new(*naming, metrics, &identity(visited));
+            table.read(name, &readings(&reading), new);
+            if let Some(series) = table.data_mut(name) {
+                if starts && series.started.is_none() {
+                    series.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
+                }
+                series.usage = reading;
+            }
+            false
+        });
+        table.end();
+        if !whole && !std::mem::replace(&mut self.walk_cut_reported, true) {
+            warn!("{} has too many cgroups; some are not read", root.display());
+        }
+    }
+
+    /// Reports one metric from the last reading.
+    pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        for entry in self.table.listed() {
+            let (series, row) = (&entry.data, entry.row());
+            let Series { plain, usage, .. } = series;
+            let int = |out: &mut Observer<'_>, value: Option<u64>| {
+                if let Some(value) = value {
+                    out.int(value, plain);
+                }
+            };
+            match metric.id {
+                "memory" => int(out, usage.memory),
+                "working_set" => int(out, usage.working_set()),
+                "rss" => int(out, usage.anonymous),
+                "tasks" => int(out, usage.tasks),
+                "uptime" => {
+                    if let Some((now, started)) = self.uptime.zip(series.started) {
+                        out.float((now - started).max(0.0), plain);
+                    }
+                }
+                id => {
+                    for (at, (column, attributes)) in COLUMNS.iter().zip(&series.columns).enumerate() {
+                        let Some(total) = row.get(at).filter(|_| column.metric == id) else { continue };
+                        #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
+                        match id {
+                            "cpu" | "throttled" | "pressure" => {
+                                out.float(total as f64 / MICROSECONDS_PER_SECOND, attributes);
+                            }
+                            _ => out.int(total, attributes),
+                        }
+                    }
+                }
+            }
+        }
+        out.cut(self.cut);
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// When a process started, in seconds since boot: field 22 of `/proc/[pid]/stat`, in clock ticks.
+fn start_of(host: &Host, pid: u32) -> Option<f64> {
+    let stat = files::read_small(&host.proc(&format!("{pid}/stat")))?;
+    #[allow(clippy::cast_precision_loss)] // exact for millions of years
+    Some(crate::host::processes::Stat::parse(&stat)?.start as f64 / host.ticks_per_second.max(1) as f64)
+}

@@ -1,0 +1,79 @@
+//! A connection to a Unix socket of which every step is bounded in time.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+/// A connected socket.
+#[derive(Debug)]
+pub struct Channel {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl Channel {
+    /// Connects. A listener whose queue is full is an error at once: an ordinary connect would wait as long as it likes.
+    pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&fd, &SocketAddrUnix::new(socket)?)?;
+        let stream = UnixStream::from(fd);
+        stream.set_nonblocking(false)?;
+        Ok(Self { stream, deadline })
+    }
+
+    /// Until when the following calls may take.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// Fills the buffer.
+    pub fn read(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let count = self.read_some(buffer)?;
+            buffer = buffer.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte.
+    pub fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_read_timeout(Some(self.left()?))?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => return Ok(count),
+                Err(error) => timed_out(error)?,
+            }
+        }
+    }
+
+    /// Writes all bytes.
+    pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(self.left()?))?;
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) => timed_out(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+/// Whether to try once more.
+fn timed_out(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
+        _ => Err(error),
+    }
+}
