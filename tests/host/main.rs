@@ -4,6 +4,7 @@
 
 // Where the example of CONTRIBUTING.md finds them in `src`.
 use heka_insights_agent::internals::{host, metrics};
+use support::exporter;
 
 mod any_bytes;
 mod collect;
@@ -11,8 +12,6 @@ mod contributing;
 mod cpu_time;
 mod disks;
 mod every_file;
-#[path = "../support/exporter.rs"]
-mod exporter;
 mod failures;
 mod fixture;
 mod fuse;

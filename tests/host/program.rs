@@ -246,7 +246,9 @@ fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
     mode(&root.join("proc/meminfo"), 0o600);
     mode(&root.join("sys/block"), 0o700);
     let binary = host.root().join("agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_heka-insights-agent"), &binary).unwrap();
+    // Not with a descriptor of this process, which a child of another test would have open for writing at its start.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_heka-insights-agent")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&binary);
     command.env_clear().current_dir(&root).arg("--root-path").arg(&root).args(["--exporter", "none", "check"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);
