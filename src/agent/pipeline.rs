@@ -68,7 +68,8 @@ pub fn scraped(
         SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).with_view(renamed).build();
     let naming = context.options.naming;
     let own = self_metrics
-        .map(|detail| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming, detail));
+        .map(|detail| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming, detail))
+        .map(SelfMetrics::with_outcomes);
     let registered = collectors::register_within(&meter(&provider, SCOPE), context, limits);
     if let Some(own) = own {
         own.watch_collectors(&registered);

@@ -37,14 +37,14 @@ impl Scraping<'_> {
         let limits = Limits::default();
         let start = || {
             // node_exporter has no such series, and its users no use for it.
-            let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
-                .map_err(|error| AgentError(error.to_string()))?;
+            let exposition = Exposition::new(context.options.naming != Naming::NodeExporter);
+            let reader = exposition.clone();
             let (provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics, &limits);
             // The SDK's maps hold room for every series' limit until the first collection.
             let _ = exposition.collect();
-            Ok((exposition, provider, registered))
+            (exposition, provider, registered)
         };
-        let mut scraped = start()?;
+        let mut scraped = start();
         let events = self.events;
         let ask = Box::new(move |reply| {
             // Without a receiver the agent ends: the dropped reply tells the scraper.
@@ -77,7 +77,7 @@ impl Scraping<'_> {
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");
                         limits.double();
-                        scraped = start()?;
+                        scraped = start();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

@@ -97,6 +97,9 @@ pub static COLLECTORS: &[Definition] = &[
     node_exporter::sensors::DEFINITION,
     node_exporter::raid::DEFINITION,
     node_exporter::ecc::DEFINITION,
+    node_exporter::connections::DEFINITION,
+    node_exporter::processes::DEFINITION,
+    node_exporter::systemd::DEFINITION,
 ];
 
 /// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.

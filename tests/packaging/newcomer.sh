@@ -92,6 +92,10 @@ deb | rpm)
     begun=$(date +%s)
     if [ "$mode" = deb ]; then
         cp "target/packages/${name}_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/"
+        cp target/packages/SHA256SUMS "$machine_root/root/"
+        check='sha256sum --check --ignore-missing SHA256SUMS'
+        documented "$check"
+        in_machine sh -c "cd /root && $check" > "$work/sums.log" 2>&1 || fail "$check"
         install="apt install ./${name}_*.deb"
         documented "$install"
         in_machine sh -c "cd /root && $install" > "$work/install.log" 2>&1 || fail "$install"
