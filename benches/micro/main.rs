@@ -29,6 +29,7 @@ fn main() {
     if let [_, "--cycles", case, size, count] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return instructions::cycles(case, size.parse().unwrap(), count.parse().unwrap());
     }
+    assert!(cases::missing().is_empty(), "collectors without a case: {:?}", cases::missing());
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
     let mut criterion = Criterion::default()
         .output_directory(&place)
