@@ -188,6 +188,22 @@ fn a_healthy_backend_gets_the_last_collection_and_the_log_two_lines() {
 }
 
 #[test]
+fn with_the_backend_down_the_last_line_tells_whether_the_disk_keeps_or_the_memory_loses() {
+    for (outbox, level, words) in [
+        (&[] as &[_], "ERROR", "and are lost: the outbox is in memory (--outbox-dir keeps them)"),
+        (&["--outbox-dir", "outbox"], "INFO", "for the next start"),
+    ] {
+        let mut program = Program::start(agent(&[&["--endpoint", "http://127.0.0.1:1"], outbox].concat()));
+        program.says("cannot deliver");
+        let (status, took) = program.terminate();
+        assert_eq!(status, Some(0), "{}", program.log());
+        assert!(took < STOP_MOST, "{took:?}");
+        let last = program.log().lines().last().unwrap().to_owned();
+        assert!(last.contains(level) && last.contains(words), "{last}");
+    }
+}
+
+#[test]
 fn a_second_signal_within_milliseconds_is_the_first_once_more() {
     let server = silent();
     let mut program = Program::start(agent(&["--endpoint", &server.endpoint()]));

@@ -44,7 +44,9 @@ pub use instruments::Discovered;
 pub use observer::{Observer, Point};
 #[cfg(feature = "agent")]
 pub(crate) use registration::observable;
-pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from};
+pub use registration::{
+    CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from, register_within,
+};
 pub use survey::{Survey, survey};
 
 use std::path::PathBuf;

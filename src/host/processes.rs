@@ -97,7 +97,10 @@ fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> O
     let path = CStr::from_bytes_until_nul(&path).ok()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = retry_on_intr(|| openat(dir, path, flags, Mode::empty())).ok()?;
-    let length = retry_on_intr(|| read(&file, &mut *buffer)).ok()?;
+    let length = retry_on_intr(|| read(&file, &mut *buffer)).unwrap_or(0);
+    if length == 0 {
+        files::refuse_odd(&file);
+    }
     Stat::parse(buffer.get(..length)?)
 }
 

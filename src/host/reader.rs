@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bounded::DEADLINE_MOST;
 use super::shared::{SharedFile, SharedFiles};
-use super::{Host, Problem, Source};
+use super::{Host, Problem, Source, files};
 
 /// Reads files for a collection. Each thread that reads has its own.
 #[derive(Debug)]
@@ -43,9 +43,10 @@ impl Reader {
         }
     }
 
-    /// Keeps problems, for [`Reader::problems`].
+    /// Keeps problems, for [`Reader::problems`]; of this thread also those that no [`Source`] saw.
     #[must_use]
     pub fn recording(mut self) -> Self {
+        files::keep_refused();
         self.problems = Some(Vec::new());
         self
     }
@@ -59,7 +60,12 @@ impl Reader {
 
     /// The problems since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
-        self.problems.as_mut().map(std::mem::take).unwrap_or_default()
+        let Some(problems) = &mut self.problems else { return Vec::new() };
+        let refused = files::refused().into_iter().map(|(path, words)| Problem { path, failed: true, words });
+        // A source reports its own file.
+        let refused: Vec<_> =
+            refused.filter(|refused| problems.iter().all(|known| known.path != refused.path)).collect();
+        std::mem::take(problems).into_iter().chain(refused).collect()
     }
 
     /// Begins the next collection: each file may be read once more.

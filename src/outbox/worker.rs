@@ -203,8 +203,9 @@ impl<F: Fs> Worker<F> {
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => DropReason::Io,
                 Err(error) => {
-                    let again = opening::gone(&error) && self.unread.0 == *id;
-                    self.unread = (*id, if again { self.unread.1 + 1 } else { 1 });
+                    // A bad sector does not recover; anything else may.
+                    let medium = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+                    self.unread = (*id, if medium && self.unread.0 == *id { self.unread.1 + 1 } else { 1 });
                     if self.unread.1 < READ_TRIES {
                         let dir = self.dir.display();
                         let kept = "its batches are kept and read later";

@@ -2,11 +2,13 @@
 # The .deb of target/packages under a systemd of its own (machine.sh): the service is ready when it says so, has the rights of
 # its user and no more, is reloaded, killed when it hangs, started again after a crash with its outbox kept, restarted by an
 # upgrade, left alone when its configuration is wrong, and gone after a purge.
-# HEKA_ROOT: a clean Debian root with systemd (clean-root.sh systemd); it is made before, since there is no network in here.
+# Its metrics of systemd under node_exporter's names are those of node_exporter.
+# HEKA_ROOT: a clean Debian root with systemd (clean-root.sh systemd), NODE_EXPORTER: the program; both are made before, since there
+# is no network in here.
 # Needs root, systemd-nspawn and dpkg-deb.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${HEKA_ROOT:?the path of a clean Debian root with systemd}"
+: "${HEKA_ROOT:?the path of a clean Debian root with systemd}" "${NODE_EXPORTER:?the path of node_exporter}"
 test=service
 . tests/packaging/lib.sh
 . tests/packaging/machine.sh
@@ -34,6 +36,16 @@ in_machine dpkg -i /root/first.deb > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.
 until_true "active" running
 [ "$(property Type) $(property NRestarts)" = "notify 0" ] || fail "ready is not what the agent says it is"
 say "installed, enabled, and ready by its own word"
+
+in_machine sh -c "cd /run/systemd/system &&
+    printf '[Service]\nExecStart=/bin/false\n' > fails.service &&
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n' > once.service &&
+    printf '[Service]\nExecStart=/bin/false\nRestart=on-failure\n' > again.service &&
+    systemctl daemon-reload && systemctl start fails once again" || fail "units"
+given_up() { [ "$(in_machine systemctl is-failed fails again | sort -u)" = failed ]; }
+until_true "units that failed" given_up
+tests/node_exporter/compare.py systemd --root "/proc/$leader/root" --agent "$machine_root/usr/bin/$name" \
+    --node-exporter "$NODE_EXPORTER" || fail "other metrics of systemd than node_exporter"
 
 user=$(in_machine id -u $name)
 [ "$(process Uid | cut -f1)" = "$user" ] || fail "runs as $(process Uid)"

@@ -1,4 +1,8 @@
 //! The agent's own process, from the real `/proc/self`, also if the host's `/proc` is elsewhere.
+//!
+//! These files are read on the reader's own thread, without a deadline. The kernel writes them from this process' own
+//! accounts: no device, server or other process takes part, and neither file waits for the lock of the address space
+//! (`fs/proc/array.c`).
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
