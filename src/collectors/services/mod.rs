@@ -147,7 +147,7 @@ impl Services {
 
     fn ask(&mut self, reader: &mut Reader) -> io::Result<()> {
         // The answer to the second question must fit in as well.
-        let units = self.systemd.units(reader.time_left() / 4)?;
+        let units = self.systemd.units(reader.time_left() / 2)?;
         self.take(&units);
         if self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST) {
             let is_asked = |unit: &&Unit| unit.name.ends_with(".service") && self.filter.admits(&unit.name, true);

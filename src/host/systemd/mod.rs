@@ -78,15 +78,20 @@ impl Systemd {
     /// `NotFound` where there is no system bus, or no systemd on it, `PermissionDenied` where it may not be used, `TimedOut` after `most`,
     /// `InvalidData` for an answer that is none, and those of the socket.
     pub fn units(&mut self, most: Duration) -> io::Result<Vec<Unit>> {
-        // Half of the time is the bus's. A systemd without Varlink has no such socket.
-        if let Ok(units) = varlink::units(&self.varlink, Instant::now() + most / 2) {
-            return Ok(units);
-        }
-        self.with(most, |connection| {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        // A systemd without Varlink has no such socket. A quarter of the time is left for the bus.
+        let varlink = match varlink::units(&self.varlink, Instant::now() + most * 3 / 4) {
+            Ok(units) => return Ok(units),
+            Err(error) => error,
+        };
+        let listed = self.with(most, |connection| {
             connection.send(&[LIST_UNITS])?;
             let answer = connection.answer()?;
             parse_units(&answer.signature, Decoder::new(&answer.body, answer.big_endian)).ok_or_else(bus::no_answer)
-        })
+        });
+        // Without a bus, a Varlink socket that is there and fails is the failure.
+        let absent = matches!(varlink.kind(), NotFound | ConnectionRefused);
+        listed.map_err(|bus| if bus.kind() == NotFound && !absent { varlink } else { bus })
     }
 
     /// How often systemd restarted each of the services, in their order; `None` where it does not say (before systemd 235,
