@@ -143,7 +143,7 @@ upgrade=no
 [ ! -e "$prefix/bin/$name" ] || upgrade=yes
 put 755 "$tree/$name" "$prefix/bin/$name"
 put 644 "$tree/$name.1" "$prefix/share/man/man1/$name.1"
-for document in LICENSE THIRD-PARTY-LICENSES README.md CHANGELOG.md; do
+(cd "$tree" && find LICENSE THIRD-PARTY-LICENSES ./*.md docs -type f) | while read -r document; do
     put 644 "$tree/$document" "$prefix/share/doc/$name/$document"
 done
 [ -e "/etc/$name.env" ] || put 640 "$tree/$name.env" "/etc/$name.env"

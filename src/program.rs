@@ -10,7 +10,8 @@ use tracing::{error, info, warn};
 
 use crate::agent::{self, check, log, readings, signals};
 use crate::config::cli::{self, Ended};
-use crate::config::lookup::{Arguments, Environment, UsageError};
+use crate::config::found::UsageError;
+use crate::config::lookup::{Arguments, Environment};
 use crate::config::setting::Row;
 use crate::config::{Command, Config, env_file, table};
 

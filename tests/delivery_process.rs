@@ -188,6 +188,22 @@ fn a_healthy_backend_gets_the_last_collection_and_the_log_two_lines() {
 }
 
 #[test]
+fn with_the_backend_down_the_last_line_tells_whether_the_disk_keeps_or_the_memory_loses() {
+    for (outbox, level, words) in [
+        (&[] as &[_], "ERROR", "and are lost: the outbox is in memory (--outbox-dir keeps them)"),
+        (&["--outbox-dir", "outbox"], "INFO", "for the next start"),
+    ] {
+        let mut program = Program::start(agent(&[&["--endpoint", "http://127.0.0.1:1"], outbox].concat()));
+        program.says("cannot deliver");
+        let (status, took) = program.terminate();
+        assert_eq!(status, Some(0), "{}", program.log());
+        assert!(took < STOP_MOST, "{took:?}");
+        let last = program.log().lines().last().unwrap().to_owned();
+        assert!(last.contains(level) && last.contains(words), "{last}");
+    }
+}
+
+#[test]
 fn a_second_signal_within_milliseconds_is_the_first_once_more() {
     let server = silent();
     let mut program = Program::start(agent(&["--endpoint", &server.endpoint()]));
@@ -389,6 +405,49 @@ fn no_part_of_an_endpoint_but_scheme_host_and_port_is_ever_printed() {
         let printed = [program.log().into_bytes(), check.stdout, check.stderr].concat();
         let printed = String::from_utf8(printed).unwrap();
         assert!(printed.contains("http://localhost:1") && !printed.contains("s3cr3t"), "{printed}");
+    }
+}
+
+#[test]
+fn an_agent_that_starts_beside_a_looping_check_has_its_directory() {
+    let outbox = tempfile::tempdir().unwrap();
+    let outbox = outbox.path().join("outbox").display().to_string();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let dir = outbox.clone();
+    let checks = std::thread::spawn(move || {
+        let mut runs = 0;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--outbox-dir", &dir];
+            agent(&arguments).stderr(Stdio::null()).status().unwrap();
+            runs += 1;
+        }
+        runs
+    });
+    for n in 1..=10 {
+        let mut program =
+            Program::start(agent(&["--once", "--endpoint", "http://127.0.0.1:1", "--outbox-dir", &outbox]));
+        assert_eq!(program.end().0, Some(0), "{}", program.log());
+        let kept = format!("the outbox on disk keeps {n} batch");
+        assert!(program.log().contains(&kept) && !program.log().contains("in use"), "{}", program.log());
+    }
+    stop.send(()).unwrap();
+    assert!(checks.join().unwrap() > 0);
+}
+
+#[test]
+fn an_error_names_the_proxy_on_the_way() {
+    for (endpoint, variable) in [
+        ("http://collector.test:4317", "HTTP_PROXY"),
+        ("https://collector.test:4317", "HTTPS_PROXY"),
+        ("https://collector.test:4318/v1/metrics", "HTTPS_PROXY"),
+    ] {
+        let mut command = agent(&["--once", "--endpoint", endpoint]);
+        command.env(variable, "http://user:s3cr3t@127.0.0.1:1");
+        let mut program = Program::start(command);
+        assert_eq!(program.end().0, Some(1));
+        let log = program.log();
+        assert!(log.contains("through the proxy") && log.contains("127.0.0.1:1"), "{endpoint}: {log}");
+        assert!(!log.contains("s3cr3t"), "{log}");
     }
 }
 

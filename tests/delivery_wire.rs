@@ -246,6 +246,22 @@ fn http_goes_through_the_proxy_that_the_environment_names() {
 }
 
 #[test]
+fn grpc_goes_through_a_tunnel_of_the_proxy() {
+    let server = GrpcServer::start();
+    let proxy = Proxy::start(server.addr);
+    let url = format!("http://{}", proxy.addr);
+    for (scheme, variable) in [("http", "HTTP_PROXY"), ("http", "http_proxy")] {
+        let endpoint = format!("{scheme}://collector.test:4317");
+        in_child("child_exports_through_a_proxy", &[("TEST_ENDPOINT", &endpoint), (variable, &url)]);
+    }
+    // The shutdown collects once more.
+    assert_eq!(taken(&server.scene.seen()), [1, 1, 1, 1]);
+    for head in proxy.heads.lock().unwrap().iter() {
+        assert!(head.starts_with("CONNECT collector.test:4317 HTTP/1.1\r\n"), "{head}");
+    }
+}
+
+#[test]
 fn http_goes_past_the_proxy_to_hosts_that_no_proxy_names() {
     let proxy = Proxy::start("127.0.0.1:0".parse().unwrap());
     let url = format!("http://{}", proxy.addr);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -95,22 +96,36 @@ fn nothing_is_linked_twice_or_against_a_decision() {
     assert_eq!(twice, TWICE.iter().map(|(name, _)| *name).collect(), "in several versions");
 }
 
+/// What follows each `uses:` of the workflows, before the commit.
+fn actions() -> BTreeSet<String> {
+    let workflows = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let files =
+        std::fs::read_dir(workflows).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let text: Vec<_> = files.collect();
+    let uses = text.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().split_once("uses: "));
+    uses.map(|(_, action)| action.split('@').next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn every_direct_dependency_has_its_row_in_the_documentation() {
     let page = include_str!("../docs/dependencies.md");
     let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).collect();
     let rows: BTreeSet<_> = rows.into_iter().map(|(name, _)| name.to_owned()).collect();
-    let manifest = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--no-deps"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let manifest: Value = serde_json::from_slice(&manifest.stdout).unwrap();
-    let mut direct = BTreeSet::new();
-    for package in manifest["packages"].as_array().unwrap() {
-        // A crate of this workspace is its own.
-        let dependencies = package["dependencies"].as_array().unwrap().iter().filter(|each| each["path"].is_null());
-        direct.extend(dependencies.map(|each| each["name"].as_str().unwrap().to_owned()));
+    let mut direct = actions();
+    assert!(direct.len() > 5, "{direct:?}");
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let output = Command::new(env!("CARGO"))
+            .args("metadata --format-version 1 --locked --offline --no-deps --manifest-path".split(' '))
+            .arg(manifest)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for package in metadata["packages"].as_array().unwrap() {
+            // A crate of this repository is its own.
+            let dependencies = package["dependencies"].as_array().unwrap().iter().filter(|each| each["path"].is_null());
+            direct.extend(dependencies.map(|each| each["name"].as_str().unwrap().to_owned()));
+        }
     }
     assert!(direct.len() > 20, "{direct:?}");
     let missing: Vec<_> = direct.difference(&rows).collect();

@@ -78,7 +78,7 @@ fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let family = Definition { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
     let context = Context { host: Host::new(&Roots::default()), options: Options::default() };
-    register_from(&provider.meter("test"), &context, &[family]);
+    register_from(&provider.meter("test"), &context, &[family], None);
     (0..3).for_each(|_| provider.force_flush().unwrap());
     std::panic::set_hook(usual);
     let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();

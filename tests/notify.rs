@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test may panic.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Bound on what must come.
@@ -69,6 +69,38 @@ fn the_manager_hears_of_the_start_of_life_between_distant_ticks_and_of_the_end()
     }
     assert_eq!(last, "STOPPING=1");
     assert!(service.agent.wait().unwrap().success());
+}
+
+#[test]
+fn a_collection_that_does_not_end_ends_the_sign_of_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    // A console whose pipe is full and that nobody reads.
+    let (reader, mut writer) = io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    let agent = Command::new(env!("CARGO_BIN_EXE_heka-insights-agent"))
+        .args(["--exporter", "console", "--interval", "100ms", "--log-level", "off"])
+        .env_clear()
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+        .current_dir(dir.path())
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let service = Service { manager, agent };
+    assert_eq!(service.told().unwrap(), "READY=1");
+    service.manager.set_read_timeout(Some(10 * WATCHDOG)).unwrap();
+    let begun = Instant::now();
+    while service.told().is_ok() {
+        assert!(begun.elapsed() < SOON, "it goes on");
+    }
+    drop(reader);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `--exporter prometheus`, as a scraper sees the program.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -23,7 +24,8 @@ fn command(arguments: &[&str]) -> Command {
         .env_clear()
         .arg("--root-path")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"))
-        .args(["--exporter", "prometheus", "--collectors", "cpu,load,memory"])
+        .args(["--exporter", "prometheus"])
+        .args(if arguments.contains(&"--collectors") { &[][..] } else { &["--collectors", "cpu,load,memory"] })
         .args(arguments)
         .current_dir(std::env::temp_dir())
         .stdout(Stdio::null())
@@ -32,10 +34,14 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 impl Agent {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+    fn launch(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut agent = Self { child, log, lines: Vec::new(), address: String::new() };
+        Self { child, log, lines: Vec::new(), address: String::new() }
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut agent = Self::launch(&[&["--listen", "127.0.0.1:0"], arguments].concat());
         let line = agent.wait_for("listening");
         let address = line.split("127.0.0.1:").nth(1).unwrap();
         let port: String = address.chars().take_while(char::is_ascii_digit).collect();
@@ -127,6 +133,87 @@ fn many_scrapes_at_once_are_all_answered() {
             });
         }
     });
+    agent.stop();
+}
+
+/// The time of the collection that made a page, in the digits that it has.
+fn time_of(page: &str) -> String {
+    page.lines().find_map(|line| line.strip_prefix("node_time_seconds ")).unwrap().to_owned()
+}
+
+#[test]
+fn each_scrape_is_a_collection_and_scrapes_that_wait_share_one() {
+    let agent = Agent::start(&["--naming", "node_exporter", "--collectors", "identity"]);
+    let one_after_the_other: HashSet<_> = (0..4).map(|_| time_of(&scrape(&agent))).collect();
+    assert_eq!(one_after_the_other.len(), 4);
+    // While the program stands still, requests gather; the kernel takes the connections.
+    agent.signal(Signal::STOP);
+    let mut waiting: Vec<_> = (0..12)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&agent.address).unwrap();
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    agent.signal(Signal::CONT);
+    let collections: HashSet<_> = waiting
+        .iter_mut()
+        .map(|stream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            time_of(&answer)
+        })
+        .collect();
+    assert!(collections.len() < waiting.len(), "{} collections for as many scrapes", collections.len());
+    agent.stop();
+}
+
+#[test]
+fn each_collector_says_whether_it_worked_and_how_long_it_took_in_every_naming() {
+    for naming in ["semconv", "hostmetrics", "node_exporter"] {
+        let agent = Agent::start(&["--naming", naming]);
+        let text = scrape(&agent);
+        let (label, prefix) = match naming {
+            "node_exporter" => ("collector", "node_scrape_collector_"),
+            _ => ("heka_collector_name", "heka_collector_"),
+        };
+        for collector in ["cpu", "load", "memory"] {
+            assert!(text.contains(&format!("{prefix}success{{{label}=\"{collector}\"}} 1\n")), "{text}");
+            assert!(text.contains(&format!("{prefix}duration_seconds{{{label}=\"{collector}\"}} 0.0")), "{text}");
+        }
+        agent.stop();
+    }
+}
+
+#[test]
+fn an_address_of_ipv6_is_listened_on() {
+    let taken = TcpListener::bind("[::1]:0");
+    let Ok(address) = taken.and_then(|listener| listener.local_addr()) else { return };
+    let mut agent = Agent::launch(&["--listen", &address.to_string()]);
+    agent.wait_for("listening");
+    agent.address = address.to_string();
+    scrape(&agent);
+    agent.stop();
+}
+
+#[test]
+fn a_scraper_that_prefers_openmetrics_gets_text_and_gzip_when_it_takes_it() {
+    let agent = Agent::start(&[]);
+    let mut stream = TcpStream::connect(&agent.address).unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\
+         Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    assert_eq!(answer[end + 4..end + 6], [0x1f, 0x8b], "the beginning of a gzip stream");
     agent.stop();
 }
 

@@ -27,17 +27,20 @@ from sink import Sink, Tap
 REPOSITORY = peers.REPOSITORY
 HEART = ["cpu", "memory", "paging", "disk"]
 ALL = [*HEART, "network", "filesystem", "load", "processes", "system", "pressure"]
-# Name, what it is, families, fixture host or None for the live one, more.
+# Name, what it is, families (DEFAULT: what each has on by default), fixture host or None for the live one, more.
+DEFAULT = []
 SCENARIOS = [
     ("live", "the heart of a monitor (CPU, memory, paging, disks) on this host", HEART, None, {}),
-    ("live-all", "every family on this host", ALL, None, {}),
+    ("live-all", "every default collector on this host; of the Collector, hostmetrics with its nine scrapers", DEFAULT, None, {}),
+    ("live-ten", "the ten collectors of the first version on this host", ALL, None, {}),
+    ("node", "node_exporter's names on a page that is scraped, every default collector", DEFAULT, None, dict(scraped=True)),
     ("c2-d4", "the heart, per CPU: 2 CPUs, 4 disks", HEART, "c2-d4", {}),
     ("c64-d32", "the heart, per CPU: 64 CPUs, 32 disks", HEART, "c64-d32", {}),
     ("c512-d1000", "the heart, per CPU: 512 CPUs, 1,000 disks", HEART, "c512-d1000", {}),
-    ("c64-d32-all", "every family: 64 CPUs, 32 disks, 100 interfaces, 10,000 processes", ALL, "c64-d32", {}),
-    ("i100", "the network family: 100 interfaces", ["network"], "c64-d32", {}),
-    ("p10000", "the processes family: 10,000 recorded processes", ["processes"], "c64-d32", {}),
-    ("tls", "every family on this host, over a TLS session that stays open", ALL, None, dict(tls=True)),
+    ("c64-d32-all", "ten collectors: 64 CPUs, 32 disks, 100 interfaces, 10,000 processes", ALL, "c64-d32", {}),
+    ("i100", "the network collector: 100 interfaces", ["network"], "c64-d32", {}),
+    ("p10000", "the processes collector: 10,000 recorded processes", ["processes"], "c64-d32", {}),
+    ("tls", "every default collector on this host, over a TLS session that stays open", DEFAULT, None, dict(tls=True)),
 ]
 TARGET = "x86_64-unknown-linux-gnu" if platform.machine() == "x86_64" else f"{platform.machine()}-unknown-linux-gnu"
 
@@ -108,7 +111,10 @@ def one(peer, scenario, sink, work, options):
             time.sleep(max(options.warm_up * scenario.interval, 2))
             if child.poll() is not None:
                 return dict(error=f"ended with {child.returncode}: " + (work / f"{peer.name}.log").read_text()[-300:].strip())
-            result = measure.window(child.pid, scenario.interval, options.cycles, sink.points)
+            points = (lambda: 0) if scenario.scraped else sink.points
+            result = measure.window(child.pid, scenario.interval, options.cycles, points)
+            if scenario.scraped:
+                result["points"] = peer.scraper.series
             if isinstance(peer, peers.Agent) and not result["points"]:
                 return dict(error="nothing of it arrived: " + (work / f"{peer.name}.log").read_text()[-300:].strip())
             return result
@@ -165,7 +171,7 @@ def main():
 
 
 def measure_scenario(scenario, chosen, floor, agent, sink, work, options, results):
-    print(f"{scenario.name}: {', '.join(scenario.families)}", file=sys.stderr)
+    print(f"{scenario.name}: {', '.join(scenario.families) or 'default'}", file=sys.stderr)
     if scenario.root:
         hosts.generate(scenario.root, **scenario.size)
     entry = dict(about=scenario.about, families=scenario.families, size=scenario.size, missing={}, lacks={}, rounds=[])
@@ -173,6 +179,8 @@ def measure_scenario(scenario, chosen, floor, agent, sink, work, options, result
     for peer in chosen:
         if scenario.tls and not isinstance(peer, peers.Agent):
             entry["missing"][peer.name] = "this asks for the agent's memory, not for a comparison"
+        elif scenario.scraped and not isinstance(peer, (peers.Agent, peers.NodeExporter)):
+            entry["missing"][peer.name] = "serves no such page"
         elif reason := peer.missing(scenario):
             entry["missing"][peer.name] = reason
         elif lacks := peer.lacks(scenario.families):

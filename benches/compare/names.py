@@ -19,7 +19,7 @@ TELEGRAF = {
     "filesystem": ["disk"], "load": ["system"], "processes": ["processes"], "system": [], "pressure": [],
 }
 # What is built where there is none. Built so, neither knows its version.
-NODE_EXPORTER_VERSION = "1.10.2"
+NODE_EXPORTER_VERSION = "1.12.1"
 TELEGRAF_VERSION = "1.37.2"
 FLOOR = {
     "cpu": ["stat"], "memory": ["meminfo"], "paging": ["swaps", "vmstat"], "disk": ["diskstats"],

@@ -75,16 +75,37 @@ def stop(child):
 
 
 class Scenario:
-    """What is measured: families, interval and host; `about` says in a few words why."""
+    """What is measured: families (none: what each has on by default), interval and host; `about` says in a few words why."""
 
-    def __init__(self, name, about, families, interval, root=None, size=None, tls=False, per_cpu=False):
-        self.about = about
+    def __init__(self, name, about, families, interval, root=None, size=None, tls=False, per_cpu=False, scraped=False):
+        self.about, self.scraped = about, scraped
         self.name, self.families, self.interval = name, families, interval
         self.root, self.size, self.tls, self.per_cpu = root, size, tls, per_cpu
 
     @property
     def proc(self):
         return (self.root or Path("/")) / "proc"
+
+
+class Scraper:
+    """Fetches a page once an interval, for as long as the program that serves it runs; its own cost is not counted."""
+
+    def __init__(self, child, port, interval):
+        self.series = 0
+        threading.Thread(target=self.run, args=(child, port, interval), daemon=True).start()
+
+    def run(self, child, port, interval):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        tick = time.monotonic()
+        while child.poll() is None:
+            tick += interval
+            time.sleep(max(0, tick - time.monotonic()))
+            try:
+                connection.request("GET", "/metrics", headers={"Accept-Encoding": "identity"})
+                page = connection.getresponse().read()
+                self.series = sum(1 for line in page.splitlines() if line and not line.startswith(b"#"))
+            except (OSError, http.client.HTTPException):
+                connection.close()
 
 
 class Agent:
@@ -102,18 +123,25 @@ class Agent:
 
     def start(self, scenario, sink, work, log, endpoint=None):
         command = [
-            self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase",
-            "--collectors", ",".join(scenario.families), "--log-level", "warn", *self.more,
+            self.binary, "--interval", f"{int(scenario.interval * 1000)}ms", "--no-phase", "--log-level", "warn", *self.more,
         ]
+        if scenario.families:
+            command += ["--collectors", ",".join(scenario.families)]
         if scenario.per_cpu:
             command.append("--per-cpu")
-        if scenario.tls:
+        if scenario.scraped:
+            port = free_port()
+            command += ["--naming", "node_exporter", "--exporter", "prometheus", "--listen", f"127.0.0.1:{port}"]
+        elif scenario.tls:
             command += ["--endpoint", f"https://localhost:{sink.tls_port}", "--ca-file", sink.certificate]
         else:
             command += ["--endpoint", endpoint or f"http://127.0.0.1:{sink.port}"]
         if scenario.root:
             command += ["--root-path", scenario.root]
-        return start(command, log)
+        child = start(command, log)
+        if scenario.scraped:
+            self.scraper = Scraper(child, port, scenario.interval)
+        return child
 
     def families(self, wanted):
         """Those of the wanted families that this build has."""
@@ -154,7 +182,7 @@ class Collector:
 
     def start(self, scenario, sink, work, log):
         scrapers = {}
-        for family in scenario.families:
+        for family in scenario.families or SCRAPERS:
             if family in SCRAPERS:
                 metrics = {name: {"enabled": True} for name in self.EXTRA.get(family, [])}
                 if family == "cpu" and scenario.per_cpu:
@@ -182,7 +210,7 @@ class Collector:
 
 
 class NodeExporter:
-    """node_exporter, and a scraper that fetches its page once an interval; the scraper's own cost is not counted."""
+    """node_exporter, whose page is fetched once an interval."""
 
     name = "node_exporter"
 
@@ -202,27 +230,15 @@ class NodeExporter:
 
     def start(self, scenario, sink, work, log):
         port = free_port()
-        command = [self.binary, f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults", "--log.level=error",
-                   "--web.disable-exporter-metrics"]
+        command = [self.binary, f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", "--web.disable-exporter-metrics"]
+        if scenario.families:
+            command.append("--collector.disable-defaults")
         for family in scenario.families:
             command += [f"--collector.{name}" for name in NODE_EXPORTER.get(family, [])]
         if scenario.root:
             command += [f"--path.procfs={scenario.root}/proc", f"--path.sysfs={scenario.root}/sys", f"--path.rootfs={scenario.root}"]
         child = start(command, log)
-
-        def scrape():
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            tick = time.monotonic()
-            while child.poll() is None:
-                tick += scenario.interval
-                time.sleep(max(0, tick - time.monotonic()))
-                try:
-                    connection.request("GET", "/metrics", headers={"Accept-Encoding": "identity"})
-                    connection.getresponse().read()
-                except (OSError, http.client.HTTPException):
-                    connection.close()
-
-        threading.Thread(target=scrape, daemon=True).start()
+        self.scraper = Scraper(child, port, scenario.interval)
         return child
 
 
@@ -248,7 +264,7 @@ class Collectd:
         drain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         drain.bind(("127.0.0.1", 0))
         port = drain.getsockname()[1]
-        plugins = [plugin for family in scenario.families for plugin in COLLECTD[family]]
+        plugins = [plugin for family in scenario.families or COLLECTD for plugin in COLLECTD[family]]
         lines = [f'BaseDir "{work}"', f'PIDFile "{work}/collectd.pid"', f"Interval {scenario.interval}", 'TypesDB "/usr/share/collectd/types.db"', "Hostname compare", "FQDNLookup false"]
         lines += [f"LoadPlugin {plugin}" for plugin in [*plugins, "network"]]
         if "cpu" in plugins:
@@ -289,7 +305,7 @@ class Telegraf:
         return said([self.binary, "--version"]) or TELEGRAF_VERSION
 
     def start(self, scenario, sink, work, log):
-        inputs = [plugin for family in scenario.families for plugin in TELEGRAF[family]]
+        inputs = [plugin for family in scenario.families or TELEGRAF for plugin in TELEGRAF[family]]
         lines = [
             f'[agent]\ninterval = "{scenario.interval}s"\nflush_interval = "{scenario.interval}s"\nround_interval = false\n'
             'flush_jitter = "0s"\nquiet = true\nomit_hostname = true',
@@ -323,7 +339,7 @@ class Floor:
     def start(self, scenario, sink, work, log):
         server = socket.create_server(("127.0.0.1", 0))
         files = []
-        for family in scenario.families:
+        for family in scenario.families or FLOOR:
             for name in FLOOR[family]:
                 path = str(scenario.proc / name)
                 if path not in files and (name == "*/stat" or os.path.exists(path)):

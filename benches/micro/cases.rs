@@ -1,19 +1,18 @@
 //! What is measured: a family's reading of its file, or a collection of all collectors through the SDK.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
+use heka_insights_agent::internals::collectors::limit::Limits;
 use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
-use heka_insights_agent::internals::metrics::naming::Detail;
+use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
 
-use crate::hosts::{CALLS, Clock, SMALL, Size, with_only};
+use crate::hosts::{CALLS, Clock, SMALL, Size, TEXTFILES, server, with_only};
+use crate::manual::Manual;
 
 /// One thing that is measured, at one or several sizes.
 pub struct Case {
@@ -30,6 +29,8 @@ enum Work {
     Read(&'static str),
     /// The paging family, of whose two files only this one has something in it.
     Paging(&'static str),
+    /// The collector reads the files that it has on the fixture host `server`.
+    Server(&'static str),
     /// All collectors, or this one with its detailed metrics, through the SDK, down to what an exporter is given.
     Collect(Option<&'static str>),
 }
@@ -65,6 +66,18 @@ pub const CASES: &[Case] = &[
     case("uptime", ONE, Work::Read("system"), |_| SMALL),
     case("pressure", ONE, Work::Read("pressure"), |_| SMALL),
     case("pid-stat", PROCESSES, Work::Read("processes"), |processes| Size { processes, ..SMALL }),
+    case("kernel", ONE, Work::Server("kernel"), |_| SMALL),
+    case("protocols", ONE, Work::Server("protocols"), |_| SMALL),
+    case("sockets", ONE, Work::Server("sockets"), |_| SMALL),
+    case("link", ONE, Work::Server("link"), |_| SMALL),
+    case("clock", ONE, Work::Server("clock"), |_| SMALL),
+    case("sensors", ONE, Work::Server("sensors"), |_| SMALL),
+    case("raid", ONE, Work::Server("raid"), |_| SMALL),
+    case("ecc", ONE, Work::Server("ecc"), |_| SMALL),
+    case("textfile", ONE, Work::Server("textfile"), |_| SMALL),
+    case("identity", ONE, Work::Server("identity"), |_| SMALL),
+    case("power", ONE, Work::Server("power"), |_| SMALL),
+    case("queues", ONE, Work::Server("queues"), |_| SMALL),
     case("cgroups-containers", CONTAINERS, Work::Read("containers"), |containers| Size { containers, ..SMALL }),
     case("cgroups-services", SERVICES, Work::Read("services"), |services| Size { services, ..SMALL }),
     case("pid-top", PROCESSES, Work::Read("process"), |processes| Size { processes, ..SMALL }),
@@ -76,12 +89,24 @@ pub const CASES: &[Case] = &[
     case("collection-services", SERVICES, Work::Collect(Some("services")), |services| Size { services, ..SMALL }),
 ];
 
+/// The collectors without a case of their own.
+pub fn missing() -> Vec<&'static str> {
+    let has = |name: &&str| {
+        CASES.iter().any(|case| match case.work {
+            Work::Read(family) | Work::Server(family) => family == *name,
+            Work::Paging(_) => *name == "paging",
+            Work::Collect(_) => false,
+        })
+    };
+    collectors::names().into_iter().filter(|name| !has(name)).collect()
+}
+
 impl Case {
     /// What one cycle of it does, on a host of this size.
     pub fn prepare(&self, size: usize) -> Cycle {
-        let root = (self.size)(size).root();
+        let root = if matches!(self.work, Work::Server(_)) { server() } else { (self.size)(size).root() };
         let doing = match self.work {
-            Work::Read(family) => Doing::read(family, &root),
+            Work::Read(family) | Work::Server(family) => Doing::read(family, &root),
             Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
             Work::Collect(only) => Doing::collect(&root, only),
         };
@@ -134,6 +159,10 @@ impl Doing {
     fn read(collector: &str, root: &Path) -> Self {
         let mut context = context(root);
         context.options.top_processes = 5;
+        context.options.textfile_dir = Some(root.join(TEXTFILES));
+        if ["identity", "power", "queues"].contains(&collector) {
+            context.options.naming = Naming::NodeExporter;
+        }
         // The others read the same in both; these read cgroups for their detailed metrics only.
         context.options.detail = if root.join("sys/fs/cgroup").exists() { Detail::Detailed } else { Detail::Basic };
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
@@ -146,13 +175,14 @@ impl Doing {
             context.options.collectors = Some(vec![only.to_owned()]);
             context.options.detail = Detail::Detailed;
         }
-        let reader = Manual(Arc::new(ManualReader::builder().build()));
-        let limit = collectors::max_series(&context);
+        let reader = Manual::new();
+        let limits = Limits::default();
+        let limit = limits.clone();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader.clone())
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
             .build();
-        let registered = collectors::register(&provider.meter("bench"), &context);
+        let registered = collectors::register_within(&provider.meter("bench"), &context, &limits);
         Self::Collect { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
     }
 }
@@ -161,26 +191,4 @@ fn context(root: &Path) -> Context {
     let mut host = Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
     host.calls = CALLS;
     Context { host, options: Options { per_cpu: true, ..Options::default() } }
-}
-
-/// A reader that collects when it is told to; the provider has the other half of it.
-#[derive(Clone, Debug)]
-struct Manual(Arc<ManualReader>);
-
-impl MetricReader for Manual {
-    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
-        self.0.register_pipeline(pipeline);
-    }
-    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        self.0.collect(into)
-    }
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-    fn temporality(&self, kind: InstrumentKind) -> Temporality {
-        self.0.temporality(kind)
-    }
 }

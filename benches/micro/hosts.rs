@@ -46,6 +46,22 @@ impl Size {
     }
 }
 
+/// Where the host [`server`] has its text files.
+pub const TEXTFILES: &str = "textfiles";
+
+/// A copy of the fixture host `server`, with 100 metrics in a text file.
+pub fn server() -> PathBuf {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts/server");
+    if !root.exists() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
+        assert!(Command::new("cp").arg("-a").arg(fixture).arg(&root).status().expect("cp").success());
+        let metrics: String = (0..100).map(|n| format!("job_{n}_seconds{{name=\"backup\"}} {n}.5\n")).collect();
+        fs::create_dir_all(root.join(TEXTFILES)).unwrap();
+        fs::write(root.join(TEXTFILES).join("jobs.prom"), metrics).unwrap();
+    }
+    root
+}
+
 /// A copy of a host's `/proc/swaps` or `/proc/vmstat` beside an empty file for the other: one family reads both.
 pub fn with_only(root: &Path, file: &str) -> PathBuf {
     let alone = root.join(format!("only-{file}"));
@@ -58,7 +74,7 @@ pub fn with_only(root: &Path, file: &str) -> PathBuf {
 }
 
 /// What the kernel would say of the hosts' file systems: `/mnt/7` is on the device 8:7.
-pub const CALLS: Calls = Calls { space, ..Calls::NONE };
+pub const CALLS: Calls = Calls { space, adjtimex: Calls::LIVE.adjtimex, ..Calls::NONE };
 
 #[allow(clippy::unnecessary_wraps)] // as Calls has it
 fn space(path: &Path) -> io::Result<Reading> {

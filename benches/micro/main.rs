@@ -9,6 +9,9 @@
 mod cases;
 mod hosts;
 mod instructions;
+#[allow(missing_docs)]
+#[path = "../../tests/support/manual.rs"]
+mod manual;
 mod report;
 mod slope;
 
@@ -26,6 +29,7 @@ fn main() {
     if let [_, "--cycles", case, size, count] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return instructions::cycles(case, size.parse().unwrap(), count.parse().unwrap());
     }
+    assert!(cases::missing().is_empty(), "collectors without a case: {:?}", cases::missing());
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
     let mut criterion = Criterion::default()
         .output_directory(&place)

@@ -36,6 +36,7 @@ use crate::config::{Command, Config, Exporter};
 
 use crate::agent::pipeline::{Generation, Itself};
 use crate::agent::systemd::ServiceManager;
+use crate::collectors::limit::Limits;
 use crate::export::console::view::View;
 use crate::export::console::{ConsoleExporter, Format, Layout};
 use crate::host::Host;
@@ -268,7 +269,9 @@ impl Cadence {
     where
         E: PushMetricExporter + Clone,
     {
-        let mut generation = Generation::new(context, resource, exporter, self.itself.as_ref());
+        let limits = Limits::default();
+        let new = || Generation::new(context, resource, exporter, self.itself.as_ref(), &limits);
+        let mut generation = new();
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
         // Taken after the generation is built, so not before the start time that the SDK gave its counters.
@@ -290,7 +293,7 @@ impl Cadence {
                     ),
                 }
                 generation.mute();
-                generation = Generation::new(context, resource, exporter, self.itself.as_ref());
+                generation = new();
                 begun = (self.wall)();
             }
             if let Err(error) = generation.collect() {
@@ -301,6 +304,13 @@ impl Cadence {
             if self.once {
                 generation.mute();
                 break;
+            }
+            if generation.outgrown() {
+                info!("the host has more series than at the start; restarting counters with a new start time");
+                limits.double();
+                generation.mute();
+                generation = new();
+                begun = (self.wall)();
             }
             let skipped = ticks.advance(Instant::now());
             if skipped > 0 {
@@ -359,6 +369,7 @@ mod tests {
     use super::*;
     use crate::collectors::Options;
     use crate::host::Roots;
+    use crate::metrics::counter::Since;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use std::path::Path;
     use std::sync::Mutex;
@@ -399,6 +410,16 @@ mod tests {
     }
 
     fn run_with(interval: Duration, once: bool, wall: Arc<Mutex<SystemTime>>, clock: WallClock) -> Running {
+        run_on(server(), interval, once, wall, clock)
+    }
+
+    fn run_on(
+        context: Context,
+        interval: Duration,
+        once: bool,
+        wall: Arc<Mutex<SystemTime>>,
+        clock: WallClock,
+    ) -> Running {
         let (told, exports) = mpsc::channel();
         let (events, inbox) = mpsc::channel();
         let exporter = sending(told);
@@ -414,7 +435,7 @@ mod tests {
         };
         let shutdowns = exporter.shutdowns();
         let thread =
-            thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter).unwrap());
+            thread::spawn(move || cadence.run(&context, &Resource::builder_empty().build(), &exporter).unwrap());
         Running { exports, wall, events, shutdowns, thread }
     }
 
@@ -433,6 +454,41 @@ mod tests {
         running.events.send(Event::Stop).unwrap();
         running.thread.join().unwrap();
         assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1, "the exporter outlives its generations");
+    }
+
+    #[test]
+    fn a_host_that_outgrows_its_instruments_starts_the_counters_anew_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let stat = |cpus: usize| {
+            let lines = (0..cpus).map(|cpu| format!("cpu{cpu} 1 1 1 1 1 1 1 1 0 0\n"));
+            std::fs::write(
+                dir.path().join("proc/stat"),
+                format!("cpu 9 9 9 9 9 9 9 9 0 0\n{}", lines.collect::<String>()),
+            )
+        };
+        stat(2).unwrap();
+        let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
+        let options = Options {
+            collectors: Some(vec!["cpu".to_owned()]),
+            per_cpu: true,
+            since: Since::Boot,
+            ..Options::default()
+        };
+        let running = run_on(
+            Context { host, options },
+            Duration::from_millis(20),
+            false,
+            Arc::new(Mutex::new(UNIX_EPOCH)),
+            Box::new(SystemTime::now),
+        );
+        let (first, _) = running.exports.recv().unwrap();
+        stat(100).unwrap();
+        let (second, time) = running.exports.iter().take(100).find(|(start, _)| *start != first).unwrap();
+        assert!(second > first && time >= second);
+        assert!(running.exports.iter().take(3).all(|(start, _)| start == second), "there is room now");
+        running.events.send(Event::Stop).unwrap();
+        running.thread.join().unwrap();
     }
 
     #[test]

@@ -17,6 +17,7 @@ use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, PeriodicReader, Sdk
 use tracing::warn;
 
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
+use crate::collectors::limit::Limits;
 use crate::collectors::{self, Context, Registered};
 use crate::export::prometheus::names::prometheus_name;
 use crate::host::identity::SCHEMA_URL;
@@ -44,12 +45,6 @@ fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
     provider.meter_with_scope(scope.build())
 }
 
-/// Gives each instrument the SDK's limit of series.
-fn view(context: &Context) -> impl Fn(&Instrument) -> Option<Stream> + use<> {
-    let limit = collectors::limit::by_instrument(context);
-    move |instrument| Stream::builder().with_cardinality_limit(limit(instrument.name())).build().ok()
-}
-
 /// A provider for a reader that Prometheus asks, and the collectors that feed it. Each metric has the name under which
 /// Prometheus would store it if it came by OTLP.
 pub fn scraped(
@@ -57,8 +52,9 @@ pub fn scraped(
     resource: &Resource,
     reader: impl MetricReader,
     self_metrics: Option<Detail>,
+    limits: &Limits,
 ) -> (SdkMeterProvider, Registered) {
-    let limit = collectors::limit::by_instrument(context);
+    let limit = limits.clone();
     let renamed = move |instrument: &Instrument| {
         let kind = match instrument.kind() {
             InstrumentKind::Counter | InstrumentKind::ObservableCounter => Kind::Counter,
@@ -66,14 +62,15 @@ pub fn scraped(
             _ => Kind::Gauge,
         };
         let name = prometheus_name(instrument.name(), instrument.unit(), kind);
-        Stream::builder().with_name(name).with_cardinality_limit(limit(instrument.name())).build().ok()
+        Stream::builder().with_name(name).with_cardinality_limit(limit.next()).build().ok()
     };
     let provider =
         SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).with_view(renamed).build();
     let naming = context.options.naming;
     let own = self_metrics
-        .map(|detail| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming, detail));
-    let registered = collectors::register(&meter(&provider, SCOPE), context);
+        .map(|detail| SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &Timer::default(), naming, detail))
+        .map(SelfMetrics::with_outcomes);
+    let registered = collectors::register_within(&meter(&provider, SCOPE), context, limits);
     if let Some(own) = own {
         own.watch_collectors(&registered);
     }
@@ -92,10 +89,17 @@ pub struct Generation {
 
 impl Generation {
     /// Takes the baselines and creates the instruments; `itself` adds the agent's own.
-    pub fn new<E>(context: &Context, resource: &Resource, exporter: &E, itself: Option<&Itself>) -> Self
+    pub fn new<E>(
+        context: &Context,
+        resource: &Resource,
+        exporter: &E,
+        itself: Option<&Itself>,
+        limits: &Limits,
+    ) -> Self
     where
         E: PushMetricExporter + Clone,
     {
+        let limit = limits.clone();
         let (muted, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let timer = Timer::default();
         let exporter = Gate {
@@ -107,13 +111,13 @@ impl Generation {
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(view(context))
+            .with_view(move |_: &Instrument| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
             .build();
         // The agent's own metrics surround the host's: the collection's time begins at the first callback.
         let own = itself.map(|itself| {
             SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming, itself.detail)
         });
-        let registered = collectors::register(&meter(&provider, SCOPE), context);
+        let registered = collectors::register_within(&meter(&provider, SCOPE), context, limits);
         if let (Some(own), Some(itself)) = (own, itself) {
             let delivery = itself.delivery.clone();
             own.watch_collectors(&registered);
@@ -137,6 +141,11 @@ impl Generation {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the last collection had to leave out series for which there was no room.
+    pub fn outgrown(&self) -> bool {
+        self.registered.outgrown()
     }
 
     /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.

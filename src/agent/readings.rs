@@ -33,8 +33,8 @@ pub fn write(context: &Context, mut out: impl Write) {
     let _ = writeln!(out, "{}", Value::Array(surveys)).and_then(|()| out.flush());
 }
 
-/// Reads in a child process. If it does not answer, the result is one entry for that; if no child can be started, this
-/// process reads.
+/// Reads in a child process. If it does not answer, the result is one entry for that; if no child can be started, or it
+/// ends without a result, this process reads.
 #[must_use]
 pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {
     let Some(mut child) = start() else { return survey(&context()) };
@@ -52,17 +52,20 @@ pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {
     let answer = received.recv_timeout(MOST);
     // It is not waited for: it may hang in the kernel.
     let _ = child.kill();
-    let surveys = answer.ok().and_then(|text| decode(&text));
-    surveys.unwrap_or_else(|| {
-        let words = format!("the process that reads the host did not answer within {MOST:?}");
-        vec![Survey {
-            collector: "all",
-            series: 0,
-            took: MOST,
-            problems: vec![Problem { path: "/proc".into(), failed: true, words }],
-            panicked: false,
-        }]
-    })
+    match answer {
+        // It ended without a result. So does one that could not run the program, where an emulator reports that as a start.
+        Ok(text) => decode(&text).unwrap_or_else(|| survey(&context())),
+        Err(_) => {
+            let words = format!("the process that reads the host did not answer within {MOST:?}");
+            vec![Survey {
+                collector: "all",
+                series: 0,
+                took: MOST,
+                problems: vec![Problem { path: "/proc".into(), failed: true, words }],
+                panicked: false,
+            }]
+        }
+    }
 }
 
 fn start() -> Option<Child> {

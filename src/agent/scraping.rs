@@ -11,6 +11,7 @@ use tracing::{error, info};
 
 use super::{AgentError, Cadence, Event, pipeline};
 use crate::collectors::Context;
+use crate::collectors::limit::Limits;
 use crate::export::prometheus::{Exposition, Listen, server};
 use crate::metrics::naming::{Detail, Naming};
 
@@ -33,12 +34,17 @@ impl Scraping<'_> {
         let failed = |error: &dyn std::fmt::Display| AgentError(format!("--listen: '{}': {error}", self.listen));
         let listeners = self.listen.bind().map_err(|error| failed(&error))?;
         let address = listeners.first().and_then(|first| first.local_addr().ok());
-        // node_exporter has no such series, and its users no use for it.
-        let (exposition, reader) = Exposition::new(context.options.naming != Naming::NodeExporter)
-            .map_err(|error| AgentError(error.to_string()))?;
-        let (_provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics);
-        // The SDK's maps hold room for every series' limit until the first collection: 8 MB for 60 instruments.
-        let _ = exposition.collect();
+        let limits = Limits::default();
+        let start = || {
+            // node_exporter has no such series, and its users no use for it.
+            let exposition = Exposition::new(context.options.naming != Naming::NodeExporter);
+            let reader = exposition.clone();
+            let (provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics, &limits);
+            // The SDK's maps hold room for every series' limit until the first collection.
+            let _ = exposition.collect();
+            (exposition, provider, registered)
+        };
+        let mut scraped = start();
         let events = self.events;
         let ask = Box::new(move |reply| {
             // Without a receiver the agent ends: the dropped reply tells the scraper.
@@ -53,6 +59,7 @@ impl Scraping<'_> {
         while running {
             match cadence.wait(Instant::now() + IDLE) {
                 Ok(Event::Scrape(reply)) => {
+                    let (exposition, _provider, registered) = &scraped;
                     let page = exposition.collect();
                     let mut replies = vec![reply];
                     for event in iter::from_fn(|| cadence.inbox.try_recv().ok()) {
@@ -67,6 +74,11 @@ impl Scraping<'_> {
                         Err(error) => error!("a scrape failed: {error}"),
                     }
                     registered.discover();
+                    if registered.outgrown() {
+                        info!("the host has more series than at the start; making room for them");
+                        limits.double();
+                        scraped = start();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => running = false,

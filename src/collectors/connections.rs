@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::{Context, Observer};
-use crate::host::sockets::{Census, Transport};
+use crate::host::sockets::{Census, RECEIVE_QUEUES, SEND_QUEUES, STATES, Transport};
 use crate::host::{Calls, Reader};
-use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, labels};
 
 pub(super) const STATE: Attribute = Attribute {
     key: Names("network.connection.state", "state"),
@@ -66,6 +66,22 @@ const TCP_STATES: &[(Names, &[usize])] = &[
     (CLOSING, &[11]),
     (DELETE, &[]),
 ];
+/// node_exporter's words. It does not count requests to connect, and adds the queues.
+pub(super) const NODE_TCP_STATES: &[(&str, &[usize])] = &[
+    ("established", &[1]),
+    ("syn_sent", &[2]),
+    ("syn_recv", &[3]),
+    ("fin_wait1", &[4]),
+    ("fin_wait2", &[5]),
+    ("time_wait", &[6]),
+    ("close", &[7]),
+    ("close_wait", &[8]),
+    ("last_ack", &[9]),
+    ("listen", &[10]),
+    ("closing", &[11]),
+    ("rx_queued_bytes", &[RECEIVE_QUEUES]),
+    ("tx_queued_bytes", &[SEND_QUEUES]),
+];
 /// UDP has connected sockets and others.
 const UDP_STATES: &[(Names, &[usize])] = &[(ESTABLISHED, &[1]), (CLOSED, &[7])];
 
@@ -76,6 +92,8 @@ struct Sockets {
     /// `None` while they cannot be counted: a state is not held as a total is.
     census: Option<Census>,
     health: Health,
+    /// node_exporter has no series for a state without sockets.
+    skips_empty: bool,
 }
 
 #[derive(PartialEq, Eq)]
@@ -95,13 +113,14 @@ impl Sockets {
         let series = |state: Names| {
             attributes(naming, &[(&TRANSPORT, AttributeValue::Word(name)), (&STATE, AttributeValue::Word(state))])
         };
-        let sent = states.iter().filter(|(state, _)| !state.of(naming).is_empty());
-        Self {
-            transport,
-            series: sent.map(|(state, numbers)| (series(*state), *numbers)).collect(),
-            census: None,
-            health: Health::Good,
-        }
+        let series = if naming == Naming::NodeExporter {
+            let states = NODE_TCP_STATES.iter();
+            states.map(|(state, numbers)| (labels(&[("state", (*state).to_owned())]), *numbers)).collect()
+        } else {
+            let sent = states.iter().filter(|(state, _)| !state.of(naming).is_empty());
+            sent.map(|(state, numbers)| (series(*state), *numbers)).collect()
+        };
+        Self { transport, series, census: None, health: Health::Good, skips_empty: naming == Naming::NodeExporter }
     }
 
     fn read(&mut self, reader: &mut Reader, count: fn(Transport) -> io::Result<Census>) {
@@ -187,7 +206,10 @@ impl Connections {
             for sockets in &self.sockets {
                 let Some(census) = &sockets.census else { continue };
                 for (series, numbers) in &sockets.series {
-                    out.int(numbers.iter().filter_map(|number| census.get(*number)).sum(), series);
+                    let count = numbers.iter().filter_map(|number| census.get(*number)).sum();
+                    if count > 0 || !sockets.skips_empty || numbers.iter().any(|number| *number >= STATES) {
+                        out.int(count, series);
+                    }
                 }
             }
         }

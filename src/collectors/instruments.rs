@@ -1,11 +1,13 @@
 //! The instruments of the collectors' metrics: those of the tables, and those that a collector finds while it reads.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::metrics::Meter;
 
 use super::held::Held;
+use super::limit::{Limits, admitted, combinations};
 use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
 use crate::metrics::naming::{Kind, Metric, Number, Shape};
@@ -27,6 +29,8 @@ pub(super) struct Instruments {
     pub(super) collection: Arc<Collection>,
     max_series: usize,
     delta: bool,
+    /// For a provider whose view asks for each instrument's limit.
+    limits: Option<Limits>,
     /// One call of [`Instruments::discover`] at a time.
     turn: Mutex<()>,
 }
@@ -38,15 +42,37 @@ impl std::fmt::Debug for Instruments {
 }
 
 impl Instruments {
-    pub(super) fn new(meter: &Meter, collection: Collection, max_series: usize, delta: bool) -> Self {
-        let (meter, collection) = (meter.clone(), Arc::new(collection));
-        Self { meter, collection, max_series, delta, turn: Mutex::default() }
+    pub(super) fn new(
+        meter: &Meter,
+        collection: Collection,
+        max_series: usize,
+        delta: bool,
+        limits: Option<&Limits>,
+    ) -> Self {
+        let (meter, collection, limits) = (meter.clone(), Arc::new(collection), limits.cloned());
+        Self { meter, collection, max_series, delta, limits, turn: Mutex::default() }
     }
 
-    /// Makes the instrument of a row of the collector's table.
-    pub(super) fn row(&self, slot: &Arc<Slot>, metric: &'static Metric, shape: &Shape) {
-        let callback = self.callback(slot, Some(metric), metric.kind, shape.name.into());
-        instrument(&self.meter, metric, shape, move |sink| callback.run(sink));
+    /// Makes the instrument of a row of the collector's table, one of whose metrics has `found` series.
+    pub(super) fn row(&self, slot: &Arc<Slot>, metric: &'static Metric, shape: &Shape, found: usize) {
+        // Where its attributes have fixed values, its series have a known number.
+        let (known, room) = (combinations(shape), self.room(found));
+        let limit = if known.is_some() { None } else { room };
+        let callback = self.callback(slot, Some(metric), metric.kind, shape.name.into(), limit);
+        self.within(known.or(room), || instrument(&self.meter, metric, shape, move |sink| callback.run(sink)));
+    }
+
+    /// The limit of an instrument of which its collector found so many series.
+    fn room(&self, found: usize) -> Option<usize> {
+        self.limits.as_ref().map(|limits| limits.room(found, self.max_series))
+    }
+
+    /// Runs `create`, whose instrument has this limit.
+    fn within(&self, limit: Option<usize>, create: impl FnOnce()) {
+        match self.limits.as_ref().zip(limit) {
+            Some((limits, limit)) => limits.with(limit, create),
+            None => create(),
+        }
     }
 
     /// Makes the instruments of the metrics that the collectors found since the last call. Never within a collection: the
@@ -55,9 +81,11 @@ impl Instruments {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in self.collection.slots() {
             for Discovered { name, description, kind } in slot.take_discovered() {
-                let callback = self.callback(&slot, None, kind, name.clone().into());
+                let limit = self.room(slot.count(|collector, out| collector.observe_discovered(&name, out)));
+                let callback = self.callback(&slot, None, kind, name.clone().into(), limit);
                 let run = move |sink: Sink<'_>| callback.run(sink);
-                build(&self.meter, (kind, Number::Double), name.into(), "", description.into(), run);
+                let form = (kind, Number::Double);
+                self.within(limit, || build(&self.meter, form, name.into(), "", description.into(), run));
             }
         }
     }
@@ -68,14 +96,18 @@ impl Instruments {
         metric: Option<&'static Metric>,
         kind: Kind,
         name: Cow<'static, str>,
+        limit: Option<usize>,
     ) -> Callback {
         Callback {
             collection: Arc::clone(&self.collection),
             slot: Arc::clone(slot),
             metric,
             name,
+            kind,
             place: self.collection.add_instrument(),
             max_series: self.max_series,
+            limit,
+            reported: AtomicUsize::new(0),
             held: (self.delta && kind == Kind::Counter).then(Held::default),
         }
     }
@@ -123,9 +155,14 @@ struct Callback {
     metric: Option<&'static Metric>,
     /// The metric's name in the profile.
     name: Cow<'static, str>,
+    kind: Kind,
     /// Its place among the collection's instruments.
     place: usize,
     max_series: usize,
+    /// The instrument's limit in the SDK, where its series could exceed it.
+    limit: Option<usize>,
+    /// Series in the last collection.
+    reported: AtomicUsize,
     /// Its last totals, where a series that one collection misses would return with its whole total.
     held: Option<Held>,
 }
@@ -145,13 +182,20 @@ impl Callback {
 
     /// Whether the collector was there to observe.
     fn observe(&self, sink: Sink<'_>) -> bool {
-        let mut out = Observer { sink, left: self.max_series, seen: 0 };
+        let before = self.reported.load(Ordering::Relaxed);
+        let room = self.limit.map_or(usize::MAX, |limit| admitted(self.kind, limit, before));
+        let most = self.max_series.min(room);
+        let mut out = Observer { sink, left: most, seen: 0 };
         let there = self.slot.report(|collector| match self.metric {
             Some(metric) => collector.observe(metric, &mut out),
             None => collector.observe_discovered(&self.name, &mut out),
         });
-        let reported = self.max_series - out.left;
-        self.slot.reported(&self.name, reported, out.seen - reported, self.max_series);
+        let (reported, wanted) = (most - out.left, out.seen.min(self.max_series));
+        self.reported.store(reported, Ordering::Relaxed);
+        if wanted > reported {
+            self.collection.outgrown.store(true, Ordering::Relaxed);
+        }
+        self.slot.reported(&self.name, reported, out.seen - wanted, self.max_series);
         there
     }
 }

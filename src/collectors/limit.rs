@@ -1,55 +1,106 @@
 //! The SDK's limit for each instrument: it folds series over an instrument's limit into one overflow series, and makes
-//! room for the limit in advance. Too low loses data, too high costs memory; where all attributes have fixed values, the
-//! limit is the number of their combinations.
+//! room for the limit in advance. Too low loses data, too high costs memory: a gauge keeps its room, and its few series lie
+//! scattered in it, each in a page of its own.
+//!
+//! So each instrument has room for what its collector found at its first reading, and for as much again. Where the host grows
+//! past that, the series that have no room are left out of one collection, and [`super::Registered::outgrown`] asks for
+//! instruments with twice the room.
 
-use super::registration::{metrics, selected};
-use super::{COLLECTORS, Context, max_series};
-use crate::metrics::naming::Shape;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::metrics::naming::{Kind, Shape};
 
 /// Room for the agent's own metrics, which have a series a collector at most.
 const OWN: usize = 64;
+/// Room for series to come: with these, a small instrument's map has 64 places.
+const SPARE: usize = 55;
+/// Enough to reach any limit of series.
+const MOST_DOUBLINGS: usize = 16;
 
-/// The limit of each instrument by its name, for a view of the SDK.
-pub fn by_instrument(context: &Context) -> impl Fn(&str) -> usize + use<> {
-    let most = max_series(context);
-    let naming = context.options.naming;
-    // The names in text files are not known yet.
-    let others = if context.options.textfile_dir.is_some() { most } else { OWN };
-    let limits: Vec<(&'static str, usize)> = selected(COLLECTORS, &context.options)
-        .flat_map(|family| metrics(family, &context.options))
-        .filter_map(|metric| metric.shape(naming))
-        .map(|shape| (shape.name, combinations(shape).map_or(most, |known| known.min(most))))
-        .collect();
-    move |name| limits.iter().find(|(known, _)| *known == name).map_or(others, |(_, limit)| *limit)
+/// The limit of the instrument that is created next: a view of the SDK asks for it while the instrument is created.
+#[derive(Clone, Debug)]
+pub struct Limits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    next: AtomicUsize,
+    /// How often the room was too small.
+    doublings: AtomicUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self(Arc::new(Shared { next: AtomicUsize::new(OWN), doublings: AtomicUsize::new(0) }))
+    }
+}
+
+impl Limits {
+    /// The limit of the instrument that is being created.
+    #[must_use]
+    pub fn next(&self) -> usize {
+        self.0.next.load(Ordering::Relaxed)
+    }
+
+    /// Makes the room of the instruments to come twice as large.
+    pub fn double(&self) {
+        let doublings = self.0.doublings.load(Ordering::Relaxed);
+        self.0.doublings.store((doublings + 1).min(MOST_DOUBLINGS), Ordering::Relaxed);
+    }
+
+    /// The room for an instrument of which its collector found so many series. `most` is what it can have at all.
+    pub(super) fn room(&self, found: usize, most: usize) -> usize {
+        let room = found.min(most).saturating_mul(2).saturating_add(SPARE);
+        room.saturating_mul(1 << self.0.doublings.load(Ordering::Relaxed))
+    }
+
+    /// Runs `create`, whose instrument has this limit.
+    pub(super) fn with<T>(&self, limit: usize, create: impl FnOnce() -> T) -> T {
+        self.0.next.store(limit, Ordering::Relaxed);
+        let created = create();
+        self.0.next.store(OWN, Ordering::Relaxed);
+        created
+    }
 }
 
 /// The series that a metric can have at most, where no attribute's value is the host's to choose.
-fn combinations(shape: &Shape) -> Option<usize> {
+pub(super) fn combinations(shape: &Shape) -> Option<usize> {
     let values = shape.attributes.iter().map(|attribute| attribute.values.len());
     Some(values.product::<usize>()).filter(|combinations| *combinations > 0)
 }
 
+/// How many series an instrument may report now without an overflow: the SDK forgets a gauge's series one collection after
+/// they were last reported.
+pub(super) fn admitted(kind: Kind, limit: usize, reported_before: usize) -> usize {
+    if kind == Kind::Gauge { limit.saturating_sub(reported_before) } else { limit }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Host as TestHost;
-    use super::super::{DEFAULT_MAX_SERIES, Options};
     use super::*;
-    use crate::metrics::naming::Naming;
 
     #[test]
-    fn an_instrument_whose_series_are_known_has_room_for_exactly_these() {
-        for naming in [Naming::Semconv, Naming::Hostmetrics] {
-            let context =
-                TestHost::fixture("server").context(Options { naming, top_processes: 1, ..Options::default() });
-            let limit = by_instrument(&context);
-            for family in COLLECTORS {
-                for shape in metrics(family, &context.options).filter_map(|metric| metric.shape(naming)) {
-                    let fixed = shape.attributes.iter().all(|attribute| !attribute.values.is_empty());
-                    let expected = shape.attributes.iter().map(|attribute| attribute.values.len()).product();
-                    assert_eq!(limit(shape.name), if fixed { expected } else { DEFAULT_MAX_SERIES }, "{}", shape.name);
-                }
-            }
-            assert_eq!(limit("heka.process.cpu.time"), OWN);
+    fn an_instrument_has_room_for_twice_what_was_found_and_for_some_more() {
+        let limits = Limits::default();
+        assert_eq!([0, 10, 5_000].map(|found| limits.room(found, 2_000)), [55, 75, 4_055]);
+        limits.double();
+        assert_eq!(limits.room(10, 2_000), 150);
+        (0..100).for_each(|_| limits.double());
+        assert!(limits.room(0, 2_000) > 2 * 100_000 && limits.room(usize::MAX, usize::MAX) == usize::MAX);
+    }
+
+    #[test]
+    fn a_limit_is_for_one_instrument() {
+        let limits = Limits::default();
+        assert_eq!((limits.next(), limits.with(7, || limits.next()), limits.next()), (OWN, 7, OWN));
+    }
+
+    #[test]
+    fn all_series_of_a_gauge_may_change_between_two_collections() {
+        let limits = Limits::default();
+        for found in [0, 1, 300] {
+            let limit = limits.room(found, 2_000);
+            assert!(admitted(Kind::Gauge, limit, found) >= found && admitted(Kind::Counter, limit, found) >= found);
         }
     }
 }

@@ -44,7 +44,9 @@ pub use instruments::Discovered;
 pub use observer::{Observer, Point};
 #[cfg(feature = "agent")]
 pub(crate) use registration::observable;
-pub use registration::{CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from};
+pub use registration::{
+    CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from, register_within,
+};
 pub use survey::{Survey, survey};
 
 use std::path::PathBuf;
@@ -95,6 +97,9 @@ pub static COLLECTORS: &[Definition] = &[
     node_exporter::sensors::DEFINITION,
     node_exporter::raid::DEFINITION,
     node_exporter::ecc::DEFINITION,
+    node_exporter::connections::DEFINITION,
+    node_exporter::processes::DEFINITION,
+    node_exporter::systemd::DEFINITION,
 ];
 
 /// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.

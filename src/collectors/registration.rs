@@ -8,6 +8,7 @@ use tracing::error;
 
 use super::fault::guarded;
 use super::instruments::{Instruments, instrument};
+use super::limit::Limits;
 use super::observer::Observer;
 use super::slot::Collection;
 use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
@@ -15,7 +16,7 @@ use crate::metrics::naming::{Metric, Naming};
 
 pub use super::slot::CollectorStats;
 
-/// The series that a metric may always have: the SDK's own limit of an instrument.
+/// The series that a metric may always have.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// The collectors at work: made by [`register`].
@@ -33,6 +34,13 @@ impl Registered {
         self.instruments.discover();
     }
 
+    /// Whether the instruments have not enough room for the host's series any more. A new provider, with the doubled
+    /// [`Limits`], has.
+    #[must_use]
+    pub fn outgrown(&self) -> bool {
+        self.instruments.collection.outgrown.load(Ordering::Relaxed)
+    }
+
     /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
     #[must_use]
     pub fn file_reads(&self) -> u64 {
@@ -40,16 +48,22 @@ impl Registered {
     }
 }
 
-/// Takes every counter's baseline and creates the instruments of all selected collectors on `meter`.
+/// Takes every counter's baseline and creates the instruments of all selected collectors on `meter`, whose provider has no
+/// lower limit of series than [`max_series`].
 pub fn register(meter: &Meter, context: &Context) -> Registered {
-    register_from(meter, context, COLLECTORS)
+    register_from(meter, context, COLLECTORS, None)
+}
+
+/// As [`register`], for a provider whose view gives each instrument the limit of series that `limits` has for it.
+pub fn register_within(meter: &Meter, context: &Context, limits: &Limits) -> Registered {
+    register_from(meter, context, COLLECTORS, Some(limits))
 }
 
 /// As [`register`], with a list of collectors of the caller's own.
-pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> Registered {
+pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limits: Option<&Limits>) -> Registered {
     let options = &context.options;
     let collection = Collection::new(context, false);
-    let instruments = Instruments::new(meter, collection, max_series(context), options.delta);
+    let instruments = Instruments::new(meter, collection, max_series(context), options.delta, limits);
     let mut collectors = Vec::new();
     for definition in selected(list, options) {
         let slot = instruments.collection.add(definition);
@@ -59,8 +73,11 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition]) -> R
             continue;
         }
         collectors.push(Arc::clone(slot.stats()));
+        // A metric that compares two readings has no series yet, and as many as another one of its collector.
+        let series = |metric| slot.count(|collector, out| collector.observe(metric, out));
+        let found = metrics(definition, options).map(series).max().unwrap_or(0);
         for metric in metrics(definition, options) {
-            metric.shape(options.naming).into_iter().for_each(|shape| instruments.row(&slot, metric, shape));
+            metric.shape(options.naming).into_iter().for_each(|shape| instruments.row(&slot, metric, shape, found));
         }
     }
     instruments.discover();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::fault::guarded;
+use super::observer::{Observer, Sink};
 use super::{Collector, Context, Definition, Discovered};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
@@ -35,6 +36,8 @@ pub(super) struct Collection {
     worker: Worker,
     slots: Mutex<Vec<Arc<Slot>>>,
     turn: Mutex<Turn>,
+    /// Whether an instrument had too little room for its series.
+    pub(super) outgrown: AtomicBool,
 }
 
 /// Which instruments reported from the last readings: when one of them comes again, another collection has begun. The SDK
@@ -53,6 +56,7 @@ impl Collection {
             context: Arc::new(context.clone()),
             slots: Mutex::default(),
             turn: Mutex::default(),
+            outgrown: AtomicBool::new(false),
         }
     }
 
@@ -251,17 +255,31 @@ impl Slot {
         if !self.is_fresh() {
             return false;
         }
-        let work = match self.work.try_lock() {
-            Ok(work) => work,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
+        let Some(work) = self.try_work() else { return false };
         if let Some(collector) = &work.collector
             && let Err(fault) = guarded(|| observe(&**collector))
         {
             self.panicked(&fault);
         }
         true
+    }
+
+    /// How many series the collector observes now; a fault in it is reported when they are collected.
+    pub(super) fn count(&self, observe: impl FnOnce(&dyn Collector, &mut Observer<'_>)) -> usize {
+        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        if let Some(collector) = self.try_work().as_ref().and_then(|work| work.collector.as_ref()) {
+            let _fault = guarded(|| observe(&**collector, &mut out));
+        }
+        out.seen
+    }
+
+    /// The collector, unless it reads.
+    fn try_work(&self) -> Option<MutexGuard<'_, Work>> {
+        match self.work.try_lock() {
+            Ok(work) => Some(work),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Counts the series that a metric reported, and those that it had to leave out.

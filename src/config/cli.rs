@@ -7,7 +7,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::lookup::{Arguments, UsageError};
+use crate::config::found::UsageError;
+use crate::config::lookup::Arguments;
 use crate::config::nearest::nearest;
 use crate::config::setting::{self, AnySetting, Kind};
 use crate::config::table::SETTINGS;

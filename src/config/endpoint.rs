@@ -1,6 +1,7 @@
 //! The endpoint and the protocol, which depend on each other.
 
-use crate::config::lookup::{Lookup, UsageError};
+use crate::config::found::UsageError;
+use crate::config::lookup::Lookup;
 use crate::config::table;
 use crate::export::config::Protocol;
 

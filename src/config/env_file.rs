@@ -4,7 +4,7 @@
 //! A value is plain, 'single-quoted' or "double-quoted"; in a plain value, ` #` starts a comment, and in double quotes a
 //! backslash takes the next character as it is (`\n` is a line break). Nothing is expanded: `$` is an ordinary character.
 
-use crate::config::lookup::UsageError;
+use crate::config::found::UsageError;
 
 /// The variables of a file, in its order.
 ///

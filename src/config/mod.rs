@@ -6,6 +6,7 @@
 pub mod cli;
 mod endpoint;
 pub mod env_file;
+pub mod found;
 pub mod lookup;
 mod nearest;
 mod parse;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::collectors::{DiskScope, Options, SHARED_PERIOD};
-use crate::config::lookup::{Arguments, Environment, Found, Lookup, UsageError};
+use crate::config::found::{Found, UsageError};
+use crate::config::lookup::{Arguments, Environment, Lookup};
 use crate::export::config::{OtlpConfig, Places, Temporality, TlsFiles};
 use crate::export::console::Format;
 use crate::export::prometheus::Listen;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use crate::config::lookup::Found;
-use crate::config::setting::Parsed;
+use crate::config::found::{Found, Parsed};
 
 /// Text as it is.
 pub fn text(found: Found<'_>) -> Parsed<String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::lookup::Found;
+use crate::config::found::{Found, Parsed};
 
 /// How a flag takes values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +61,6 @@ pub struct Row {
 /// One of the words that a setting can have: the word, its value, and an explanation for the help.
 #[derive(Clone, Copy, Debug)]
 pub struct Word<T>(pub &'static str, pub T, pub &'static str);
-
-/// A parser's result. An error may describe the allowed values better than the row does.
-pub type Parsed<T> = Result<T, Option<String>>;
 
 #[derive(Clone, Copy)]
 enum Parser<T: 'static> {

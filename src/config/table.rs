@@ -8,8 +8,8 @@ use regex_lite::Regex;
 
 use crate::collectors::process::MOST_PROCESSES;
 use crate::collectors::{self, DiskScope};
-use crate::config::lookup::Found;
-use crate::config::setting::{AnySetting, Parsed, Setting, Variable, Word};
+use crate::config::found::{Found, Parsed};
+use crate::config::setting::{AnySetting, Setting, Variable, Word};
 use crate::config::{Exporter, LogFormat, parse};
 use crate::export::config::{Protocol, Temporality};
 use crate::export::console::Format;

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
 use rustix::io::{Errno, read, retry_on_intr};
 
-use super::bounded;
+use super::{bounded, files};
 use crate::metrics::parse::{fields, lines, number, pressure};
 
 /// How deep the tree is walked. A container in a container in a user's session is at about 10.
@@ -326,6 +326,9 @@ impl UsageReader {
                 }
                 Err(_) => return None,
             }
+        }
+        if filled == 0 {
+            files::refuse_odd(&file);
         }
         self.buffer.get(..filled)
     }

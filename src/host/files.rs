@@ -4,13 +4,16 @@
 //! A collector that needs more than a [`super::Source`] (a directory, a link, a small file of sysfs now and then) uses
 //! these in place of `std::fs`.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::{pread, retry_on_intr};
 
 use super::bounded::access;
 
@@ -18,6 +21,39 @@ use super::bounded::access;
 pub const MOST_BYTES: usize = 16 << 20;
 /// The most entries of a directory that are listed.
 pub const MOST_ENTRIES: usize = 1 << 16;
+
+thread_local! {
+    /// What this thread refused to read, where somebody wants to know.
+    static REFUSED: RefCell<Option<Vec<(PathBuf, String)>>> = const { RefCell::new(None) };
+}
+
+/// Keeps what this thread refuses to read from now on, for [`refused`].
+pub(super) fn keep_refused() {
+    REFUSED.set(Some(Vec::new()));
+}
+
+/// What this thread refused to read since the last call, and why.
+pub(super) fn refused() -> Vec<(PathBuf, String)> {
+    REFUSED.with_borrow_mut(|refused| refused.as_mut().map(std::mem::take).unwrap_or_default())
+}
+
+/// Where `file`, in which there was nothing, is no regular file: makes that known.
+pub fn refuse_odd(file: impl AsFd) {
+    let is_regular = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !fstat(&file).is_ok_and(is_regular) {
+        let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()));
+        refuse(|| std::fs::read_link(&link).unwrap_or(link), "it is no regular file");
+    }
+}
+
+/// Makes it known that `path` is not read. Who reads it may do without.
+fn refuse(path: impl FnOnce() -> PathBuf, why: &str) {
+    REFUSED.with_borrow_mut(|refused| {
+        if let Some(refused) = refused {
+            refused.push((path(), why.to_owned()));
+        }
+    });
+}
 
 /// Opens a regular file, of a recorded host as of procfs and sysfs.
 ///
@@ -45,7 +81,9 @@ pub(super) fn open_here(path: &Path) -> io::Result<File> {
         FileType::BlockDevice => "a block device",
         _ => "no regular file",
     };
-    Err(io::Error::other(format!("it is {kind}")))
+    let why = format!("it is {kind}");
+    refuse(|| path.to_owned(), &why);
+    Err(io::Error::other(why))
 }
 
 fn too_long() -> io::Error {
@@ -92,8 +130,18 @@ pub(super) fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usi
 /// Those of [`open`] and read(2), and [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let _at = access(path)?;
+    let file = open_here(path)?;
+    // Most are one number or one word.
+    let mut short = [0; 256];
+    let length = retry_on_intr(|| pread(&file, &mut short, 0))?;
+    if let Some((content, rest)) = short.split_at_mut_checked(length)
+        && !rest.is_empty()
+        && retry_on_intr(|| pread(&file, &mut *rest, length as u64))? == 0
+    {
+        return Ok(content.to_vec());
+    }
     let mut content = Vec::new();
-    let length = read_at_start(&open_here(path)?, &mut content)?;
+    let length = read_at_start(&file, &mut content)?;
     content.truncate(length);
     Ok(content)
 }

@@ -21,6 +21,8 @@ const ENTRIES_BYTES: usize = 16 * 1024;
 pub struct Stat<'a> {
     /// The name of its executable, cut to 15 bytes, or the name that the process gave itself.
     pub name: &'a [u8],
+    /// The letter of its state: `R` runs, `S` sleeps.
+    pub state: u8,
     /// CPU time in user mode, in clock ticks.
     pub user: u64,
     /// CPU time in the kernel, in clock ticks.
@@ -43,18 +45,19 @@ impl<'a> Stat<'a> {
         let close = bytes.iter().rposition(|&b| b == b')')?;
         let name = bytes.get(open + 1..close)?;
         let mut rest = fields(bytes.get(close + 1..)?);
-        // Field 3, the state, is the first; `nth` counts on from the field before.
-        let user = number(rest.nth(14 - 3)?)?;
+        // `nth` counts on from the field before.
+        let state = *rest.next()?.first()?;
+        let user = number(rest.nth(14 - 4)?)?;
         let system = number(rest.next()?)?;
         let threads = number(rest.nth(20 - 16)?)?;
         let start = number(rest.nth(22 - 21)?)?;
         let virtual_bytes = number(rest.next()?)?;
         let resident_pages = number(rest.next()?).unwrap_or(0);
-        Some(Self { name, user, system, threads, start, virtual_bytes, resident_pages })
+        Some(Self { name, state, user, system, threads, start, virtual_bytes, resident_pages })
     }
 }
 
-/// Calls `visit` with the pid and the stat of each process. A process that ends in between is passed over. Returns whether
+/// Calls `visit` with the pid and the stat of each process; `proc` may be the directory `task` of one, for its threads. A process that ends in between is passed over. Returns whether
 /// the first process was among them: where it is not, processes are hidden.
 ///
 /// # Errors
@@ -94,7 +97,10 @@ fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> O
     let path = CStr::from_bytes_until_nul(&path).ok()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = retry_on_intr(|| openat(dir, path, flags, Mode::empty())).ok()?;
-    let length = retry_on_intr(|| read(&file, &mut *buffer)).ok()?;
+    let length = retry_on_intr(|| read(&file, &mut *buffer)).unwrap_or(0);
+    if length == 0 {
+        files::refuse_odd(&file);
+    }
     Stat::parse(buffer.get(..length)?)
 }
 
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn a_line_is_read_from_behind_its_name() {
         let stat = Stat::parse(LINE).unwrap();
-        assert_eq!((stat.name, stat.user, stat.system), (&b"a) b"[..], 110, 20));
+        assert_eq!((stat.name, stat.state, stat.user, stat.system), (&b"a) b"[..], b'S', 110, 20));
         assert_eq!((stat.threads, stat.start, stat.virtual_bytes, stat.resident_pages), (5, 4242, 1_048_576, 250));
         for cut in 0..LINE.len() - 30 {
             let _ = Stat::parse(&LINE[..cut]);

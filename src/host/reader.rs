@@ -6,28 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bounded::DEADLINE_MOST;
-use super::shared::SharedFiles;
-use super::{Health, Host, Problem, Source};
-use crate::metrics::parse::{fields, lines, number};
+use super::shared::{SharedFile, SharedFiles};
+use super::{Host, Problem, Source, files};
 
 /// Reads files for a collection. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
-    pub(super) proc: PathBuf,
-    pub(super) shared: SharedFiles,
-    stat: Source,
-    stat_buffer: Vec<u8>,
-    stat_bytes: Option<usize>,
-    stat_cycle: Option<u64>,
-    pub(super) cycle: u64,
+    proc: PathBuf,
+    shared: SharedFiles,
+    cycle: u64,
     clock: fn(u64) -> Duration,
     now: Duration,
     /// When the thread that waits for the reading leaves it behind.
     limit: Option<Instant>,
-    pub(super) failures: u64,
-    pub(super) reads: Arc<AtomicU64>,
-    pub(super) problems: Option<Vec<Problem>>,
+    failures: u64,
+    reads: Arc<AtomicU64>,
+    problems: Option<Vec<Problem>>,
 }
 
 impl Reader {
@@ -38,13 +33,6 @@ impl Reader {
             buffer: Vec::new(),
             proc: host.proc.clone(),
             shared: SharedFiles::new(host),
-            stat: Source::new(host.proc("stat"), "is this a Linux /proc?")
-                .required()
-                .holds_counters()
-                .expecting(|stat| lines(stat).any(is_pair)),
-            stat_buffer: Vec::new(),
-            stat_bytes: None,
-            stat_cycle: None,
             cycle: 0,
             clock: host.calls.clock,
             now: (host.calls.clock)(0),
@@ -55,9 +43,10 @@ impl Reader {
         }
     }
 
-    /// Keeps problems, for [`Reader::problems`].
+    /// Keeps problems, for [`Reader::problems`]; of this thread also those that no [`Source`] saw.
     #[must_use]
     pub fn recording(mut self) -> Self {
+        files::keep_refused();
         self.problems = Some(Vec::new());
         self
     }
@@ -71,7 +60,12 @@ impl Reader {
 
     /// The problems since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
-        self.problems.as_mut().map(std::mem::take).unwrap_or_default()
+        let Some(problems) = &mut self.problems else { return Vec::new() };
+        let refused = files::refused().into_iter().map(|(path, words)| Problem { path, failed: true, words });
+        // A source reports its own file.
+        let refused: Vec<_> =
+            refused.filter(|refused| problems.iter().all(|known| known.path != refused.path)).collect();
+        std::mem::take(problems).into_iter().chain(refused).collect()
     }
 
     /// Begins the next collection: each file may be read once more.
@@ -119,22 +113,29 @@ impl Reader {
         content
     }
 
-    /// The content of `/proc/stat`, which the collectors cpu and processes share: one reading serves both.
+    /// The content of `/proc/stat`, for the collectors cpu, processes and kernel.
     pub fn stat(&mut self) -> Option<&[u8]> {
-        if self.stat_cycle != Some(self.cycle) {
-            self.stat_cycle = Some(self.cycle);
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            self.stat_bytes = self.stat.read_below(&mut self.stat_buffer, Some(&self.proc)).map(<[u8]>::len);
-            self.failures += u64::from(self.stat.failed());
-            self.problems.iter_mut().for_each(|problems| problems.extend(self.stat.problem()));
-        }
-        self.stat_buffer.get(..self.stat_bytes?)
+        self.shared(|files| &mut files.stat)
     }
 
-    /// How the last reading of `/proc/stat` went.
-    #[must_use]
-    pub fn stat_health(&self) -> &Health {
-        self.stat.health()
+    /// The content of `/proc/vmstat`, for the collectors paging and kernel.
+    pub fn vmstat(&mut self) -> Option<&[u8]> {
+        self.shared(|files| &mut files.vmstat)
+    }
+
+    /// The content of `/proc/loadavg`, for the collectors load and kernel.
+    pub fn loadavg(&mut self) -> Option<&[u8]> {
+        self.shared(|files| &mut files.loadavg)
+    }
+
+    fn shared(&mut self, file: impl FnOnce(&mut SharedFiles) -> &mut SharedFile) -> Option<&[u8]> {
+        let file = file(&mut self.shared);
+        if file.read(self.cycle, &self.proc) {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.failures += u64::from(file.source.failed());
+            self.problems.iter_mut().for_each(|problems| problems.extend(file.source.problem()));
+        }
+        file.content()
     }
 
     /// Counts a failure that no [`Source`] saw.
@@ -173,7 +174,23 @@ impl Reader {
     }
 }
 
-/// A line of a name and a number, perhaps more.
-pub(super) fn is_pair(line: &[u8]) -> bool {
-    fields(line).nth(1).and_then(number).is_some()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_file_is_read_once_a_collection() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let file = dir.path().join("proc/vmstat");
+        std::fs::write(&file, "pgfault 1\n").unwrap();
+        let host = Host::new(&crate::host::Roots { root: Some(dir.path().to_owned()), ..Default::default() });
+        let mut reader = Reader::new(&host);
+        assert_eq!(reader.vmstat(), Some(&b"pgfault 1\n"[..]));
+        std::fs::write(&file, "pgfault 2\n").unwrap();
+        assert_eq!(reader.vmstat(), Some(&b"pgfault 1\n"[..]), "the same collection");
+        reader.next_cycle();
+        assert_eq!(reader.vmstat(), Some(&b"pgfault 2\n"[..]));
+        assert_eq!((reader.reads(), reader.failures()), (2, 0));
+    }
 }

@@ -20,10 +20,15 @@ pub enum Transport {
 }
 
 /// How many sockets are in each state, by the kernel's number of it (`include/net/tcp_states.h`): 1 is ESTABLISHED, 11
-/// CLOSING, 12 NEW_SYN_RECV. UDP has ESTABLISHED for connected sockets and 7, CLOSE, for all others.
-pub type Census = [u64; STATES];
+/// CLOSING, 12 NEW_SYN_RECV. UDP has ESTABLISHED for connected sockets and 7, CLOSE, for all others. Behind the states are
+/// the queues of all sockets, [`RECEIVE_QUEUES`] and [`SEND_QUEUES`].
+pub type Census = [u64; STATES + 2];
 /// Numbers of states, of which 0 is none.
 pub const STATES: usize = 13;
+/// Where a [`Census`] has the receive queues: bytes, and for listening sockets connections that wait.
+pub const RECEIVE_QUEUES: usize = STATES;
+/// Where a [`Census`] has the send queues: bytes, and for listening sockets the most connections that may wait.
+pub const SEND_QUEUES: usize = STATES + 1;
 
 /// The most time that the kernel may take for its list.
 const MOST: Duration = Duration::from_secs(1);
@@ -78,6 +83,8 @@ const DONE: u16 = 3;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 const REQUEST_BYTES: usize = 56;
+/// Where `struct inet_diag_msg` has `idiag_rqueue`; `idiag_wqueue` follows.
+const RECEIVE_QUEUE_AT: usize = 56;
 
 /// Asks for every socket of the address family in any of the states of [`Census`]. Later kernels have a state 13, for sockets
 /// that are bound and do nothing yet: no other list has those.
@@ -119,10 +126,19 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
                     return Ok(true);
                 }
             }
-            // struct inet_diag_msg begins with the address family and the state.
+            // struct inet_diag_msg begins with the address family and the state; the queues are behind the addresses.
             SOCK_DIAG_BY_FAMILY => {
-                if let Some(count) = payload.get(1).and_then(|state| census.get_mut(usize::from(*state))) {
-                    *count += 1;
+                let number = |at| payload.get(at..)?.first_chunk().map(|bytes| u64::from(u32::from_ne_bytes(*bytes)));
+                let state = payload.get(1).map(|state| usize::from(*state)).filter(|state| *state < STATES);
+                let adds = [
+                    (state, Some(1)),
+                    (Some(RECEIVE_QUEUES), number(RECEIVE_QUEUE_AT)),
+                    (Some(SEND_QUEUES), number(RECEIVE_QUEUE_AT + 4)),
+                ];
+                for (place, added) in adds {
+                    if let Some(count) = place.and_then(|place| census.get_mut(place)) {
+                        *count += added.unwrap_or(0);
+                    }
                 }
             }
             _ => {}
@@ -156,6 +172,17 @@ mod tests {
         assert!(!add(&first, &mut census).unwrap());
         assert!(add(&[message(20, &[2, 12]), message(3, &[0; 4])].concat(), &mut census).unwrap());
         assert_eq!((census[1], census[10], census[12]), (2, 1, 1));
+    }
+
+    #[test]
+    fn the_queues_of_all_sockets_are_added_up() {
+        let mut census = Census::default();
+        for (receive, send) in [(3u32, 70_000u32), (0, 5)] {
+            let mut payload = vec![0; RECEIVE_QUEUE_AT];
+            payload.extend([receive.to_ne_bytes(), send.to_ne_bytes(), [0; 4], [0; 4]].concat());
+            assert!(!add(&message(SOCK_DIAG_BY_FAMILY, &payload), &mut census).unwrap());
+        }
+        assert_eq!((census[RECEIVE_QUEUES], census[SEND_QUEUES]), (3, 70_005));
     }
 
     #[test]

@@ -204,6 +204,15 @@ impl Metric {
         Self::new(id, kind, number, description, source).node_exporter(name, Detail::Basic, attributes)
     }
 
+    /// The same, with `--detail detailed` alone.
+    #[must_use]
+    pub const fn detailed(mut self) -> Self {
+        if let Some(shape) = &mut self.node_exporter {
+            shape.detail = Detail::Detailed;
+        }
+        self
+    }
+
     /// The metric's shape in a profile.
     #[must_use]
     pub const fn shape(&self, naming: Naming) -> Option<&Shape> {

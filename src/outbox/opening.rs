@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::account::{DropCounts, DropReason};
 use super::fs::Fs;
 use super::moment::Moment;
@@ -87,7 +89,7 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
         // A full disk is no reason to go without its records.
         _ => drop(fs.remove(&trial)),
     }
-    let mut found = Vec::new();
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
     let mut dropped = DropCounts::default();
     let mut next = 1;
     for name in fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error)))? {
@@ -100,16 +102,17 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
                 next = next.max(number + 1);
                 match header(fs, dir, number) {
                     Ok(Some(header)) => found.push((number, header)),
-                    Ok(None) => {
-                        dropped.add(DropReason::Corrupt, 0);
-                        drop(fs.remove(&dir.join(name)));
-                    }
+                    Ok(None) => damaged.push(name),
+                    Err(error) if is_shortage(&error) => return Err(fail(OpenFault::NotReadable(error))),
                     // The next start may have better luck.
-                    Err(error) if gone(&error) => dropped.add(DropReason::Io, 0),
-                    Err(error) => return Err(fail(OpenFault::NotReadable(error))),
+                    Err(_) => dropped.add(DropReason::Io, 0),
                 }
             }
         }
+    }
+    for name in damaged {
+        dropped.add(DropReason::Corrupt, 0);
+        drop(fs.remove(&dir.join(name)));
     }
     // Directories list their names in any order.
     found.sort_unstable_by_key(|(number, _)| *number);
@@ -133,10 +136,10 @@ fn header(fs: &impl Fs, dir: &Path, number: u64) -> io::Result<Option<Header>> {
     Ok(Header::decode(&head).filter(|header| header.seq == number))
 }
 
-/// Whether a file cannot be read because of itself: a bad sector does not recover, a process or host that is short of
-/// something does.
-pub(super) fn gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+/// Whether this process or host is short of something, which passes; otherwise the file itself is at fault.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INTR];
+    shortages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// An entry's id from its record's number.

@@ -80,6 +80,8 @@ pub(super) struct Queue {
     backlog: bool,
     /// Bytes of records that the sender waits for.
     pub wanted: Option<usize>,
+    /// The entry whose record is being written.
+    pub writing: Option<i64>,
     /// Ids whose records are to be deleted.
     pub trash: Vec<i64>,
     account: Snapshot,
@@ -98,6 +100,7 @@ impl Queue {
             slow: false,
             backlog: false,
             wanted: None,
+            writing: None,
             trash: Vec::new(),
             account: Snapshot::default(),
         }
@@ -222,7 +225,8 @@ impl Queue {
             {
                 gone.points = entry.points.saturating_sub(points).into();
                 entry.len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-                (entry.points, entry.payload, entry.stale) = (points, Some(Box::new(payload)), entry.saved);
+                entry.stale = entry.saved || self.writing == Some(entry.id);
+                (entry.points, entry.payload) = (points, Some(Box::new(payload)));
                 self.count_in(&entry);
                 self.entries.insert(position, entry);
                 return gone;

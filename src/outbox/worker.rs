@@ -117,6 +117,7 @@ impl<F: Fs> Worker<F> {
     /// The most urgent thing to do.
     pub fn next(&mut self, state: &mut State, now: Instant) -> Job {
         let (queue, last) = (&mut state.queue, state.phase >= Phase::Saving);
+        queue.writing = None;
         // Deleting what was accepted waits for nothing: a record that stays is sent again by the next run.
         if self.opened.is_some() && !queue.trash.is_empty() {
             return Job::Delete(std::mem::take(&mut queue.trash));
@@ -131,6 +132,9 @@ impl<F: Fs> Worker<F> {
         match job {
             Some(job) if retry_at.is_none() || (last && !self.tried_last) => {
                 self.tried_last |= last;
+                if let Job::Write(entry) = &job {
+                    queue.writing = Some(entry.id);
+                }
                 job
             }
             _ if last => Job::End,
@@ -199,8 +203,9 @@ impl<F: Fs> Worker<F> {
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => DropReason::Io,
                 Err(error) => {
-                    let again = opening::gone(&error) && self.unread.0 == *id;
-                    self.unread = (*id, if again { self.unread.1 + 1 } else { 1 });
+                    // A bad sector does not recover; anything else may.
+                    let medium = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+                    self.unread = (*id, if medium && self.unread.0 == *id { self.unread.1 + 1 } else { 1 });
                     if self.unread.1 < READ_TRIES {
                         let dir = self.dir.display();
                         let kept = "its batches are kept and read later";
@@ -244,9 +249,8 @@ impl<F: Fs> Worker<F> {
                 self.trouble(now, &why);
             }
         }
-        if entry.saved {
-            self.shared.wake.notify_one();
-        }
+        // The sender may wait for the record of what is left of a batch.
+        self.shared.wake.notify_one();
     }
 
     /// Writes one record so that it is there entirely or not at all.

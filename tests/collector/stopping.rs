@@ -1,11 +1,9 @@
 //! The end of the agent: within 5 s, with a last collection, and with a word about what is lost.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::Signal;
-
-use crate::harness::{Agent, Collector, FLUSH, Plan, SOON, since_epoch, until};
+use crate::harness::{Agent, Collector, FLUSH, Plan, SOON, since_epoch};
 
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -68,21 +66,4 @@ fn a_server_that_never_answers_does_not_hold_up_the_end() {
     assert_eq!(code, Some(0));
     assert!(took < LONGEST, "{took:?}");
     assert_eq!(agent.lines("ERROR").len(), 1, "{}", agent.log());
-}
-
-#[test]
-#[ignore = "needs a Collector: tests/collector/run"]
-fn a_second_signal_two_seconds_later_ends_it_at_once() {
-    let (_listener, url) = silent();
-    let mut agent = Agent::start(&url, "");
-    agent.says("cannot deliver");
-    agent.signal(Signal::TERM);
-    // A second one that comes before the first was taken is the same to the kernel, so repeat it until it works.
-    let asked = Instant::now();
-    until("the end", LONGEST, || {
-        agent.signal(Signal::TERM);
-        agent.ended()
-    });
-    // A signal counts as a second one two seconds after the first; the end in good order would take longer here.
-    assert!(asked.elapsed() < Duration::from_millis(3500), "{:?}", asked.elapsed());
 }

@@ -39,8 +39,18 @@ def lacking():
 
     swap = len(pathlib.Path("/proc/swaps").read_text().splitlines()) < 2
     temperatures = none("sys/class/hwmon/hwmon*/temp*_input") and none("sys/class/thermal/thermal_zone*/temp")
+
+    def speed(path):
+        try:
+            return int(path.read_text()) > 0
+        except OSError:
+            return False  # the link is down
+
     sources = {
         "system_paging_usage": swap,
+        "system_network_conntrack": none("proc/sys/net/netfilter/nf_conntrack_count"),
+        "hw_network_up": none("sys/class/net/*/device"),
+        "hw_network_bandwidth_limit": not any(map(speed, pathlib.Path("/sys/class/net").glob("*/speed"))),
         "system_pressure": none("proc/pressure/cpu"),
         "system_disk_linux_raid": none("sys/block/md*/md"),
         "system_network_linux_bond": none("sys/class/net/*/bonding"),

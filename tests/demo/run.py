@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The demo without containers: agent → Collector → Prometheus as processes, with the configuration files of this
-repository; then every query of the Grafana dashboard must return data, or ask for what this host lacks (queries.py). With --picture FILE the same queries are plotted; so that
-there is something to see, a process keeps a CPU busy and the Collector is away for a part of the time.
+repository; then every query of the two Grafana dashboards must return data, but for those on what this host lacks. With
+--picture FILE the queries of the first are plotted; so that there is something to see, a process keeps a CPU busy and the
+Collector is away for a part of the time.
 
     HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 120 --picture docs/dashboard.svg]
 
-As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would rightly
-be empty there."""
+As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would be empty there."""
 
 import argparse
 import json
@@ -26,10 +26,11 @@ import urllib.parse
 import urllib.request
 
 import plot
-from queries import lacking, undocumented
+import queries
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DASHBOARD = ROOT / "packaging/grafana/dashboards/heka.json"
+# The dashboard of each naming.
+DASHBOARDS = {"semconv": "heka.json", "hostmetrics": "heka-hostmetrics.json"}
 DATASOURCES = ROOT / "packaging/grafana/provisioning/datasources/prometheus.yaml"
 WINDOW = "6s"  # $__rate_interval for data of every second
 DEADLINE_SECONDS = 60
@@ -96,7 +97,7 @@ def targets(dashboard, variables):
 
 
 def swap_file(work):
-    """A swap file where there is no swap."""
+    """Adds a swap file where there is no swap and root may add some; its path."""
     if len(open("/proc/swaps").readlines()) > 1:
         return None
     path = work / "swap"
@@ -117,10 +118,10 @@ def main():
         path = os.environ.get(name) or sys.exit(f"demo: {name}: the path of a program is wanted")
         binaries[name] = os.path.abspath(path)
 
-    dashboard = json.loads(DASHBOARD.read_text())
-    uids = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
+    dashboards = {naming: json.loads((ROOT / "packaging/grafana/dashboards" / name).read_text()) for naming, name in DASHBOARDS.items()}
+    uids = {panel["datasource"]["uid"] for dashboard in dashboards.values() for panel in dashboard["panels"] if "datasource" in panel}
     if uids != set(re.findall(r"^\s+uid: (\S+)", DATASOURCES.read_text(), re.M)):
-        sys.exit("demo: the dashboard's data source is not the provisioned one")
+        sys.exit("demo: the dashboards' data source is not the provisioned one")
 
     work = pathlib.Path(tempfile.mkdtemp(prefix="heka-demo."))
     processes, swap = [], None
@@ -150,13 +151,23 @@ def main():
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", grpc)) == 0
         wait_for("the Collector listens", serves)
-        agent = start("agent", [binaries["HEKA_BINARY"], "--interval", "1s", "--no-phase", "--detail", "detailed", "--top-processes", "5", "--endpoint",
-                                f"http://127.0.0.1:{grpc}", "--outbox-dir", str(work / "outbox")])
+        (work / "textfile").mkdir()
+        (work / "textfile/demo.prom").write_text("demo_metric 1\n")
+        # A host for each naming, whose names overlap.
+        agents = {naming: start(f"agent-{naming}", [
+            binaries["HEKA_BINARY"], "--naming", naming, "--interval", "1s", "--no-phase", "--endpoint", f"http://127.0.0.1:{grpc}",
+            "--outbox-dir", str(work / f"outbox-{naming}"), "--textfile-dir", str(work / "textfile"),
+            "--resource-attribute", f"host.name={naming}", *(["--detail", "detailed", "--top-processes", "5"] if naming == "semconv" else []),
+        ]) for naming in dashboards}
 
-        # The dashboard's own variables, as Grafana asks for them.
-        hosts = wait_for("a host in Prometheus", lambda: prometheus.get("label/host_name/values", **{"match[]": "system_uptime_seconds"}))
-        jobs = wait_for("an agent in Prometheus", lambda: prometheus.get("label/job/values", **{"match[]": "heka_outbox_batches"}))
-        variables = {"host": hosts[0], "job": jobs[0]}
+        # The dashboards' own variables, as Grafana asks for them.
+        def values(label, series):
+            return prometheus.get(f"label/{label}/values", **{"match[]": series})
+        variables = {}
+        for naming in dashboards:
+            wait_for(f"the host {naming} in Prometheus", lambda: naming in (values("host_name", "system_uptime_seconds") or []))
+            jobs = wait_for("an agent in Prometheus", lambda: values("job", f'heka_outbox_batches{{host_name="{naming}"}}'))
+            variables[naming] = {"host": naming, "job": jobs[0]}
 
         # A host at rest has no disk latency: something to measure.
         begins = time.monotonic()
@@ -174,35 +185,38 @@ def main():
                 os.fsync(file.fileno())
             time.sleep(0.5)
 
-        missing, count, lacked, panels = [], 0, 0, {}
-        for panel, target, query in targets(dashboard, variables):
-            count += 1
-            series = prometheus.series(query, options.seconds)
-            panels.setdefault(panel["id"], (panel, []))[1].extend((target["legendFormat"], *one) for one in series)
-            if not series and any(name in query for name in lacking()) and not undocumented(query):
-                lacked += 1
-            elif not series:
-                missing.append(f"{panel['title']}: {query}")
+        lacks, asked, lacking, missing, panels = queries.lacking(), 0, [], [], {}
+        for naming, dashboard in dashboards.items():
+            for panel, target, query in targets(dashboard, variables[naming]):
+                asked += 1
+                series = prometheus.series(query, options.seconds)
+                panels.setdefault((naming, panel["id"]), (panel, []))[1].extend((target["legendFormat"], *one) for one in series)
+                if not series:
+                    (lacking if any(name in query for name in lacks) else missing).append(f"{panel['title']}: {query}")
         if options.picture:
             def times(part):
                 return " to ".join(f"{at * options.seconds:.0f}" for at in part) + " s"
             rows = []
-            for panel in dashboard["panels"]:
+            for panel in dashboards["semconv"]["panels"]:
                 if panel["type"] == "row":
                     rows.append((panel["title"], []))
-                elif panel["id"] in panels:
-                    rows[-1][1].append(panels[panel["id"]])
+                else:
+                    rows[-1][1].append(panels["semconv", panel["id"]])
             caption = (f"The dashboard's queries on a host of {os.cpu_count()} CPUs, collected every second: a busy process from "
                        f"{times(BUSY)}, the Collector away from {times(AWAY)}.")
             pathlib.Path(options.picture).write_text(plot.picture(rows, caption))
-        agent.send_signal(signal.SIGTERM)
-        code = agent.wait(10)
-        if missing or code != 0:
+        for agent in agents.values():
+            agent.send_signal(signal.SIGTERM)
+        codes = [agent.wait(10) for agent in agents.values()]
+        if missing or any(codes):
             for line in missing:
                 print(f"demo: no data: {line}", file=sys.stderr)
-            print((work / "agent.log").read_text()[-2000:], (work / "collector.log").read_text()[-2000:], file=sys.stderr)
-            sys.exit(f"demo: {len(missing)} of {count} queries without data; the agent ended with {code}")
-        print(f"demo: ok, {count - lacked} of {count} queries in {len(panels)} panels return data; this host lacks what the others ask for")
+            for log in sorted(work.glob("agent-*.log")) + [work / "collector.log"]:
+                print(log.read_text()[-2000:], file=sys.stderr)
+            sys.exit(f"demo: {len(missing)} of {asked} queries without data; the agents ended with {codes}")
+        for line in lacking:
+            print(f"demo: this host lacks what it asks for: {line}")
+        print(f"demo: ok, {asked - len(lacking)} of {asked} queries in {len(panels)} panels return data; this host lacks what the others ask for")
     finally:
         for process in reversed(processes):
             process.terminate()

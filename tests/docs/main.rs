@@ -204,3 +204,19 @@ fn the_map_is_the_folder_tree_and_no_import_runs_upward() {
     }
     assert!(imports > 100, "only {imports} imports were found");
 }
+
+#[test]
+fn the_pages_use_standard_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = |dir: &str| std::fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path());
+    let named = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "packaging/man/heka-insights-agent.1"];
+    let pages = pages("docs").chain(pages("docs/adr")).chain(named.map(|name| root.join(name)));
+    for path in pages.filter(|path| path.extension().is_some_and(|end| end == "md" || end == "1")) {
+        let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
+        let words: Vec<&str> =
+            text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).collect();
+        for avoided in [&["anew"][..], &["for", "ever"], &["told"], &["by", "itself"], &["as", "it", "says"]] {
+            assert!(!words.windows(avoided.len()).any(|found| found == avoided), "{}: {avoided:?}", path.display());
+        }
+    }
+}

@@ -51,8 +51,12 @@ Where `--naming hostmetrics` differs from the receiver on purpose:
 pub fn metrics_markdown() -> String {
     let mut out = INTRODUCTION.to_owned();
     for name in names() {
-        let metrics: Vec<Metric> =
-            COLLECTORS.iter().filter(|family| family.name == name).flat_map(|family| family.metrics).copied().collect();
+        let metrics: Vec<Metric> = COLLECTORS
+            .iter()
+            .filter(|definition| definition.name == name)
+            .flat_map(|definition| definition.metrics)
+            .copied()
+            .collect();
         let both = |metric: &&Metric| metric.semconv.is_some() || metric.hostmetrics.is_some();
         if !metrics.iter().any(|metric| both(&metric)) {
             let _ = write!(out, "\n## {name}\n");
@@ -263,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_unit_is_one_that_the_prometheus_names_know() {
-        for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
+        for metric in COLLECTORS.iter().flat_map(|definition| definition.metrics) {
             for shape in metric.semconv.iter().chain(&metric.hostmetrics).chain(&metric.node_exporter) {
                 let known =
                     matches!(shape.unit, "s" | "By" | "By/s" | "Hz" | "1" | "Cel" | "V" | "A" | "W" | "J" | "rpm" | "")
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn no_cell_breaks_its_table() {
-        for metric in COLLECTORS.iter().flat_map(|family| family.metrics) {
+        for metric in COLLECTORS.iter().flat_map(|definition| definition.metrics) {
             for text in [metric.description, metric.source, metric.since] {
                 assert!(!text.contains(['|', '\n']), "{text}");
             }
@@ -287,7 +291,7 @@ mod tests {
         for naming in Naming::ALL {
             let mut names: Vec<_> = COLLECTORS
                 .iter()
-                .flat_map(|family| family.metrics)
+                .flat_map(|definition| definition.metrics)
                 .filter_map(|metric| metric.shape(naming).map(|shape| shape.name))
                 .collect();
             let all = names.len();

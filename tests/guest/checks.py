@@ -102,6 +102,46 @@ def nvme_over_tcp(machine):
     return f"nvme0n1, {written} bytes written"
 
 
+def network_block_device(machine):
+    """A network block device is a default disk; disconnected, removed and connected again it goes on and never jumps"""
+    machine.run("""
+        set -e
+        truncate -s 64M /run/disk.img
+        printf '[generic]\n[disk]\nexportname=/run/disk.img\n' > /run/nbd.conf
+        nbd_server -C /run/nbd.conf -p /run/nbd.pid""")
+    write = "dd if=/dev/zero of=/dev/nbd0 bs=1M count={} conv=fsync"
+
+    def connect():
+        machine.run("modprobe nbd nbds_max=2")
+        machine.wait("nbd_client 127.0.0.1 10809 /dev/nbd0 -N disk")
+        machine.wait("[ $(cat /sys/block/nbd0/size) -gt 0 ]")
+
+    def written(cycles):
+        return [cycle.value("system.disk.io", system_device="nbd0", disk_io_direction="write") for cycle in cycles]
+
+    connect()
+    with Agent(machine, "disk", "--counters-since start") as agent:
+        machine.run(write.format(8))
+        cycles = agent.expect(lambda cycle: written([cycle]), [8 << 20])
+        assert "nbd0" in cycles[-1].disks, cycles[-1].disks
+        assert cycles[-1].totals["write_bytes"] == sum(each["write_bytes"] for each in cycles[-1].disks.values()), cycles[-1].totals
+        values = written(cycles)
+        machine.run("nbd_client -d /dev/nbd0")
+        values += written(agent.next())
+        machine.wait("rmmod nbd; [ ! -e /sys/block/nbd0 ]")
+        values += written(agent.next())
+        connect()
+        values += written(agent.next())
+        never_falls(values, "bytes written")
+        back = values[-1]
+        between(8 << 20, back, (8 << 20) + sectors(machine, "nbd0")[1] * SECTOR_BYTES, "bytes written")
+        machine.run(write.format(4))
+        values += written(agent.expect(lambda cycle: written([cycle]), [back + (4 << 20)]))
+        never_falls(values, "bytes written")
+    machine.run("nbd_client -d /dev/nbd0; kill $(cat /run/nbd.pid)")
+    return f"{values[-1]} bytes written"
+
+
 def replugged_disk(machine):
     """A disk unplugged and plugged in again goes on and never jumps"""
     machine.run("modprobe sd_mod; modprobe scsi_debug dev_size_mb=64 num_tgts=1")

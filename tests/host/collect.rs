@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use heka_insights_agent::internals::collectors::{
-    COLLECTORS, Context, Definition, Registered, max_series, register_from,
-};
+use heka_insights_agent::internals::collectors::limit::Limits;
+use heka_insights_agent::internals::collectors::{COLLECTORS, Context, Definition, Registered, register_from};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
@@ -156,6 +155,7 @@ fn each<T: Copy>(
 pub struct Pipeline {
     provider: SdkMeterProvider,
     last: Last,
+    limits: Limits,
     pub registered: Registered,
 }
 
@@ -165,14 +165,24 @@ impl Pipeline {
     }
 
     pub fn with_collectors(context: &Context, collectors: &[Definition]) -> Self {
+        Self::within(context, collectors, Limits::default())
+    }
+
+    /// Another one in its place, with twice the room for series.
+    pub fn renewed(self, context: &Context) -> Self {
+        self.limits.double();
+        Self::within(context, COLLECTORS, self.limits)
+    }
+
+    fn within(context: &Context, collectors: &[Definition], limits: Limits) -> Self {
         let (reader, last) = keeping(context.options.delta);
-        let limit = max_series(context);
+        let limit = limits.clone();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit).build().ok())
+            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
             .build();
-        let registered = register_from(&provider.meter("test"), context, collectors);
-        Self { provider, last, registered }
+        let registered = register_from(&provider.meter("test"), context, collectors, Some(&limits));
+        Self { provider, last, limits, registered }
     }
 
     /// The next collection.

@@ -1,5 +1,5 @@
-//! One file whose reads wait until the test answers them: a FUSE file system that is nothing but this file. It needs root
-//! and `/dev/fuse`.
+//! One file whose reads wait until the test answers them: a FUSE file system that is nothing but this file. Or a directory,
+//! of whose file system statfs(2) waits. It needs root and `/dev/fuse`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,6 +14,7 @@ const FORGET: u32 = 2;
 const GETATTR: u32 = 3;
 const OPEN: u32 = 14;
 const READ: u32 = 15;
+const STATFS: u32 = 17;
 const RELEASE: u32 = 18;
 const FLUSH: u32 = 25;
 const INIT: u32 = 26;
@@ -32,7 +33,7 @@ enum Answer {
     Error,
 }
 
-/// A read that waits.
+/// A read that waits, or a statfs.
 #[derive(Clone, Copy)]
 struct Waiting {
     request: u64,
@@ -57,7 +58,16 @@ impl HangingFile {
     /// Mounts it over the file at `path`. `None`, with a line on standard error, where this process may not: a test is then
     /// skipped, unless HEKA_REQUIRE_FUSE is set.
     pub fn over(path: &Path) -> Option<Self> {
-        let mounted = Self::mount(path);
+        Self::of_mode(path, 0o100_444)
+    }
+
+    /// Mounts a directory, an empty file system, over the one at `path`.
+    pub fn file_system(path: &Path) -> Option<Self> {
+        Self::of_mode(path, 0o040_555)
+    }
+
+    fn of_mode(path: &Path, mode: u32) -> Option<Self> {
+        let mounted = Self::mount(path, mode);
         if let Err(error) = &mounted {
             assert!(std::env::var_os("HEKA_REQUIRE_FUSE").is_none(), "FUSE cannot be mounted: {error}");
             #[allow(clippy::print_stderr)] // that a test did nothing must be seen
@@ -68,15 +78,15 @@ impl HangingFile {
         mounted.ok()
     }
 
-    fn mount(path: &Path) -> std::io::Result<Self> {
+    fn mount(path: &Path, mode: u32) -> std::io::Result<Self> {
         let device = Arc::new(File::options().read(true).write(true).open("/dev/fuse")?);
-        let options = format!("fd={},rootmode=100444,user_id=0,group_id=0", device.as_raw_fd());
+        let options = format!("fd={},rootmode={mode:o},user_id=0,group_id=0", device.as_raw_fd());
         let options = std::ffi::CString::new(options).unwrap();
         mount("hanging", path, "fuse", MountFlags::empty(), &*options)?;
         let state = State { answer: Answer::None, waiting: Vec::new(), reads: 0 };
         let state = Arc::new(Mutex::new(state));
         let (file, shared) = (Arc::clone(&device), Arc::clone(&state));
-        std::thread::spawn(move || serve(&file, &shared));
+        std::thread::spawn(move || serve(&file, mode, &shared));
         Ok(Self { path: path.to_owned(), device, state })
     }
 
@@ -111,7 +121,7 @@ impl Drop for HangingFile {
     }
 }
 
-fn serve(mut device: &File, state: &Mutex<State>) {
+fn serve(mut device: &File, mode: u32, state: &Mutex<State>) {
     let mut room = vec![0; 256 * 1024];
     loop {
         let length = match device.read(&mut room) {
@@ -125,12 +135,14 @@ fn serve(mut device: &File, state: &Mutex<State>) {
         match code {
             FORGET | BATCH_FORGET | INTERRUPT => {}
             INIT => reply(device, unique, 0, &init()),
-            GETATTR => reply(device, unique, 0, &attributes()),
+            GETATTR => reply(device, unique, 0, &attributes(mode)),
             // Direct I/O: each read comes here.
             OPEN => reply(device, unique, 0, &[[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]].concat()),
-            READ => {
+            READ | STATFS => {
                 let mut state = state.lock().unwrap();
-                let read = Waiting { request: unique, offset: number64(request, 48), size: number32(request, 56) };
+                let (offset, size) =
+                    if code == READ { (number64(request, 48), number32(request, 56)) } else { (0, u32::MAX) };
+                let read = Waiting { request: unique, offset, size };
                 state.reads += 1;
                 match &state.answer {
                     Answer::None => state.waiting.push(read),
@@ -170,11 +182,11 @@ fn init() -> Vec<u8> {
     out
 }
 
-/// `struct fuse_attr_out` of a regular file of no known size, as in procfs.
-fn attributes() -> Vec<u8> {
+/// `struct fuse_attr_out`, of no known size, as in procfs.
+fn attributes(mode: u32) -> Vec<u8> {
     let mut out = vec![0; 16]; // how long it is valid
     out.extend([1u64, 0, 0, 0, 0, 0].iter().flat_map(|n| n.to_ne_bytes()));
-    out.extend([0u32, 0, 0, 0o100_444, 1, 0, 0, 0, 4096, 0].iter().flat_map(|n| n.to_ne_bytes()));
+    out.extend([0u32, 0, 0, mode, 1, 0, 0, 0, 4096, 0].iter().flat_map(|n| n.to_ne_bytes()));
     out
 }
 

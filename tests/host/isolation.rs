@@ -124,7 +124,7 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
             drop.then(|| Stream::builder().with_aggregation(Aggregation::Drop).build().ok()).flatten()
         })
         .build();
-    register_from(&provider.meter("test"), &context, &[cpu::DEFINITION]);
+    register_from(&provider.meter("test"), &context, &[cpu::DEFINITION], None);
     let collect = || {
         provider.force_flush().unwrap();
         last.lock().unwrap().take().unwrap()

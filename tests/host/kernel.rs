@@ -25,8 +25,8 @@ fn space(path: &Path) -> io::Result<Reading> {
 
 fn sockets(transport: Transport) -> io::Result<Census> {
     Ok(match transport {
-        Transport::Tcp => [0, 41, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
-        Transport::Udp => [0, 17, 0, 0, 0, 0, 0, 23, 0, 0, 0, 0, 0],
+        Transport::Tcp => [0, 41, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0],
+        Transport::Udp => [0, 17, 0, 0, 0, 0, 0, 23, 0, 0, 0, 0, 0, 0, 0],
     })
 }
 

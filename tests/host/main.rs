@@ -4,14 +4,14 @@
 
 // Where the example of CONTRIBUTING.md finds them in `src`.
 use heka_insights_agent::internals::{host, metrics};
+use support::exporter;
 
 mod any_bytes;
 mod collect;
 mod contributing;
 mod cpu_time;
 mod disks;
-#[path = "../support/exporter.rs"]
-mod exporter;
+mod every_file;
 mod failures;
 mod fixture;
 mod fuse;
@@ -23,5 +23,7 @@ mod log;
 mod program;
 mod reference;
 mod scale;
+#[path = "../support/mod.rs"]
+mod support;
 mod textfile;
 mod totals;

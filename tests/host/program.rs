@@ -18,14 +18,14 @@ fn program(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn text(pipe: Option<impl Read>) -> String {
+pub fn text(pipe: Option<impl Read>) -> String {
     let mut text = String::new();
     pipe.unwrap().read_to_string(&mut text).unwrap();
     text
 }
 
 /// Waits for the process, and kills it where that takes too long.
-fn wait(child: &mut Child, most: Duration) -> Option<i32> {
+pub fn wait(child: &mut Child, most: Duration) -> Option<i32> {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -37,6 +37,12 @@ fn wait(child: &mut Child, most: Duration) -> Option<i32> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether the process has ended its work. A thread that hangs keeps the process, but not its first thread.
+pub fn has_ended(process: &Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
 #[test]
@@ -108,10 +114,7 @@ fn with_a_file_that_hangs_the_ticks_are_kept_and_a_stop_ends_all_work() {
     }
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     let stopped = Instant::now();
-    // The thread that hangs keeps the process, not its first thread.
-    let stat = format!("/proc/{}/stat", agent.id());
-    let ended = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
-    while !std::fs::read_to_string(&stat).is_ok_and(|stat| ended(&stat)) {
+    while !has_ended(&agent) {
         assert!(stopped.elapsed() < Duration::from_secs(5), "it still works");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -120,6 +123,44 @@ fn with_a_file_that_hangs_the_ticks_are_kept_and_a_stop_ends_all_work() {
     let log = text(agent.stderr.take());
     assert_eq!(log.lines().filter(|line| line.contains("does not answer")).count(), 1, "{log}");
     assert!(!log.contains("ticks were skipped"), "{log}");
+}
+
+/// On this machine's own `/proc`: a recorded host has no file systems to ask.
+#[test]
+fn with_a_file_system_that_hangs_the_others_are_reported_in_every_tick_and_a_stop_ends_all_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let Some(hanging) = HangingFile::file_system(dir.path()) else { return };
+    if !std::fs::read_to_string("/proc/1/mountinfo").is_ok_and(|mounts| mounts.contains(place)) {
+        return; // the first process has other mounts
+    }
+    let include = format!("^({place}|/)$");
+    let collectors = "filesystem,load,memory";
+    let arguments = ["--collectors", collectors, "--filesystem-include", &include, "--exporter", "console"];
+    let mut agent = program(Path::new("/"), &arguments);
+    let mut agent = agent.args(["--console-format", "json", "--interval", "500ms"]).spawn().unwrap();
+    let mut out = BufReader::new(agent.stdout.take().unwrap()).lines();
+    let first = out.next().unwrap().unwrap();
+    let begun = Instant::now();
+    for line in (0..6).map(|_| out.next().unwrap().unwrap()).chain([first]) {
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(object["load"].is_object() && object["memory"].is_object(), "{line}");
+        let series = object["filesystem"]["system.filesystem.usage"]["series"].as_array().unwrap();
+        let at = |series: &serde_json::Value| series["attributes"]["system.filesystem.mountpoint"] == *"/";
+        assert!(series.len() == 3 && series.iter().all(at), "{line}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    let stopped = Instant::now();
+    while !has_ended(&agent) {
+        assert!(stopped.elapsed() < Duration::from_secs(5), "it still works");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(hanging.reads(), 1, "it is asked once");
+    drop(hanging);
+    assert_eq!(wait(&mut agent, Duration::from_secs(10)), Some(0));
+    let log = text(agent.stderr.take());
+    assert_eq!(log.lines().filter(|line| line.contains(place) && line.contains("WARN")).count(), 1, "{log}");
 }
 
 /// Runs `check` to its end.
@@ -205,7 +246,9 @@ fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
     mode(&root.join("proc/meminfo"), 0o600);
     mode(&root.join("sys/block"), 0o700);
     let binary = host.root().join("agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_heka-insights-agent"), &binary).unwrap();
+    // Not with a descriptor of this process, which a child of another test would have open for writing at its start.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_heka-insights-agent")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&binary);
     command.env_clear().current_dir(&root).arg("--root-path").arg(&root).args(["--exporter", "none", "check"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);

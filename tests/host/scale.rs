@@ -53,13 +53,48 @@ fn cpu_times_of_512_cpus_in_7_modes_arrive_whole() {
 }
 
 #[test]
-fn cpus_that_are_offline_at_the_start_have_their_room() {
+fn a_host_that_grows_past_its_room_has_new_instruments_and_never_an_overflow() {
     let host = host_with_cpus(2);
     host.write("sys/devices/system/cpu/possible", "0-511\n");
-    let mut pipeline = Pipeline::new(&host.context(Options { per_cpu: true, ..only("cpu") }));
-    pipeline.collect();
-    host.write("proc/stat", stat(512, 0));
-    assert_eq!(pipeline.collect().series("system.cpu.time").len(), 512 * 7);
+    let context = host.context(Options { per_cpu: true, ..only("cpu") });
+    let mut pipeline = Pipeline::new(&context);
+    assert_eq!(pipeline.collect().series("system.cpu.time").len(), 2 * 7);
+    assert!(!pipeline.registered.outgrown());
+    for renewals in 0.. {
+        host.write("proc/stat", stat(512, renewals));
+        let collected = pipeline.collect();
+        assert!(!collected.to_string().contains("otel.metric.overflow"));
+        assert_eq!(
+            pipeline.registered.collectors[0].cut.load(std::sync::atomic::Ordering::Relaxed),
+            0,
+            "not for --max-series"
+        );
+        if collected.series("system.cpu.time").len() == 512 * 7 {
+            assert!(!pipeline.registered.outgrown() && renewals == 1, "{renewals}");
+            break;
+        }
+        assert!(pipeline.registered.outgrown());
+        pipeline = pipeline.renewed(&context);
+    }
+}
+
+/// A gauge's series that all change their names: the SDK has the old ones and the new ones at once.
+#[test]
+fn series_that_all_change_between_two_collections_do_not_overflow() {
+    let host = FixtureHost::empty();
+    let swaps = |from: usize| {
+        let lines = (from..from + 200).map(|n| format!("/dev/swap{n} partition 1048576 {n} -2\n"));
+        format!("Filename Type Size Used Priority\n{}", lines.collect::<String>())
+    };
+    host.write("proc/swaps", swaps(0));
+    let context = host.context(only("paging"));
+    let mut pipeline = Pipeline::new(&context);
+    for round in 0..4 {
+        host.write("proc/swaps", swaps(round * 200));
+        let collected = pipeline.collect();
+        assert_eq!(collected.series("system.paging.utilization").len(), 400, "{round}");
+        assert!(!collected.to_string().contains("otel.metric.overflow") && !pipeline.registered.outgrown());
+    }
 }
 
 #[test]

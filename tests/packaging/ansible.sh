@@ -6,39 +6,22 @@
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_ROOT:?a clean root}" "${OTELCOL:?the path of a Collector}"
-# Processes end with the first of their namespace, this script, whatever becomes of it.
-[ -n "${HEKA_INSIDE:-}" ] ||
-    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
-ip link set lo up
+test=ansible
+. tests/packaging/lib.sh
 . tests/packaging/machine.sh
-name=heka-insights-agent
+alone "$@"
 work=$(mktemp -d)
-processes=
 clean_up() {
-    # shellcheck disable=SC2086 # words
-    [ -z "$processes" ] || kill $processes 2> /dev/null || true
+    background_stop
     machine_stop
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-fail() {
-    echo "ansible: $*" >&2
-    tail -n 25 "$work/play.log" >&2 || true
-    exit 1
-}
-say() { echo "ansible: ok, $*"; }
+evidence() { tail -n 25 "$work/play.log"; }
 
-python3 -m http.server --bind 127.0.0.1 --directory target/dist 8990 > "$work/mirror.log" 2>&1 &
-processes="$processes $!"
-OTLP_GRPC_ENDPOINT=127.0.0.1:14317 OTLP_HTTP_ENDPOINT=127.0.0.1:14318 HEALTH_ENDPOINT=127.0.0.1:13133 \
-    PROMETHEUS_OTLP_ENDPOINT=http://127.0.0.1:9 "$OTELCOL" --config=otel-collector-config.yaml > "$work/collector.log" 2>&1 &
-processes="$processes $!"
+mirror target/dist 8990
+collector 14317 14318
 machine_start || fail "no machine"
-until=$(($(date +%s) + 90))
-until in_machine curl -sf -o /dev/null http://127.0.0.1:13133/ && in_machine curl -sf -o /dev/null http://127.0.0.1:8990/SHA256SUMS; do
-    [ "$(date +%s)" -lt $until ] || fail "no Collector or no mirror"
-    sleep 0.2
-done
 
 cp -a packaging/ansible "$machine_root/root/"
 # play YAML: the role with these variables; what it has changed is left in $changed.
@@ -52,7 +35,6 @@ play() {
         ansible-playbook --connection local --inventory localhost, /root/ansible/play.yml > "$work/play.log" 2>&1 < /dev/null || return 1
     changed=$(sed -n 's/^localhost .*changed=\([0-9]*\).*/\1/p' "$work/play.log")
 }
-property() { in_machine systemctl show "$name" --property "$1" --value; }
 here='heka_download: http://127.0.0.1:8990'
 settings='heka_settings:
   OTEL_EXPORTER_OTLP_ENDPOINT: http://127.0.0.1:14317
@@ -64,7 +46,7 @@ ${settings}basic" || fail "the first run"
 [ "$(property ActiveState) $(in_machine systemctl is-enabled $name)" = "active enabled" ] || fail "not active and enabled"
 [ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the settings' mode"
 grep -q '^ok: .*' "$work/play.log" && [ "$changed" -gt 0 ] || fail "nothing was changed"
-say "installed, configured, started and checked against a Collector, after $(($(date +%s) - begun)) s"
+in_time "the Ansible role"
 
 before=$(property MainPID)
 play "$here

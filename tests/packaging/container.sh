@@ -10,7 +10,8 @@
 # packaging/container/build.
 set -eu
 cd "$(dirname "$0")/../.."
-
+test=container
+. tests/packaging/lib.sh
 . tests/packaging/engine.sh
 
 work=$(mktemp -d)
@@ -19,11 +20,7 @@ clean_up() {
     engine_stop
     rm -rf "$work"
 }
-fail() {
-    echo "container: $*" >&2
-    [ -z "$engine" ] || compose logs --no-color --tail 10 >&2 || true
-    exit 1
-}
+evidence() { [ -z "$engine" ] || compose logs --no-color --tail 10; }
 compose() {
     if docker compose version > /dev/null 2>&1; then set -- docker compose "$@"; else set -- docker-compose "$@"; fi
     COMPOSE_PROJECT_NAME=heka-test "$@"

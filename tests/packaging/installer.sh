@@ -2,67 +2,55 @@
 # packaging/install.sh of target/dist (release.sh), from a mirror on this host, on a Debian with systemd (machine.sh) and on one
 # with OpenRC: it installs and starts the service, `check` ends with 0 against a Collector, upgrades, and changes nothing where a
 # checksum or a signature is wrong. The script for procd is run with the functions that procd gives it replaced.
-# HEKA_ROOT, HEKA_ROOT_OPENRC: clean Debian roots (clean-root.sh systemd, openrc). OTELCOL: a Collector. Needs root and
-# systemd-nspawn.
+# HEKA_ROOT, HEKA_ROOT_OPENRC: clean Debian roots (clean-root.sh systemd, openrc). OTELCOL: a Collector. COSIGN: cosign. Needs root,
+# systemd-nspawn and openssl.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${HEKA_ROOT:?a clean root}" "${HEKA_ROOT_OPENRC:?a clean root}" "${OTELCOL:?the path of a Collector}"
-# Processes end with the first of their namespace, this script, whatever becomes of it.
-[ -n "${HEKA_INSIDE:-}" ] ||
-    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
-ip link set lo up
+: "${HEKA_ROOT:?a clean root}" "${HEKA_ROOT_OPENRC:?a clean root}" "${OTELCOL:?the path of a Collector}" "${COSIGN:?the path of cosign}"
+test=installer
+. tests/packaging/lib.sh
+. tests/packaging/authority.sh
 . tests/packaging/machine.sh
-name=heka-insights-agent
+alone "$@"
 version=$(packaging/release/version)
 work=$(mktemp -d)
-processes=
 clean_up() {
-    # shellcheck disable=SC2086 # words
-    [ -z "$processes" ] || kill $processes 2> /dev/null || true
+    background_stop
     machine_stop
     umount "$work/openrc/proc" "$work/openrc/sys" 2> /dev/null || true
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-fail() {
-    echo "installer: $*" >&2
-    tail -n 5 "$work"/*.log >&2 || true
-    exit 1
-}
-say() { echo "installer: ok, $*"; }
-until_true() {
-    what=$1
-    shift
-    until=$(($(date +%s) + 90))
-    while [ "$(date +%s)" -lt $until ]; do
-        "$@" && return
-        sleep 0.2
-    done
-    fail "not within 90 s: $what"
-}
 
-python3 -m http.server --bind 127.0.0.1 --directory target/dist 8990 > "$work/mirror.log" 2>&1 &
-processes="$processes $!"
+mirror target/dist 8990
 cp -a target/dist "$work/damaged"
 printf x >> "$work/damaged/$name-$version-linux-$(uname -m).tar.gz"
-python3 -m http.server --bind 127.0.0.1 --directory "$work/damaged" 8991 > "$work/damaged.log" 2>&1 &
-processes="$processes $!"
-OTLP_GRPC_ENDPOINT=127.0.0.1:4317 OTLP_HTTP_ENDPOINT=127.0.0.1:4318 HEALTH_ENDPOINT=127.0.0.1:13133 \
-    PROMETHEUS_OTLP_ENDPOINT=http://127.0.0.1:9 "$OTELCOL" --config=otel-collector-config.yaml > "$work/collector.log" 2>&1 &
-processes="$processes $!"
-
+mirror "$work/damaged" 8991
+# As one would do who can change the mirror and not the workflow.
+for each in swapped foreign forged; do
+    cp -a "$work/damaged" "$work/$each"
+    (cd "$work/$each" && sha256sum -- *.tar.gz *.deb *.rpm *.cdx.json install.sh > SHA256SUMS)
+done
+sign() {
+    authority_sign "$1" "https://github.com/$2/.github/workflows/release.yml@refs/tags/v$version" \
+        "$COSIGN" sign-blob --yes --bundle "$work/$3/SHA256SUMS.sigstore.json" "$work/$3/SHA256SUMS" > "$work/sign.log" 2>&1 || fail "sign"
+}
+cp -R target/authority "$work/authority"
+sign "$work/authority" "another/$name" foreign
+authority_make "$work/other-authority"
+sign "$work/other-authority" "example/$name" forged
+mirror "$work/swapped" 8993
+mirror "$work/foreign" 8994
+mirror "$work/forged" 8995
+collector
 machine_start || fail "no machine"
-listens() { in_machine curl -sf -o /dev/null "$1"; }
-until_true "the mirrors" listens http://127.0.0.1:8990/install.sh
-until_true "the damaged mirror" listens http://127.0.0.1:8991/install.sh
-until_true "the Collector" listens http://127.0.0.1:13133/
-property() { in_machine systemctl show "$name" --property "$1" --value; }
 install='curl -fsS http://127.0.0.1:8990/install.sh | sh -s --'
 begun=$(date +%s)
 in_machine sh -c "$install" > "$work/install.log" 2>&1 || fail "install"
 grep -q 'signature of SHA256SUMS is not verified' "$work/install.log" || fail "a missing cosign is passed over in silence"
 [ "$(property ActiveState) $(in_machine systemctl is-enabled $name)" = "active enabled" ] || fail "not active and enabled"
 in_machine $name check > "$work/check.log" 2>&1 || fail "check"
+in_time install.sh
 grep -q 'ENDPOINT *ok' "$work/check.log" || fail "check does not name the endpoint"
 [ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the settings' mode"
 [ "$(in_machine sed -n 's/^Uid:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$(property MainPID)/status")" = "$(in_machine id -u $name)" ] ||
@@ -70,7 +58,7 @@ grep -q 'ENDPOINT *ok' "$work/check.log" || fail "check does not name the endpoi
 for file in bin/$name share/man/man1/$name.1 share/doc/$name/THIRD-PARTY-LICENSES; do
     [ -s "$machine_root/usr/local/$file" ] || fail "no $file"
 done
-say "installed by one command, its service runs, check ends with 0 against a Collector, after $(($(date +%s) - begun)) s"
+say "installed by one command, its service runs"
 
 before=$(property MainPID)
 echo HEKA_DETAIL=detailed >> "$machine_root/etc/$name.env"
@@ -87,10 +75,6 @@ unchanged() {
     grep -q "$1" "$work/refused.log" || fail "no word of it: $1"
     [ "$(sum)" = "$sum" ] || fail "changed in spite of: $1"
 }
-cosign() {
-    printf '#!/bin/sh\necho "$@" > /root/asked\nexit %s\n' "$1" > "$machine_root/usr/local/bin/cosign"
-    chmod 755 "$machine_root/usr/local/bin/cosign"
-}
 unchanged 'checksum of .* is wrong' "HEKA_DOWNLOAD=http://127.0.0.1:8991 sh -c '$install'"
 unchanged 'cannot download' "HEKA_DOWNLOAD=http://127.0.0.1:8992 sh -c '$install'"
 mkdir "$machine_root/root/stub"
@@ -98,16 +82,20 @@ printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo mips64\n' > "$machine_roo
 chmod 755 "$machine_root/root/stub/uname"
 unchanged 'there is no binary for mips64' "PATH=/root/stub:\$PATH; $install"
 unchanged 'is not installed; nothing was changed' "$install --require-signature"
-echo bundle > "$work/SHA256SUMS.sigstore.json"
-cp "$work/SHA256SUMS.sigstore.json" target/dist/
-cosign 1
-unchanged "not the release workflow's; nothing was changed" "$install"
-cosign 0
+
+# From here on cosign is there, with the authority of target/authority as the only one that it trusts, and without the log of signatures.
+cp "$COSIGN" "$machine_root/root/cosign"
+cp target/authority/trusted-root.json "$machine_root/root/"
+printf '#!/bin/sh\nexec /root/cosign "$@" --trusted-root /root/trusted-root.json --insecure-ignore-tlog --insecure-ignore-sct\n' \
+    > "$machine_root/usr/local/bin/cosign"
+chmod 755 "$machine_root/usr/local/bin/cosign"
 in_machine sh -c "$install --require-signature" > "$work/install.log" 2>&1 || fail "with a good signature"
-rm -f target/dist/SHA256SUMS.sigstore.json
-grep -q -- "--certificate-identity https://github.com/example/$name/.github/workflows/release.yml@refs/tags/v$version" \
-    "$machine_root/root/asked" || fail "the signature of another workflow would do: $(cat "$machine_root/root/asked")"
-say "a wrong checksum, a refused signature, no signature where one is required, another architecture: nothing is changed"
+grep -q 'signature of SHA256SUMS is good' "$work/install.log" || fail "no word of the good signature"
+refused="not the release workflow's; nothing was changed"
+unchanged "$refused" "HEKA_DOWNLOAD=http://127.0.0.1:8993 sh -c '$install'" # other files under the same signature
+unchanged "$refused" "HEKA_DOWNLOAD=http://127.0.0.1:8994 sh -c '$install'" # another repository's signature
+unchanged "$refused" "HEKA_DOWNLOAD=http://127.0.0.1:8995 sh -c '$install'" # another authority's signature
+say "a good signature is taken; wrong checksums, other files, another workflow's or authority's signature, none where one is required: nothing is changed"
 
 in_machine sh -c "$install --uninstall" > "$work/install.log" 2>&1 || fail "uninstall"
 [ ! -e "$machine_root/usr/local/bin/$name" ] && [ ! -e "$machine_root/etc/systemd/system/$name.service" ] || fail "uninstall left something"

@@ -22,9 +22,10 @@ def agent(name):
     found = {each["kind"]: each for each in documents(name)}
     pod = found["DaemonSet"]["spec"]["template"]["spec"]
     container = pod["containers"][0]
-    settings = dict(found["ConfigMap"]["data"])
+    settings = dict(found.get("ConfigMap", {}).get("data", {}))
     secret = found.get("Secret", {}).get("data", {})
-    assert container["envFrom"][0]["configMapRef"]["name"] == found["ConfigMap"]["metadata"]["name"]
+    if "ConfigMap" in found:
+        assert container["envFrom"][0]["configMapRef"]["name"] == found["ConfigMap"]["metadata"]["name"]
     return container, pod, settings, secret
 
 
@@ -35,14 +36,14 @@ def run(arguments, *program):
     return done.stdout, done.stderr
 
 
-def rights(container, pod, settings, secret):
+def rights(container, pod, settings, secret, network="none"):
     """The manifest as arguments of docker."""
     assert not any(pod.get(key) for key in ("hostPID", "hostNetwork", "hostIPC")), "a host namespace is shared"
     user, own = pod["securityContext"], container["securityContext"]
     # Docker applies its default seccomp profile by itself, as RuntimeDefault does.
     assert user["runAsNonRoot"] and user["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not own["allowPrivilegeEscalation"] and own["readOnlyRootFilesystem"]
-    arguments = ["--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--read-only", "--network=none"]
+    arguments = ["--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--read-only", f"--network={network}"]
     arguments += ["--security-opt=no-new-privileges:true"]
     arguments += [f"--cap-drop={each}" for each in own["capabilities"]["drop"]]
     arguments += [f"--memory={container['resources']['limits']['memory'].removesuffix('i').lower()}"]
@@ -81,6 +82,14 @@ for name in ("base", "vendor"):
     for variable in settings:
         known = variable in text or variable.replace("OTLP_", "OTLP_[METRICS_]") in text
         assert known, f"{variable} is not in --help"
+
+# The Collector's name in the cluster, with the Collector that kubernetes.sh has started in the engine's network.
+for name in ("base", "chart"):
+    container, *rest = agent(name)
+    arguments = rights(container, *rest, network="host") + ["--add-host", "otel-collector.observability:127.0.0.1"]
+    out, _ = run(arguments, "check", *[each.replace("$(NODE_NAME)", "node-1") for each in container["args"]])
+    assert re.search(r"ENDPOINT +ok +http://otel-collector.observability:4317", out), out
+    print(f"kubernetes: ok, check ends with 0 against a Collector in a container of the {name}")
 
 container, *rest = agent("base")
 given = [each.replace("$(NODE_NAME)", "node-1") for each in container["args"]]

@@ -1,10 +1,10 @@
 #!/bin/sh
 # packaging/kubernetes and packaging/helm: kustomize and Helm build them, the API's own schema takes them (and refuses a broken one),
 # the chart is equal in effect to the base, every flag and variable is one of the program's, and a container with exactly
-# the base's mounts, user and rights reads this host.
+# the mounts, user and rights of either reads this host; its `check` ends with 0 against a Collector.
 #
 # Needs root, Go, python3 with venv, docker and dockerd (Debian: golang python3-venv docker.io); fails without them.
-# HEKA_BINARY: a static binary, as for packaging/container/build.
+# HEKA_BINARY: a static binary, as for packaging/container/build. OTELCOL: the path of a Collector.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,17 +13,17 @@ helm_version=v3.22.0
 validator_version=1.37.0
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
 
+: "${OTELCOL:?the path of a Collector}"
+test=kubernetes
 work=$(mktemp -d)
+. tests/packaging/lib.sh
 . tests/packaging/engine.sh
 clean_up() {
+    background_stop
     engine_stop
     rm -rf "$work"
 }
 trap clean_up EXIT
-fail() {
-    echo "kubernetes: $*" >&2
-    exit 1
-}
 for tool in go python3 docker dockerd; do
     command -v "$tool" > /dev/null || fail "no $tool here (Debian: golang python3-venv docker.io)"
 done
@@ -39,6 +39,7 @@ if [ ! -x "$venv/bin/kubernetes-validate" ]; then
     .ci/retry "$venv/bin/pip" install --quiet "kubernetes-validate==$validator_version"
 fi
 
+begun=$(date +%s)
 for each in base vendor; do
     "$kustomize" build "packaging/kubernetes/$each" > "$work/$each.yaml"
     "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
@@ -63,8 +64,10 @@ if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/n
     fail "the schema took a field that does not exist"
 fi
 
-engine_start
+engine_start || fail "no engine"
+visit="nsenter --target $engine --net"
+collector
 packaging/container/build heka-insights-agent > /dev/null 2> "$work/build.log" || { cat "$work/build.log" >&2; fail "build"; }
 
 "$venv/bin/python" tests/packaging/kubernetes.py "$work" || fail "what the manifests ask for does not work"
-echo "kubernetes: ok, two kustomizations, and a container with the rights of the first"
+in_time "kubectl apply -k, the Helm chart, as far as a container engine goes"

@@ -26,6 +26,9 @@ in_machine() {
     [ -n "$leader" ] && nsenter --target "$leader" --all -- "$@"
 }
 
+# Of the service.
+property() { in_machine systemctl show "$name" --property "$1" --value; }
+
 machine_stop() {
     [ -n "$machine" ] || return 0
     kill "$machine" 2> /dev/null || true

@@ -1,137 +1,156 @@
 #!/bin/sh
-# The ways in, as someone takes them who has just read docs/install.md: from nothing to a metric in Prometheus, by the commands
-# that stand there, on a machine where nothing else is. It prints how long that took: less than five minutes on two idle
-# cores. The limit is three times that, since how busy this machine is says nothing about the change.
+# The ways in, as someone takes them who has just read README and docs/install.md: from nothing to a `check` that ends with 0 against a
+# Collector, and to a metric in Prometheus, by the commands that stand there, on a machine where nothing else is. More than five
+# minutes to the `check` fail.
 #     tests/packaging/newcomer.sh cargo      a clean Debian with Rust and a C compiler, a clone, nothing compiled yet
 #     tests/packaging/newcomer.sh deb        a clean Debian with systemd running, and the .deb of target/packages
-#     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet
-# The crates' sources must be in cargo's cache: downloading them is not in the time, and Prometheus runs already.
+#     tests/packaging/newcomer.sh rpm        the same with the .rpm, which the host's rpm installs there
+#     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet; then its static binary in a
+#                                            clean Debian
+# The other ways of the README are in installer.sh, ansible.sh and kubernetes.sh.
+# The crates' sources must be in cargo's cache: downloading them is not in the time; Prometheus and the Collector run already.
 # For container the clone's binary must be bit for bit HEKA_BINARY, which packaging/build-static has made in this checkout, unless
 # that has changes which the clone lacks.
-# PROMETHEUS: the path of a Prometheus 3. HEKA_ROOT: a clean Debian root for cargo (clean-root.sh build) and deb
-# (clean-root.sh systemd). Both are made before, since there is no network in here. Needs root; for container docker and
-# dockerd; for deb systemd-nspawn. Everything is in namespaces of its own, so port 9090 is free.
+# PROMETHEUS, OTELCOL: the paths of a Prometheus 3 and a Collector. HEKA_ROOT: a clean Debian root (clean-root.sh: build for cargo,
+# systemd for deb and rpm, bare for container). All are made before, since there is no network in here. Needs root; for container
+# docker and dockerd; for deb and rpm systemd-nspawn.
 set -eu
-mode=${1:?cargo, deb or container}
+mode=${1:?cargo, deb, rpm or container}
 cd "$(dirname "$0")/../.."
-: "${PROMETHEUS:?the path of a Prometheus 3 binary}"
+: "${PROMETHEUS:?the path of a Prometheus 3 binary}" "${OTELCOL:?the path of a Collector}" "${HEKA_ROOT:?the path of a clean Debian root}"
 [ "$mode" != container ] || : "${HEKA_BINARY:?the static binary that packaging/build-static has made here}"
-[ "$mode" = container ] || : "${HEKA_ROOT:?the path of a clean Debian root}"
-# Processes end with the first of their namespace, this script, whatever becomes of it.
-[ -n "${HEKA_INSIDE:-}" ] ||
-    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
-ip link set lo up
-checkout=$PWD
+test=newcomer
+. tests/packaging/lib.sh
 . tests/packaging/engine.sh
 . tests/packaging/machine.sh
+say() { echo "newcomer: ok, $mode: $*"; }
+alone "$@"
+checkout=$PWD
 
 work=$(mktemp -d)
-processes=
-visit=
 clean_up() {
-    # shellcheck disable=SC2086 # words
-    [ -z "$processes" ] || kill $processes 2> /dev/null || true
+    background_stop
     machine_stop
     engine_stop
-    wait
     for mounted in $(sed -n "s#^[^ ]* \($work[^ ]*\) .*#\1#p" /proc/mounts | sort -r); do
         umount --lazy "$mounted"
     done
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-fail() {
-    echo "newcomer: $mode: $*" >&2
-    tail -n 5 "$work"/*.log >&2 || true
-    exit 1
-}
 # Only what the page says is done. $1: the command as it stands there.
 documented() { grep -qxF -- "$1" docs/install.md || fail "docs/install.md does not say: $1"; }
 
-prometheus() {
-    $visit "$PROMETHEUS" --config.file=packaging/prometheus/prometheus.yml --storage.tsdb.path="$work/data" \
-        --web.listen-address=127.0.0.1:9090 --web.enable-otlp-receiver > "$work/prometheus.log" 2>&1 &
-    processes="$processes $!"
-    for _ in $(seq 300); do
-        $visit curl -sf http://127.0.0.1:9090/-/ready > /dev/null && return
-        sleep 0.3
-    done
-    fail "Prometheus is not ready"
+servers() {
+    background prometheus $visit "$PROMETHEUS" --config.file=packaging/prometheus/prometheus.yml --storage.tsdb.path="$work/data" \
+        --web.listen-address=127.0.0.1:9090 --web.enable-otlp-receiver
+    until_true "Prometheus" answers http://127.0.0.1:9090/-/ready
+    collector
 }
 
-# Until $1, the process that must live meanwhile, has brought a metric.
-visible() {
-    while ! $visit curl -s --data-urlencode 'query=system_memory_usage_bytes' http://127.0.0.1:9090/api/v1/query |
-        grep -q '"host_name"'; do
-        [ $(($(date +%s) - start)) -lt 900 ] || fail "no metric in Prometheus after 15 minutes"
-        [ -z "${1:-}" ] || kill -0 "$1" 2> /dev/null || fail "the command has ended"
-        sleep 0.5
-    done
-    took=$(($(date +%s) - start))
+metric() {
+    $visit curl -s --data-urlencode 'query=system_memory_usage_bytes' http://127.0.0.1:9090/api/v1/query | grep -q '"host_name"'
 }
 
+# root_at DIRECTORY: a copy of the clean root, for chroot.
+root_at() {
+    cp -a "$HEKA_ROOT" "$1"
+    mount -t proc proc "$1/proc"
+    mount --bind -o ro /sys "$1/sys"
+    mount --bind /dev "$1/dev"
+}
+
+endpoint=http://localhost:9090/api/v1/otlp/v1/metrics
+setting=OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=$endpoint
+restart="systemctl restart $name"
 case $mode in
 cargo)
     root=$work/root
-    cp -a "$HEKA_ROOT" "$root"
-    toolchain=$(rustc --print sysroot)
+    root_at "$root"
     mkdir -p "$root/toolchain" "$root/root/.cargo/registry"
-    mount --bind -o ro "$toolchain" "$root/toolchain"
+    mount --bind -o ro "$(rustc --print sysroot)" "$root/toolchain"
     mount --bind -o ro "${CARGO_HOME:-$HOME/.cargo}/registry" "$root/root/.cargo/registry"
-    mount -t proc proc "$root/proc"
-    mount --bind -o ro /sys "$root/sys"
-    mount --bind /dev "$root/dev"
-    prometheus
-    command='cargo run --release -- --endpoint http://localhost:9090/api/v1/otlp/v1/metrics'
-    documented "$command"
-    start=$(date +%s)
-    git clone --quiet "$checkout" "$root/root/heka-insights-agent"
-    env -i PATH=/toolchain/bin:/usr/bin:/bin HOME=/root CARGO_NET_OFFLINE=true \
-        "$(command -v chroot)" "$root" sh -c "cd /root/heka-insights-agent && exec $command" > "$work/command.log" 2>&1 &
-    processes="$processes $!"
-    visible $!
-    ;;
-deb)
-    machine_start || fail "no machine"
-    cp "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/"
-    prometheus
-    install='apt install ./heka-insights-agent_*.deb'
-    setting='OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://localhost:9090/api/v1/otlp/v1/metrics'
-    restart='systemctl restart heka-insights-agent'
+    servers
+    install='cargo install --locked --path .'
+    command="cargo run --release -- --endpoint $endpoint"
     documented "$install"
+    documented "$command"
+    in_clone() {
+        env -i PATH=/toolchain/bin:/root/.cargo/bin:/usr/bin:/bin HOME=/root CARGO_NET_OFFLINE=true \
+            "$(command -v chroot)" "$root" sh -c "cd /root/$name && exec $1"
+    }
+    begun=$(date +%s)
+    git clone --quiet "$checkout" "$root/root/$name"
+    in_clone "$install" > "$work/install.log" 2>&1 || fail "$install"
+    in_clone "$name check" > "$work/check.log" 2>&1 || fail "check"
+    in_time "$install"
+    background command in_clone "$command"
+    ;;
+deb | rpm)
+    machine_start || fail "no machine"
+    servers
+    begun=$(date +%s)
+    if [ "$mode" = deb ]; then
+        cp "target/packages/${name}_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/"
+        cp target/packages/SHA256SUMS "$machine_root/root/"
+        check='sha256sum --check --ignore-missing SHA256SUMS'
+        documented "$check"
+        in_machine sh -c "cd /root && $check" > "$work/sums.log" 2>&1 || fail "$check"
+        install="apt install ./${name}_*.deb"
+        documented "$install"
+        in_machine sh -c "cd /root && $install" > "$work/install.log" 2>&1 || fail "$install"
+    else
+        install="rpm --install $name-*.rpm"
+        enable="systemctl enable --now $name"
+        documented "$install"
+        documented "$enable"
+        # Debian's C library is not in rpm's database.
+        rpm --root "$machine_root" --install --nodeps --force-debian "target/packages/$name-"*".$(uname -m).rpm" > "$work/install.log" 2>&1 ||
+            fail "$install"
+        in_machine sh -c "$enable" > "$work/enable.log" 2>&1 || fail "$enable"
+    fi
+    [ "$(property ActiveState) $(in_machine systemctl is-enabled $name)" = "active enabled" ] || fail "not active and enabled"
+    in_machine $name check > "$work/check.log" 2>&1 || fail "check"
+    in_time "$install"
     documented "$setting"
     documented "$restart"
-    start=$(date +%s)
-    in_machine sh -c "cd /root && $install" > "$work/install.log" 2>&1 || fail "apt install"
-    echo "$setting" >> "$machine_root/etc/heka-insights-agent.env"
-    in_machine sh -c "$restart" > "$work/restart.log" 2>&1 || fail "systemctl restart"
-    visible
+    echo "$setting" >> "$machine_root/etc/$name.env"
+    in_machine sh -c "$restart" > "$work/restart.log" 2>&1 || fail "$restart"
     ;;
 container)
     engine_start || fail "no engine"
-    visit=in_engine
-    prometheus
+    visit="nsenter --target $engine --net"
+    servers
     build=packaging/container/build
     documented "$build"
     run=$(sed -n '/^docker run .*\\$/,/[^\\]$/p' docs/install.md)
     [ -n "$run" ] || fail "docs/install.md has no docker run"
-    start=$(date +%s)
-    git clone --quiet "$checkout" "$work/heka-insights-agent"
-    cd "$work/heka-insights-agent"
+    begun=$(date +%s)
+    git clone --quiet "$checkout" "$work/$name"
+    cd "$work/$name"
     mkdir "$work/cargo"
     ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
     env -u CARGO_TARGET_DIR -u HEKA_BINARY CARGO_HOME="$work/cargo" CARGO_NET_OFFLINE=true "$build" > "$work/build.log" 2>&1 ||
         fail "$build"
-    sh -c "$run" > "$work/run.log" 2>&1 &
-    processes="$processes $!"
-    visible $!
+    check=$(echo "$run" | sed "s#--name $name ##; s#$name --root-path#$name check --root-path#; s# --endpoint [^ ]*##")
+    sh -c "$check" > "$work/check.log" 2>&1 || fail "check: $check"
+    in_time "$build, docker run"
+    background run sh -c "$run"
+
+    # The same build is that of packaging/build-static.
+    binary=$(echo "$PWD"/target/static/*/release/$name)
+    root_at "$work/bare"
+    cp "$binary" "$work/bare/"
+    $visit chroot "$work/bare" "/$name" check > "$work/check.log" 2>&1 || fail "check of the static binary"
+    in_time "packaging/build-static, copied into a clean Debian"
     if [ -n "$(git -C "$checkout" status --porcelain)" ]; then
         echo "newcomer: $mode: not compared with the checkout's binary, since that has changes which are not committed"
     else
-        cmp target/static/*/release/heka-insights-agent "$HEKA_BINARY" || fail "two builds of a commit in two directories differ"
-        echo "newcomer: ok, $mode: the binary is the one of another directory, bit for bit"
+        cmp "$binary" "$HEKA_BINARY" || fail "two builds of a commit in two directories differ"
+        say "the binary is the one of another directory, bit for bit"
     fi
     ;;
-*) fail "cargo, deb or container" ;;
+*) fail "cargo, deb, rpm or container" ;;
 esac
-echo "newcomer: ok, $mode: a metric in Prometheus after $took s"
+until_true "a metric in Prometheus" metric
+say "a metric in Prometheus after $(($(date +%s) - begun)) s"

@@ -4,33 +4,33 @@
 # HEKA_ROOT: a clean Debian root (clean-root.sh bare). Needs root, dpkg-deb and rpm.
 set -eu
 cd "$(dirname "$0")/../.."
-fail() { echo "packages: $*" >&2; exit 1; }
-say() { echo "packages: ok, $*"; }
+test=packages
+. tests/packaging/lib.sh
 deb=$(ls "target/packages/heka-insights-agent_"*"_$(dpkg --print-architecture).deb")
 rpm=$(ls "target/packages/heka-insights-agent-"*".$(uname -m).rpm")
 (cd target/packages && sha256sum --quiet --check SHA256SUMS) || fail "the checksums differ"
 
 : "${HEKA_ROOT:?the path of a clean Debian root}"
-root=$(mktemp -d)
+work=$(mktemp -d)
+root=$work/root
 clean_up() {
     umount "$root/proc" "$root/sys" 2> /dev/null || true
-    rm -rf --one-file-system "$root"
+    rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-cp -a "$HEKA_ROOT/." "$root"
+cp -a "$HEKA_ROOT" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
-name=heka-insights-agent
 outbox=/var/lib/$name/outbox
-kept() { find "$root$outbox" -type f ! -name '*lock*' | wc -l; }
+kept() { find "$root$outbox" -type f ! -name "*lock*" 2> /dev/null | wc -l; }
+waiting() { [ "$(kept)" != 0 ]; }
 # As the unit would, without systemd: the package's user, its state directory; nothing listens, so the outbox fills.
 run_agent() {
     chroot "$root" setpriv --reuid=$name --regid=$name --clear-groups "/usr/bin/$name" --interval 500ms --no-phase \
         --outbox-dir "$outbox" --endpoint http://127.0.0.1:1 2> "$root/log" &
     agent=$!
-    until=$(($(date +%s) + 60))
-    while [ "$(kept)" = 0 ] && kill -0 $agent 2> /dev/null && [ "$(date +%s)" -lt $until ]; do sleep 0.2; done
+    until_true "a batch in the outbox" waiting
     kill $agent 2> /dev/null || true
     wait $agent || fail "the agent ended with $?: $(cat "$root/log")"
 }
@@ -43,7 +43,13 @@ in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; 
 [ "$(in_root sh -c "ldd /usr/bin/$name | grep -c 'not found'")" = 0 ] || fail "libraries are missing"
 [ -L "$root/etc/systemd/system/multi-user.target.wants/$name.service" ] || fail "the unit is not enabled"
 grep -q '^tokio ' "$root/usr/share/doc/$name/THIRD-PARTY-LICENSES" || fail "no licences of the crates"
-say "installed in a clean root, enabled, check passes"
+# Of the documents that README links to, those of directories that are only in the repository stay there.
+documents=$(sed 's/)/)\n/g' README.md | sed -n 's#.*](\(\(docs/\)\{0,1\}[a-zA-Z0-9/.-]*\.\(md\|svg\)\))$#\1#p' | sort -u)
+[ "$(echo "$documents" | wc -l)" -gt 12 ] || fail "the links of README are not read: $documents"
+for document in $documents LICENSE SECURITY.md; do
+    [ -s "$root/usr/share/doc/$name/$document" ] || fail "the package lacks $document"
+done
+say "installed in a clean root, enabled, check passes, with the documents that README links to"
 
 in_root install -d -o $name -g $name -m 700 "/var/lib/$name"
 run_agent
@@ -68,6 +74,9 @@ in_root dpkg -P $name > /dev/null 2>&1 || fail "purge"
 [ ! -e "$root/etc/$name.env" ] && [ ! -e "$root/var/lib/$name" ] || fail "purge left something"
 say "removed with configuration and outbox kept, purged without"
 
+for document in $documents SECURITY.md; do
+    rpm -qlp "$rpm" 2> /dev/null | grep -qx "/usr/share/doc/$name/$document" || fail "the rpm lacks $document"
+done
 for file in /usr/bin/$name /usr/lib/systemd/system/$name.service /etc/$name.env /usr/share/man/man1/$name.1 \
     /usr/share/bash-completion/completions/$name /usr/share/licenses/$name/THIRD-PARTY-LICENSES; do
     rpm -qlp "$rpm" 2> /dev/null | grep -qx "$file" || fail "the rpm lacks $file"

@@ -1,16 +1,24 @@
 #!/bin/sh
-# A dry run of the release: all that its workflow does and that needs no signing service, by the same scripts. The workflow is
-# what GitHub takes, and each of its steps is a script of this repository. What is built is left in target/dist, as of a release
-# at http://127.0.0.1:8990, for installer.sh.
-# ACTIONLINT: a path. PYTHON: one with cyclonedx-python-lib[json-validation]. HEKA_BINARY: as for packaging/release/build. Needs the
-# packages in target/packages.
+# A dry run of the release: all that its workflow does and that can be done without its services, by the same scripts, for x86-64 and
+# for aarch64, whose binary runs under QEMU's user emulation. The workflow is what GitHub takes, and each of its steps is a script of
+# this repository. What is built is signed under an authority of the test's own (authority.sh) and left in target/dist, as of a release at
+# http://127.0.0.1:8990, for installer.sh; the authority in target/authority.
+# ACTIONLINT, COSIGN, AUDIT_INFO: paths of actionlint, cosign and rust-audit-info. PYTHON: one with cyclonedx-python-lib[json-validation].
+# HEKA_BINARY, HEKA_BINARY_AARCH64: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
+# the packages of both in target/packages.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${ACTIONLINT:?}" "${PYTHON:?}" "${HEKA_BINARY:?}"
-fail() { echo "release: $*" >&2; exit 1; }
-say() { echo "release: ok, $*"; }
+: "${ACTIONLINT:?}" "${COSIGN:?}" "${AUDIT_INFO:?}" "${PYTHON:?}" "${HEKA_BINARY:?}" "${HEKA_BINARY_AARCH64:?}"
+test=release
+. tests/packaging/lib.sh
+. tests/packaging/authority.sh
+. tests/packaging/engine.sh
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+clean_up() {
+    engine_stop
+    rm -rf "$work"
+}
+trap clean_up EXIT
 
 "$ACTIONLINT" -shellcheck= -pyflakes= || fail "the workflows"
 sed -n 's/^ *\(- \)\{0,1\}run: *//p' .github/workflows/release.yml > "$work/steps"
@@ -29,49 +37,83 @@ packaging/release/notes Unreleased > "$work/notes" || packaging/release/notes "$
 
 sums() { (cd target/dist && sha256sum -- *.tar.gz *.cdx.json); }
 rm -rf target/dist
-HEKA_PACKAGES=ready packaging/release/build > "$work/log" || fail "build"
+build() {
+    HEKA_PACKAGES=ready packaging/release/build x86_64
+    HEKA_PACKAGES=ready HEKA_BINARY=$HEKA_BINARY_AARCH64 packaging/release/build aarch64
+}
+build > "$work/build.log" || fail "build"
 sums > "$work/first"
-(umask 077 && TZ=Asia/Tokyo HEKA_PACKAGES=ready packaging/release/build) > "$work/log" || fail "build again"
+(umask 077 && export TZ=Asia/Tokyo && build) > "$work/build.log" || fail "build again"
 sums | diff "$work/first" - || fail "two archives of one build differ"
-packaging/release/try > "$work/log" || { cat "$work/log" >&2; fail "try"; }
-packaging/release/finish http://127.0.0.1:8990 example/heka-insights-agent > "$work/log" || fail "finish"
+for arch in x86_64 aarch64; do
+    packaging/release/try "$arch" > "$work/try.log" 2>&1 || fail "try $arch"
+done
+repository=example/$name
+packaging/release/finish http://127.0.0.1:8990 "$repository" > "$work/finish.log" || fail "finish"
 (cd target/dist && sha256sum --quiet --check SHA256SUMS) || fail "the checksums"
-[ "$(wc -l < target/dist/SHA256SUMS)" = 5 ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
+[ "$(wc -l < target/dist/SHA256SUMS)" = 9 ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
 if grep -n '@[A-Z]*@' target/dist/install.sh; then fail "install.sh has an open place"; fi
 say "built, tried and packed: $(ls target/dist | wc -l) files, two archives of one build the same"
 
+rm -rf target/authority
+mkdir "$work/bin"
+ln -s "$COSIGN" "$work/bin/cosign"
+authority_make "$PWD/target/authority"
+PATH=$work/bin:$PATH authority_sign "$PWD/target/authority" \
+    "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" packaging/release/sign files > "$work/sign.log" 2>&1 || fail "sign"
+say "signed as the workflow would; installer.sh verifies it"
+
 "$PYTHON" - "$version" << 'PYTHON' || fail "the bill of materials"
-import glob, json, os, subprocess, sys, tarfile, tempfile, zlib
+import glob, json, os, subprocess, sys, tarfile, tempfile
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-text = open(glob.glob("target/dist/*.cdx.json")[0]).read()
-if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
-    sys.exit(f"release: not CycloneDX: {error}")
-if not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace('"bomFormat"', '"format"')):
-    sys.exit("release: the validator takes everything")
-bom = json.loads(text)
-own = {os.path.basename(each) for each in glob.glob("crates/*")} | {f"heka-{os.path.basename(each)}" for each in glob.glob("crates/*")}
-components = {(each["name"], each["version"]) for each in bom["components"]}
-with tempfile.TemporaryDirectory() as work:
-    with tarfile.open(glob.glob("target/dist/*.tar.gz")[0]) as tar:
-        tar.extractall(work, filter="data")
-    tree = glob.glob(f"{work}/*")[0]
-    subprocess.run(["objcopy", "--dump-section", f".dep-v0={work}/section", f"{tree}/heka-insights-agent", "/dev/null"], check=True)
-    audit = json.loads(zlib.decompress(open(f"{work}/section", "rb").read()))["packages"]
-    hash = subprocess.run(["sha256sum", f"{tree}/heka-insights-agent"], stdout=subprocess.PIPE, text=True).stdout.split()[0]
-    licences = open(f"{tree}/THIRD-PARTY-LICENSES").read()
-audited = {(each["name"], each["version"]) for each in audit if "root" not in each}
-checks = {
-    "the crates in the binary": audited == components and ("tonic" in {name for name, _ in components}),
-    "no crate that only tests or macros use": not {"proptest", "criterion", "procfs-core", "syn"} & {name for name, _ in components},
-    "a checksum for each crate that is not of this repository": all("hashes" in each for each in bom["components"] if each["name"] not in own),
-    "the binary's own checksum": bom["metadata"]["component"]["hashes"][0]["content"] == hash,
-    "a licence for each crate": all(f"{name} {version} (" in licences for name, version in components),
-    "the version": bom["metadata"]["component"]["version"] == sys.argv[1],
-}
-for name, good in checks.items():
-    if not good:
-        sys.exit(f"release: wrong: {name}")
-print(f"release: ok, the bill of materials names the {len(components)} crates that are in the binary, with licences and checksums")
+def check(boms, archive, version):
+    with open(boms) as file:
+        text = file.read()
+    if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+        sys.exit(f"release: not CycloneDX: {error}")
+    if not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace('"bomFormat"', '"format"')):
+        sys.exit("release: the validator takes everything")
+    bom = json.loads(text)
+    own = {os.path.basename(each) for each in glob.glob("crates/*")} | {f"heka-{os.path.basename(each)}" for each in glob.glob("crates/*")}
+    components = {(each["name"], each["version"]) for each in bom["components"]}
+    with tempfile.TemporaryDirectory() as work:
+        with tarfile.open(archive) as tar:
+            tar.extractall(work, filter="data")
+        (tree,) = glob.glob(f"{work}/*")
+        binary = f"{tree}/heka-insights-agent"
+        # What those who scan a host for vulnerable crates see.
+        audit = json.loads(subprocess.run([os.environ["AUDIT_INFO"], binary], check=True, capture_output=True).stdout)["packages"]
+        hash = subprocess.run(["sha256sum", binary], stdout=subprocess.PIPE, text=True).stdout.split()[0]
+        with open(f"{tree}/THIRD-PARTY-LICENSES") as file:
+            licences = file.read()
+    audited = {(each["name"], each["version"]) for each in audit if not each.get("root")}
+    checks = {
+        "the crates in the binary": audited == components and ("tonic" in {name for name, _ in components}),
+        "no crate that only tests or macros use": not {"proptest", "criterion", "procfs-core", "syn"} & {name for name, _ in components},
+        "a checksum for each crate that is not of this repository": all("hashes" in each for each in bom["components"] if each["name"] not in own),
+        "the binary's own checksum": bom["metadata"]["component"]["hashes"][0]["content"] == hash,
+        "a licence for each crate": all(f"{name} {version} (" in licences for name, version in components),
+        "the version": bom["metadata"]["component"]["version"] == version,
+    }
+    for name, good in checks.items():
+        if not good:
+            sys.exit(f"release: wrong in {boms}: {name}")
+    return len(components)
+
+archives = sorted(glob.glob("target/dist/*.tar.gz"))
+counts = [check(archive.replace(".tar.gz", ".cdx.json"), archive, sys.argv[1]) for archive in archives]
+print(f"release: ok, the bills of materials name the {counts} crates that rust-audit-info reads from the binaries, with licences and checksums")
 PYTHON
+
+engine_start || fail "no engine"
+HEKA_BUILDER=classic packaging/release/image "$name:$version" > "$work/image.log" 2>&1 || fail "image"
+for pair in amd64:x86_64 arm64:aarch64; do
+    platform=${pair%:*}
+    [ "$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$name:$version-$platform")" = "linux/$platform" ] || fail "not an image for $platform"
+    emulator=$(command -v "$(packaging/arch qemu "${pair#*:}")")
+    docker run --rm --platform "linux/$platform" --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
+        "$name:$version-$platform" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
+done
+say "images for linux/amd64 and linux/arm64, without the registry that would join them; check ends with 0 in both"

@@ -2,17 +2,17 @@
 # The .deb of target/packages under a systemd of its own (machine.sh): the service is ready when it says so, has the rights of
 # its user and no more, is reloaded, killed when it hangs, started again after a crash with its outbox kept, restarted by an
 # upgrade, left alone when its configuration is wrong, and gone after a purge.
-# HEKA_ROOT: a clean Debian root with systemd (clean-root.sh systemd); it is made before, since there is no network in here.
+# Its metrics of systemd under node_exporter's names are those of node_exporter.
+# HEKA_ROOT: a clean Debian root with systemd (clean-root.sh systemd), NODE_EXPORTER: the program; both are made before, since there
+# is no network in here.
 # Needs root, systemd-nspawn and dpkg-deb.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${HEKA_ROOT:?the path of a clean Debian root with systemd}"
-# Processes end with the first of their namespace, this script, whatever becomes of it.
-[ -n "${HEKA_INSIDE:-}" ] ||
-    HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
-ip link set lo up
+: "${HEKA_ROOT:?the path of a clean Debian root with systemd}" "${NODE_EXPORTER:?the path of node_exporter}"
+test=service
+. tests/packaging/lib.sh
 . tests/packaging/machine.sh
-name=heka-insights-agent
+alone "$@"
 work=$(mktemp -d)
 clean_up() {
     machine_stop
@@ -20,25 +20,8 @@ clean_up() {
 }
 trap clean_up EXIT
 journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
-fail() {
-    echo "service: $*" >&2
-    journal | tail -15 >&2 || true
-    exit 1
-}
-say() { echo "service: ok, $*"; }
-property() { in_machine systemctl show "$name" --property "$1" --value; }
+evidence() { journal | tail -15; }
 outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
-# until_true WHAT COMMAND...: within 90 s.
-until_true() {
-    what=$1
-    shift
-    until=$(($(date +%s) + 90))
-    while [ "$(date +%s)" -lt $until ]; do
-        "$@" && return
-        sleep 0.2
-    done
-    fail "not within 90 s: $what"
-}
 running() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "${not:-0}" ]; }
 waiting() { [ "$(outbox | wc -l)" -gt "${more_than:-0}" ]; }
 said() { journal | grep -q "$1"; }
@@ -53,6 +36,16 @@ in_machine dpkg -i /root/first.deb > "$work/dpkg.log" 2>&1 || { cat "$work/dpkg.
 until_true "active" running
 [ "$(property Type) $(property NRestarts)" = "notify 0" ] || fail "ready is not what the agent says it is"
 say "installed, enabled, and ready by its own word"
+
+in_machine sh -c "cd /run/systemd/system &&
+    printf '[Service]\nExecStart=/bin/false\n' > fails.service &&
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n' > once.service &&
+    printf '[Service]\nExecStart=/bin/false\nRestart=on-failure\n' > again.service &&
+    systemctl daemon-reload && systemctl start fails once again" || fail "units"
+given_up() { [ "$(in_machine systemctl is-failed fails again | sort -u)" = failed ]; }
+until_true "units that failed" given_up
+tests/node_exporter/compare.py systemd --root "/proc/$leader/root" --agent "$machine_root/usr/bin/$name" \
+    --node-exporter "$NODE_EXPORTER" || fail "other metrics of systemd than node_exporter"
 
 user=$(in_machine id -u $name)
 [ "$(process Uid | cut -f1)" = "$user" ] || fail "runs as $(process Uid)"

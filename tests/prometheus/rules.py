@@ -52,6 +52,7 @@ LABELS = {
     "system_paging_fault_type": "type", "system_paging_direction": "direction", "disk_io_direction": "direction",
     "network_io_direction": "direction", "system_filesystem_mode": "mode", "system_filesystem_mountpoint": "mountpoint",
     "system_filesystem_type": "type", "network_interface_name": "device", "system_device": "device",
+    "process_state": "status", "file_path": "file",
 }
 
 

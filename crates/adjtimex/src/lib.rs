@@ -68,6 +68,7 @@ pub fn read() -> io::Result<ClockState> {
 }
 
 #[allow(clippy::cast_precision_loss)] // the kernel bounds these far below 2^52
+#[allow(clippy::useless_conversion)] // a long has 32 bits on a 32-bit machine
 fn interpret(state: &libc::timex, answer: i32) -> ClockState {
     let offset_unit = if state.status & STA_NANO == 0 { 1e6 } else { 1e9 };
     ClockState {
@@ -78,14 +79,14 @@ fn interpret(state: &libc::timex, answer: i32) -> ClockState {
         tai_offset_seconds: state.tai,
         status: state.status,
         synchronized: answer != TIME_ERROR,
-        loop_time_constant: state.constant,
+        loop_time_constant: state.constant.into(),
         tick_seconds: state.tick as f64 / 1e6,
         pulse: Pulse {
             frequency_hertz: state.ppsfreq as f64 / (1e6 * 65536.0),
             jitter_seconds: state.jitter as f64 / offset_unit,
             shift_seconds: state.shift,
             stability_hertz: state.stabil as f64 / (1e6 * 65536.0),
-            counts: [state.jitcnt, state.calcnt, state.errcnt, state.stbcnt],
+            counts: [state.jitcnt.into(), state.calcnt.into(), state.errcnt.into(), state.stbcnt.into()],
         },
     }
 }

@@ -62,6 +62,9 @@ const COLLECTORS: &[Metric] = &[
         .semconv("heka.collector.series_cut", "{series}", Detailed, &[&COLLECTOR]),
 ];
 
+/// Of these, what each scrape has.
+const OUTCOMES: [&str; 2] = ["collector.duration", "collector.success"];
+
 /// The tables of all self-metrics, for the documentation.
 pub const TABLES: &[&[Metric]] = &[COLLECTION, delivery::METRICS, process::METRICS, COLLECTORS];
 
@@ -97,13 +100,14 @@ pub struct SelfMetrics {
     timer: Timer,
     naming: Naming,
     detail: Detail,
+    outcomes: bool,
 }
 
 impl SelfMetrics {
     /// The process's own metrics. Before the collectors are registered.
     #[must_use]
     pub fn new(meter: Meter, timer: &Timer, naming: Naming, detail: Detail) -> Self {
-        let own = Self { meter, timer: timer.clone(), naming, detail };
+        let own = Self { meter, timer: timer.clone(), naming, detail, outcomes: false };
         let timer = timer.clone();
         let mut process = process::Process::new();
         let read = move || {
@@ -151,6 +155,12 @@ impl SelfMetrics {
         self.watch(COLLECTORS, || (), report);
     }
 
+    /// The same with the duration and the success of each collector, as one expects of a scrape.
+    #[must_use]
+    pub fn with_outcomes(self) -> Self {
+        Self { outcomes: true, ..self }
+    }
+
     /// Sent and lost data points, and the outbox.
     pub fn watch_delivery(&self, figures: impl Fn() -> crate::outbox::Snapshot + Send + 'static) {
         let report = delivery::report(figures());
@@ -170,7 +180,8 @@ impl SelfMetrics {
         // The profile is the one that the instrument is registered under.
         let naming = if self.naming == Naming::NodeExporter { self.naming } else { Naming::Semconv };
         for metric in metrics {
-            if metric.shape(naming).is_none_or(|shape| shape.detail > self.detail) {
+            let always = self.outcomes && OUTCOMES.contains(&metric.id);
+            if metric.shape(naming).is_none_or(|shape| shape.detail > self.detail && !always) {
                 continue;
             }
             let (state, report) = (Arc::clone(&state), Arc::clone(&report));

@@ -1,7 +1,13 @@
 //! The agent's own process, from the real `/proc/self`, also if the host's `/proc` is elsewhere.
+//!
+//! These files are read on the reader's own thread, without a deadline. The kernel writes them from this process' own
+//! accounts: no device, server or other process takes part, and neither file waits for the lock of the address space
+//! (`fs/proc/array.c`).
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::Resource;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::collectors::Observer;
@@ -17,11 +23,13 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new("cpu.time", Counter, Double,
         "CPU time that the agent used",
         "/proc/self/stat, utime, stime")
-        .semconv("heka.process.cpu.time", "s", Basic, &[]),
+        .semconv("heka.process.cpu.time", "s", Basic, &[])
+        .node_exporter("process_cpu_seconds_total", Basic, &[]),
     Metric::new("memory.usage", UpDownCounter, Int,
         "Resident memory of the agent",
         "/proc/self/statm, resident")
-        .semconv("heka.process.memory.usage", "By", Basic, &[]),
+        .semconv("heka.process.memory.usage", "By", Basic, &[])
+        .node_exporter("process_resident_memory_bytes", Basic, &[]),
     Metric::new("uptime", Gauge, Double,
         "Time since the agent started",
         "/proc/self/stat, starttime")
@@ -29,7 +37,8 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new("memory.virtual", UpDownCounter, Int,
         "Address space of the agent",
         "/proc/self/statm, size")
-        .semconv("heka.process.memory.virtual", "By", Detailed, &[]),
+        .semconv("heka.process.memory.virtual", "By", Detailed, &[])
+        .node_exporter("process_virtual_memory_bytes", Basic, &[]),
     Metric::new("threads", UpDownCounter, Int,
         "Threads of the agent",
         "/proc/self/stat, num_threads")
@@ -37,7 +46,14 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new("file_descriptors", UpDownCounter, Int,
         "Open file descriptors of the agent",
         "/proc/self/fd")
-        .semconv("heka.process.file_descriptors", "{file_descriptor}", Detailed, &[]),
+        .semconv("heka.process.file_descriptors", "{file_descriptor}", Detailed, &[])
+        .node_exporter("process_open_fds", Basic, &[]),
+    Metric::node("start", Gauge, Double, "process_start_time_seconds", &[],
+        "When the agent started, in seconds since 1970", "/proc/self/stat, starttime"),
+    Metric::node("limit.file_descriptors", Gauge, Double, "process_max_fds", &[],
+        "Most file descriptors that the agent may have open", "getrlimit, RLIMIT_NOFILE"),
+    Metric::node("limit.memory", Gauge, Double, "process_virtual_memory_max_bytes", &[],
+        "Most address space that the agent may have; 2^64 - 1 without a limit", "getrlimit, RLIMIT_AS"),
 ];
 
 /// The fields of `/proc/self/stat` that are reported; times in clock ticks.
@@ -76,6 +92,8 @@ pub(super) struct Figures {
     threads: Option<u64>,
     descriptors: Option<u64>,
     uptime_seconds: Option<f64>,
+    /// Seconds since 1970.
+    started: Option<f64>,
 }
 
 /// The files, which stay open.
@@ -87,6 +105,8 @@ pub(super) struct Process {
     page_bytes: u64,
     /// CPU time at the registration.
     base: Option<Stat>,
+    /// Seconds since 1970, by the clock of the first reading: a clock that is set later changes no start.
+    started: Option<f64>,
 }
 
 impl Process {
@@ -101,6 +121,7 @@ impl Process {
             ticks_per_second,
             page_bytes: rustix::param::page_size() as u64,
             base: None,
+            started: None,
         };
         process.base = process.stat.read(&mut process.buffer).and_then(Stat::parse);
         process
@@ -113,13 +134,17 @@ impl Process {
         let base = self.base;
         #[allow(clippy::cast_precision_loss)] // ticks of one process
         let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
+        let uptime = stat.map(|stat| (since_boot() - seconds(stat.started)).max(0.0));
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs_f64());
+        self.started = self.started.or_else(|| Some(now()? - uptime?));
         Figures {
             cpu_seconds: stat.zip(base).map(|(stat, base)| seconds(stat.cpu.saturating_sub(base.cpu))),
             virtual_bytes: pages.map(|(size, _)| size.saturating_mul(self.page_bytes)),
             resident_bytes: pages.map(|(_, resident)| resident.saturating_mul(self.page_bytes)),
             threads: stat.map(|stat| stat.threads),
             descriptors: descriptors(),
-            uptime_seconds: stat.map(|stat| (since_boot() - seconds(stat.started)).max(0.0)),
+            uptime_seconds: uptime,
+            started: self.started,
         }
     }
 }
@@ -144,7 +169,12 @@ fn descriptors() -> Option<u64> {
 }
 
 pub(super) fn report(figures: &Figures, id: &str, out: &mut Observer<'_>) {
+    #[allow(clippy::cast_precision_loss)] // a limit is a round number, or none
+    let limit = |resource| rustix::process::getrlimit(resource).current.unwrap_or(u64::MAX) as f64;
     let (whole, seconds) = match id {
+        "start" => (None, figures.started),
+        "limit.file_descriptors" => (None, Some(limit(Resource::Nofile))),
+        "limit.memory" => (None, Some(limit(Resource::As))),
         "cpu.time" => (None, figures.cpu_seconds),
         "uptime" => (None, figures.uptime_seconds),
         "memory.usage" => (figures.resident_bytes, None),

@@ -6,7 +6,7 @@ use super::{REFRESH, list, rules};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
-use crate::metrics::naming::Number::Int;
+use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{number, text};
 
@@ -31,8 +31,8 @@ const METRICS: &[Metric] = &[
         "Whether the interface is up, 1 or 0", "/sys/class/net/*/operstate"),
     Metric::node("info", Gauge, Int, "node_network_info", &[&label("address"), &label("adminstate"), &label("broadcast"), &DEVICE, &label("duplex"), &label("ifalias"), &label("operstate")],
         "An interface, value 1", "/sys/class/net"),
-    Metric::node("speed", Gauge, Int, "node_network_speed_bytes", &[&DEVICE],
-        "Bytes a second; not there where the interface does not know", "/sys/class/net/*/speed"),
+    Metric::node("speed", Gauge, Double, "node_network_speed_bytes", &[&DEVICE],
+        "Bytes a second; -125000 where the driver does not know, as node_exporter has it", "/sys/class/net/*/speed"),
     file("carrier", "node_network_carrier"),
     file("flags", "node_network_flags"),
     changes("carrier_changes", "node_network_carrier_changes_total"),
@@ -74,7 +74,7 @@ const CHANGES: [&str; 3] = ["carrier_changes", "carrier_up_count", "carrier_down
 /// Of the interface's flags, the one that means administratively up.
 const IFF_UP: u64 = 1;
 /// `speed` is in megabits a second.
-const BYTES_PER_MEGABIT: u64 = 125_000;
+const BYTES_PER_MEGABIT: f64 = 125_000.0;
 const MOST_GONE: usize = 1_024;
 
 struct Links {
@@ -121,9 +121,9 @@ impl Links {
                 self.changing.add(id, value as f64, &device);
             }
         }
-        #[allow(clippy::cast_precision_loss)] // far below 2^53
-        if let Some(speed) = value("speed") {
-            self.changing.add("speed", speed.saturating_mul(BYTES_PER_MEGABIT) as f64, &device);
+        // A link that is down has no speed: the file cannot be read.
+        if let Ok(megabits) = text(&read_small(&dir.join("speed")).unwrap_or_default()).parse::<i32>() {
+            self.changing.add("speed", f64::from(megabits) * BYTES_PER_MEGABIT, &device);
         }
         let counts = CHANGES.map(value);
         if counts.iter().any(Option::is_some) {
@@ -165,7 +165,7 @@ impl Links {
     }
 }
 
-/// A decimal number, or a hexadecimal one after `0x`. `speed` is -1 where it is not known.
+/// A decimal number, or a hexadecimal one after `0x`.
 fn integer(text: &[u8]) -> Option<u64> {
     match text.strip_prefix(b"0x") {
         Some(digits) => u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),
@@ -239,7 +239,7 @@ mod tests {
         let value = |id| series(&links, METRICS, id);
         assert_eq!(value("up"), ["device=bond0 0", "device=eth0 1", "device=eth1 0"]);
         assert_eq!(value("info")[1], "address=01:01:01:01:01:01 adminstate=up device=eth0 operstate=up 1");
-        assert_eq!(value("speed"), ["device=eth0 125000000"]);
+        assert_eq!(value("speed"), ["device=eth0 125000000", "device=eth1 -125000"]);
         assert_eq!(value("flags"), ["device=eth0 4867"]);
         assert_eq!(value("carrier_changes"), ["device=eth0 2"]);
         assert_eq!(value("mtu"), ["device=eth0 1500"]);

@@ -5,6 +5,7 @@
 //! Where node_exporter declares a metric untyped, it is a gauge here and passes the kernel's number on. Counters go
 //! through [`crate::metrics::counter`] as everywhere.
 
+pub mod connections;
 pub mod cpu;
 pub mod disk;
 pub mod ecc;
@@ -14,11 +15,13 @@ pub mod link;
 pub mod network;
 pub mod power;
 pub mod pressure;
+pub mod processes;
 pub mod protocols;
 pub mod queues;
 pub mod raid;
 pub mod sensors;
 pub mod sockets;
+pub mod systemd;
 pub mod vmstat;
 
 mod facts;

@@ -141,13 +141,16 @@ impl Collector for Raid {
         }
         let dir = self.host.sys("block");
         for name in list(&dir).into_iter().filter(|name| name.starts_with("md")) {
-            for (id, file) in [("raid_disks", "md/raid_disks"), ("degraded", "md/degraded")] {
-                // "4 (3)" while the array is reshaped.
-                let value = read_small(&dir.join(&name).join(file));
-                let value = value.and_then(|value| number(value.split(|&b| b == b' ').next()?));
-                if let Some(value) = value {
-                    self.facts.add(id, value as f64, &[("device", name.clone())]);
-                }
+            let device = [("device", name.clone())];
+            // "4 (3)" while the array is reshaped.
+            let value = |file: &str| {
+                let content = read_small(&dir.join(&name).join("md").join(file))?;
+                number(content.split(|&b| b == b' ').next()?)
+            };
+            if let Some(disks) = value("raid_disks") {
+                self.facts.add("raid_disks", disks as f64, &device);
+                // An array without redundancy has no such file, and lacks no disk.
+                self.facts.add("degraded", value("degraded").unwrap_or(0) as f64, &device);
             }
         }
     }

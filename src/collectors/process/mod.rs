@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::processes::thread_cpu_time;
+use super::processes::{rest_after, thread_cpu_time};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Host, Reader, files, processes};
 use crate::metrics::counter::{Kind as Column, Rules, Table};
@@ -73,8 +73,6 @@ const METRICS: &[Metric] = &[
 const COLUMNS: usize = 4;
 /// Clock ticks a second of all CPUs that Linux supports, at the highest rate of the clock.
 const CPU_TICKS: u64 = 8192 * 1_000;
-/// The CPU time that a walk may take of a collection, on the average.
-const MOST_PER_COLLECTION: Duration = Duration::from_millis(40);
 
 struct Series {
     plain: Attributes,
@@ -189,8 +187,7 @@ impl Collector for TopProcesses {
         let before = thread_cpu_time();
         self.walk(reader);
         let took = thread_cpu_time().saturating_sub(before);
-        let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
-        self.rest = u32::try_from(collections - 1).unwrap_or(u32::MAX);
+        self.rest = rest_after(took);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

@@ -30,7 +30,7 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, word};
 use crate::metrics::parse::{fields, next_number};
 
-mod hidden;
+pub(super) mod hidden;
 mod walk;
 
 use walk::{Counts, STATES, UNKNOWN_AT};
@@ -86,6 +86,12 @@ struct Processes {
     rest_told: bool,
 }
 
+/// How many collections pass without a count after one that took so much CPU time.
+pub(super) fn rest_after(took: Duration) -> u32 {
+    let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
+    u32::try_from(collections - 1).unwrap_or(u32::MAX)
+}
+
 /// The CPU time that this thread has used.
 pub(super) fn thread_cpu_time() -> Duration {
     // The kernel's nanoseconds are below a second, and its clock begins at zero.
@@ -94,7 +100,7 @@ pub(super) fn thread_cpu_time() -> Duration {
 }
 
 /// The cause of hidden processes, and the remedy.
-const HIDDEN: &str = "processes of other users are hidden; their count is left out, it would be too low. Give the agent \
+pub(super) const HIDDEN: &str = "processes of other users are hidden; their count is left out, it would be too low. Give the agent \
      CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,13 +135,12 @@ impl Processes {
 
     /// Sets how many collections pass before the next count, after one that took so much CPU time.
     fn pace(&mut self, took: Duration) {
-        let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
-        self.rest = u32::try_from(collections - 1).unwrap_or(u32::MAX);
+        self.rest = rest_after(took);
         if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
             info!(
-                "counting the processes takes {} ms of CPU: it is done every {collections} collections or so, the others have no \
-                 count",
-                took.as_millis()
+                "counting the processes takes {} ms of CPU: it is done every {} collections or so, the others have no count",
+                took.as_millis(),
+                self.rest.saturating_add(1)
             );
         }
     }

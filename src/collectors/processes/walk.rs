@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use crate::host::bounded::walk;
+use crate::host::files;
 
 /// Number of distinct states.
 pub const STATES: usize = 7;
@@ -78,6 +79,9 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
         Err(Errno::AGAIN) => 0,
         length => length?,
     };
+    if length == 0 {
+        files::refuse_odd(&file);
+    }
     Ok(state(buffer.get(..length).unwrap_or_default()))
 }
 

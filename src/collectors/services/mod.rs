@@ -2,28 +2,27 @@
 //! the usage of each service (`usage.rs`). Units are off where the host has neither systemd's Varlink socket nor a system
 //! bus.
 //!
-//! The list of units is requested at most every ten seconds, restarts once a minute: each answer costs systemd work.
+//! The list of units is requested at most every ten seconds, restarts once a minute (`session.rs`): each answer costs systemd work.
 //! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
 //! series for each unit and state. The receiver counts CPU time in microseconds; here it is in seconds, as the conventions
 //! have times.
 
+pub(super) mod session;
 mod usage;
 
 use std::io;
-use std::time::{Duration, Instant};
-
-use tracing::{info, warn};
 
 use super::groups::{DIRECTION, Groups, MODE, RESOURCE, TYPE};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::Reader;
-use crate::host::systemd::{Systemd, Unit};
-use crate::metrics::counter::{Kind, Rules, Table};
+use crate::host::systemd::{Kind, Systemd, Unit};
+use crate::metrics::counter::{self, Rules, Table};
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
+use session::Session;
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -49,19 +48,16 @@ const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
         "Loaded units in each state; maintenance and refreshing where a unit is in them",
         "systemd, UnitActiveState over Varlink or ListUnits over D-Bus")
-        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE])
-        .node_exporter("node_systemd_units", Detailed, &[&STATE]),
+        .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
         "1 for each unit that failed",
         "systemd, UnitActiveState over Varlink or ListUnits over D-Bus")
-        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME])
-        .node_exporter("node_systemd_unit_state", Detailed, &[&NAME, &STATE]),
+        .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
     Metric::new("restarts", Counter, Int,
         "Times that systemd restarted the service; for services that were restarted",
         "systemd, NRestarts")
         .since("systemd 235")
-        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME])
-        .node_exporter("node_systemd_service_restart_total", Detailed, &[&NAME]),
+        .semconv("systemd.service.restarts", "{restart}", Basic, &[&NAME]),
     Metric::new("cpu", Counter, Double, "CPU time of the service", "cgroup, cpu.stat, user_usec and system_usec")
         .since("4.15, cgroup 2")
         .semconv("systemd.service.cpu.time", "s", Detailed, &[&NAME, &MODE]),
@@ -90,18 +86,14 @@ const METRICS: &[Metric] = &[
         .semconv("systemd.service.pressure.time", "s", Detailed, &[&NAME, &RESOURCE, &TYPE]),
 ];
 
-/// How long a list of units stands. A little less than the usual interval, which is not exact.
-const LIST_LASTS: Duration = Duration::from_millis(9_500);
-/// How long counts of restarts stand.
-const RESTARTS_LAST: Duration = Duration::from_millis(59_500);
 /// Services whose restarts are asked for, and failed units that are named, at most.
-const MOST_SERVICES: usize = 4_096;
+pub(super) const MOST_SERVICES: usize = 4_096;
 /// Services that are gone are remembered up to this many.
-const MOST_GONE: usize = 256;
+pub(super) const MOST_GONE: usize = 256;
 
 struct Services {
     naming: Naming,
-    systemd: Systemd,
+    session: Session,
     /// Which units have series of their own.
     filter: Filter,
     /// For the first reading: where the usage is read from is found by reading files.
@@ -112,26 +104,16 @@ struct Services {
     failed: Vec<(String, Attributes)>,
     /// The restarts, and a column that is never zero, so that a first restart counts.
     restarts: Table<Attributes, 2>,
-    listed: Option<Instant>,
-    asked: Option<Instant>,
-    health: Health,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Good,
-    /// There is no bus, or no systemd on it, which is normal.
-    Absent,
-    Failed,
 }
 
 impl Services {
     fn new(context: &Context) -> Self {
         let options = &context.options;
-        let rules = Rules::new([Kind::EVENTS.narrow(), Kind::EVENTS], options.since).delta(options.delta);
+        let kinds = [counter::Kind::EVENTS.narrow(), counter::Kind::EVENTS];
+        let rules = Rules::new(kinds, options.since).delta(options.delta);
         Self {
             naming: options.naming,
-            systemd: Systemd::new(&context.host),
+            session: Session::new(Systemd::new(&context.host)),
             filter: options.services.clone(),
             context: (options.detail == Detail::Detailed).then(|| context.clone()),
             usage: None,
@@ -139,21 +121,17 @@ impl Services {
             count_series: STATES.map(|state| word(options.naming, &STATE, state)),
             failed: Vec::new(),
             restarts: Table::new(rules, MOST_GONE),
-            listed: None,
-            asked: None,
-            health: Health::Good,
         }
     }
 
     fn ask(&mut self, reader: &mut Reader) -> io::Result<()> {
-        // The answer to the second question must fit in as well.
-        let units = self.systemd.units(reader.time_left() / 2)?;
+        let units = self.session.units(reader)?;
         self.take(&units);
-        if self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST) {
-            let is_asked = |unit: &&Unit| unit.name.ends_with(".service") && self.filter.admits(&unit.name, true);
+        if self.session.restarts_are_due() {
+            let is_asked =
+                |unit: &&Unit| Kind::of(&unit.name) == Some(Kind::Service) && self.filter.admits(&unit.name, true);
             let services: Vec<&Unit> = units.iter().filter(is_asked).take(MOST_SERVICES).collect();
-            let counts = self.systemd.restarts(&services, reader.time_left() / 2)?;
-            self.asked = Some(Instant::now());
+            let counts = self.session.restarts(&services, reader)?;
             let naming = self.naming;
             self.restarts.begin(reader.now());
             for (unit, count) in services.iter().zip(counts).filter(|(_, count)| count.is_some()) {
@@ -181,42 +159,6 @@ impl Services {
         }
         self.counts = Some(counts);
     }
-
-    /// Logs when a state begins, and clears values that are not known any more.
-    fn note(&mut self, result: io::Result<()>, reader: &mut Reader) {
-        let path = self.systemd.socket().clone();
-        let health = match &result {
-            Ok(()) => Health::Good,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Health::Absent,
-            Err(_) => Health::Failed,
-        };
-        match result {
-            Ok(()) => {
-                if self.health == Health::Failed {
-                    info!("{} answers again", path.display());
-                }
-            }
-            Err(error) => {
-                self.counts = None;
-                // A bus that does not answer would hold up each collection.
-                self.listed = self.listed.filter(|_| error.kind() == io::ErrorKind::TimedOut);
-                self.failed.clear();
-                if health == Health::Absent {
-                    reader.note(path, false, "");
-                } else {
-                    reader.fail();
-                    reader.note(&path, true, error.to_string());
-                    if self.health != Health::Failed {
-                        warn!(
-                            "{} does not answer ({error}); units and services are left out until it does",
-                            path.display()
-                        );
-                    }
-                }
-            }
-        }
-        self.health = health;
-    }
 }
 
 fn named(naming: Naming, state: Option<Names>, name: &str) -> Attributes {
@@ -233,12 +175,14 @@ impl Collector for Services {
         if let Some(usage) = &mut self.usage {
             usage::read(usage, &self.filter, reader);
         }
-        if self.listed.is_some_and(|when| when.elapsed() < LIST_LASTS) {
+        if !self.session.is_due() {
             return;
         }
-        self.listed = Some(Instant::now());
         let result = self.ask(reader);
-        self.note(result, reader);
+        if self.session.failed(result, reader) {
+            self.counts = None;
+            self.failed.clear();
+        }
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

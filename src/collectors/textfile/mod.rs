@@ -268,6 +268,10 @@ impl Collector for Textfile {
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         if self.dir.is_none() {
+            // node_exporter has this one always.
+            if metric.id == "error" && self.naming == Naming::NodeExporter {
+                out.int(0, &[]);
+            }
             return;
         }
         match metric.id {

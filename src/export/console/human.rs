@@ -54,6 +54,11 @@ fn time(seconds: f64, kind: Kind) -> String {
     }
 }
 
+/// A name of the host's without the characters that steer a terminal.
+pub fn harmless(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ struct Grid {
 #[must_use]
 pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -> Vec<String> {
     let time = humantime::format_rfc3339_seconds(collection.time);
-    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), harmless);
+    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), human::harmless);
     let elapsed = match (collection.elapsed, interval) {
         (Some(seconds), _) => format!("{seconds:.1} s since the last reading"),
         (None, Some(interval)) => {
@@ -53,11 +53,6 @@ fn clip(line: &str, width: usize) -> String {
         None => line.to_owned(),
         Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
     }
-}
-
-/// A name of the host's without the characters that steer a terminal.
-pub(super) fn harmless(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 fn grids(metrics: &[Values], view: View) -> Vec<(&'static str, Grid)> {
@@ -108,7 +103,7 @@ fn column(series: &Series) -> String {
 }
 
 fn device(series: &Series) -> String {
-    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| harmless(name)).collect();
+    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| human::harmless(name)).collect();
     names.dedup(); // an interface and its device
     names.join(" ")
 }

@@ -24,6 +24,8 @@ use super::Host;
 pub struct Unit {
     /// Its name, such as `ssh.service`.
     pub name: String,
+    /// Whether systemd has read the unit's file: a unit may also be known only because another one asks for it.
+    pub loaded: bool,
     /// `active`, `failed` and so on.
     pub active_state: String,
     /// The name of its D-Bus object; empty where the unit was listed over Varlink.
@@ -32,10 +34,87 @@ pub struct Unit {
     restarts: Option<u64>,
 }
 
+/// A property of one of systemd's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Property<'a> {
+    path: &'a str,
+    interface: &'static str,
+    name: &'static str,
+}
+
+impl Unit {
+    /// A property that the unit has as a `kind` (`Service`, `Timer` and so on).
+    #[must_use]
+    pub fn property(&self, kind: Kind, name: &'static str) -> Property<'_> {
+        Property { path: &self.path, interface: kind.interface(), name }
+    }
+}
+
+/// A property of systemd itself.
+#[must_use]
+pub fn manager(name: &'static str) -> Property<'static> {
+    Property { path: LIST_UNITS.path, interface: LIST_UNITS.interface, name }
+}
+
+/// The kinds of units that have properties of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A service.
+    Service,
+    /// A socket.
+    Socket,
+    /// A timer.
+    Timer,
+}
+
+impl Kind {
+    const fn interface(self) -> &'static str {
+        match self {
+            Self::Service => "org.freedesktop.systemd1.Service",
+            Self::Socket => "org.freedesktop.systemd1.Socket",
+            Self::Timer => "org.freedesktop.systemd1.Timer",
+        }
+    }
+
+    /// The kind of the unit of this name.
+    #[must_use]
+    pub fn of(unit: &str) -> Option<Self> {
+        match unit.rsplit_once('.')?.1 {
+            "service" => Some(Self::Service),
+            "socket" => Some(Self::Socket),
+            "timer" => Some(Self::Timer),
+            _ => None,
+        }
+    }
+}
+
+/// What a property is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A whole number.
+    Number(u64),
+    /// A text.
+    Text(String),
+}
+
+impl Value {
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> Option<u64> {
+        if let Self::Number(number) = self { Some(number) } else { None }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
 /// A client of the host's systemd.
 #[derive(Debug)]
 pub struct Systemd {
-    varlink: PathBuf,
+    varlink: Option<PathBuf>,
     socket: PathBuf,
     connection: Option<Connection>,
 }
@@ -60,10 +139,16 @@ impl Systemd {
     pub fn new(host: &Host) -> Self {
         let run = host.root().join("run");
         Self {
-            varlink: run.join("systemd/report/io.systemd.Manager"),
+            varlink: Some(run.join("systemd/report/io.systemd.Manager")),
             socket: run.join("dbus/system_bus_socket"),
             connection: None,
         }
+    }
+
+    /// A client that uses D-Bus alone, for properties that Varlink does not have.
+    #[must_use]
+    pub fn over_dbus(host: &Host) -> Self {
+        Self { varlink: None, ..Self::new(host) }
     }
 
     /// Where the system bus listens.
@@ -80,9 +165,10 @@ impl Systemd {
     pub fn units(&mut self, most: Duration) -> io::Result<Vec<Unit>> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         // A systemd without Varlink has no such socket. A quarter of the time is left for the bus.
-        let varlink = match varlink::units(&self.varlink, Instant::now() + most * 3 / 4) {
-            Ok(units) => return Ok(units),
-            Err(error) => error,
+        let varlink = match self.varlink.as_ref().map(|path| varlink::units(path, Instant::now() + most * 3 / 4)) {
+            Some(Ok(units)) => return Ok(units),
+            Some(Err(error)) => error,
+            None => NotFound.into(),
         };
         let listed = self.with(most, |connection| {
             connection.send(&[LIST_UNITS])?;
@@ -94,6 +180,30 @@ impl Systemd {
         listed.map_err(|bus| if bus.kind() == NotFound && !absent { varlink } else { bus })
     }
 
+    /// The properties, in their order; `None` where systemd does not have one: before the version that brought it, or of a
+    /// unit that is gone.
+    ///
+    /// # Errors
+    /// As [`Systemd::units`].
+    pub fn properties(&mut self, asked: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
+        self.with(most, |connection| {
+            let mut values = Vec::with_capacity(asked.len());
+            for asked in asked.chunks(AT_ONCE) {
+                let arguments: Vec<_> = asked.iter().map(|property| [property.interface, property.name]).collect();
+                let calls: Vec<_> =
+                    asked.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
+                connection.send(&calls)?;
+                for _ in &calls {
+                    let answer = connection.answer_or_refusal()?;
+                    values.push(answer.ok().and_then(|answer| {
+                        parse_value(&answer.signature, Decoder::new(&answer.body, answer.big_endian))
+                    }));
+                }
+            }
+            Ok(values)
+        })
+    }
+
     /// How often systemd restarted each of the services, in their order; `None` where it does not say (before systemd 235,
     /// or a unit that is gone).
     ///
@@ -103,21 +213,9 @@ impl Systemd {
         if services.iter().all(|unit| unit.path.is_empty()) {
             return Ok(services.iter().map(|unit| unit.restarts).collect());
         }
-        self.with(most, |connection| {
-            let mut counts = Vec::with_capacity(services.len());
-            for services in services.chunks(AT_ONCE) {
-                let calls: Vec<_> = services.iter().map(|unit| get_restarts(&unit.path)).collect();
-                connection.send(&calls)?;
-                for _ in &calls {
-                    let answer = connection.answer_or_refusal()?;
-                    counts.push(answer.ok().and_then(|answer| {
-                        let mut body = Decoder::new(&answer.body, answer.big_endian);
-                        (answer.signature == "v" && body.signature()? == "u").then(|| body.u32().map(u64::from))?
-                    }));
-                }
-            }
-            Ok(counts)
-        })
+        let asked: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
+        let counts = self.properties(&asked, most)?;
+        Ok(counts.into_iter().map(|count| count?.number()).collect())
     }
 
     /// Where the bus has closed the connection since the last call, it is asked once more over a new one.
@@ -142,13 +240,19 @@ impl Systemd {
     }
 }
 
-fn get_restarts(path: &str) -> Call<'_> {
-    Call {
-        destination: MANAGER,
-        path,
-        interface: "org.freedesktop.DBus.Properties",
-        member: "Get",
-        arguments: &["org.freedesktop.systemd1.Service", "NRestarts"],
+fn get<'a>(path: &'a str, arguments: &'a [&'a str]) -> Call<'a> {
+    Call { destination: MANAGER, path, interface: "org.freedesktop.DBus.Properties", member: "Get", arguments }
+}
+
+fn parse_value(signature: &str, mut body: Decoder<'_>) -> Option<Value> {
+    if signature != "v" {
+        return None;
+    }
+    match body.signature()? {
+        "u" => body.u32().map(|number| Value::Number(number.into())),
+        "t" => body.u64().map(Value::Number),
+        "s" => body.text().map(|text| Value::Text(text.to_owned())),
+        _ => None,
     }
 }
 
@@ -161,12 +265,13 @@ fn parse_units(signature: &str, mut body: Decoder<'_>) -> Option<Vec<Unit>> {
     while body.position() < end {
         body.align(8)?;
         let name = body.text()?.to_owned();
-        let (_description, _load_state) = (body.text()?, body.text()?);
+        let _description = body.text()?;
+        let loaded = body.text()? == "loaded";
         let active_state = body.text()?.to_owned();
         let (_sub_state, _followed) = (body.text()?, body.text()?);
         let path = body.text()?.to_owned();
         let (_job, _job_type, _job_path) = (body.u32()?, body.text()?, body.text()?);
-        units.push(Unit { name, active_state, path, restarts: None });
+        units.push(Unit { name, loaded, active_state, path, restarts: None });
     }
     (body.position() == end).then_some(units)
 }

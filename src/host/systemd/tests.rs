@@ -178,6 +178,16 @@ fn hostile(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Script {
 }
 
 #[test]
+fn a_property_is_a_number_or_a_text() {
+    let value = |body: &[u8]| parse_value("v", Decoder::new(body, false));
+    assert_eq!(value(&[1, b'u', 0, 0, 7, 0, 0, 0]), Some(Value::Number(7)));
+    assert_eq!(value(&[1, b't', 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 1]), Some(Value::Number(7 + (1 << 56))));
+    assert_eq!(value(&[1, b's', 0, 0, 2, 0, 0, 0, b'o', b'k', 0]), Some(Value::Text("ok".into())));
+    assert_eq!(value(&[1, b'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    assert_eq!(parse_value("s", Decoder::new(&[2, 0, 0, 0, b'o', b'k', 0], false)), None);
+}
+
+#[test]
 fn units_and_restarts_are_read_over_one_connection() {
     let bus = Bus::new(vec![answering(vec![vec![("a.service", "active"), ("b.timer", "failed")]], vec![7])]);
     let mut systemd = Systemd::new(&bus.host());
@@ -198,7 +208,13 @@ fn a_refused_question_costs_that_answer() {
             peer.send(&if refused { message(3, serial, "", &[]) } else { message(2, serial, "v", &body) });
         }
     })]);
-    let unit = Unit { name: "a.service".into(), active_state: "active".into(), path: "/x".into(), restarts: None };
+    let unit = Unit {
+        name: "a.service".into(),
+        loaded: true,
+        active_state: "active".into(),
+        path: "/x".into(),
+        restarts: None,
+    };
     assert_eq!(Systemd::new(&bus.host()).restarts(&[&unit, &unit], MOST).unwrap(), [None, Some(3)]);
     bus.end();
 }
@@ -315,7 +331,7 @@ fn a_bus_without_systemd_is_not_found_and_a_policy_against_the_user_is_named_so(
 #[test]
 fn a_call_is_encoded_as_the_specification_has_it() {
     let mut bytes = Vec::new();
-    get_restarts("/u").encode(258, &mut bytes);
+    get("/u", &["org.freedesktop.systemd1.Service", "NRestarts"]).encode(258, &mut bytes);
     assert_eq!(bytes[..4], [b'l', 1, 2, 1]);
     assert_eq!(bytes[8..12], [2, 1, 0, 0]);
     let fixed = wire::Fixed::decode(&bytes[..16].try_into().unwrap()).unwrap();
@@ -335,6 +351,7 @@ proptest! {
         }
         wire::decode_fields(&bytes, big_endian);
         parse_units(UNITS, Decoder::new(&bytes, big_endian));
+        parse_value("v", Decoder::new(&bytes, big_endian));
     }
 
     #[test]

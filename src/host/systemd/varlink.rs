@@ -63,6 +63,7 @@ fn take(message: &[u8], units: &mut Vec<Unit>, restarts: &mut HashMap<String, u6
         match name {
             "io.systemd.Manager.UnitActiveState" => units.push(Unit {
                 name: unit.to_owned(),
+                loaded: true,
                 active_state: value.as_str().ok_or_else(no_answer)?.to_owned(),
                 path: String::new(),
                 restarts: None,

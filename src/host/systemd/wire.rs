@@ -210,6 +210,12 @@ impl<'a> Decoder<'a> {
         Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
+    pub fn u64(&mut self) -> Option<u64> {
+        self.align(8)?;
+        let bytes: [u8; 8] = self.skip(8)?.try_into().ok()?;
+        Some(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
     /// A string or an object path.
     pub fn text(&mut self) -> Option<&'a str> {
         let length = usize::try_from(self.u32()?).ok()?;

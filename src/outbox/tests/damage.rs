@@ -113,3 +113,17 @@ fn records_of_the_version_before_are_read() {
     outbox.push("new", at(1));
     assert_eq!(outbox.drain(at(1)), ["abc", "new"]);
 }
+
+#[test]
+fn a_shortage_at_the_opening_loses_nothing_and_counts_damage_once() {
+    let fs = three();
+    let first = fs.records()[0].clone();
+    fs.disk().files.get_mut(&first).unwrap().clear();
+    fs.fail(Faults { read: Some(Errno::MFILE), ..Faults::default() });
+    let mut outbox = Outbox::open(&fs, limits());
+    assert_eq!((outbox.shared.lock().directory, fs.records().len()), (Directory::Failing, 3));
+    fs.fail(Faults::default());
+    outbox.settle_after(60, at(60));
+    assert_eq!(outbox.drain(at(60)), ["2", "3"]);
+    assert_eq!((outbox.dropped(DropReason::Corrupt), outbox.stats().dropped.total().batches), (1, 1));
+}

@@ -47,3 +47,23 @@ fn a_part_that_is_rejected_counts_its_points_and_the_rest_goes_on() {
     assert_eq!(outbox.drain(at(0)), ["rest"]);
     assert_eq!(outbox.stats().exported_points, 4);
 }
+
+#[test]
+fn a_part_that_is_accepted_while_the_whole_is_written_holds_up_the_rest_until_the_record_is_replaced() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    outbox.shared.lock().queue.push(Bytes::from_static(b"whole"), 10, &at(0));
+    assert!(take(&outbox.shared, 1, at(0)).is_some());
+    outbox.shared.lock().queue.slow = true;
+    let shared = outbox.shared.clone();
+    let job = outbox.worker.next(&mut shared.lock(), outbox.clock);
+    assert!(matches!(job, Job::Write(_)), "{job:?}");
+    outbox.shared.lock().queue.delivered(0, Some((Bytes::from_static(b"rest"), 4)));
+    assert_eq!(take(&outbox.shared, 1, at(0)), None, "a kill now would send the whole again");
+    outbox.worker.perform(job, outbox.clock, &at(0));
+    assert_eq!(take(&outbox.shared, 1, at(0)), None);
+    outbox.settle(at(0));
+    assert!(take(&outbox.shared, 1, at(0)).is_some());
+    drop((outbox, shared));
+    assert_eq!(Outbox::open(&fs, limits()).drain(at(1)), ["rest"]);
+}

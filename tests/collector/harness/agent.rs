@@ -1,7 +1,7 @@
 //! The agent's own binary.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -92,14 +92,5 @@ impl Agent {
     /// SIGKILL: what a crash and the out-of-memory killer do.
     pub fn kill(mut self) {
         self.process.end(Signal::KILL, SOON);
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.process.ended()
     }
 }

@@ -1,0 +1,91 @@
+#!/bin/sh
+# An upgrade during an outage, on a Debian with systemd (machine.sh): an older revision's package fills its outbox until it drops
+# batches, the package of today is installed over it, and every batch on disk arrives at a Collector, unchanged and once.
+# HEKA_ROOT: a clean Debian root (clean-root.sh systemd). HEKA_OLD_PACKAGE: an older .deb (old-package.sh). OTELCOL: a Collector. Needs root,
+# systemd-nspawn and the .deb of target/packages.
+set -eu
+cd "$(dirname "$0")/../.."
+: "${HEKA_ROOT:?a clean root}" "${HEKA_OLD_PACKAGE:?an older package}" "${OTELCOL:?the path of a Collector}"
+test=upgrade
+. tests/packaging/lib.sh
+. tests/packaging/machine.sh
+alone "$@"
+work=$(mktemp -d)
+clean_up() {
+    background_stop
+    machine_stop
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
+evidence() { journal | tail -15; }
+said() { journal | grep -q "$1"; }
+outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
+setting() { echo "$1" >> "$machine_root/etc/$name.env"; }
+
+machine_start || fail "no machine"
+cp "$HEKA_OLD_PACKAGE" "$machine_root/root/old.deb"
+cp "target/packages/${name}_"*"_$(dpkg --print-architecture).deb" "$machine_root/root/new.deb"
+in_machine dpkg -i /root/old.deb > "$work/dpkg.log" 2>&1 || fail "the older package: $(cat "$work/dpkg.log")"
+old=$(in_machine dpkg-query --show --showformat '${Version}' $name)
+# Nothing listens at the default endpoint yet.
+setting HEKA_OUTBOX_MAX_SIZE=256KiB
+setting OTEL_METRIC_EXPORT_INTERVAL=100
+in_machine systemctl restart $name || fail "the older agent does not start"
+until_true "the outbox is full" said 'the outbox was full'
+in_machine systemctl stop $name || fail "the older agent does not stop"
+outbox > "$work/left"
+mkdir "$work/old"
+# shellcheck disable=SC2046 # words
+cp -p $(cat "$work/left") "$work/old"
+bytes=$(cat "$work"/old/*.batch | wc -c)
+[ "$bytes" -gt $((240 << 10)) ] || fail "$bytes bytes are no full outbox"
+
+cat > "$work/collector.yaml" << YAML
+receivers:
+  otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}
+exporters:
+  file: {path: $work/arrived.json, flush_interval: 100ms}
+extensions:
+  health_check: {endpoint: 127.0.0.1:13133}
+service:
+  extensions: [health_check]
+  pipelines:
+    metrics: {receivers: [otlp], exporters: [file]}
+  telemetry: {metrics: {level: none}}
+YAML
+background collector "$OTELCOL" --config="$work/collector.yaml"
+until_true "the Collector" answers http://127.0.0.1:13133/
+setting OTEL_METRIC_EXPORT_INTERVAL=10000
+upgraded=$(date +%s)
+in_machine dpkg --force-confold -i /root/new.deb > "$work/dpkg.log" 2>&1 || fail "the upgrade: $(cat "$work/dpkg.log")"
+new=$(in_machine dpkg-query --show --showformat '${Version}' $name)
+[ "$old" != "$new" ] && [ "$(property ActiveState)" = active ] || fail "not $new in place of $old, and active"
+empty() { ! outbox | grep -q .; }
+until_true "the outbox is empty" empty
+in_machine systemctl stop $name # sends a last collection
+background_stop
+complaints=$(in_machine journalctl --unit $name --since "@$upgraded" --priority err --output cat --quiet)
+[ -z "$complaints" ] || fail "today's agent complains: $complaints"
+
+python3 - "$work" << 'PYTHON' || fail "not all batches arrived"
+import json, pathlib, struct, sys
+
+work = pathlib.Path(sys.argv[1])
+# How often each time of the points arrived, counted on one metric that each batch has once.
+arrived = {}
+for line in (work / "arrived.json").read_text().splitlines():
+    for resource in json.loads(line)["resourceMetrics"]:
+        for metric in (each for scope in resource["scopeMetrics"] for each in scope["metrics"]):
+            if metric["name"] == "system.cpu.load_average.1m":
+                time = int(metric["gauge"]["dataPoints"][0]["timeUnixNano"])
+                arrived[time] = arrived.get(time, 0) + 1
+records = {file.name: file.read_bytes() for file in (work / "old").iterdir()}
+lost = [name for name, record in records.items() if not any(struct.pack("<Q", time) in record for time in arrived)]
+twice = [time for time, count in arrived.items() if count != 1]
+today = len(arrived) - len(records)
+if lost or twice or today < 1:
+    sys.exit(f"upgrade: of {len(records)} batches {len(lost)} are lost, {len(twice)} came twice; {today} are of the agent of today")
+print(f"upgrade: ok, {len(records)} batches of an older version, a full outbox, arrived once each, and {today} of today's agent")
+PYTHON
+say "from $old to $new"
