@@ -1,20 +1,18 @@
 //! What is measured: a family's reading of its file, or a collection of all collectors through the SDK.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use heka_insights_agent::internals::collectors::limit::Limits;
 use heka_insights_agent::internals::collectors::{self, COLLECTORS, Collector, Context, Options, Registered};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
 use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
 
 use crate::hosts::{CALLS, Clock, SMALL, Size, TEXTFILES, server, with_only};
+use crate::manual::Manual;
 
 /// One thing that is measured, at one or several sizes.
 pub struct Case {
@@ -177,7 +175,7 @@ impl Doing {
             context.options.collectors = Some(vec![only.to_owned()]);
             context.options.detail = Detail::Detailed;
         }
-        let reader = Manual(Arc::new(ManualReader::builder().build()));
+        let reader = Manual::new();
         let limits = Limits::default();
         let limit = limits.clone();
         let provider = SdkMeterProvider::builder()
@@ -193,26 +191,4 @@ fn context(root: &Path) -> Context {
     let mut host = Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
     host.calls = CALLS;
     Context { host, options: Options { per_cpu: true, ..Options::default() } }
-}
-
-/// A reader that collects when it is told to; the provider has the other half of it.
-#[derive(Clone, Debug)]
-struct Manual(Arc<ManualReader>);
-
-impl MetricReader for Manual {
-    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
-        self.0.register_pipeline(pipeline);
-    }
-    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        self.0.collect(into)
-    }
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-    fn temporality(&self, kind: InstrumentKind) -> Temporality {
-        self.0.temporality(kind)
-    }
 }

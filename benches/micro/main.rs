@@ -9,6 +9,9 @@
 mod cases;
 mod hosts;
 mod instructions;
+#[allow(missing_docs)]
+#[path = "../../tests/support/manual.rs"]
+mod manual;
 mod report;
 mod slope;
 

@@ -2,17 +2,19 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 use std::{fs, io};
 
 use heka_insights_agent::{Detail, HostMetrics, Naming, Registered};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use tempfile::TempDir;
+
+#[path = "../../tests/support/manual.rs"]
+mod manual;
+
+use manual::Manual;
 
 /// A copy of a recorded host in memory.
 pub struct Host(TempDir);
@@ -61,7 +63,7 @@ pub struct Collection {
 impl Collection {
     /// All metrics of one collector.
     pub fn of(host: &Host, collector: &str, naming: Naming) -> Self {
-        let reader = Manual(Arc::new(ManualReader::builder().build()));
+        let reader = Manual::new();
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         let metrics = HostMetrics::builder().collectors([collector]).expect("a collector").detail(Detail::Detailed);
         let registered = metrics.naming(naming).root(host.path("")).register(&provider.meter("fuzz"));
@@ -95,27 +97,5 @@ fn check(name: &str, value: f64, monotonic: bool) {
     assert!(!monotonic || value >= 0.0, "{name} is a counter and {value}");
     if name.ends_with(".utilization") {
         assert!((0.0..=1.0 + 1e-9).contains(&value), "{name} is {value}");
-    }
-}
-
-/// A reader that collects when it is asked; the provider has the other half of it.
-#[derive(Clone, Debug)]
-struct Manual(Arc<ManualReader>);
-
-impl MetricReader for Manual {
-    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
-        self.0.register_pipeline(pipeline);
-    }
-    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        self.0.collect(into)
-    }
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-    fn temporality(&self, kind: InstrumentKind) -> Temporality {
-        self.0.temporality(kind)
     }
 }

@@ -215,21 +215,20 @@ impl Groups {
             }
             let name = visited.path.as_bytes();
             // Those that have series keep them.
-            if !table.had(name) {
-                if room == 0 {
-                    self.cut += 1;
-                    return false;
-                }
-                room -= 1;
+            if room == 0 && !table.had(name) {
+                self.cut += 1;
+                return false;
             }
             let reading = usage.usage(visited, &mut |major, minor| disks.counts(major, minor));
-            let new = || Series::new(*naming, metrics, &identity(visited));
-            table.read(name, &readings(&reading), new);
-            if let Some(series) = table.data_mut(name) {
-                if starts && series.started.is_none() {
-                    series.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
+            let new = || {
+                room = room.saturating_sub(1);
+                Series::new(*naming, metrics, &identity(visited))
+            };
+            if let Some((entry, _)) = table.read(name, &readings(&reading), new) {
+                if starts && entry.data.started.is_none() {
+                    entry.data.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
                 }
-                series.usage = reading;
+                entry.data.usage = reading;
             }
             false
         });

@@ -351,16 +351,21 @@ fn single(bytes: &[u8]) -> Option<u64> {
     number(bytes.trim_ascii())
 }
 
-/// The numbers behind keys, one pair a line.
+/// The numbers behind keys, one pair a line. The longest of these files has some 50 lines and is read for every cgroup, so the
+/// ends of lines are searched as in text, which is faster than byte by byte.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
     let mut found = [None; N];
-    for line in lines(bytes) {
-        let mut parts = fields(line);
-        let Some(key) = parts.next() else { continue };
-        if let Some(slot) = keys.iter().zip(&mut found).find(|(wanted, _)| **wanted == key).map(|(_, slot)| slot)
-            && slot.is_none()
-        {
-            *slot = parts.next().and_then(number);
+    let Ok(text) = std::str::from_utf8(bytes) else { return found };
+    for line in text.split('\n').map(str::as_bytes) {
+        let value = |key: &[u8]| line.strip_prefix(key)?.strip_prefix(b" ");
+        // The blank is the cheaper thing to look for.
+        let is_key = |key: &&[u8]| line.get(key.len()) == Some(&b' ') && line.starts_with(key);
+        let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
+        if slot.is_none() {
+            *slot = value(key).and_then(|value| number(value.trim_ascii()));
+            if found.iter().all(Option::is_some) {
+                break;
+            }
         }
     }
     found

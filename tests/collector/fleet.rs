@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,15 +19,15 @@ use heka_insights_agent::internals::outbox::config::OutboxConfig;
 use heka_insights_agent::internals::outbox::fs::OsFs;
 use heka_insights_agent::internals::outbox::{self, DeliveryHandle, MEMORY_MAX_BYTES, OutboxExporter, Tuning};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::harness::Collector;
+use crate::manual::Manual;
 
 const AGENTS: u64 = 500;
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -45,35 +45,14 @@ fn outage() -> Duration {
 
 /// Makes a number into what an exporter takes.
 struct Numbers {
-    reader: Reader,
+    reader: Manual,
     number: Arc<AtomicU64>,
     _provider: SdkMeterProvider,
 }
 
-#[derive(Clone, Debug)]
-struct Reader(Arc<ManualReader>);
-
-impl MetricReader for Reader {
-    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
-        self.0.register_pipeline(pipeline);
-    }
-    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        self.0.collect(into)
-    }
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-    fn temporality(&self, kind: InstrumentKind) -> opentelemetry_sdk::metrics::Temporality {
-        self.0.temporality(kind)
-    }
-}
-
 impl Numbers {
     fn new() -> Self {
-        let reader = Reader(Arc::new(ManualReader::builder().build()));
+        let reader = Manual::new();
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         let number = Arc::new(AtomicU64::new(0));
         let told = number.clone();

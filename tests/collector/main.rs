@@ -8,6 +8,8 @@
 #[path = "../support/certs.rs"]
 mod certs;
 mod harness;
+#[path = "../support/manual.rs"]
+mod manual;
 
 mod arrival;
 mod cadence;

@@ -115,6 +115,8 @@ def network_block_device(machine):
         machine.run("modprobe nbd nbds_max=2")
         machine.wait("nbd_client 127.0.0.1 10809 /dev/nbd0 -N disk")
         machine.wait("[ $(cat /sys/block/nbd0/size) -gt 0 ]")
+        # A disk that was never used has no baseline yet.
+        machine.run("dd if=/dev/nbd0 of=/dev/null bs=64k count=1")
 
     def written(cycles):
         return [cycle.value("system.disk.io", system_device="nbd0", disk_io_direction="write") for cycle in cycles]

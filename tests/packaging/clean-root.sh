@@ -3,6 +3,7 @@
 #     tests/packaging/clean-root.sh bare       the least that Debian installs
 #     tests/packaging/clean-root.sh systemd    that and systemd, of which PID 1 can be started; curl and Ansible
 #     tests/packaging/clean-root.sh machine    that and systemd alone
+#     tests/packaging/clean-root.sh newest     Debian sid with the newest systemd, and no bus
 #     tests/packaging/clean-root.sh openrc     that and OpenRC and curl
 #     tests/packaging/clean-root.sh build      that and a C compiler and git
 # It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
@@ -11,14 +12,17 @@ case ${1:-} in
 bare) with= ;;
 systemd) with='systemd systemd-sysv dbus curl ansible-core python3-apt' ;;
 machine) with='systemd systemd-sysv dbus' ;;
+newest) with= ;;
 openrc) with='openrc curl' ;;
 build) with='gcc libc6-dev ca-certificates git' ;;
-*) echo "$0: bare, systemd, machine, openrc or build" >&2; exit 2 ;;
+*) echo "$0: bare, systemd, machine, newest, openrc or build" >&2; exit 2 ;;
 esac
 retry=$(cd "$(dirname "$0")/../.." && pwd)/.ci/retry
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
 # With the packages in the name: a root of other packages is another root.
-root=$cache/debian-bookworm-$1-$(echo "$with" | cksum | cut -d' ' -f1)
+suite=bookworm include=
+[ "$1" != newest ] || suite=sid include=--include=systemd,systemd-sysv
+root=$cache/debian-$suite-$1-$(echo "$with" | cksum | cut -d' ' -f1)
 if [ -e "$root" ]; then
     echo "$root"
     exit
@@ -31,8 +35,8 @@ work=$(mktemp -d "$cache/root.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 if [ -z "$with" ]; then
     # Each try begins with an empty directory: debootstrap does not go on from a failure in the middle.
-    # shellcheck disable=SC2016 # the inner shell's
-    set -- "$1" sh -c 'rm -rf "$0" && mkdir "$0" && exec debootstrap --variant=minbase bookworm "$0"' "$work"
+    # shellcheck disable=SC2016,SC2086 # the inner shell's; no word where it is empty
+    set -- "$1" sh -c 'rm -rf "$0" && mkdir "$0" && suite=$1 && shift && exec debootstrap --variant=minbase "$@" "$suite" "$0"' "$work" $suite $include
 else
     cp -a "$bare/." "$work"
     cp /etc/resolv.conf "$work/etc/resolv.conf"

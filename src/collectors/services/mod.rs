@@ -1,5 +1,6 @@
 //! systemd's units: how many are in each state, which failed, how often services were restarted and, with `--detail detailed`,
-//! the usage of each service (`usage.rs`). Units are off where the host has no system bus.
+//! the usage of each service (`usage.rs`). Units are off where the host has neither systemd's Varlink socket nor a system
+//! bus.
 //!
 //! The list of units is requested at most every ten seconds, restarts once a minute (`session.rs`): each answer costs systemd work.
 //! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
@@ -46,11 +47,11 @@ const ALWAYS: usize = 6;
 const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
         "Loaded units in each state; maintenance and refreshing where a unit is in them",
-        "systemd, ListUnits")
+        "systemd, UnitActiveState over Varlink or ListUnits over D-Bus")
         .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
         "1 for each unit that failed",
-        "systemd, ListUnits")
+        "systemd, UnitActiveState over Varlink or ListUnits over D-Bus")
         .semconv("systemd.unit.state", "1", Basic, &[&STATE, &NAME]),
     Metric::new("restarts", Counter, Int,
         "Times that systemd restarted the service; for services that were restarted",

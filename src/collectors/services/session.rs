@@ -46,7 +46,7 @@ impl Session {
 
     /// The units. What is asked after it must fit into the time as well.
     pub(in crate::collectors) fn units(&mut self, reader: &Reader) -> io::Result<Vec<Unit>> {
-        self.systemd.units(reader.time_left() / 4)
+        self.systemd.units(reader.time_left() / 2)
     }
 
     pub(in crate::collectors) fn properties(

@@ -163,16 +163,21 @@ impl Systemd {
     /// `NotFound` where there is no system bus, or no systemd on it, `PermissionDenied` where it may not be used, `TimedOut` after `most`,
     /// `InvalidData` for an answer that is none, and those of the socket.
     pub fn units(&mut self, most: Duration) -> io::Result<Vec<Unit>> {
-        // Half of the time is the bus's. A systemd without Varlink has no such socket.
-        let varlink = self.varlink.as_ref().map(|varlink| varlink::units(varlink, Instant::now() + most / 2));
-        if let Some(Ok(units)) = varlink {
-            return Ok(units);
-        }
-        self.with(most, |connection| {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        // A systemd without Varlink has no such socket. A quarter of the time is left for the bus.
+        let varlink = match self.varlink.as_ref().map(|path| varlink::units(path, Instant::now() + most * 3 / 4)) {
+            Some(Ok(units)) => return Ok(units),
+            Some(Err(error)) => error,
+            None => NotFound.into(),
+        };
+        let listed = self.with(most, |connection| {
             connection.send(&[LIST_UNITS])?;
             let answer = connection.answer()?;
             parse_units(&answer.signature, Decoder::new(&answer.body, answer.big_endian)).ok_or_else(bus::no_answer)
-        })
+        });
+        // Without a bus, a Varlink socket that is there and fails is the failure.
+        let absent = matches!(varlink.kind(), NotFound | ConnectionRefused);
+        listed.map_err(|bus| if bus.kind() == NotFound && !absent { varlink } else { bus })
     }
 
     /// The properties, in their order; `None` where systemd does not have one: before the version that brought it, or of a

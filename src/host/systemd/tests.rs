@@ -281,6 +281,33 @@ fn a_bus_that_says_nothing_is_left_after_the_time_that_there_is() {
 }
 
 #[test]
+fn varlink_is_asked_first_and_its_failure_is_one_where_there_is_no_bus() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("run/systemd/report")).unwrap();
+    let listener = UnixListener::bind(dir.path().join("run/systemd/report/io.systemd.Manager")).unwrap();
+    let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
+    let mut systemd = Systemd::new(&host);
+    // Nobody accepts the connection.
+    assert_eq!(systemd.units(Duration::from_millis(20)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let server = std::thread::spawn(move || {
+        // The first connection is the one that was given up.
+        for mut stream in [listener.accept().unwrap().0, listener.accept().unwrap().0] {
+            let message = |name: &str, value: &str, continues: bool| {
+                format!(
+                    "{{\"parameters\":{{\"name\":\"io.systemd.Manager.{name}\",\"object\":\"a.service\",\"value\":{value}}},\"continues\":{continues}}}\0"
+                )
+            };
+            let answer = message("UnitActiveState", "\"failed\"", true) + &message("NRestarts", "3", false);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let units = systemd.units(MOST).unwrap();
+    assert_eq!((&*units[0].name, &*units[0].active_state), ("a.service", "failed"));
+    assert_eq!(systemd.restarts(&[&units[0]], MOST).unwrap(), [Some(3)]);
+    server.join().unwrap();
+}
+
+#[test]
 fn a_host_without_a_bus_is_not_found() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
