@@ -218,6 +218,16 @@ fn a_scraper_that_prefers_openmetrics_gets_text_and_gzip_when_it_takes_it() {
 }
 
 #[test]
+fn attributes_of_the_resource_are_labels_that_prometheus_takes() {
+    let odd = ["--resource-attribute", "9.lives=cat", "--resource-attribute", "a:b=c", "--resource-attribute", "é=e"];
+    let text = scrape(&Agent::start(&odd));
+    let info = text.lines().find(|line| line.starts_with("target_info{")).unwrap();
+    for label in ["key_9_lives=\"cat\"", "a_b=\"c\"", "_=\"e\""] {
+        assert!(info.contains(label), "{label} is not in {info}");
+    }
+}
+
+#[test]
 fn head_has_no_body_and_an_unknown_path_is_404() {
     let agent = Agent::start(&[]);
     let (head, body) = ask(&agent.address, "HEAD", "/metrics");

@@ -4,6 +4,7 @@ use std::iter;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -34,17 +35,19 @@ impl Scraping<'_> {
         let failed = |error: &dyn std::fmt::Display| AgentError(format!("--listen: '{}': {error}", self.listen));
         let listeners = self.listen.bind().map_err(|error| failed(&error))?;
         let address = listeners.first().and_then(|first| first.local_addr().ok());
+        let resource = with_label_names(resource);
         let limits = Limits::default();
         let start = || {
             // node_exporter has no such series, and its users no use for it.
-            let exposition = Exposition::new(context.options.naming != Naming::NodeExporter);
-            let reader = exposition.clone();
-            let (provider, registered) = pipeline::scraped(context, resource, reader, self.self_metrics, &limits);
+            let target_info = context.options.naming != Naming::NodeExporter;
+            let (exposition, reader) =
+                Exposition::new(target_info).map_err(|error| AgentError(error.to_string()))?;
+            let (provider, registered) = pipeline::scraped(context, &resource, reader, self.self_metrics, &limits);
             // The SDK's maps hold room for every series' limit until the first collection.
             let _ = exposition.collect();
-            (exposition, provider, registered)
+            Ok((exposition, provider, registered))
         };
-        let mut scraped = start();
+        let mut scraped = start()?;
         let events = self.events;
         let ask = Box::new(move |reply| {
             // Without a receiver the agent ends: the dropped reply tells the scraper.
@@ -77,7 +80,7 @@ impl Scraping<'_> {
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");
                         limits.double();
-                        scraped = start();
+                        scraped = start()?;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -88,4 +91,14 @@ impl Scraping<'_> {
         server.finish(self.io);
         Ok(())
     }
+}
+
+/// The resource with names that can be labels: without colons and no digit first. The library leaves both, and Prometheus would
+/// reject the whole page.
+fn with_label_names(resource: &Resource) -> Resource {
+    let attributes = resource.iter().map(|(key, value)| {
+        let digit = key.as_str().starts_with(|first: char| first.is_ascii_digit());
+        KeyValue::new(if digit { "key_" } else { "" }.to_owned() + &key.as_str().replace(':', "_"), value.clone())
+    });
+    Resource::builder_empty().with_attributes(attributes).build()
 }
