@@ -39,8 +39,9 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         for metric in metrics(definition, &context.options) {
             slot.report(|collector| collector.observe(metric, &mut out));
         }
-        // A missing file is reported once, at the first reading; a failing one at each.
-        problems.retain(|problem| !problem.failed);
+        // Some files are read once, so their faults are only in the first reading. A file that was merely slow there may have
+        // answered since.
+        problems.retain(|problem| !problem.is_unanswered());
         problems.extend(collection.problems(slot));
         problems.sort_by(|a, b| (&a.path, &a.words).cmp(&(&b.path, &b.words)));
         problems.dedup_by(|a, b| a.path == b.path && (!a.is_remark() || a.words == b.words));

@@ -166,17 +166,28 @@ impl Drop for At {
 /// # Errors
 /// `EINPROGRESS` where another thread hangs there: one is enough.
 pub fn access(path: &Path) -> io::Result<At> {
-    ACCESS.with_borrow(|access| {
-        if let Some(access) = access {
-            if access.stuck.holds(path) {
-                return Err(Errno::INPROGRESS.into());
+    let at = At(());
+    at.move_to(path).map(|()| at)
+}
+
+impl At {
+    /// Goes on to another path.
+    ///
+    /// # Errors
+    /// As [`access`]; the thread stays where it is.
+    pub fn move_to(&self, path: &Path) -> io::Result<()> {
+        ACCESS.with_borrow(|access| {
+            if let Some(access) = access {
+                if access.stuck.holds(path) {
+                    return Err(Errno::INPROGRESS.into());
+                }
+                let mut at = lock(&access.path);
+                at.clear();
+                at.extend_from_slice(path.as_os_str().as_bytes());
             }
-            let mut at = lock(&access.path);
-            at.clear();
-            at.extend_from_slice(path.as_os_str().as_bytes());
-        }
-        Ok(At(()))
-    })
+            Ok(())
+        })
+    }
 }
 
 /// A pass over the processes of `/proc`, of which there are too many to make a path of each.

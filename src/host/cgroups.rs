@@ -83,8 +83,9 @@ pub struct Visited<'a> {
 /// The opened root of a tree.
 #[derive(Debug)]
 pub struct Tree {
+    root: PathBuf,
     folder: OwnedFd,
-    _at: bounded::At,
+    at: bounded::At,
 }
 
 impl Tree {
@@ -94,40 +95,43 @@ impl Tree {
     /// Those of open(2), and `EINPROGRESS` where another thread hangs there.
     pub fn open(root: &Path) -> io::Result<Self> {
         let at = bounded::access(root)?;
-        Ok(Self { folder: openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?, _at: at })
+        let folder = openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Self { root: root.to_owned(), folder, at })
     }
 
     /// Walks the tree, parents first. `visit` decides whether the cgroups in a cgroup are walked too. A folder that goes
-    /// away during the walk is passed over. Returns whether the whole tree was walked: it is bounded.
+    /// away during the walk, or in which another thread hangs, is passed over. Returns whether the whole tree was walked: it is bounded.
     pub fn walk(&self, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
         let mut left = MOST_FOLDERS;
-        walk_below(&self.folder, "", "", MOST_DEPTH, &mut left, visit);
+        self.walk_below(&self.folder, "", "", MOST_DEPTH, &mut left, visit);
         left > 0
     }
-}
 
-fn walk_below(
-    folder: &OwnedFd,
-    path: &str,
-    name: &str,
-    depth: usize,
-    left: &mut usize,
-    visit: &mut impl FnMut(&Visited<'_>) -> bool,
-) {
-    for child in children(folder) {
-        if *left == 0 {
-            return;
-        }
-        *left -= 1;
-        let Ok(opened) = openat(folder, child.as_c_str(), OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-        else {
-            continue;
-        };
-        let Ok(child) = child.to_str() else { continue };
-        let below = if path.is_empty() { child.to_owned() } else { format!("{path}/{child}") };
-        let visited = Visited { path: &below, parent: name, name: child, folder: &opened };
-        if visit(&visited) && depth > 1 {
-            walk_below(&opened, &below, child, depth - 1, left, visit);
+    fn walk_below(
+        &self,
+        folder: &OwnedFd,
+        path: &str,
+        name: &str,
+        depth: usize,
+        left: &mut usize,
+        visit: &mut impl FnMut(&Visited<'_>) -> bool,
+    ) {
+        for child in children(folder) {
+            if *left == 0 {
+                return;
+            }
+            *left -= 1;
+            let Ok(name_here) = child.to_str() else { continue };
+            let below = if path.is_empty() { name_here.to_owned() } else { format!("{path}/{name_here}") };
+            let flags = OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            if self.at.move_to(&self.root.join(&below)).is_err() {
+                continue;
+            }
+            let Ok(opened) = openat(folder, child.as_c_str(), flags, Mode::empty()) else { continue };
+            let visited = Visited { path: &below, parent: name, name: name_here, folder: &opened };
+            if visit(&visited) && depth > 1 {
+                self.walk_below(&opened, &below, name_here, depth - 1, left, visit);
+            }
         }
     }
 }

@@ -232,6 +232,12 @@ impl Problem {
         !self.failed && self.path.as_os_str().is_empty()
     }
 
+    /// Whether the file did not answer in time.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.words == NO_ANSWER
+    }
+
     /// The file does not answer. Without a path, the collector was at none.
     #[must_use]
     pub fn no_answer(path: PathBuf) -> Self {

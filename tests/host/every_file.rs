@@ -3,8 +3,8 @@
 //!
 //! Which files these are, and which collector reads which, is seen with inotify while the program reads a fixture host. So a
 //! new collector's files are included. The short form tries one file of each kind (`temp1_input` and `temp2_input` are one kind) for
-//! three ticks, the long form every file for 5 s and three of them for a minute. Neither runs in CI yet: `check` still passes with a
-//! FIFO in place of some small files of sysfs, which are read only once.
+//! three ticks and takes three minutes, so `.ci/run` has it as a step of its own; the long form tries every file for 5 s and three of
+//! them for a minute.
 //!
 //! ```sh
 //! cargo test --locked --test host -- --ignored --nocapture every_file_that_the_program_opens
@@ -334,7 +334,7 @@ fn normals() -> [Normal; 2] {
 }
 
 #[test]
-#[ignore = "fails: check passes where a small file of sysfs that is read only once is a FIFO"]
+#[ignore = "takes three minutes; .ci/run runs it"]
 fn a_file_of_each_kind_that_the_program_opens_may_be_a_fifo_or_hang() {
     let seen = Mutex::new(BTreeSet::new());
     every(&normals(), |file| seen.lock().unwrap().insert(kind(file)).then_some(3));
