@@ -519,7 +519,7 @@ mod tests {
         }
         let tree = Tree::open(dir.path()).unwrap();
         let (mut left, mut seen) = (2, 0);
-        walk_below(&tree.folder, "", "", MOST_DEPTH, &mut left, &mut |_| {
+        tree.walk_below(&tree.folder, "", "", MOST_DEPTH, &mut left, &mut |_| {
             seen += 1;
             true
         });
