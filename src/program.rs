@@ -20,7 +20,7 @@ const DOT_ENV: &str = ".env";
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    heka_malloc::one_arena();
+    heka_memory::one_arena();
     let arguments = match cli::parse(arguments) {
         Ok(arguments) => arguments,
         Err(Ended::Wrong(error)) => return usage(&error),

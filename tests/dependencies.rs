@@ -75,7 +75,7 @@ fn all_that_is_linked_is_from_a_registry_and_under_an_allowed_licence() {
         let name = package["name"].as_str().unwrap();
         let licence = package["license"].as_str().unwrap_or_default();
         assert!(allowed(licence, &licences), "{name} is under {licence:?}, which deny.toml does not allow");
-        let own = name == env!("CARGO_PKG_NAME") || ["heka-adjtimex", "heka-malloc"].contains(&name); // the other members of this workspace
+        let own = name == env!("CARGO_PKG_NAME") || ["heka-adjtimex", "heka-memory"].contains(&name); // the other members of this workspace
         assert!(own || package["source"].as_str().is_some_and(|source| source.starts_with("registry+")), "{name}");
     }
 }

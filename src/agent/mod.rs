@@ -277,6 +277,7 @@ impl Cadence {
         // Taken after the generation is built, so not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, start);
+        let mut startup = Startup::default();
         self.manager.ready();
         // A stop, or nobody left who could tell one, ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
@@ -305,6 +306,7 @@ impl Cadence {
                 generation.mute();
                 break;
             }
+            startup.collected();
             if generation.outgrown() {
                 info!("the host has more series than at the start; restarting counters with a new start time");
                 limits.double();
@@ -319,6 +321,25 @@ impl Cadence {
         }
         self.manager.stopping();
         Ok(generation.shutdown(exporter))
+    }
+}
+
+/// Releases the code that only the start needed, the first connection included, so that it is not resident for good.
+#[derive(Default)]
+struct Startup {
+    collections: u32,
+}
+
+impl Startup {
+    /// After this many collections the start is over.
+    const COLLECTIONS: u32 = 3;
+
+    /// Counts a collection.
+    fn collected(&mut self) {
+        self.collections = self.collections.saturating_add(1);
+        if self.collections == Self::COLLECTIONS {
+            heka_memory::release_code();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::{AgentError, Cadence, Event, pipeline};
+use super::{AgentError, Cadence, Event, Startup, pipeline};
 use crate::collectors::Context;
 use crate::collectors::limit::Limits;
 use crate::export::prometheus::{Exposition, Listen, server};
@@ -40,8 +40,7 @@ impl Scraping<'_> {
         let start = || {
             // node_exporter has no such series, and its users no use for it.
             let target_info = context.options.naming != Naming::NodeExporter;
-            let (exposition, reader) =
-                Exposition::new(target_info).map_err(|error| AgentError(error.to_string()))?;
+            let (exposition, reader) = Exposition::new(target_info).map_err(|error| AgentError(error.to_string()))?;
             let (provider, registered) = pipeline::scraped(context, &resource, reader, self.self_metrics, &limits);
             // The SDK's maps hold room for every series' limit until the first collection.
             let _ = exposition.collect();
@@ -58,7 +57,7 @@ impl Scraping<'_> {
             info!(%address, "listening; metrics are at /metrics");
         }
         cadence.manager.ready();
-        let mut running = true;
+        let (mut running, mut startup) = (true, Startup::default());
         while running {
             match cadence.wait(Instant::now() + IDLE) {
                 Ok(Event::Scrape(reply)) => {
@@ -76,6 +75,7 @@ impl Scraping<'_> {
                         Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
                         Err(error) => error!("a scrape failed: {error}"),
                     }
+                    startup.collected();
                     registered.discover();
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");
