@@ -51,7 +51,7 @@ const METRICS: &[Metric] = &[
         .since("4.13").semconv("system.memory.linux.oom_kills", "{kill}", Basic, &[]),
     Metric::new("process.limit", UpDownCounter, Int,
         "Process ids that the kernel hands out at most; each thread takes one", "/proc/sys/kernel/pid_max")
-        .semconv("system.process.limit", "{process}", Basic, &[]),
+        .semconv("system.process.limit", "{thread}", Basic, &[]),
     Metric::new("threads", UpDownCounter, Int, "Threads of all processes",
         "/proc/loadavg, fourth field, after the slash")
         .semconv("system.process.linux.thread.count", "{thread}", Basic, &[]),

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Metrics and attributes that OpenTelemetry's semantic conventions name are as they name them: tests/conventions.py
+
+Holds docs/metrics.md against the conventions as their Go module has them, generated from the registry: each metric of ours whose name
+is there has its unit and its kind, and its attributes are known.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULE, VERSION = "go.opentelemetry.io/otel@v1.47.0", "v1.43.0"  # the newest conventions that the module has
+KINDS = {"Counter": "counter", "UpDownCounter": "up-down counter", "Gauge": "gauge"}
+# As v1.44.0 has them, which changed them.
+LATER = {"container.memory.usage": ("up-down counter", "By"), "system.process.limit": ("up-down counter", "{thread}")}
+# The conventions have no name for it.
+OWN_ATTRIBUTES = {"k8s.pod.qos_class"}
+
+
+def conventions():
+    """Each metric's kind and unit, and the names of all attributes."""
+    command = [ROOT / ".ci/retry", "go", "mod", "download", "-json", MODULE]
+    module = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd="/").stdout)
+    source = Path(module["Dir"]) / "semconv" / VERSION
+    metrics = {}
+    for path in source.glob("*conv/metric.go"):
+        text = path.read_text()
+        kinds = dict(re.findall(r"^type (\w+) struct \{\s+metric\.(?:Int64|Float64)(?:Observable)?(\w+)\s", text, re.M))
+        names = dict(re.findall(r'^func \((\w+)\) Name\(\) string \{\s+return "([^"]+)"', text, re.M))
+        units = dict(re.findall(r'^func \((\w+)\) Unit\(\) string \{\s+return "([^"]+)"', text, re.M))
+        metrics.update({name: (KINDS.get(kinds[of]), units[of]) for of, name in names.items() if not of.endswith("Observable")})
+    attributes = re.findall(r'attribute\.Key\("([^"]+)"\)', (source / "attribute_group.go").read_text())
+    return metrics | LATER, set(attributes)
+
+
+def ours():
+    """Name, kind, unit and attributes of each metric in the names of the conventions."""
+    row = re.compile(r"^\| [●○] `([^`]+)`[^|]*\|[^|]*\|[^|]*\| ([^,|]+), [^,|]+, `([^`]*)`[^|]*\| ([^|]*)\|", re.M)
+    for name, kind, unit, attributes in row.findall((ROOT / "docs/metrics.md").read_text()):
+        yield name, kind.strip(), unit, re.findall(r"`([^`]+)`", attributes.split("<br>")[0])
+
+
+def main():
+    metrics, known = conventions()
+    found, bad = 0, 0
+    for name, kind, unit, attributes in ours():
+        if name not in metrics:
+            continue
+        found += 1
+        faults = [f"{what} {mine}, there {theirs}" for what, mine, theirs in zip(("kind", "unit"), (kind, unit), metrics[name]) if mine != theirs]
+        faults += [f"unknown attribute {each}" for each in attributes if each not in known | OWN_ATTRIBUTES]
+        bad += bool(faults)
+        for fault in faults:
+            print(f"conventions: {name}: {fault}")
+    if found < 40:
+        print(f"conventions: only {found} metrics of docs/metrics.md are among {len(metrics)} of the conventions")
+        bad += 1
+    print(f"conventions: {'failed' if bad else 'ok'}, {found} metrics beside {VERSION}")
+    return bad > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
