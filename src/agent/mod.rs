@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_steps_starts_the_counters_anew() {
+    fn a_wall_clock_that_steps_restarts_the_counters() {
         let running = run(Duration::from_millis(20), false);
         let (first, _) = running.exports.recv().unwrap();
         assert_eq!(running.exports.recv().unwrap().0, first, "the start time stays while the clock does");
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_outgrows_its_instruments_starts_the_counters_anew_once() {
+    fn a_host_that_outgrows_its_instruments_restarts_the_counters_once() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("proc")).unwrap();
         let stat = |cpus: usize| {
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_step_back_to_before_the_start_starts_the_counters_anew() {
+    fn a_small_step_back_to_before_the_start_restarts_the_counters() {
         let running = run(Duration::from_millis(20), false);
         let (first, _) = running.exports.recv().unwrap();
         *running.wall.lock().unwrap() -= Duration::from_secs(3);

@@ -167,23 +167,28 @@ impl Drop for At {
 /// `EINPROGRESS` where another thread hangs there: one is enough.
 pub fn access(path: &Path) -> io::Result<At> {
     let at = At(());
-    at.move_to(path).map(|()| at)
+    at.move_below(path, "").map(|()| at)
 }
 
 impl At {
-    /// Goes on to another path.
+    /// Goes on to `below` in the folder `root`, or to `root` itself where it is empty. Makes no path of it: a walk comes to
+    /// thousands.
     ///
     /// # Errors
     /// As [`access`]; the thread stays where it is.
-    pub fn move_to(&self, path: &Path) -> io::Result<()> {
+    pub fn move_below(&self, root: &Path, below: &str) -> io::Result<()> {
         ACCESS.with_borrow(|access| {
             if let Some(access) = access {
-                if access.stuck.holds(path) {
+                if access.stuck.any() && access.stuck.holds(&root.join(below)) {
                     return Err(Errno::INPROGRESS.into());
                 }
                 let mut at = lock(&access.path);
                 at.clear();
-                at.extend_from_slice(path.as_os_str().as_bytes());
+                at.extend_from_slice(root.as_os_str().as_bytes());
+                if !below.is_empty() {
+                    at.push(b'/');
+                    at.extend_from_slice(below.as_bytes());
+                }
             }
             Ok(())
         })

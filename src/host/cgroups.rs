@@ -124,7 +124,7 @@ impl Tree {
             let Ok(name_here) = child.to_str() else { continue };
             let below = if path.is_empty() { name_here.to_owned() } else { format!("{path}/{name_here}") };
             let flags = OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if self.at.move_to(&self.root.join(&below)).is_err() {
+            if self.at.move_below(&self.root, &below).is_err() {
                 continue;
             }
             let Ok(opened) = openat(folder, child.as_c_str(), flags, Mode::empty()) else { continue };

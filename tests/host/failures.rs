@@ -94,7 +94,7 @@ fn states_and_shares_of_a_file_that_cannot_be_read_go_away() {
 }
 
 #[test]
-fn utilization_starts_anew_after_a_gap() {
+fn utilization_starts_again_after_a_gap() {
     let host = FixtureHost::copy("server");
     let mut pipeline = Pipeline::new(&host.context(Options::default()));
     let stat = host.read("proc/stat");

@@ -27,6 +27,9 @@ in_machine() {
 }
 
 # Of the service.
+journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
+said() { journal | grep -q "$1"; }
+outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
 property() { in_machine systemctl show "$name" --property "$1" --value; }
 
 machine_stop() {

@@ -19,12 +19,9 @@ clean_up() {
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
 evidence() { journal | tail -15; }
-outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
 running() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "${not:-0}" ]; }
 waiting() { [ "$(outbox | wc -l)" -gt "${more_than:-0}" ]; }
-said() { journal | grep -q "$1"; }
 # Of the main process, from its /proc/PID/status.
 process() { in_machine sed -n "s/^$1:[[:space:]]*//p" "/proc/$(property MainPID)/status"; }
 

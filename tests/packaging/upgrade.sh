@@ -17,10 +17,7 @@ clean_up() {
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
 evidence() { journal | tail -15; }
-said() { journal | grep -q "$1"; }
-outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }
 setting() { echo "$1" >> "$machine_root/etc/$name.env"; }
 
 machine_start || fail "no machine"
