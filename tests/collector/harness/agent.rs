@@ -55,9 +55,9 @@ impl Agent {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
-    /// Its resident size.
-    pub fn resident_kib(&self) -> u64 {
-        self.process.resident_kib()
+    /// Its resident memory without the pages of its program file.
+    pub fn anonymous_kib(&self) -> u64 {
+        self.process.anonymous_kib()
     }
 
     /// What it has logged.

@@ -34,10 +34,10 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Its resident size.
-    pub fn resident_kib(&self) -> u64 {
+    /// Its resident memory without the pages of its program file, which the kernel loads at their first use.
+    pub fn anonymous_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
