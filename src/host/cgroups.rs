@@ -103,34 +103,39 @@ impl Tree {
     /// away during the walk, or in which another thread hangs, is passed over. Returns whether the whole tree was walked: it is bounded.
     pub fn walk(&self, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
         let mut left = MOST_FOLDERS;
-        self.walk_below(&self.folder, "", "", MOST_DEPTH, &mut left, visit);
+        self.walk_below(&self.folder, &mut String::new(), "", MOST_DEPTH, &mut left, visit);
         left > 0
     }
 
     fn walk_below(
         &self,
         folder: &OwnedFd,
-        path: &str,
+        path: &mut String,
         name: &str,
         depth: usize,
         left: &mut usize,
         visit: &mut impl FnMut(&Visited<'_>) -> bool,
     ) {
+        let length = path.len();
         for child in children(folder) {
             if *left == 0 {
                 return;
             }
             *left -= 1;
             let Ok(name_here) = child.to_str() else { continue };
-            let below = if path.is_empty() { name_here.to_owned() } else { format!("{path}/{name_here}") };
+            path.truncate(length);
+            if length > 0 {
+                path.push('/');
+            }
+            path.push_str(name_here);
             let flags = OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if self.at.move_below(&self.root, &below).is_err() {
+            if self.at.move_below(&self.root, path).is_err() {
                 continue;
             }
             let Ok(opened) = openat(folder, child.as_c_str(), flags, Mode::empty()) else { continue };
-            let visited = Visited { path: &below, parent: name, name: name_here, folder: &opened };
+            let visited = Visited { path, parent: name, name: name_here, folder: &opened };
             if visit(&visited) && depth > 1 {
-                self.walk_below(&opened, &below, name_here, depth - 1, left, visit);
+                self.walk_below(&opened, path, name_here, depth - 1, left, visit);
             }
         }
     }
@@ -355,19 +360,18 @@ fn single(bytes: &[u8]) -> Option<u64> {
     number(bytes.trim_ascii())
 }
 
-/// The numbers behind keys, one pair a line. The longest of these files has some 50 lines and is read for every cgroup, so the
-/// ends of lines are searched as in text, which is faster than byte by byte.
+/// The numbers behind keys, one pair a line. The first line of a key counts.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
     let mut found = [None; N];
-    let Ok(text) = std::str::from_utf8(bytes) else { return found };
-    for line in text.split('\n').map(str::as_bytes) {
-        let value = |key: &[u8]| line.strip_prefix(key)?.strip_prefix(b" ");
-        // The blank is the cheaper thing to look for.
+    let mut missing = N;
+    for line in lines(bytes) {
+        // The longest of these files has some 50 lines and is read for every cgroup. The blank is the cheaper thing to look for.
         let is_key = |key: &&[u8]| line.get(key.len()) == Some(&b' ') && line.starts_with(key);
         let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
         if slot.is_none() {
-            *slot = value(key).and_then(|value| number(value.trim_ascii()));
-            if found.iter().all(Option::is_some) {
+            *slot = line.get(key.len()..).and_then(|value| number(value.trim_ascii()));
+            missing -= usize::from(slot.is_some());
+            if missing == 0 {
                 break;
             }
         }
@@ -519,7 +523,7 @@ mod tests {
         }
         let tree = Tree::open(dir.path()).unwrap();
         let (mut left, mut seen) = (2, 0);
-        tree.walk_below(&tree.folder, "", "", MOST_DEPTH, &mut left, &mut |_| {
+        tree.walk_below(&tree.folder, &mut String::new(), "", MOST_DEPTH, &mut left, &mut |_| {
             seen += 1;
             true
         });

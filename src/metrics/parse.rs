@@ -1,9 +1,22 @@
 //! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
 //! device name need not be UTF-8, and skip lines they do not understand: one odd line costs that line.
 
+use memchr::memchr;
+
 /// The lines of a file, without their line ends; empty lines are left out.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest.get(..end)?;
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    })
 }
 
 /// The fields of a line, separated by any run of blanks.
@@ -111,6 +124,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lines_are_the_parts_between_line_ends(bytes in "[ab\n]{0,40}") {
+            let expected: Vec<&[u8]> = bytes.as_bytes().split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
+            prop_assert_eq!(lines(bytes.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+
         #[test]
         fn a_number_parses_as_the_standard_library_does(field in "[0-9]{0,22}") {
             prop_assert_eq!(number(field.as_bytes()), field.parse::<u64>().ok());
