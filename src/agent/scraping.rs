@@ -76,6 +76,8 @@ impl Scraping<'_> {
                         Err(error) => error!("a scrape failed: {error}"),
                     }
                     startup.collected();
+                    // The library makes several copies of every name and label for a page.
+                    heka_memory::release_free();
                     registered.discover();
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");

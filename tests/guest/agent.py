@@ -19,6 +19,7 @@ class Cycle:
         self.seconds = printed["elapsed_seconds"] or 0
         self.totals = printed.get("disk_io", {})
         self.disks = printed.get("disk_io_perdisk", {})
+        self.timestamp = printed["timestamp"]
         self.metrics = {}
         for collector in printed.values():
             if isinstance(collector, dict):
@@ -36,6 +37,11 @@ class Cycle:
         found = self.series(metric, **attributes)
         assert len(found) < 2, f"{metric} has {len(found)} series with {attributes}: {found}"
         return found[0][1] if found else None
+
+    def rate(self, metric):
+        """The sum of the rates of a counter's series, or None where it has none yet."""
+        rates = [each["rate"] for each in self.metrics.get(metric, []) if "rate" in each]
+        return sum(rates) if rates else None
 
     def sum(self, metric, **attributes):
         return sum(value for _, value in self.series(metric, **attributes))

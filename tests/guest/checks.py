@@ -76,6 +76,25 @@ def cpu_sum(machine):
         return f"{cycle.sum('system.cpu.time'):.1f} s"
 
 
+def clock_step(machine):
+    """Rates stay right when the wall clock is set an hour ahead and back"""
+    with Agent(machine, "cpu", "--counters-since boot") as agent:
+        cycles = agent.next()
+        for step in (3600, -3600):
+            machine.run(f"date -s @$(($(date +%s) + {step}))")
+            cycles += agent.next(4)
+        hours = {cycle.timestamp[:13] for cycle in cycles}
+        assert len(hours) > 1, f"the clock was not set: {hours}"
+        rates = [rate for cycle in cycles if (rate := cycle.rate("system.cpu.time")) is not None]
+        assert len(rates) >= 8, f"{len(rates)} of {len(cycles)} collections have rates"
+        cpus = len(kernel_cpus(machine))
+        # Each CPU spends a second a second; the kernel counts it in hundredths, and idle time late.
+        assert 0.8 * cpus < sum(rates) / len(rates) < 1.2 * cpus, f"seconds of CPU time a second, of {cpus} CPUs: {rates}"
+        for rate in rates:
+            assert 0.4 * cpus < rate < 2 * cpus, f"seconds of CPU time a second, of {cpus} CPUs: {rates}"
+        return f"{sum(rates) / len(rates):.2f} s of CPU time a second, of {cpus} CPUs"
+
+
 def nvme_over_tcp(machine):
     """A disk over NVMe/TCP is a default disk, counted once"""
     target = "/sys/kernel/config/nvmet"

@@ -87,7 +87,7 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
 
 /// The state in the content of `/proc/[pid]/stat`: the letter after the last `)`, since a name may hold any byte.
 pub(super) fn state(stat: &[u8]) -> usize {
-    let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| match stat.get(at + 1..) {
+    let letter = memchr::memrchr(b')', stat).and_then(|at| match stat.get(at + 1..) {
         Some([b' ', letter] | [b' ', letter, b' ' | b'\n', ..]) => Some(*letter),
         _ => None,
     });
