@@ -8,13 +8,13 @@
 //! | gRPC `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `UNAVAILABLE`, `DATA_LOSS`, `UNAUTHENTICATED` | keep, RetryInfo is the least wait |
 //! | gRPC `RESOURCE_EXHAUSTED` with RetryInfo, or at most 64 KiB large | keep, RetryInfo is the least wait |
 //! | gRPC `RESOURCE_EXHAUSTED` above 64 KiB without RetryInfo, `OUT_OF_RANGE` above 64 KiB | smaller |
-//! | gRPC `UNKNOWN`, `INTERNAL`, `OUT_OF_RANGE`; HTTP 500 | doubt |
+//! | gRPC `UNKNOWN`, `INTERNAL`, `OUT_OF_RANGE`; HTTP 500 without an HTML page | doubt |
 //! | gRPC, any other status of the server | drop |
 //! | gRPC, an answer without a gRPC status (a proxy's page) | as over HTTP, except that nothing is dropped |
 //! | HTTP 413 | smaller; a single data point is dropped |
 //! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
 //! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx with an HTML page; HTTP 400 with the words that this port wants TLS, or without a header | keep |
+//! | HTTP 4xx or 500 with an HTML page; HTTP 400 with the text that the port requires TLS, or without headers | keep |
 //! | HTTP, any other status | drop |
 //!
 //! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
