@@ -13,8 +13,8 @@ use crate::metrics::naming::{Kind, Shape};
 
 /// Room for the agent's own metrics, which have a series a collector at most.
 const OWN: usize = 64;
-/// Room for series to come: with these, a small instrument's map has 64 places.
-const SPARE: usize = 55;
+/// Room for series to come: with these, the map of an instrument with one or two series has 32 places of 32 bytes.
+const SPARE: usize = 23;
 /// Enough to reach any limit of series.
 const MOST_DOUBLINGS: usize = 16;
 
@@ -82,9 +82,9 @@ mod tests {
     #[test]
     fn an_instrument_has_room_for_twice_what_was_found_and_for_some_more() {
         let limits = Limits::default();
-        assert_eq!([0, 10, 5_000].map(|found| limits.room(found, 2_000)), [55, 75, 4_055]);
+        assert_eq!([0, 10, 5_000].map(|found| limits.room(found, 2_000)), [23, 43, 4_023]);
         limits.double();
-        assert_eq!(limits.room(10, 2_000), 150);
+        assert_eq!(limits.room(10, 2_000), 86);
         (0..100).for_each(|_| limits.double());
         assert!(limits.room(0, 2_000) > 2 * 100_000 && limits.room(usize::MAX, usize::MAX) == usize::MAX);
     }
