@@ -1,5 +1,5 @@
-//! The man page, the completions and the configuration page are generated from the table of settings, and checked here.
-//! `HEKA_UPDATE=1 cargo test --test assets` writes them.
+//! Checks that the man page, the completions and the configuration page match the table of settings from which they are
+//! generated. `HEKA_UPDATE=1 cargo test --test assets` writes them.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

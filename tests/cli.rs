@@ -1,4 +1,4 @@
-//! The program itself, as a person or a service manager runs it: exit codes, its words, the console.
+//! Tests of the program as run by a person or a service manager: exit codes, messages, the console.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! Delivery over gRPC: what arrives, in which order, how often, and what is logged, while the server misbehaves.
+//! Tests of delivery over gRPC to a misbehaving server: the received data, its order, duplicates, and log lines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

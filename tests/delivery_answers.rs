@@ -1,4 +1,4 @@
-//! The table of answers, row by row, against a server that answers in any way an HTTP peer can: docs/delivery.md.
+//! Tests of each row in the table of answers in docs/delivery.md, with a server that can send any HTTP response.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! Delivery while the outbox's disk hangs: collections, the runtime and the end of the process go on.
+//! Tests of delivery while the outbox's disk hangs: collections, the runtime and the shutdown must continue.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

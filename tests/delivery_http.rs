@@ -1,4 +1,4 @@
-//! Delivery over http/protobuf: the requests, and what a server's answers mean.
+//! Tests of delivery over http/protobuf: the requests, and the handling of the server's answers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! How a run of the program ends: what ends it, with which status and which line. The table is in docs/delivery.md.
+//! Tests of the end of a run: its causes, exit statuses and log lines. docs/delivery.md has the table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

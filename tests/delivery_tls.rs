@@ -1,4 +1,5 @@
-//! TLS, over both protocols: what works, what each failure is called, and certificates that change under a running agent.
+//! Tests of TLS over both protocols: valid configurations, error messages, and certificate changes while the agent
+//! runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

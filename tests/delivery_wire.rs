@@ -1,5 +1,5 @@
-//! The data on the wire matches the configuration: headers, compression, sockets, proxies, and an environment that
-//! must not matter. Tests that need variables run in a child process.
+//! Tests that the sent data matches the configuration: headers, compression, sockets, proxies, and environment
+//! variables that must have no effect. Tests that need variables run in a child process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,5 +1,5 @@
-//! What is linked into the agent: from a registry, under a licence that its users can live with, nothing twice that
-//! costs size, and none of the crates that were decided against. `deny.toml` has the same rules for cargo-deny.
+//! Checks the linked dependencies: only from a registry, with acceptable licences, without large duplicates, and
+//! without rejected crates. `deny.toml` has the same rules for cargo-deny.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! What the README and the operators' pages tell people to type: every flag and variable is one of the program's, every
-//! command runs as written, and each row of the backends' table sends the request that it describes.
+//! Checks the commands in the README and the operators' pages: every flag and variable must exist, every command must
+//! run as written, and each row of the table of backends must send the request that it describes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

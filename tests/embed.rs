@@ -1,5 +1,5 @@
-//! The collectors in a pipeline of another program's: the example is run as its first line says, and each setting of the
-//! builder reaches the collectors.
+//! Tests of the collectors in another program's pipeline: runs the example with the command in its first line, and
+//! checks that each builder setting reaches the collectors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! A collector's fault with the program's own panic hook, which is the whole process's: hence a file, and one test.
+//! Tests a collector's panic with the program's panic hook. The hook is process-wide, so this file has only one test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! The messages to the service manager, received by a socket in its place.
+//! Tests of the notifications to the service manager, which a test socket receives.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test may panic.
 

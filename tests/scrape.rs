@@ -1,4 +1,4 @@
-//! `--exporter prometheus`, as a scraper sees the program.
+//! Tests of `--exporter prometheus` from the scraper's view.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
 use std::collections::HashSet;

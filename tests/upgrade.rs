@@ -1,4 +1,4 @@
-//! What an earlier version left in its outbox is sent by this one. See tests/fixtures/outbox.
+//! Tests that this version sends what an earlier version left in its outbox. See tests/fixtures/outbox.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 

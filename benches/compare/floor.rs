@@ -1,8 +1,8 @@
-//! The floor that no agent can get under: the same files, read with pread on descriptors that stay open, and the same
-//! number of bytes written to a socket, once a cycle. Nothing is parsed.
+//! The minimum cost of any agent: reads the same files with pread on descriptors that stay open, and writes the same
+//! number of bytes to a socket, once per cycle. Nothing is parsed.
 //!
-//! `floor ADDRESS BYTES INTERVAL_MS FILE…`; a FILE that ends in `/*/stat` stands for one file per process, each of which
-//! must be opened anew, since processes come and go.
+//! `floor ADDRESS BYTES INTERVAL_MS FILE…`; a FILE that ends in `/*/stat` stands for one file per process. These files
+//! are opened in every cycle, because processes start and end.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What is measured: a family's reading of its file, or a collection of all collectors through the SDK.
+//! The benchmark cases: a collector's reading of its file, or a collection of all collectors through the SDK.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
 use crate::hosts::{CALLS, Clock, SMALL, Size, TEXTFILES, server, with_only};
 use crate::manual::Manual;
 
-/// One thing that is measured, at one or several sizes.
+/// A benchmark case, at one or several sizes.
 pub struct Case {
     pub name: &'static str,
-    /// What there is more of, and its sizes; a file that does not grow has one.
+    /// The unit that grows, and its sizes; a file of constant size has one size.
     pub unit: &'static str,
     pub sizes: &'static [usize],
     work: Work,
@@ -25,13 +25,13 @@ pub struct Case {
 }
 
 enum Work {
-    /// The family reads its file and parses it.
+    /// The collector reads and parses its file.
     Read(&'static str),
-    /// The paging family, of whose two files only this one has something in it.
+    /// The collector paging reads its two files, of which only this one has content.
     Paging(&'static str),
-    /// The collector reads the files that it has on the fixture host `server`.
+    /// The collector reads its files on the fixture host `server`.
     Server(&'static str),
-    /// All collectors, or this one with its detailed metrics, through the SDK, down to what an exporter is given.
+    /// All collectors, or this one with detailed metrics, through the SDK up to the exporter's input.
     Collect(Option<&'static str>),
 }
 
@@ -89,7 +89,7 @@ pub const CASES: &[Case] = &[
     case("collection-services", SERVICES, Work::Collect(Some("services")), |services| Size { services, ..SMALL }),
 ];
 
-/// The collectors without a case of their own.
+/// The collectors without a case.
 pub fn missing() -> Vec<&'static str> {
     let has = |name: &&str| {
         CASES.iter().any(|case| match case.work {
@@ -102,7 +102,7 @@ pub fn missing() -> Vec<&'static str> {
 }
 
 impl Case {
-    /// What one cycle of it does, on a host of this size.
+    /// Prepares the cycle for a host of this size.
     pub fn prepare(&self, size: usize) -> Cycle {
         let root = if matches!(self.work, Work::Server(_)) { server() } else { (self.size)(size).root() };
         let doing = match self.work {
@@ -111,7 +111,7 @@ impl Case {
             Work::Collect(only) => Doing::collect(&root, only),
         };
         let mut cycle = Cycle { clock: Clock::new(&root), doing };
-        // The baseline, and the first cycle with utilisation.
+        // The baseline, and the first cycle with utilization.
         for _ in 0..2 {
             cycle.between();
             cycle.run();
@@ -120,7 +120,7 @@ impl Case {
     }
 }
 
-/// A case at work.
+/// A prepared case.
 pub struct Cycle {
     clock: Clock,
     doing: Doing,
@@ -132,7 +132,7 @@ enum Doing {
 }
 
 impl Cycle {
-    /// What happens on the host between two cycles; not measured.
+    /// Changes the host between two cycles; not measured.
     pub fn between(&mut self) {
         self.clock.tick();
         if let Doing::Read(reader, _) = &mut self.doing {
@@ -140,7 +140,7 @@ impl Cycle {
         }
     }
 
-    /// One cycle. Returns how many scopes reported, so that nothing can be left out as unused.
+    /// Runs one cycle. Returns the number of scopes that reported, so that the compiler cannot remove unused work.
     pub fn run(&mut self) -> usize {
         match &mut self.doing {
             Doing::Read(reader, collector) => {
@@ -163,7 +163,7 @@ impl Doing {
         if ["identity", "power", "queues"].contains(&collector) {
             context.options.naming = Naming::NodeExporter;
         }
-        // The others read the same in both; these read cgroups for their detailed metrics only.
+        // Detailed metrics matter only for collectors that read cgroups.
         context.options.detail = if root.join("sys/fs/cgroup").exists() { Detail::Detailed } else { Detail::Basic };
         let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
         Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))

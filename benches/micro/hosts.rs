@@ -1,4 +1,4 @@
-//! Hosts of any size, as benches/compare makes them, below the build's temporary directory.
+//! Hosts of any size, as in benches/compare, below the temporary directory of the build.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,7 @@ use std::process::Command;
 use heka_insights_agent::internals::host::Calls;
 use heka_insights_agent::internals::host::usage::{Reading, Space};
 
-/// How much a host has of everything.
+/// The size of a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub cpus: usize,
@@ -21,12 +21,12 @@ pub struct Size {
     pub services: usize,
 }
 
-/// As little as a host has.
+/// The smallest host.
 pub const SMALL: Size =
     Size { cpus: 2, disks: 4, interfaces: 2, processes: 100, mounts: 1, containers: 0, services: 0 };
 
 impl Size {
-    /// The host's root; it is written unless it is there.
+    /// The host's root directory; created if missing.
     pub fn root(self) -> PathBuf {
         let Self { cpus, disks, interfaces, processes, mounts, containers, services } = self;
         let name = format!("{cpus}-{disks}-{interfaces}-{processes}-{mounts}-{containers}-{services}");
@@ -46,7 +46,7 @@ impl Size {
     }
 }
 
-/// Where the host [`server`] has its text files.
+/// Directory of the text files on the host [`server`].
 pub const TEXTFILES: &str = "textfiles";
 
 /// A copy of the fixture host `server`, with 100 metrics in a text file.
@@ -62,7 +62,7 @@ pub fn server() -> PathBuf {
     root
 }
 
-/// A copy of a host's `/proc/swaps` or `/proc/vmstat` beside an empty file for the other: one family reads both.
+/// A copy of a host's `/proc/swaps` or `/proc/vmstat` with an empty file for the other; one collector reads both.
 pub fn with_only(root: &Path, file: &str) -> PathBuf {
     let alone = root.join(format!("only-{file}"));
     fs::create_dir_all(alone.join("proc")).unwrap();
@@ -73,7 +73,7 @@ pub fn with_only(root: &Path, file: &str) -> PathBuf {
     alone
 }
 
-/// What the kernel would say of the hosts' file systems: `/mnt/7` is on the device 8:7.
+/// Simulated system calls for these hosts: `/mnt/7` is on the device 8:7.
 pub const CALLS: Calls = Calls { space, adjtimex: Calls::LIVE.adjtimex, ..Calls::NONE };
 
 #[allow(clippy::unnecessary_wraps)] // as Calls has it
@@ -86,7 +86,7 @@ fn space(path: &Path) -> io::Result<Reading> {
     })
 }
 
-/// Lets every CPU of a host be idle for one more tick, since a CPU that does nothing has no utilisation to report.
+/// Advances the idle time of every CPU by one tick per cycle, because a CPU without any time has no utilization.
 pub struct Clock {
     file: File,
     text: Vec<u8>,
@@ -99,7 +99,7 @@ impl Clock {
         Self { file: File::options().write(true).open(path).unwrap(), text }
     }
 
-    /// In place and at the same length: the columns have room for more ticks than a bench takes.
+    /// Edits the file in place with constant length: the columns have room for more ticks than a benchmark needs.
     pub fn tick(&mut self) {
         for line in self.text.split_mut(|byte| *byte == b'\n').filter(|line| line.starts_with(b"cpu")) {
             let idle = line.split_mut(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(4).unwrap();

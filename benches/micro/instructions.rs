@@ -1,5 +1,5 @@
-//! Instructions of one cycle, counted by callgrind: the same on every run, whatever else the machine does. The kernel's
-//! are not among them.
+//! Instructions of one cycle, counted by callgrind: the same in every run, independent of other load on the machine.
+//! The kernel's instructions are not included.
 
 use std::process::Command;
 
@@ -8,8 +8,8 @@ use crate::cases::{CASES, Case};
 const FEW: usize = 10;
 const TWICE: usize = 2 * FEW;
 
-/// Runs a case so often; what callgrind watches. The host's clock moves equally often for any count, so that it is not in
-/// the difference of two.
+/// Runs a case `count` times under callgrind. The host's clock is advanced equally often for every count, so that the
+/// difference of two counts does not include it.
 pub fn cycles(name: &str, size: usize, count: usize) {
     let case = CASES.iter().find(|case| case.name == name).expect("a case's name");
     let mut cycle = case.prepare(size);
@@ -21,7 +21,7 @@ pub fn cycles(name: &str, size: usize, count: usize) {
     }
 }
 
-/// Instructions a cycle at each size; `None` without valgrind.
+/// Instructions per cycle at each size; `None` without valgrind.
 pub fn per_cycle(case: &Case) -> Option<Vec<f64>> {
     let valgrind = Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success());
     valgrind.then(|| {

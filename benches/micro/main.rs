@@ -1,8 +1,8 @@
-//! What reading each file costs, and one whole collection, over hosts of many sizes: `cargo bench`.
+//! The cost of reading each file, and of a whole collection, for hosts of several sizes: `cargo bench`.
 //!
-//! Criterion measures the time. Where valgrind is there, callgrind counts the instructions of N and of 2N cycles, whose
-//! difference holds neither start-up nor the machine's mood. Both are printed as slopes: the cost of one more CPU, disk,
-//! interface, process. benches/README.md explains the columns and how a run is recorded.
+//! Criterion measures the time. If valgrind is installed, callgrind counts the instructions of N and of 2N cycles; the
+//! difference excludes startup and is independent of other load on the machine. Both are printed as slopes: the cost of
+//! one more CPU, disk, interface or process. benches/README.md explains the columns and how to record a run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)] // no part of the agent
 #![allow(missing_docs)] // criterion's macros; there is no documentation of a bench
 
@@ -40,7 +40,7 @@ fn main() {
     let mut rows = Vec::new();
     for case in CASES {
         let costs = times(&mut criterion, &place, case);
-        // A filter on the command line leaves some out.
+        // A filter on the command line excludes some sizes.
         if costs.len() == case.sizes.len() {
             rows.push(Row { case, nanoseconds: costs, instructions: instructions::per_cycle(case) });
         }

@@ -1,4 +1,4 @@
-//! The figures as a table, and where a run is kept.
+//! Prints the results as a table and records a run.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::cases::Case;
 use crate::slope::{exponent, slopes};
 
-/// What a case costs at each of its sizes.
+/// The cost of a case at each of its sizes.
 pub struct Row {
     pub case: &'static Case,
     pub nanoseconds: Vec<f64>,
@@ -75,7 +75,7 @@ fn heading() -> String {
     )
 }
 
-/// Keeps the table below benches/runs, in the directory that `HEKA_BENCH_RUN` names.
+/// Saves the table in benches/runs, in the directory named by `HEKA_BENCH_RUN`.
 pub fn record(text: &str) {
     if let Some(name) = std::env::var_os("HEKA_BENCH_RUN") {
         let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs").join(name);

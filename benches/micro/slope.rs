@@ -1,6 +1,6 @@
-//! How a cost grows with size.
+//! Growth of a cost with size.
 
-/// What one more of something costs, between each two sizes that follow each other.
+/// The cost of one more unit between each two consecutive sizes.
 pub fn slopes(sizes: &[usize], costs: &[f64]) -> Vec<f64> {
     let pairs = sizes.windows(2).zip(costs.windows(2));
     pairs
@@ -11,8 +11,8 @@ pub fn slopes(sizes: &[usize], costs: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The exponent k for which `a + b·n^k` goes through three costs: 1 where the cost grows linearly, 2 where it grows with
-/// the square. `None` for fewer sizes, and where the cost does not grow.
+/// The exponent k of `a + b·n^k` through three costs: 1 for linear growth, 2 for quadratic growth. `None` for fewer
+/// sizes or if the cost does not grow.
 pub fn exponent(sizes: &[usize], costs: &[f64]) -> Option<f64> {
     let (&[n1, n2, n3], &[c1, c2, c3]) = (sizes, costs) else { return None };
     let wanted = (c3 - c1) / (c2 - c1);

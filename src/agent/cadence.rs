@@ -1,7 +1,7 @@
-//! When to collect: at a fixed cadence, without drift, at this host's own phase of the interval.
+//! Collection times: a fixed cadence without drift, at a phase of the interval that is specific to this host.
 //!
-//! The ticks are `first + n × interval` on the monotonic clock. The SDK's reader counts each wait from the end of the one
-//! before and so drifts by the time of a wake-up each cycle; here each tick is counted from the first.
+//! The ticks are `first + n × interval` on the monotonic clock. The SDK's reader measures each wait from the end of the
+//! previous one and therefore drifts by a wake-up delay per cycle; here every tick is derived from the first one.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::host::identity::Identity;
 
-/// A part of the interval that is the same at each start of this boot and spread evenly over a fleet.
+/// The host's phase in the interval. It is stable within a boot and evenly distributed over a fleet.
 #[must_use]
 pub fn phase(identity: &Identity, interval: Duration) -> Duration {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
@@ -19,7 +19,7 @@ pub fn phase(identity: &Identity, interval: Duration) -> Duration {
     Duration::from_nanos(hash % nanos)
 }
 
-/// How long from `now` until the wall clock is at `phase` of an interval: less than one interval.
+/// Time from `now` until the wall clock reaches `phase` of an interval; less than one interval.
 #[must_use]
 pub fn wait_for_phase(now: SystemTime, phase: Duration, interval: Duration) -> Duration {
     let nanos = interval.as_nanos().max(1);
@@ -36,20 +36,20 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// The first tick is at `first`.
+    /// Creates a cadence whose first tick is at `first`.
     #[must_use]
     pub fn new(first: Instant, interval: Duration) -> Self {
         Self { next: first, interval }
     }
 
-    /// The tick that comes next.
+    /// The time of the next tick.
     #[must_use]
     pub fn next(&self) -> Instant {
         self.next
     }
 
-    /// Goes on to the first tick after `now`: ticks that passed meanwhile are skipped, never made up for in a bunch.
-    /// Returns how many were skipped.
+    /// Advances to the first tick after `now`. Missed ticks are skipped, not made up for. Returns the number of skipped
+    /// ticks.
     pub fn advance(&mut self, now: Instant) -> u64 {
         self.next += self.interval;
         if self.next > now {
@@ -62,25 +62,24 @@ impl Ticks {
     }
 }
 
-/// Watches the wall clock against the monotonic one.
+/// Detects steps of the wall clock by comparison with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct StepWatch {
     wall: SystemTime,
     monotonic: Instant,
 }
 
-/// A wall clock that moved more than this against the monotonic one was set: time synchronisation after a boot without
-/// a clock, a resume.
+/// A larger difference between the clocks is a step: time synchronization after a boot without a clock, or a resume.
 const STEP: Duration = Duration::from_secs(5);
 
 impl StepWatch {
-    /// Starts with both clocks as they are.
+    /// Starts from the current readings of both clocks.
     #[must_use]
     pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
         Self { wall, monotonic }
     }
 
-    /// How far the wall clock stepped since the last look, in seconds, forward or back; `None` where it did not.
+    /// Step of the wall clock since the last call, in seconds, positive or negative; `None` if it did not step.
     pub fn look(&mut self, wall: SystemTime, monotonic: Instant) -> Option<f64> {
         let expected = self.wall + monotonic.saturating_duration_since(self.monotonic);
         *self = Self { wall, monotonic };

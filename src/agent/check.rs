@@ -1,5 +1,5 @@
-//! `heka-insights-agent check`: reads every selected source, tries the endpoint and the outbox's directory, and reports
-//! what works, what is missing and what to do, as a table or as JSON.
+//! `heka-insights-agent check`: reads every selected source, tests the endpoint and the outbox directory, and reports
+//! what works, what is missing and how to fix it, as a table or as JSON.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::host::{Host, Problem};
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::{OpenError, OpenFault, opening};
 
-/// The settings of the packages' service.
+/// Settings file of the service that the packages install.
 const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
 
 /// The result of a check.
@@ -26,14 +26,14 @@ pub struct Report {
     surveys: Vec<Survey>,
     endpoint: Endpoint,
     outbox: Outbox,
-    /// A hint for the user.
+    /// Advice for the user.
     hint: Option<String>,
 }
 
-/// The result of a try.
+/// Result of the endpoint test.
 #[derive(Debug)]
 enum Endpoint {
-    /// The exporter has none.
+    /// The exporter uses no endpoint.
     Unused,
     Ok(String),
     Failed(String),
@@ -41,13 +41,13 @@ enum Endpoint {
 
 #[derive(Debug)]
 enum Outbox {
-    /// The exporter has none.
+    /// The exporter uses no outbox.
     Unused,
     Memory,
     Directory(PathBuf, Result<(), OpenError>),
 }
 
-/// The host and the options of a check's readings, as the agent would have them.
+/// The host and the options that the agent would use for its readings.
 #[must_use]
 pub fn context(config: &Config) -> Context {
     let mut host = Host::new(&config.roots);
@@ -55,10 +55,10 @@ pub fn context(config: &Config) -> Context {
     Context { host, options: config.options.clone() }
 }
 
-/// Reads and tries everything once. `send` delivers a real collection.
+/// Reads all sources and tests endpoint and outbox once. With `send`, a real collection is delivered.
 ///
 /// # Errors
-/// When no runtime can be started.
+/// The runtime cannot be started.
 pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let surveys = readings::from_child(|| context(config));
     if config.exporter != Exporter::Otlp {
@@ -92,7 +92,7 @@ fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
     })
 }
 
-/// One collection from memory, as `--once` sends it.
+/// Delivers one collection without an outbox directory, as `--once` does.
 fn collection(config: &Config) -> Endpoint {
     let outbox = OutboxConfig { dir: None, ..config.outbox.clone() };
     let once = Config { command: Command::Once, outbox, ..config.clone() };
@@ -113,13 +113,13 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The file with the settings of the packages' service, if this host has it and this user may read it.
+/// The settings file of the packaged service, if it exists and is readable.
 #[must_use]
 pub fn service_file() -> Option<&'static str> {
     std::fs::File::open(SERVICE_FILE).is_ok().then_some(SERVICE_FILE)
 }
 
-/// A hint about the service's settings, if this host has them and the user gave no others.
+/// Suggests the service's settings if they exist and the user has given no others.
 #[must_use]
 pub fn service_hint(configured: bool) -> Option<String> {
     hint(configured, Path::new(SERVICE_FILE))
@@ -155,7 +155,7 @@ fn is_well(problem: &Problem) -> bool {
     problem.is_normal() || problem.is_remark()
 }
 
-/// A line, whatever bytes are in the path.
+/// Formats a problem as one line; the path may contain any bytes.
 fn note(problem: &Problem) -> String {
     let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     words(problem).chars().map(harmless).collect()
@@ -166,7 +166,7 @@ fn words(problem: &Problem) -> String {
     match problem.failed {
         _ if problem.is_remark() => words.clone(),
         true => format!("{path} cannot be read: {words}"),
-        // The directory is there; something in it is missing.
+        // The directory exists; something in it is missing.
         false if problem.path.is_dir() => format!("{path}: {words}"),
         false => format!("{path} is not there: {words}"),
     }
@@ -195,7 +195,7 @@ impl Outbox {
                 ("in memory", "undelivered batches are lost when the agent ends; --outbox-dir keeps them".to_owned())
             }
             Self::Directory(dir, Ok(())) => ("ok", format!("{} can be written", dir.display())),
-            // Most hosts that are checked have a running agent.
+            // Usually the agent is running on a host that is being checked.
             Self::Directory(dir, Err(OpenError { fault: OpenFault::InUse, .. })) => {
                 ("ok", format!("{} is in use by a running agent; another agent needs its own directory", dir.display()))
             }
@@ -205,14 +205,14 @@ impl Outbox {
 }
 
 impl Report {
-    /// Adds a hint for the user.
+    /// Adds advice for the user.
     #[must_use]
     pub fn with_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
     }
 
-    /// Whether nothing failed. A source that this kernel lacks is no failure.
+    /// Whether nothing failed. A source that this kernel lacks is not a failure.
     #[must_use]
     pub fn well(&self) -> bool {
         let parts = [self.endpoint.parts().0, self.outbox.parts().0];
@@ -223,7 +223,7 @@ impl Report {
         self.surveys.iter().map(|survey| survey.series).sum()
     }
 
-    /// The sources that this host lacks, as many hosts do.
+    /// Optional sources that this host lacks.
     fn absent(&self) -> Vec<String> {
         let problems = self.surveys.iter().flat_map(|survey| &survey.problems);
         let absent = problems.filter(|problem| problem.is_normal());
@@ -233,7 +233,7 @@ impl Report {
         paths
     }
 
-    /// A table.
+    /// The report as a table.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("{:<12} {:<12} {:>7} {:>10}  NOTES\n", "COLLECTOR", "STATE", "SERIES", "TIME");
@@ -261,7 +261,7 @@ impl Report {
         text
     }
 
-    /// The same as one JSON object in one line.
+    /// The report as one JSON object in one line.
     #[must_use]
     pub fn json(&self) -> String {
         let collectors: Vec<Value> = self
@@ -376,7 +376,7 @@ mod tests {
     fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(hint(false, file.path()).unwrap().contains("this tested"));
-        // A file that exists and that nobody can open, not even root.
+        // A file that exists but cannot be opened, not even by root.
         let dir = tempfile::tempdir().unwrap();
         let closed = dir.path().join("closed");
         let _socket = std::os::unix::net::UnixListener::bind(&closed).unwrap();

@@ -1,5 +1,5 @@
-//! Log lines for the systemd journal: each starts with its priority (`<3>` to `<7>`) and has no time, since the journal has
-//! both as fields.
+//! Log lines for the systemd journal. Each line starts with its priority (`<3>` to `<7>`) and has no timestamp, because
+//! the journal stores both as fields.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Whether systemd connected standard error to the journal and it still is: `JOURNAL_STREAM` has its device and inode.
+/// Whether standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
 pub fn is_stderr() -> bool {
     let Ok(file) = rustix::fs::fstat(std::io::stderr()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
-/// The format of a line.
+/// The log format with priority prefixes.
 pub struct Priority;
 
 impl<S, N> FormatEvent<S, N> for Priority
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// The level as syslog has it.
+/// The syslog priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

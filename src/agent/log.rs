@@ -1,4 +1,4 @@
-//! The program's own log, to standard error, without waiting for whoever reads it.
+//! The agent's log on standard error. Writing never blocks.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -16,15 +16,15 @@ use crate::agent::journal;
 use crate::collectors::fault;
 use crate::config::{Config, LogFormat};
 
-/// A pipe that is reported as writable takes this much without blocking (PIPE_BUF on Linux).
+/// Maximum size of a write that does not block when a pipe is reported as writable (PIPE_BUF on Linux).
 const LINE_MAX_BYTES: usize = 4096;
 
-/// Lines that found standard error full.
+/// Number of lines dropped because standard error was full.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Starts logging as configured. A second call has no effect.
 pub fn start(config: &Config) {
-    // The libraries' debug lines may show requests: they are logged only if their target is named.
+    // Debug lines of libraries may contain requests. They are logged only if their target is named explicitly.
     let filter: Targets = config.log_level.parse().unwrap_or_default();
     let layer = match config.log_format {
         LogFormat::Text if journal::is_stderr() => fmt::layer()
@@ -48,8 +48,8 @@ pub fn start(config: &Config) {
     hook_panics();
 }
 
-/// Writes lines to an output and drops them while it is full: a log that nobody reads must stop neither collections nor
-/// delivery nor the end of the process. The next line that is written follows the number of those that were dropped.
+/// Writes lines to an output and drops them while it is full, so that an unread log blocks neither collections nor
+/// delivery nor the exit. The next written line is preceded by the number of dropped lines.
 struct Lines<W> {
     output: W,
     dropped: &'static AtomicU64,
@@ -90,19 +90,19 @@ impl<W: Write + AsFd> Write for Lines<W> {
     }
 }
 
-/// Whether a write of one line would not block.
+/// Whether one line can be written without blocking.
 fn takes_more(output: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(output, PollFlags::OUT)];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(_) => fds.iter().any(|fd| fd.revents().contains(PollFlags::OUT)),
-        // Not a reason to be silent.
+        // If poll fails, try to write.
         Err(_) => true,
     }
 }
 
-/// Makes every panic one line. One that is caught has none here: its catcher logs it.
+/// Prints panics as one line. Caught panics are not printed here; the catching code logs them.
 pub fn hook_panics() {
-    // Never a backtrace: resolving one costs 31 MB of memory for good.
+    // No backtrace: resolving one permanently uses 31 MB of memory.
     panic::set_hook(Box::new(|info| {
         if let Some(what) = fault::unguarded(info) {
             error!("internal error: {what}");

@@ -1,8 +1,8 @@
-//! Runs the agent: keeps the cadence of a [`Generation`] until a stop, then flushes.
+//! Runs the agent: collects through a [`Generation`] at a fixed cadence until it is stopped, then flushes.
 //!
-//! Four threads: this one keeps the cadence and asks the SDK's reader to collect at each tick; the reader's thread
-//! collects and exports, and has the host's files read on a thread that it leaves behind when a file hangs; the runtime's thread
-//! serves the connection, drains the outbox and waits for signals. File systems are asked on threads of their own.
+//! There are four threads. This one keeps the cadence and triggers the SDK's reader at each tick. The reader's thread
+//! collects and exports. A worker thread reads the host's files for it and is abandoned if a file hangs. The runtime's
+//! thread serves the connection, drains the outbox and waits for signals. File systems are queried on further threads.
 
 pub mod cadence;
 pub mod check;
@@ -46,10 +46,10 @@ use crate::metrics::naming::Detail;
 use crate::outbox::fs::OsFs;
 use crate::outbox::{self, DeliveryHandle, Tuning};
 
-/// The most that all of a stop may take.
+/// Time limit for the whole shutdown.
 const STOP_MOST: Duration = Duration::from_millis(4_800);
 
-/// Why the agent could not run.
+/// Why the agent failed.
 #[derive(Debug)]
 pub struct AgentError(String);
 
@@ -61,13 +61,13 @@ impl std::fmt::Display for AgentError {
 
 impl std::error::Error for AgentError {}
 
-/// The wall clock, which a test replaces.
+/// The wall clock; replaced in tests.
 pub type WallClock = Box<dyn Fn() -> SystemTime + Send>;
 
-/// Runs until `shutdown` is ready, then collects and flushes a last time.
+/// Runs until `shutdown` completes, then collects and flushes once more.
 ///
 /// # Errors
-/// The reason that kept it from running: a certificate, an endpoint, a thread that could not be started.
+/// The reason why the agent cannot run: a certificate, an endpoint, or a thread that cannot be started.
 pub fn run(
     config: &Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -111,7 +111,7 @@ fn identify(host: &Host) -> Identity {
     identity
 }
 
-/// Passes a stop on to the cadence and to whoever watches for it.
+/// Waits for `shutdown` and notifies the cadence and all receivers. Exits the process if the shutdown takes too long.
 fn watch_for_stop(
     io: &Handle,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -123,7 +123,7 @@ fn watch_for_stop(
         shutdown.await;
         stop.send_replace(true);
         let _ = events.send(Event::Stop);
-        // The end of the run ends this task too. A collection that hangs in the kernel must not keep the process.
+        // The end of the run also ends this task. A collection that hangs in the kernel must not prevent the exit.
         let why = tokio::select! {
             () = tokio::time::sleep(STOP_MOST) => "the last collection does not end; exiting without it",
             () = signals::terminate_again() => "second signal: exiting at once",
@@ -139,7 +139,7 @@ fn watch_for_stop(
     stopped
 }
 
-/// What every exporter's run needs.
+/// State of a run, shared by all exporters.
 struct Run<'a> {
     config: &'a Config,
     context: Context,
@@ -163,7 +163,7 @@ impl Run<'_> {
         let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
         info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{:.1}s", first.as_secs_f64()), "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
-        // Who asks for one collection asks whether it arrived. An agent that is stopped has logged its losses.
+        // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
             return Err(AgentError("the collection was not delivered".to_owned()));
         }
@@ -195,7 +195,7 @@ impl Run<'_> {
         let failure = Arc::<OnceLock<String>>::default();
         let failed = Arc::clone(&failure);
         let closed = move |error: &io::Error| {
-            // A reader that has gone away is the usual end; anything else is a failure.
+            // A closed pipe is a normal end; any other error is a failure.
             if error.kind() != io::ErrorKind::BrokenPipe {
                 let _ = failed.set(error.to_string());
             }
@@ -220,11 +220,11 @@ impl Run<'_> {
     }
 }
 
-/// What wakes the cadence besides its ticks.
+/// Events that interrupt the wait for the next tick.
 enum Event {
-    /// End: a signal, or an output that nobody reads any more.
+    /// Stop: a signal, or the output was closed.
     Stop,
-    /// Collect, and answer with the text. Only with the Prometheus exporter.
+    /// Collect and reply with the text. Only with the Prometheus exporter.
     Scrape(oneshot::Sender<Bytes>),
 }
 
@@ -236,19 +236,19 @@ struct Cadence {
     wall: WallClock,
     manager: ServiceManager,
     itself: Option<Itself>,
-    /// The delivery that must live, where there is one.
+    /// The delivery, whose sender must be running for the watchdog.
     delivery: Option<DeliveryHandle>,
 }
 
 impl Cadence {
-    /// Waits for an event until the next tick, with a sign of life to the service manager now and then.
+    /// Waits until the next tick or an event; notifies the service manager's watchdog meanwhile.
     fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
         loop {
             let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
             match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => {
-                    // A sender that has ended earns no sign of life: the manager restarts the agent, which finds the
-                    // batches on disk.
+                    // Do not notify the watchdog if the sender has ended: the service manager then restarts the agent,
+                    // which finds the batches on disk.
                     if self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive) {
                         self.manager.alive(Instant::now());
                     }
@@ -261,10 +261,10 @@ impl Cadence {
         }
     }
 
-    /// Collects at each tick until the stop. Whether the last flush ended.
+    /// Collects at each tick until stopped. Returns whether the final flush completed.
     ///
     /// # Errors
-    /// Collections cannot be made: the process must end, so that whoever restarts it knows.
+    /// Collections are impossible. The process must end, so that the service manager can restart it.
     fn run<E>(&self, context: &Context, resource: &Resource, exporter: &E) -> Result<bool, AgentError>
     where
         E: PushMetricExporter + Clone,
@@ -274,16 +274,16 @@ impl Cadence {
         let mut generation = new();
         let start = Instant::now();
         let mut ticks = Ticks::new(start + self.first, self.interval);
-        // Taken after the generation is built, so not before the start time that the SDK gave its counters.
+        // Taken after the generation is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, start);
         let mut startup = Startup::default();
         self.manager.ready();
-        // A stop, or nobody left who could tell one, ends the loop.
+        // A stop or a closed channel ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             let now = (self.wall)();
             let step = watch.look(now, Instant::now());
-            // However small the step back: no data point may have a time before its start.
+            // Even for a small step back: a data point's time must not be before its start time.
             if step.is_some() || now < begun {
                 match step {
                     Some(seconds) => {
@@ -324,17 +324,16 @@ impl Cadence {
     }
 }
 
-/// Releases the code that only the start needed, the first connection included, so that it is not resident for good.
+/// Releases code pages that were needed only at startup, including for the first connection.
 #[derive(Default)]
 struct Startup {
     collections: u32,
 }
 
 impl Startup {
-    /// After this many collections the start is over.
+    /// Number of collections after which startup is over.
     const COLLECTIONS: u32 = 3;
 
-    /// Counts a collection.
     fn collected(&mut self) {
         self.collections = self.collections.saturating_add(1);
         if self.collections == Self::COLLECTIONS {
@@ -343,10 +342,10 @@ impl Startup {
     }
 }
 
-/// The delivery that a SIGHUP reloads, once there is one.
+/// The delivery that SIGHUP reloads, once it exists.
 type Reload = Arc<OnceLock<DeliveryHandle>>;
 
-/// Handles SIGHUP from the start, whatever the exporter: unhandled it would end the process.
+/// Handles SIGHUP with every exporter, because its default action would end the process.
 fn reload_on_hangup(io: &Handle, delivery: Reload) {
     let _inside = io.enter();
     let reload = move || match delivery.get().map(DeliveryHandle::reload) {
@@ -360,7 +359,7 @@ fn reload_on_hangup(io: &Handle, delivery: Reload) {
     }
 }
 
-/// The thread that drives the runtime.
+/// The thread that runs the runtime.
 struct IoThread {
     handle: Handle,
     end: oneshot::Sender<()>,
@@ -399,7 +398,7 @@ mod tests {
 
     use crate::test_exporter::Calling;
 
-    /// An exporter that sends to a channel when each collection's counters started and were taken.
+    /// An exporter that sends the start time and the time of each collection's counters to a channel.
     fn sending(exports: mpsc::Sender<(SystemTime, SystemTime)>) -> Calling {
         Calling::new(move |metrics| {
             let sum =
@@ -541,7 +540,8 @@ mod tests {
         const INTERVAL: Duration = Duration::from_millis(200);
         let wall = Arc::new(Mutex::new(SystemTime::now()));
         let (clock, last) = (Arc::clone(&wall), Mutex::new(UNIX_EPOCH));
-        // Where the clock went back, the tick takes half an interval: a tick count restarted from zero would be off by that.
+        // When the clock steps back, the tick takes half an interval: a tick count restarted from zero would be off by
+        // that.
         let slow = move || {
             let now = *clock.lock().unwrap();
             if std::mem::replace(&mut *last.lock().unwrap(), now) > now {
@@ -550,7 +550,7 @@ mod tests {
             now
         };
         let running = run_with(INTERVAL, false, Arc::clone(&wall), Box::new(slow));
-        // Where in the interval the ticks are: a busy machine makes some of them late, none early.
+        // Position of the ticks in the interval. A busy machine may delay some, but none is early.
         let place = |times: &mut dyn Iterator<Item = SystemTime>| {
             let nanos = times.map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() % INTERVAL.as_nanos());
             nanos.collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! One run of the SDK: resource → meter provider → reader → exporter, and the collectors that feed it.
+//! One pipeline of the SDK: resource → meter provider → reader → exporter, and the collectors that feed it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,16 +24,16 @@ use crate::host::identity::SCHEMA_URL;
 use crate::metrics::naming::{Detail, Kind};
 use crate::outbox::{DeliveryHandle, STOP_MOST};
 
-/// The scope that the host's metrics are sent in.
+/// Instrumentation scope of the host metrics.
 pub const SCOPE: &str = env!("CARGO_PKG_NAME");
 
-/// The interval given to the SDK's reader, whose own timer is not used: it drifts by a wake-up each cycle, has no phase,
-/// and makes up for missed ticks. See docs/adr/0001-cadence.md.
+/// Interval of the SDK's reader. Its own timer is not used, because it drifts by a wake-up delay per cycle, has no
+/// phase, and makes up for missed ticks. See docs/adr/0001-cadence.md.
 const READER_INTERVAL: Duration = Duration::MAX;
 
-/// The metrics about the agent.
+/// Configuration of the self-metrics.
 pub struct Itself {
-    /// Sent and lost data points, and the outbox.
+    /// Source of the delivery metrics.
     pub delivery: DeliveryHandle,
     /// Basic or detailed.
     pub detail: Detail,
@@ -45,8 +45,8 @@ fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
     provider.meter_with_scope(scope.build())
 }
 
-/// A provider for a reader that Prometheus asks, and the collectors that feed it. Each metric has the name under which
-/// Prometheus would store it if it came by OTLP.
+/// Creates a provider for the Prometheus reader, with its collectors. Each metric has the name that Prometheus would
+/// give it if it were received over OTLP.
 pub fn scraped(
     context: &Context,
     resource: &Resource,
@@ -77,18 +77,18 @@ pub fn scraped(
     (provider, registered)
 }
 
-/// One meter provider and the collectors that feed it. A wall clock that steps ends it: the start time that its counters
-/// carry cannot be changed.
+/// One meter provider and the collectors that feed it. It is replaced when the wall clock steps, because the start time
+/// of its counters cannot be changed.
 pub struct Generation {
     provider: SdkMeterProvider,
     registered: Registered,
     muted: Arc<AtomicBool>,
-    /// Set by each collection that came as far as the exporter.
+    /// Set when a collection reaches the exporter.
     collected: Arc<AtomicBool>,
 }
 
 impl Generation {
-    /// Takes the baselines and creates the instruments; `itself` adds the agent's own.
+    /// Takes the baselines and creates the instruments; `itself` adds the self-metrics.
     pub fn new<E>(
         context: &Context,
         resource: &Resource,
@@ -113,7 +113,8 @@ impl Generation {
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
             .with_view(move |_: &Instrument| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
             .build();
-        // The agent's own metrics surround the host's: the collection's time begins at the first callback.
+        // Self-metrics are registered before and after the collectors: the collection time starts at the first
+        // callback.
         let own = itself.map(|itself| {
             SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming, itself.detail)
         });
@@ -126,11 +127,11 @@ impl Generation {
         Self { provider, registered, muted, collected }
     }
 
-    /// Collects and exports once. Returns when the exporter has it.
+    /// Collects and exports once. Returns when the exporter has accepted the collection.
     ///
     /// # Errors
-    /// The reader's thread is missing: it was never started, or it ended. An exporter that prints and cannot is not
-    /// meant: it ends the run by its own means.
+    /// The reader's thread does not exist: it was not started, or it has ended. Errors of an exporter that prints are
+    /// not reported here; such an exporter stops the run through its callback.
     pub fn collect(&self) -> Result<(), String> {
         let flushed = self.provider.force_flush();
         self.registered.discover();
@@ -143,23 +144,24 @@ impl Generation {
         }
     }
 
-    /// Whether the last collection had to leave out series for which there was no room.
+    /// Whether the last collection dropped series because of the cardinality limit.
     pub fn outgrown(&self) -> bool {
         self.registered.outgrown()
     }
 
-    /// Lets nothing more of this generation out: the SDK collects once more when a provider ends.
+    /// Suppresses further exports: the SDK collects once more when a provider is shut down.
     pub fn mute(&self) {
         self.muted.store(true, Ordering::Relaxed);
     }
 
-    /// A last collection and flush, on a thread of its own so that it is bounded whatever happens in it. Whether it ended.
+    /// Collects and flushes a last time, on a separate thread so that the time is limited. Returns whether it
+    /// completed.
     pub fn shutdown<E: PushMetricExporter + Clone>(self, exporter: &E) -> bool {
         let (done, finished) = mpsc::channel();
         let exporter = exporter.clone();
         let flush = move || {
             let _ = self.provider.shutdown();
-            // A muted generation does not pass the shutdown on.
+            // A muted generation does not forward the shutdown.
             if self.muted.load(Ordering::Relaxed) {
                 let _ = exporter.shutdown();
             }
@@ -177,7 +179,7 @@ impl Generation {
     }
 }
 
-/// Between one generation and the exporter that all of them share.
+/// Connects one generation to the shared exporter, and suppresses exports when muted.
 struct Gate<E> {
     exporter: E,
     muted: Arc<AtomicBool>,

@@ -1,7 +1,7 @@
-//! The readings of `check`, in a child process that can be left behind.
+//! Runs the readings of `check` in a child process that can be abandoned.
 //!
-//! A read that a FUSE server has taken ends when the server answers, and so does the process that waits in it: not even
-//! SIGKILL ends it sooner. So the program runs itself once more, and the child reads and writes its results to a pipe.
+//! A read from a hanging FUSE server ends only when the server answers, and the process cannot end before that, not
+//! even with SIGKILL. The program therefore starts itself as a child, which reads and writes its results to a pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use crate::collectors::{COLLECTORS, Context, Survey, survey};
 use crate::host::Problem;
 
-/// Set in the environment of the child.
+/// Environment variable that marks the child.
 const CHILD: &str = "_HEKA_INSIGHTS_AGENT_READS_FOR_CHECK";
-/// The longest that the readings may take. Within the child each has its deadline; this is for a machine that is busy.
+/// Time limit for the readings. In the child each reading has its own deadline; this one allows for a busy machine.
 const MOST: Duration = Duration::from_secs(7);
-/// The most that the child may write.
+/// Maximum output of the child.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// Whether this process is the child.
@@ -27,14 +27,14 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// The child's work: it reads, and writes its results as one line.
+/// Runs in the child: reads all sources and writes the results as one line.
 pub fn write(context: &Context, mut out: impl Write) {
     let surveys: Vec<Value> = survey(context).iter().map(encode).collect();
     let _ = writeln!(out, "{}", Value::Array(surveys)).and_then(|()| out.flush());
 }
 
-/// Reads in a child process. If it does not answer, the result is one entry for that; if no child can be started, or it
-/// ends without a result, this process reads.
+/// Reads in a child process. If the child does not answer, the result is a single entry that reports this. If no child
+/// can be started or it ends without a result, this process reads.
 #[must_use]
 pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {
     let Some(mut child) = start() else { return survey(&context()) };
@@ -50,10 +50,10 @@ pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {
         return survey(&context());
     }
     let answer = received.recv_timeout(MOST);
-    // It is not waited for: it may hang in the kernel.
+    // Do not wait for the child: it may hang in the kernel.
     let _ = child.kill();
     match answer {
-        // It ended without a result. So does one that could not run the program, where an emulator reports that as a start.
+        // No result. Some emulators also report this if they cannot start the program.
         Ok(text) => decode(&text).unwrap_or_else(|| survey(&context())),
         Err(_) => {
             let words = format!("the process that reads the host did not answer within {MOST:?}");
@@ -70,14 +70,14 @@ pub fn from_child(context: impl Fn() -> Context) -> Vec<Survey> {
 
 fn start() -> Option<Child> {
     let own = std::env::args_os().next().map(PathBuf::from);
-    // The first is this very file, even where it was replaced; it needs a /proc.
+    // `/proc/self/exe` is the running file even if it was replaced, but it needs a mounted /proc.
     [Some(PathBuf::from("/proc/self/exe")), own].into_iter().flatten().find_map(|program| {
         Command::new(program)
             .args(std::env::args_os().skip(1))
             .env(CHILD, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // A child that is left behind must not hold the caller's pipes open.
+            // An abandoned child must not keep the caller's pipe open.
             .stderr(Stdio::null())
             .spawn()
             .ok()

@@ -1,4 +1,4 @@
-//! `--exporter prometheus`: one collection per scrape, on this thread; scrapes that come while it runs share it.
+//! `--exporter prometheus`: one collection per scrape, on this thread. Concurrent scrapes share a collection.
 
 use std::iter;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
@@ -16,13 +16,13 @@ use crate::collectors::limit::Limits;
 use crate::export::prometheus::{Exposition, Listen, server};
 use crate::metrics::naming::{Detail, Naming};
 
-/// How long the thread sleeps without a scrape; the service manager's signs of life wake it in between.
+/// How long the thread sleeps without a scrape. Watchdog notifications wake it in between.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// What answers scrapes.
+/// The Prometheus endpoint of a run.
 pub(super) struct Scraping<'a> {
     pub listen: &'a Listen,
-    /// Whether each collector's success and duration are shown too.
+    /// Whether to include the success and duration of each collector.
     pub self_metrics: Option<Detail>,
     pub events: Sender<Event>,
     pub stopped: watch::Receiver<bool>,
@@ -30,7 +30,7 @@ pub(super) struct Scraping<'a> {
 }
 
 impl Scraping<'_> {
-    /// Answers scrapes until the agent is stopped.
+    /// Serves scrapes until the agent is stopped.
     pub(super) fn run(self, cadence: &Cadence, context: &Context, resource: &Resource) -> Result<(), AgentError> {
         let failed = |error: &dyn std::fmt::Display| AgentError(format!("--listen: '{}': {error}", self.listen));
         let listeners = self.listen.bind().map_err(|error| failed(&error))?;
@@ -38,18 +38,18 @@ impl Scraping<'_> {
         let resource = with_label_names(resource);
         let limits = Limits::default();
         let start = || {
-            // node_exporter has no such series, and its users no use for it.
+            // node_exporter has no `target_info`.
             let target_info = context.options.naming != Naming::NodeExporter;
             let (exposition, reader) = Exposition::new(target_info).map_err(|error| AgentError(error.to_string()))?;
             let (provider, registered) = pipeline::scraped(context, &resource, reader, self.self_metrics, &limits);
-            // The SDK's maps hold room for every series' limit until the first collection.
+            // Until the first collection, the SDK's maps are allocated for the maximum number of series.
             let _ = exposition.collect();
             Ok((exposition, provider, registered))
         };
         let mut scraped = start()?;
         let events = self.events;
         let ask = Box::new(move |reply| {
-            // Without a receiver the agent ends: the dropped reply tells the scraper.
+            // If there is no receiver, the agent is stopping; the dropped reply ends the scrape.
             let _ = events.send(Event::Scrape(reply));
         });
         let server = server::serve(listeners, ask, self.stopped, self.io).map_err(|error| failed(&error))?;
@@ -71,12 +71,12 @@ impl Scraping<'_> {
                         }
                     }
                     match page {
-                        // A scraper that went away takes nothing.
+                        // The scraper may have disconnected.
                         Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
                         Err(error) => error!("a scrape failed: {error}"),
                     }
                     startup.collected();
-                    // The library makes several copies of every name and label for a page.
+                    // The library creates several copies of every name and label for a page.
                     heka_memory::release_free();
                     registered.discover();
                     if registered.outgrown() {
@@ -95,8 +95,8 @@ impl Scraping<'_> {
     }
 }
 
-/// The resource with names that can be labels: without colons and no digit first. The library leaves both, and Prometheus would
-/// reject the whole page.
+/// Converts attribute names to valid label names: no colons, no leading digit. The library keeps both, and Prometheus
+/// would reject the whole page.
 fn with_label_names(resource: &Resource) -> Resource {
     let attributes = resource.iter().map(|(key, value)| {
         let digit = key.as_str().starts_with(|first: char| first.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The signals that steer the program.
+//! Signal handling.
 
 use std::future::Future;
 use std::io;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-/// Process managers repeat a signal, and a terminal may send one to a whole group: a second one within this time is the
-/// first one once more.
+/// Signals within this time count as one: process managers repeat signals, and a terminal may send one to a whole
+/// group.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 
-/// Ready at a SIGTERM or SIGINT.
+/// Completes at a SIGTERM or SIGINT.
 pub async fn terminate() {
     match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(mut term), Ok(mut int)) => tokio::select! {
@@ -27,7 +27,7 @@ pub async fn terminate() {
     }
 }
 
-/// Ready at a SIGTERM or SIGINT that comes `IMPATIENCE` after now or later.
+/// Completes at a SIGTERM or SIGINT at least `IMPATIENCE` from now.
 pub async fn terminate_again() {
     let first = Instant::now();
     loop {
@@ -38,10 +38,10 @@ pub async fn terminate_again() {
     }
 }
 
-/// Calls `act` at each SIGHUP, until the runtime ends.
+/// Calls `act` at each SIGHUP until the runtime ends.
 ///
 /// # Errors
-/// When the handler cannot be installed. Must be called inside a runtime.
+/// The handler cannot be installed. Must be called inside a runtime.
 pub fn on_hangup(act: impl Fn() + Send + 'static) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {

@@ -1,8 +1,9 @@
-//! Word to the service manager: ready, alive, stopping (sd_notify(3)). Silent where there is none.
+//! Notifications to the service manager: ready, watchdog, stopping (sd_notify(3)). Does nothing without a service
+//! manager.
 //!
-//! The watchdog must notice a stuck collection and a stuck runtime alike. So the cadence asks for a sign of life whenever
-//! it is waiting for its tick, never while it collects, and the runtime's thread is the one that sends it: a sign means
-//! that both went round.
+//! The watchdog must detect both a stuck collection and a stuck runtime. The cadence requests a notification only while
+//! it waits for its tick, never during a collection, and the runtime's thread sends it. A notification therefore means
+//! that both are running.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use sd_notify::NotifyState;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-/// Of the manager's limit: after this part a sign is sent along with a tick, and after the other part without one.
+/// Divisors of the watchdog timeout. A notification is due after the first fraction when a tick wakes the cadence, and
+/// after the second fraction in any case.
 const WITH_A_TICK: u32 = 4;
 const AT_THE_LATEST: u32 = 2;
 
-/// The service manager, as the cadence talks to it.
+/// Connection to the service manager.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     present: bool,
@@ -24,41 +26,41 @@ pub struct ServiceManager {
 
 #[derive(Debug)]
 struct Watchdog {
-    /// The longest silence that the manager takes.
+    /// Watchdog timeout.
     limit: Duration,
     last: Cell<Instant>,
     runtime: Handle,
 }
 
 impl ServiceManager {
-    /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`), if any.
+    /// The service manager from the environment (`NOTIFY_SOCKET`, `WATCHDOG_USEC`), if any.
     #[must_use]
     pub fn from_environment(runtime: &Handle) -> Self {
         let watchdog = |limit| Watchdog { limit, last: Cell::new(Instant::now()), runtime: runtime.clone() };
         Self { present: true, watchdog: sd_notify::watchdog_enabled().map(watchdog) }
     }
 
-    /// The agent collects and sends from now on.
+    /// Reports that the agent is running.
     pub fn ready(&self) {
         if self.present {
             tell(NotifyState::Ready);
         }
     }
 
-    /// The agent ends.
+    /// Reports that the agent is stopping.
     pub fn stopping(&self) {
         if self.present {
             tell(NotifyState::Stopping);
         }
     }
 
-    /// When the cadence must wake for a sign of life even if no tick is due.
+    /// When the cadence must wake for a watchdog notification, even if no tick is due.
     #[must_use]
     pub fn next_sign(&self) -> Option<Instant> {
         self.watchdog.as_ref().map(|watchdog| watchdog.last.get() + watchdog.limit / AT_THE_LATEST)
     }
 
-    /// Sends a sign of life by way of the runtime, if it is time for one.
+    /// Sends a watchdog notification through the runtime, if one is due.
     pub fn alive(&self, now: Instant) {
         let Some(watchdog) = self.watchdog.as_ref().filter(|watchdog| watchdog.is_due(now)) else { return };
         watchdog.last.set(now);

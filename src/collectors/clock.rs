@@ -1,7 +1,7 @@
-//! The clock's discipline, from adjtimex(2), which any user may read. "Synchronized" is the kernel's own answer: an NTP or PTP
-//! daemon keeps it; without one the kernel gives it up when the possible error has grown to 16 s.
+//! State of the clock synchronization, from adjtimex(2), which any user may call. "Synchronized" is the kernel's own
+//! state: an NTP or PTP daemon maintains it; without one, the kernel clears it when the estimated error reaches 16 s.
 //!
-//! No semantic convention has these, and hostmetrics has none of them.
+//! These metrics exist neither in the semantic conventions nor in hostmetrics.
 
 use std::io;
 
@@ -57,13 +57,13 @@ const METRICS: &[Metric] = &[
     Metric::node(PULSES[3], Counter, Int, "node_timex_pps_stability_exceeded_total", &[], "How often the stability's limit was exceeded", "adjtimex, stbcnt"),
 ];
 
-/// The counters of a pulse per second.
+/// Counters of the pulse-per-second signal.
 const PULSES: [&str; 4] = ["pps.jitters", "pps.calibrations", "pps.errors", "pps.unstable"];
 
 struct Clock {
     ask: fn() -> io::Result<ClockState>,
     state: Option<ClockState>,
-    /// Whether the last call failed; it is logged when that begins.
+    /// Whether the last call failed; only the first failure is logged.
     failed: bool,
     unsupported: bool,
     pulses: Counters<{ PULSES.len() }>,
@@ -92,7 +92,7 @@ impl Collector for Clock {
                 self.state = Some(state);
             }
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.unsupported = true,
-            // A container's seccomp filter may refuse the call, as long as it runs.
+            // A container's seccomp filter may deny the call for as long as the container runs.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let words = "the call is refused; a container needs a seccomp profile that allows it";
                 info!("adjtimex: {words}; the collector clock reports nothing");

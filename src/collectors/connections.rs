@@ -1,9 +1,9 @@
-//! The network collector's connections, which are of the network namespace that the agent is in: where that is not the
-//! host's they are left out, since they would stand beside the host's interfaces.
+//! The connection metrics of the network collector. They describe the agent's network namespace. If that is not the
+//! host's, they are omitted, because they would be reported next to the host's interfaces.
 //!
-//! hostmetrics sends twelve TCP states, always; real FIN_WAIT sockets come as `FIN_WAIT1` and `FIN_WAIT2` beside its
-//! `FIN_WAIT_1` and `FIN_WAIT_2`, which are always 0. Here they are counted under the latter names. It also counts sockets
-//! of one address, such as the listeners of SO_REUSEPORT, once; here each socket counts.
+//! hostmetrics always sends twelve TCP states. It reports FIN_WAIT sockets as `FIN_WAIT1` and `FIN_WAIT2`, beside
+//! `FIN_WAIT_1` and `FIN_WAIT_2`, which are always 0; here they are counted under the latter names. It counts sockets
+//! with the same address, such as SO_REUSEPORT listeners, only once; here each socket counts.
 
 use std::io;
 
@@ -39,7 +39,7 @@ const UDP: Names = Names("udp", "");
 const CLOSED: Names = Names("closed", "CLOSE");
 const CLOSE_WAIT: Names = Names("close_wait", "CLOSE_WAIT");
 const CLOSING: Names = Names("closing", "CLOSING");
-/// A state that only hostmetrics has, and in which no socket is ever.
+/// A state that exists only in hostmetrics and never has sockets.
 const DELETE: Names = Names("", "DELETE");
 const ESTABLISHED: Names = Names("established", "ESTABLISHED");
 const FIN_WAIT_1: Names = Names("fin_wait_1", "FIN_WAIT_1");
@@ -50,8 +50,8 @@ const SYN_RECEIVED: Names = Names("syn_received", "SYN_RECV");
 const SYN_SENT: Names = Names("syn_sent", "SYN_SENT");
 const TIME_WAIT: Names = Names("time_wait", "TIME_WAIT");
 
-/// The states with the kernel's numbers for them. A request to connect that waits for its last packet has a number of
-/// its own inside the kernel.
+/// The states and the kernel's numbers for them. A connection request that waits for its last packet has its own number
+/// in the kernel.
 const TCP_STATES: &[(Names, &[usize])] = &[
     (ESTABLISHED, &[1]),
     (SYN_SENT, &[2]),
@@ -66,7 +66,7 @@ const TCP_STATES: &[(Names, &[usize])] = &[
     (CLOSING, &[11]),
     (DELETE, &[]),
 ];
-/// node_exporter's words. It does not count requests to connect, and adds the queues.
+/// States in node_exporter's naming. It does not count connection requests, and adds the queues.
 pub(super) const NODE_TCP_STATES: &[(&str, &[usize])] = &[
     ("established", &[1]),
     ("syn_sent", &[2]),
@@ -82,24 +82,24 @@ pub(super) const NODE_TCP_STATES: &[(&str, &[usize])] = &[
     ("rx_queued_bytes", &[RECEIVE_QUEUES]),
     ("tx_queued_bytes", &[SEND_QUEUES]),
 ];
-/// UDP has connected sockets and others.
+/// UDP sockets are either connected or not.
 const UDP_STATES: &[(Names, &[usize])] = &[(ESTABLISHED, &[1]), (CLOSED, &[7])];
 
 /// The sockets of one transport.
 struct Sockets {
     transport: Transport,
     series: Vec<(Attributes, &'static [usize])>,
-    /// `None` while they cannot be counted: a state is not held as a total is.
+    /// `None` while they cannot be counted: states are not held like totals.
     census: Option<Census>,
     health: Health,
-    /// node_exporter has no series for a state without sockets.
+    /// Whether states without sockets are omitted, as in node_exporter.
     skips_empty: bool,
 }
 
 #[derive(PartialEq, Eq)]
 enum Health {
     Good,
-    /// Not asked again: each question makes the kernel look for a module that it does not have.
+    /// Not queried again: each query would make the kernel try to load the missing module.
     Unsupported,
     Failed,
 }
@@ -164,7 +164,7 @@ fn is_unsupported(error: &io::Error) -> bool {
         )
 }
 
-/// The part of the network collector that is not about interfaces. Files that no metric needs are not read.
+/// The part of the network collector that does not concern interfaces. Files that no metric needs are not read.
 pub(super) struct Connections {
     calls: Calls,
     sockets: Vec<Sockets>,
@@ -188,7 +188,7 @@ impl Connections {
             return new;
         }
         new.sockets.push(Sockets::new(options.naming, Transport::Tcp));
-        // hostmetrics counts TCP alone.
+        // hostmetrics counts only TCP.
         if options.naming == Naming::Semconv {
             new.sockets.push(Sockets::new(options.naming, Transport::Udp));
         }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::metrics::naming::Detail;
 
-    /// State n has n sockets more than a hundred.
+    /// Returns 100 + n sockets for state n.
     fn hundreds(_: Transport) -> io::Result<Census> {
         Ok(std::array::from_fn(|number| 100 + number as u64))
     }

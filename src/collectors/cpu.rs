@@ -1,11 +1,11 @@
-//! CPU time, utilisation, counts and frequency, from `/proc/stat`, `/proc/cpuinfo` and sysfs.
+//! CPU time, utilization, counts and frequency, from `/proc/stat`, `/proc/cpuinfo` and sysfs.
 //!
-//! `guest` is inside `user` and `guest_nice` inside `nice` (Documentation/filesystems/proc.rst), so they are subtracted:
-//! nothing is counted twice.
+//! `guest` is included in `user` and `guest_nice` in `nice` (Documentation/filesystems/proc.rst). They are subtracted,
+//! so that nothing is counted twice.
 //!
-//! The host's time is the growth of all CPUs that are listed, summed. The line `cpu` is only used where a kernel has no lines
-//! `cpuN`: before Linux 6.8 it jumps by hours when a CPU goes offline, since the idle time of such a CPU is then counted in
-//! another way.
+//! The host's time is the sum of the growth of all listed CPUs. The line `cpu` is used only if the kernel has no `cpuN`
+//! lines: before Linux 6.8 it jumps by hours when a CPU goes offline, because the idle time of that CPU is then
+//! computed differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ const SYSTEM: Names = Names::both("system");
 const IDLE: Names = Names::both("idle");
 const IOWAIT: Names = Names("iowait", "wait");
 const INTERRUPT: Names = Names::both("interrupt");
-/// Only hostmetrics tells it from `interrupt`; the conventions have no such mode.
+/// Only hostmetrics distinguishes it from `interrupt`; the conventions have no such mode.
 const SOFTIRQ: Names = Names("interrupt", "softirq");
 const STEAL: Names = Names::both("steal");
 
@@ -65,16 +65,16 @@ const METRICS: &[Metric] = &[
 const COLUMNS: usize = 10;
 pub(super) type Columns = [u64; COLUMNS];
 
-/// The most modes a profile has.
+/// Maximum number of modes in a profile.
 const MODES: usize = 8;
 
-/// The most series that a metric of this host's CPUs can have: CPUs that are offline now may come online.
+/// Maximum number of series for a CPU metric on this host. CPUs that are offline now may come online.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
     let online = files::read(&host.proc("stat")).unwrap_or_default();
     let online =
         lines(&online).filter_map(parse_line).filter(|(cpu, columns)| cpu.is_some() && columns.is_some()).count();
-    // "0-511", in the odd case with gaps: the last number is the most there can be.
+    // "0-511", possibly with gaps: the last number is the maximum.
     let possible = read_small(&host.sys("devices/system/cpu/possible"))
         .and_then(|text| number(text.rsplit(|byte| !byte.is_ascii_digit()).next()?))
         .and_then(|last| usize::try_from(last).ok())
@@ -83,10 +83,10 @@ pub fn most_series(host: &Host) -> usize {
     online.max(possible).saturating_mul(MODES)
 }
 
-/// NR_CPUS at its largest, on x86.
+/// Largest NR_CPUS, on x86.
 const MOST_CPUS: usize = 8192;
 
-/// The modes of a profile, in the order in which [`modes`] gives their ticks.
+/// The modes of a profile, in the order of the result of [`modes`].
 fn mode_names(naming: Naming) -> &'static [Names] {
     match naming {
         Naming::Semconv => &[USER, NICE, SYSTEM, IDLE, IOWAIT, INTERRUPT, STEAL],
@@ -94,7 +94,7 @@ fn mode_names(naming: Naming) -> &'static [Names] {
     }
 }
 
-/// Ticks in each mode: no time is in two of them.
+/// Ticks in each mode, without overlap.
 fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = *columns;
     let (interrupt, softirq) = match naming {
@@ -104,15 +104,15 @@ fn modes(naming: Naming, columns: &Columns) -> [u64; MODES] {
     [user.saturating_sub(guest), nice.saturating_sub(guest_nice), system, idle, iowait, interrupt, steal, softirq]
 }
 
-/// Each mode's part of the time that passed between two readings; they sum to 1. `None` where no time passed, or more
-/// than there was between the readings: then a mode made up for readings in which it was held.
+/// The share of each mode in the time between two readings; the shares sum to 1. `None` if no time passed, or more
+/// ticks than possible: then a mode caught up after readings in which it was held.
 fn shares(passed: &[u64; MODES], most: u64) -> Option<[f64; MODES]> {
     let sum = passed.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks));
     #[allow(clippy::cast_precision_loss)] // ticks between two readings are far below 2^52
     (sum > 0 && sum <= most).then(|| passed.map(|ticks| ticks as f64 / sum as f64))
 }
 
-/// The series of one CPU or of the host, one per mode of the profile.
+/// The series of one CPU or of the host, one per mode.
 fn series(naming: Naming, cpu: Option<u32>) -> Vec<Attributes> {
     let mode_series = |&mode: &Names| {
         let mut pairs = vec![(&MODE, AttributeValue::Word(mode))];
@@ -122,26 +122,26 @@ fn series(naming: Naming, cpu: Option<u32>) -> Vec<Attributes> {
     mode_names(naming).iter().map(mode_series).collect()
 }
 
-/// The collector's own part of the row of one CPU.
+/// This collector's data for one CPU.
 struct Line {
-    /// Empty where only the host is reported.
+    /// Empty if only the host is reported.
     series: Vec<Attributes>,
     period: Period,
 }
 
-/// The time that a utilization is a share of: from one reading to the first that is at least
-/// [`Options::utilization_period`](super::Options) later. Readings in between, those of a second SDK reader, repeat the shares
-/// of the last whole period.
+/// The period of a utilization: from one reading to the first reading at least
+/// [`Options::utilization_period`](super::Options) later. Readings in between, caused by a second SDK reader, repeat
+/// the shares of the last complete period.
 #[derive(Default)]
 struct Period {
-    /// Ticks in each mode so far; `None` where a reading in it cannot be compared.
+    /// Ticks in each mode so far; `None` if a reading in the period is not comparable.
     passed: Option<[u64; MODES]>,
-    /// Share of each mode in the last whole period.
+    /// Share of each mode in the last complete period.
     shares: Option<[f64; MODES]>,
 }
 
 impl Period {
-    /// Adds the growth of one reading; `ends` is the most ticks that a period can have which ends with it.
+    /// Adds the growth of one reading. If a period ends with it, `ends` is the maximum number of ticks in that period.
     fn read(&mut self, grown: &[u64; MODES], comparable: bool, ends: Option<Option<u64>>) {
         match &mut self.passed {
             Some(passed) if comparable => add(passed, grown),
@@ -173,18 +173,18 @@ struct Cpu {
     per_cpu: bool,
     ticks_per_second: u64,
     cpus: Table<Line, MODES>,
-    /// The line `cpu`, where there are no others.
+    /// The line `cpu`, used if there are no others.
     whole: Row<MODES>,
     whole_rules: Rules<MODES>,
-    /// Whether the lines `cpuN` have been seen.
+    /// Whether `cpuN` lines have been seen.
     has_cpus: bool,
     series: Vec<Attributes>,
-    /// The host's totals; `None` before the first good line.
+    /// The host's totals; `None` before the first valid line.
     total: Option<[u64; MODES]>,
     period: Period,
     least_period: Duration,
     logical: u64,
-    /// When the period began, where a reading may be compared with that one.
+    /// Start of the period; `None` if readings cannot be compared with that one.
     begun: Option<Duration>,
     slow: Option<SlowFacts>,
 }
@@ -224,7 +224,7 @@ impl Cpu {
     }
 
     fn take(&mut self, stat: &[u8], now: Duration, cycle: u64) {
-        // The kernel writes the cpu lines first and the long `intr` line after them; they are never mixed.
+        // The kernel writes the cpu lines before the long `intr` line.
         let listing = || lines(stat).take_while(|line| !line.starts_with(b"intr")).filter_map(parse_line);
         self.logical = 0;
         let any = listing().any(|(cpu, columns)| cpu.is_some() && columns.is_some());
@@ -232,7 +232,7 @@ impl Cpu {
             self.has_cpus = true;
             self.whole.absent(&self.whole_rules);
         }
-        // A file without one CPU is damaged: it does not say that all of them are gone.
+        // A file without any CPU is corrupt; it does not mean that all CPUs are gone.
         if self.has_cpus && !any {
             self.forget_shares();
             return;
@@ -241,7 +241,8 @@ impl Cpu {
         let ends = elapsed.is_none_or(|elapsed| elapsed >= self.least_period);
         let ends = ends.then(|| elapsed.map(|elapsed| self.limit(elapsed)));
         if ends.is_some() {
-            // The baseline is no collection of the cadence: a share over it would be of an odd, short time.
+            // A period must not start at the baseline, which is only a short, irregular time before the first
+            // collection.
             self.begun = (cycle > 0).then_some(now);
         }
         let mut host = Growth { modes: [0; MODES], good: 0, comparable: true };
@@ -287,19 +288,18 @@ impl Cpu {
         entry.data.period.read(&grown, comparable, ends);
     }
 
-    /// The most ticks that one CPU can have counted.
+    /// Maximum number of ticks of one CPU.
     fn limit(&self, elapsed: Duration) -> u64 {
         Together { per_second: self.ticks_per_second, times: 1 }.limit(elapsed)
     }
 
-    /// Nothing to compare with until two more readings.
+    /// Discards the shares; two more readings are needed to compute new ones.
     fn forget_shares(&mut self) {
         (self.begun, self.period) = (None, Period::default());
         self.cpus.listed_mut().for_each(|cpu| cpu.data.period = Period::default());
     }
 
-    /// The series, totals and shares that are reported: of the CPUs, or of the host. Never both, their sum would be twice
-    /// the host.
+    /// The reported series, totals and shares: either of the CPUs or of the host. Reporting both would double the sum.
     fn reported(&self) -> impl Iterator<Item = (&[Attributes], [u64; MODES], Option<[f64; MODES]>)> {
         let host = self.total.filter(|_| !self.per_cpu).map(|total| (&*self.series, total, self.period.shares));
         let cpus = self.cpus.listed().filter(|cpu| self.per_cpu && cpu.row().get(0).is_some());
@@ -310,28 +310,28 @@ impl Cpu {
     }
 }
 
-/// How much all CPUs together grew.
+/// Growth of all CPUs together.
 struct Growth {
     modes: [u64; MODES],
-    /// How many good lines it is the sum of.
+    /// Number of valid lines in the sum.
     good: u64,
     comparable: bool,
 }
 
-/// A line `cpu` (`None`) or `cpuN`, or nothing that this collector reads. Kernels before 2.6.33 have fewer columns,
-/// newer ones may have more. A line with an odd column has none: its CPU is there, and keeps its totals.
+/// Parses a line `cpu` (`None`) or `cpuN`; other lines are ignored. Kernels before 2.6.33 have fewer columns, newer
+/// ones may have more. A line with an invalid column has no columns: its CPU exists and keeps its totals.
 pub(super) fn parse_line(line: &[u8]) -> Option<(Option<Number<'_>>, Option<Columns>)> {
     let mut fields = fields(line);
     let cpu = match fields.next()?.strip_prefix(b"cpu")? {
         b"" => None,
         digits => Some(Number { digits, cpu: u32::try_from(number(digits)?).ok()? }),
     };
-    // A number is written in one way only.
+    // A number has no leading zeros.
     let padded = cpu.is_some_and(|cpu| cpu.digits.len() > 1 && cpu.digits.first() == Some(&b'0'));
     (!padded).then(|| (cpu, parse_columns(fields)))
 }
 
-/// The number of a CPU, and how the file writes it.
+/// The number of a CPU, and its digits in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Number<'a> {
     pub(super) digits: &'a [u8],
@@ -398,7 +398,7 @@ impl Collector for Cpu {
     }
 }
 
-/// What `--detail detailed` adds: core count and frequencies.
+/// Additional metrics of `--detail detailed`: core count and frequencies.
 struct SlowFacts {
     sysfs: PathBuf,
     cpuinfo: Source,
@@ -414,7 +414,7 @@ impl SlowFacts {
         self.frequencies.clear();
         for (number, cpu) in &info {
             let dir = self.sysfs.join(format!("cpu{number}"));
-            // Siblings of one core have the same list; it is what tells cores apart on every architecture.
+            // Siblings of a core have the same list. This identifies cores on every architecture.
             let siblings = ["topology/core_cpus_list", "topology/thread_siblings_list"]
                 .iter()
                 .find_map(|name| read_small(&dir.join(name)));
@@ -423,7 +423,7 @@ impl SlowFacts {
             );
             let khz =
                 read_small(&dir.join("cpufreq/scaling_cur_freq")).and_then(|text| crate::metrics::parse::number(&text));
-            // Drivers that cannot tell write 0.
+            // Drivers that do not know the frequency write 0.
             let hertz = khz.filter(|khz| *khz > 0).map(|khz| khz.saturating_mul(1_000));
             if let Some(hertz) = hertz.or(cpu.hertz) {
                 let attributes = attributes(self.naming, &[logical_number(self.naming, *number)]);
@@ -438,7 +438,7 @@ impl SlowFacts {
 #[derive(Default)]
 struct CpuInfo {
     hertz: Option<u64>,
-    /// Package and core, where the architecture tells them.
+    /// Package and core, if the architecture provides them.
     core: Option<Vec<u8>>,
 }
 

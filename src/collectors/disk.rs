@@ -1,6 +1,6 @@
-//! Disk I/O, from `/proc/diskstats` (Documentation/admin-guide/iostats.rst): cumulative counters, never rates.
+//! Disk I/O, from `/proc/diskstats` (Documentation/admin-guide/iostats.rst): cumulative counters, no rates.
 //!
-//! [`crate::host::block_devices`] decides which disks are whole and physical; this file reads and adds up their counters.
+//! [`crate::host::block_devices`] determines the whole physical disks; this module reads and sums their counters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,11 +71,11 @@ const METRICS: &[Metric] = &[
         .semconv("system.disk.limit", "By", Detailed, &[&DEVICE]),
 ];
 
-/// Bytes of a sector in `/proc/diskstats` and sysfs, whatever the device's own block size is.
+/// Size of a sector in `/proc/diskstats` and sysfs, independent of the device's block size.
 const SECTOR_BYTES: u64 = 512;
 
-/// The columns after the device's name, as iostats.rst numbers them from 1: the metric that each is a part of, its direction,
-/// and what it counts. Kernels before 4.18 lack the discards, those before 5.5 the flushes.
+/// The columns after the device name, numbered from 1 in iostats.rst: metric, direction and unit. Kernels before 4.18
+/// lack the discards, kernels before 5.5 the flushes.
 const COLUMNS: [(&str, Direction, Unit); 17] = [
     ("operations", Direction::Read, Unit::Events),
     ("merged", Direction::Read, Unit::Events),
@@ -96,12 +96,12 @@ const COLUMNS: [(&str, Direction, Unit); 17] = [
     ("flush_time", Direction::Neither, Unit::Millis),
 ];
 
-/// How many of them every kernel has.
+/// Number of columns that every kernel has.
 const ALWAYS: usize = 11;
-/// The place of the operations in flight.
+/// Index of the operations in flight.
 const IN_FLIGHT: usize = 8;
 
-/// The columns of one line; `None` is a column that the kernel lacks, or an odd one.
+/// The columns of a line; `None` if the kernel lacks the column or it is invalid.
 type Line = [Option<u64>; COLUMNS.len()];
 type Counters = counter::Row<{ COLUMNS.len() }>;
 type Growth = [u64; COLUMNS.len()];
@@ -118,13 +118,14 @@ enum Unit {
     Events,
     Sectors,
     Millis,
-    /// No counter.
+    /// Not a counter.
     State,
 }
 
 impl Unit {
-    /// How a counter is judged: counts are as wide as the kernel's `unsigned long`. Milliseconds are printed as 32 bits,
-    /// which wrap after 49.7 days, and have no limit: the whole time of an operation is added when it completes.
+    /// The counter kind of a unit. Counts have the size of the kernel's `unsigned long`. Milliseconds are printed as 32
+    /// bits, which wrap after 49.7 days, and have no rate limit: the duration of an operation is added when it
+    /// completes.
     fn kind(self, word_bits: u32) -> counter::Kind {
         match self {
             Self::Events | Self::State => counter::Kind::EVENTS.word(word_bits),
@@ -142,7 +143,7 @@ impl Unit {
     }
 }
 
-/// The counters of a line: without the operations in flight, which are a state.
+/// The counters of a line, without the operations in flight, which are a state.
 fn counters(line: &Line) -> Line {
     let mut columns = COLUMNS.iter().zip(line);
     std::array::from_fn(|_| columns.next().and_then(|((.., unit), value)| value.filter(|_| *unit != Unit::State)))
@@ -162,8 +163,8 @@ fn add(sums: &mut Growth, by: &Growth) {
     }
 }
 
-/// A line's device name and columns. A line with an odd column among the first eleven, or with fewer, has none: its disk is
-/// there and keeps its totals.
+/// Parses device name and columns. A line with an invalid column among the first eleven, or with fewer, has no columns:
+/// its disk exists and keeps its totals.
 fn parse_line(line: &[u8]) -> Option<(&[u8], Option<Line>)> {
     let mut fields = fields(line);
     number(fields.next()?)?;
@@ -173,7 +174,7 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], Option<Line>)> {
     Some((name, columns.iter().take(ALWAYS).all(Option::is_some).then_some(columns)))
 }
 
-/// The most series that a metric of this host's disks can have, partitions counted as room for disks to come.
+/// Maximum number of series for a disk metric on this host. Partitions are counted as a reserve for additional disks.
 #[must_use]
 pub fn most_series(host: &Host) -> usize {
     let listing = files::read(&host.proc("diskstats")).unwrap_or_default();
@@ -183,35 +184,35 @@ pub fn most_series(host: &Host) -> usize {
 /// Read and write.
 const DIRECTIONS: usize = 2;
 
-/// A disk that is, or was, reported.
+/// A disk that is or was reported.
 struct Device {
     name: Vec<u8>,
     series: Series,
     counters: Counters,
-    /// `None` while the file cannot be read: a state is not held as a total is.
+    /// `None` while the file cannot be read: states are not held like totals.
     in_flight: Option<u64>,
     capacity: Option<u64>,
     physical: bool,
-    /// In the last good listing.
+    /// Whether it is in the last valid listing.
     present: bool,
     listed: Listed,
-    /// The hidden paths that lead to it.
+    /// Hidden paths to the disk.
     paths: Vec<Path>,
-    /// Whether this kernel counts a multipath disk's I/O on its paths and not on its head; known from the first
-    /// reading in which either is not zero, and kept, since the two counts are not the same numbers.
+    /// Whether this kernel counts a multipath disk's I/O on its paths rather than on its head. Determined at the first
+    /// nonzero reading and then kept, because the two counts differ.
     from_paths: Option<bool>,
 }
 
-/// A disk's part of the current listing.
+/// The disk's entry in the current listing.
 #[derive(Clone, Copy, Default)]
 struct Listed {
     is_there: bool,
-    /// `None` where its line is missing or has no numbers.
+    /// `None` if its line is missing or invalid.
     line: Option<Line>,
 }
 
 impl Listed {
-    /// A name that comes twice can only be damage: its first line counts.
+    /// Stores a line. A repeated name means that the file is corrupt; the first line is used.
     fn fill(&mut self, line: Option<Line>) {
         if !self.is_there {
             *self = Self { is_there: true, line };
@@ -219,8 +220,8 @@ impl Listed {
     }
 }
 
-/// A hidden path of an NVMe multipath disk. Each has its own counters: the counts of a path that goes away stay in
-/// its disk's totals.
+/// A hidden path of an NVMe multipath disk. Each path has its own counters; the counts of a removed path stay in the
+/// disk's totals.
 struct Path {
     name: Vec<u8>,
     listed: Listed,
@@ -228,7 +229,7 @@ struct Path {
 }
 
 impl Device {
-    /// Takes its lines of a good listing. Returns by how much its totals grew.
+    /// Evaluates its lines in a valid listing. Returns the growth of its totals.
     fn take(&mut self, now: Duration, rules: &Rules<{ COLUMNS.len() }>) -> Growth {
         let Listed { is_there: mut listed, line: head } = std::mem::take(&mut self.listed);
         let mut by_paths = Growth::default();
@@ -265,7 +266,7 @@ impl Device {
         self.counters.read(&head.as_ref().map(counters).unwrap_or_default(), now, rules)
     }
 
-    /// The place of the path of that name, made when there is none.
+    /// The index of the path with this name; created if missing.
     fn path(&mut self, name: &[u8]) -> usize {
         self.paths.iter().position(|path| path.name == name).unwrap_or_else(|| {
             self.paths.push(Path { name: name.to_vec(), listed: Listed::default(), counters: Counters::default() });
@@ -293,11 +294,11 @@ impl Series {
     }
 }
 
-/// The use of a line of the file, decided once per name. The numbers are places in [`Disk::devices`].
+/// The use of a line in the file, determined once per name. The numbers are indices into [`Disk::devices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Report(usize),
-    /// A hidden path of an NVMe disk: the head's place, and the path's own among the head's.
+    /// A hidden path of an NVMe disk: the index of the head, and the index of the path in the head.
     Path(usize, usize),
     Skip,
 }
@@ -307,20 +308,20 @@ struct Disk {
     rules: Rules<{ COLUMNS.len() }>,
     source: Source,
     block: BlockDevices,
-    /// The lines of the file as they came last: their order hardly ever changes, so that a name is compared with
-    /// one other and not looked up.
+    /// The lines of the previous reading. Their order rarely changes, so that a comparison with one name replaces a
+    /// lookup.
     lines: Vec<(Vec<u8>, Use)>,
     devices: Vec<Device>,
     places: HashMap<Vec<u8>, usize>,
     chosen: Option<Instant>,
-    /// Whole devices with traffic that are not reported, since they have no disk of their own.
+    /// Whole devices with traffic that are not reported, because they have no disk of their own.
     left_out: Vec<String>,
-    /// Over the physical disks, those included that went away. `None` until there is one.
+    /// Sum over the physical disks, including removed ones. `None` until there is a disk.
     sum: Option<Growth>,
     total: Series,
 }
 
-/// How long a choice of devices stands while no new name appears: a name can come to mean another device.
+/// How long a selection of devices is valid if no new name appears: a name may be reused for another device.
 const CHOICE_LASTS: Duration = Duration::from_secs(60);
 
 impl Disk {
@@ -349,7 +350,7 @@ impl Disk {
         self.chosen.is_none_or(|when| when.elapsed() >= CHOICE_LASTS)
     }
 
-    /// Decides the use of each line; cheap while the names are the same as in the reading before.
+    /// Determines the use of each line. Fast if the names are unchanged.
     fn choose(&mut self, listing: &[(&[u8], Option<Line>)]) {
         let same = self.lines.len() == listing.len()
             && self.lines.iter().zip(listing).all(|((known, _), (name, _))| known == name);
@@ -384,7 +385,7 @@ impl Disk {
         }
     }
 
-    /// Disks that went away are remembered up to the limit of series. Returns whether the places changed.
+    /// Forgets removed disks above the series limit. Returns whether indices changed.
     fn forget_gone(&mut self) -> bool {
         if self.devices.len() <= self.options.max_series.unwrap_or(DEFAULT_MAX_SERIES) {
             return false;
@@ -409,7 +410,7 @@ impl Disk {
         }
     }
 
-    /// The device of that name, made when there is none.
+    /// The index of the device with this name; created if missing.
     fn place(&mut self, name: &[u8]) -> usize {
         if let Some(&place) = self.places.get(name) {
             return place;
@@ -465,7 +466,8 @@ impl Disk {
         }
     }
 
-    /// Without a list of the devices, none is known to be a disk: a failure, unless the user names them.
+    /// Reports a failure if the list of devices is unavailable, because then no device is known to be a disk. Not
+    /// needed if the user names the devices.
     fn tell(&self, reader: &mut Reader) {
         if let Some(problem) = self.block.problem().filter(|_| self.options.disks.include.is_empty()) {
             reader.fail();
@@ -479,8 +481,8 @@ impl Disk {
         }
     }
 
-    /// Reports a metric's columns for every series of the scope, those over all disks first: a limit of series must not cut
-    /// them. A disk that went away stays in the sum: the total never goes back.
+    /// Reports the columns of a metric for every series of the scope. The sum comes first, so that the series limit
+    /// does not drop it. Removed disks stay in the sum, so that it never decreases.
     fn counters(&self, id: &str, out: &mut Observer<'_>) {
         let scope = self.options.disk_scope;
         let columns = || COLUMNS.iter().enumerate().filter(|(_, (of, ..))| *of == id);

@@ -1,5 +1,5 @@
-//! Memory errors that the hardware corrected or could not correct, by memory controller, from EDAC
-//! (`/sys/devices/system/edac/mc`, Documentation/admin-guide/ras.rst). Most virtual machines and desktops have none.
+//! Corrected and uncorrected memory errors by memory controller, from EDAC (`/sys/devices/system/edac/mc`,
+//! Documentation/admin-guide/ras.rst). Most virtual machines and desktops have no EDAC.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,13 +32,13 @@ const METRICS: &[Metric] = &[
         .semconv("hw.errors", "{error}", Basic, &[&ID, &TYPE, &ERROR]),
 ];
 
-/// The files with the kinds of error that they count.
+/// The files and the kind of error that they count.
 const FILES: [(&str, Names); 2] = [("ce_count", CORRECTED), ("ue_count", UNCORRECTED)];
 
-/// The columns of a controller: its files, and one that is never zero, so that a first error counts although both files
-/// began with zero.
+/// The columns of a controller: its files, and one that is never zero, so that the first error is counted even if both
+/// files start at zero.
 const COLUMNS: usize = FILES.len() + 1;
-/// Controllers that went away are remembered up to this many.
+/// Maximum number of removed controllers that are remembered.
 const MOST_GONE: usize = 64;
 
 struct Ecc {
@@ -72,7 +72,7 @@ fn series(naming: Naming, name: &str) -> [Attributes; FILES.len()] {
     })
 }
 
-/// Whether the entry is a memory controller: `mc` and its number.
+/// Whether the entry is a memory controller: `mc` followed by a number.
 fn is_controller(name: &str) -> bool {
     name.strip_prefix("mc").and_then(|digits| number(digits.as_bytes())).is_some()
 }

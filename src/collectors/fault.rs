@@ -1,4 +1,5 @@
-//! A caught panic ends only the work that panicked, and logs one line: the hook only keeps the message for the catcher.
+//! Catches panics: a panic ends only the task in which it occurs. The hook stores the message, and the catching code
+//! logs it.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -8,10 +9,11 @@ thread_local! {
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`; a panic in it is an error with its message, and with its location if the program's hook is installed.
+/// Runs `work` and catches a panic. The error contains its message, and its location if the program's hook is
+/// installed.
 ///
 /// # Errors
-/// The panic's text.
+/// The message of the panic.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -19,7 +21,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     outcome.map_err(|payload| CAUGHT.take().unwrap_or_else(|| text(payload.as_ref()).to_owned()))
 }
 
-/// For the panic hook: what happened and where, or `None` where [`guarded`] will tell.
+/// For the panic hook: message and location, or `None` if [`guarded`] will report the panic.
 #[must_use]
 pub fn unguarded(info: &PanicHookInfo<'_>) -> Option<String> {
     let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();

@@ -1,9 +1,10 @@
-//! How full the host's file systems are, from `mountinfo` of its first process and statvfs.
+//! Space of the host's file systems, from `mountinfo` of its first process and statvfs.
 //!
-//! [`crate::host::mounts`] selects them, [`crate::host::usage`] queries them without waiting for one that hangs. The target of a
-//! mount point is compared with `mountinfo`: without the host's root, a container finds something else there.
+//! [`crate::host::mounts`] selects them, and [`crate::host::usage`] queries them without waiting for one that hangs.
+//! The device at a mount point is compared with `mountinfo`, because a container without the host's root has other file
+//! systems at these paths.
 //!
-//! Datasets of one ZFS pool share its free space: each reports the same bytes.
+//! Datasets of a ZFS pool share its free space: each reports the same bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ const MOUNTPOINT: Attribute = Attribute { key: Names("system.filesystem.mountpoi
 const TYPE: Attribute = Attribute { key: Names("system.filesystem.type", "type"), values: &[] };
 const STATE: Attribute = Attribute { key: Names("system.filesystem.state", "state"), values: &[USED, FREE, RESERVED] };
 
-/// node_exporter's labels; the last one is there only with an error.
+/// Labels of node_exporter; the last one is present only with an error.
 const NODE: [&Attribute; 4] = [&label("device"), &label("fstype"), &label("mountpoint"), &label("device_error")];
 const NODE_MOUNT: [&Attribute; 4] = [&label("device"), &label("major"), &label("minor"), &label("mountpoint")];
 
@@ -102,28 +103,28 @@ impl Series {
     }
 }
 
-/// A file system that is reported.
+/// A reported file system.
 struct Volume {
-    /// Where it is mounted, the best place first.
+    /// Its mounts, the preferred one first.
     mounts: Vec<Mount>,
-    /// The one of them that is asked and reported.
+    /// The mount that is queried and reported.
     mount: Mount,
     series: Series,
-    /// `None` while it cannot be asked.
+    /// `None` while it cannot be queried.
     space: Option<Space>,
-    /// Whether it was logged that it cannot be asked.
+    /// Whether the failure to query it was logged.
     reported: bool,
-    /// Why it could not be asked, for node_exporter's label.
+    /// Why it could not be queried, for node_exporter's label.
     trouble: Option<String>,
 }
 
-/// Why a mount has no numbers.
+/// Why a mount has no values.
 enum Trouble {
-    /// Something else is at its mount point.
+    /// Another file system is at its mount point.
     Elsewhere,
-    /// It went away since `mountinfo` was read, it is a file, or the host is a recorded one.
+    /// It was unmounted since `mountinfo` was read, it is a file, or the host is a recorded one.
     Gone,
-    /// It did not answer earlier, which was logged.
+    /// It did not answer earlier; this was logged.
     StillHangs,
     Fails(String),
 }
@@ -160,7 +161,7 @@ impl Volume {
     }
 }
 
-/// The result of a query at a mount. node_exporter has empty file systems, and files, too.
+/// Evaluates the query of a mount. node_exporter also reports file systems without capacity, and files.
 fn judge(mount: &Mount, outcome: Outcome, naming: Naming) -> Result<Option<Space>, Trouble> {
     let all = naming == Naming::NodeExporter;
     match outcome {
@@ -182,12 +183,12 @@ struct Filesystem {
     options: Options,
     host: Host,
     source: Source,
-    /// Whether `source` tells the mounts as this process sees them, and not as the host does.
+    /// Whether `source` lists the mounts of this process rather than of the host.
     own_view: bool,
-    /// The file as it was last: mounts hardly ever change.
+    /// The previous content of the file; mounts rarely change.
     mountinfo: Vec<u8>,
     volumes: Vec<Volume>,
-    /// What to ask, in the order of `volumes`.
+    /// Query targets, in the order of `volumes`.
     targets: Vec<Target>,
     prober: Prober,
     elsewhere_reported: bool,
@@ -234,7 +235,7 @@ impl Filesystem {
         self.targets = self.volumes.iter().map(|volume| target(&self.host, &volume.mount)).collect();
     }
 
-    /// Asks all file systems, and those that cannot be asked at their present mount at the others.
+    /// Queries all file systems. If one cannot be queried at its current mount, tries its other mounts.
     fn ask(&mut self, reader: &mut Reader) {
         let naming = self.options.naming;
         let outcomes = self.prober.ask(&self.targets, reader.time_left());
@@ -273,7 +274,7 @@ impl Filesystem {
         self.tell_elsewhere(reader, &elsewhere);
     }
 
-    /// Whether the file system at this place answers at another of its mounts, where it is reported from now on.
+    /// Whether the file system at this index answers at another mount, which is reported from now on.
     fn moved(&mut self, place: usize, reader: &Reader) -> bool {
         let naming = self.options.naming;
         let Some(volume) = self.volumes.get_mut(place) else { return false };
@@ -295,7 +296,7 @@ impl Filesystem {
         false
     }
 
-    /// Something else is at these mount points: logged once, and a remark for `check`.
+    /// Logs once that other file systems are at these mount points, and adds a remark for `check`.
     fn tell_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
         const NAMED: usize = 3;
         if points.is_empty() {
@@ -312,7 +313,7 @@ impl Filesystem {
         }
     }
 
-    /// node_exporter's metrics, of which two are there for a file system that cannot be asked, too.
+    /// Reports node_exporter's metrics; two of them exist also for file systems that cannot be queried.
     fn observe_as_node_exporter(&self, id: &str, out: &mut Observer<'_>) {
         for volume in self.volumes.iter().filter(|volume| volume.space.is_some() || volume.trouble.is_some()) {
             let value = match (id, &volume.space) {
@@ -343,21 +344,21 @@ impl Filesystem {
     }
 }
 
-/// Whether what answered is what `mountinfo` means. An anonymous device number is not compared: btrfs gives each
-/// subvolume one of its own.
+/// Whether the answer is from the file system in `mountinfo`. Anonymous device numbers are not compared: btrfs gives
+/// each subvolume its own.
 fn is_at(mount: &Mount, reading: &Reading) -> bool {
     let anonymous = mount.device.0 == 0 && reading.device.0 == 0;
     anonymous || mount.device == reading.device
 }
 
-/// A mount that went away since `mountinfo` was read, or a recorded host.
+/// Whether the error is expected: the mount was removed since `mountinfo` was read, or the host is a recorded one.
 fn is_normal(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound, Unsupported};
     matches!(error.kind(), NotFound | NotADirectory | Unsupported)
 }
 
-/// The source of the mount. `/dev/root` is not a device but the kernel's name for the boot device; hostmetrics has `/dev/dm-0`
-/// for a mount of `/dev/mapper/vg0-root`.
+/// The source of the mount. `/dev/root` is the kernel's name for the boot device, not a device; hostmetrics reports
+/// `/dev/dm-0` for a mount of `/dev/mapper/vg0-root`.
 fn device_label(naming: Naming, host: &Host, mount: &Mount) -> String {
     let source = text(&mount.source);
     let (major, minor) = mount.device;
@@ -403,7 +404,7 @@ impl Collector for Filesystem {
                 }
             }),
             "limit" => self.each(|space, series| out.int(space.limit, &series.whole)),
-            // Where inodes are made as they are needed there is no number of them; hostmetrics sends 0 of 0.
+            // File systems that create inodes dynamically have no inode count; hostmetrics sends 0 of 0.
             "inodes.usage" => self.each(|space, series| {
                 if space.files > 0 || hostmetrics {
                     let values = [space.files.saturating_sub(space.files_free), space.files_free];
@@ -419,7 +420,7 @@ impl Collector for Filesystem {
     }
 }
 
-/// An error in node_exporter's words.
+/// node_exporter's text for an error.
 fn node_error(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Hangs | Outcome::StillHangs => Some("mountpoint timeout".to_owned()),
@@ -435,7 +436,7 @@ fn states(space: &Space) -> [u64; 3] {
     [space.used, space.free, space.reserved]
 }
 
-/// A share of nothing is not a number, and is not sent.
+/// Divides; a division by zero gives NaN, which is not sent.
 #[allow(clippy::cast_precision_loss)] // a ratio
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
@@ -450,7 +451,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::sync::{Arc, Mutex};
 
-    /// 1,000 blocks of 4 KiB, of which 300 are unused and 250 for everyone; 64 inodes.
+    /// 1,000 blocks of 4 KiB: 300 unused, of which 250 are available to all users; 64 inodes.
     fn space() -> Space {
         Space::new(4_096, 1_000, 300, 250, 64, 60)
     }
@@ -618,7 +619,7 @@ mod tests {
         drop(let_go);
     }
 
-    /// `/a` first, `/other` in its place, both of one file system.
+    /// `/a` and `/other` are mounts of the same file system.
     const TWICE: &str = "29 1 8:1 / /a ro - ext4 /dev/sda1 rw\n30 1 8:1 / /other rw - ext4 /dev/sda1 rw\n";
 
     #[test]

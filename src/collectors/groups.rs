@@ -1,8 +1,8 @@
-//! The usage of cgroups as series, for the collectors containers and services.
+//! Usage of cgroups as series, for the collectors containers and services.
 //!
-//! CPU time, page faults, I/O, kills and pressure are counters since the agent's start: usage before the first reading of a
-//! cgroup is not in them. I/O is that of whole physical disks: the kernel counts the same bytes again for each device that
-//! is stacked on them.
+//! CPU time, page faults, I/O, OOM kills and pressure are counters since the agent's start: they do not include usage
+//! before the first reading of a cgroup. I/O includes only whole physical disks, because the kernel counts the same
+//! bytes again for each device that is stacked on them.
 
 use tracing::{info, warn};
 
@@ -34,10 +34,10 @@ const SOME: Names = Names::both("some");
 const FULL: Names = Names::both("full");
 
 const MICROSECONDS_PER_SECOND: f64 = 1e6;
-/// Microseconds a second of all CPUs that Linux supports.
+/// Maximum CPU time per second, in microseconds: all CPUs that Linux supports.
 const CPU_MICROSECONDS: u64 = 8192 * 1_000_000;
 
-/// A column: the metric that it belongs to, the attributes that tell it from the metric's other columns, and its limit.
+/// A column: its metric, the attributes that distinguish it within the metric, and its limit.
 struct Column {
     metric: &'static str,
     pairs: &'static [(&'static Attribute, Names)],
@@ -94,23 +94,23 @@ fn readings(usage: &Usage) -> [Option<u64>; COLUMNS.len()] {
 /// The attributes that identify a cgroup.
 pub(super) type Identity = Vec<(&'static Attribute, AttributeValue)>;
 
-/// How a collector sees a cgroup of the walk.
+/// How a collector treats a cgroup of the walk.
 pub(super) enum Place {
-    /// It is reported; the cgroups in it are parts of it.
+    /// It is reported; its descendants are part of it.
     Reported,
-    /// It is not reported; cgroups in it may be.
+    /// It is not reported; its descendants may be.
     Inside,
-    /// Neither it nor a cgroup in it is reported.
+    /// Neither it nor any descendant is reported.
     Other,
 }
 
-/// A cgroup that is reported.
+/// A reported cgroup.
 struct Series {
     plain: Attributes,
-    /// The attributes of each column; empty where the collector does not report it.
+    /// The attributes of each column; empty if the collector does not report it.
     columns: Vec<Attributes>,
     usage: Usage,
-    /// When its first process started, in seconds since boot.
+    /// Start time of its first process, in seconds since boot.
     started: Option<f64>,
 }
 
@@ -136,18 +136,18 @@ pub(super) struct Groups {
     usage: UsageReader,
     disks: CountedDisks,
     table: Table<Series, { COLUMNS.len() }>,
-    /// More cgroups than this are not read.
+    /// Maximum number of cgroups to read.
     most: usize,
-    /// Cgroups that the last reading left out for it.
+    /// Number of cgroups that the last reading dropped because of this limit.
     cut: usize,
     walk_cut_reported: bool,
-    /// Seconds since boot, at the last reading.
+    /// Seconds since boot at the last reading.
     uptime: Option<f64>,
 }
 
 impl Groups {
-    /// The cgroups with these metrics, or `None` on a host without control groups. `name` is the collector's, for the log;
-    /// `most_gone` is how many cgroups that went away are remembered.
+    /// Creates the groups for these metrics; `None` on a host without control groups. `name` is the collector's name
+    /// for log lines; `most_gone` is the maximum number of removed cgroups that are remembered.
     pub(super) fn find(
         context: &Context,
         name: &str,
@@ -173,7 +173,7 @@ impl Groups {
             usage: UsageReader::new(hierarchy, host.ticks_per_second, has("pressure")),
             disks: CountedDisks::new(host),
             table: Table::new(rules, most_gone),
-            // Each has at least one series of each metric.
+            // Each cgroup has at least one series per metric.
             most: options.max_series.unwrap_or(super::DEFAULT_MAX_SERIES),
             cut: 0,
             walk_cut_reported: false,
@@ -181,7 +181,7 @@ impl Groups {
         })
     }
 
-    /// Reads each cgroup once whose place is [`Place::Reported`]. `identity` is asked for those that are new.
+    /// Reads each cgroup with [`Place::Reported`] once. Calls `identity` for new ones.
     pub(super) fn read(
         &mut self,
         reader: &mut Reader,
@@ -214,7 +214,7 @@ impl Groups {
                 Place::Reported => {}
             }
             let name = visited.path.as_bytes();
-            // Those that have series keep them.
+            // Cgroups that already have series keep them.
             if room == 0 && !table.had(name) {
                 self.cut += 1;
                 return false;
@@ -281,7 +281,7 @@ impl Groups {
     }
 }
 
-/// When a process started, in seconds since boot: field 22 of `/proc/[pid]/stat`, in clock ticks.
+/// Start time of a process in seconds since boot: field 22 of `/proc/[pid]/stat`, in clock ticks.
 fn start_of(host: &Host, pid: u32) -> Option<f64> {
     let stat = files::read_small(&host.proc(&format!("{pid}/stat")))?;
     #[allow(clippy::cast_precision_loss)] // exact for millions of years

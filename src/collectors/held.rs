@@ -1,7 +1,7 @@
-//! The last totals of a counter, for the collections that its collector misses because a file hangs.
+//! The last totals of a counter, for collections that its collector misses because a file hangs.
 //!
-//! Under delta temporality the SDK forgets a series that one collection misses, and later sends its whole total. So the last
-//! totals are observed once more. A collector whose file fails observes them from its own; one that hangs is not there to do so.
+//! With delta temporality, the SDK drops a series that is missing from one collection and later sends its whole total.
+//! The last totals are therefore observed again. A collector whose file fails does this itself; one that hangs cannot.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use opentelemetry::metrics::AsyncInstrument;
 
 use super::observer::Sink;
 
-/// The points of one counter's last observation.
+/// The data points of a counter's last observation.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     ints: Mutex<Points<u64>>,
@@ -20,7 +20,7 @@ pub(super) struct Held {
 type Points<T> = Vec<(Box<[KeyValue]>, T)>;
 
 impl Held {
-    /// Lets `observe` observe into `sink` and keeps the points if it returns true. Returns its result.
+    /// Runs `observe` with `sink` and keeps the points if it returns true. Returns its result.
     pub(super) fn keep(&self, sink: Sink<'_>, observe: impl FnOnce(Sink<'_>) -> bool) -> bool {
         match sink {
             Sink::U64(out) => keeping(&self.ints, out, |tee| observe(Sink::U64(tee))),
@@ -29,7 +29,7 @@ impl Held {
         }
     }
 
-    /// Observes the points once more.
+    /// Observes the points again.
     pub(super) fn observe(&self, sink: Sink<'_>) {
         match sink {
             Sink::U64(out) => lock(&self.ints).iter().for_each(|(attributes, value)| out.observe(*value, attributes)),
@@ -54,10 +54,10 @@ fn keeping<T: Copy + Send + Sync>(
     there
 }
 
-/// Passes points on and keeps them.
+/// Forwards points and keeps a copy.
 struct Tee<'a, T> {
     out: &'a dyn AsyncInstrument<T>,
-    /// How many were seen, and the points: those seen, then those of the last time that are not overwritten yet.
+    /// Number of points seen, and the points: the seen ones, followed by those of the previous observation.
     seen: Mutex<(usize, Points<T>)>,
 }
 
@@ -67,7 +67,7 @@ impl<T: Copy + Send + Sync> AsyncInstrument<T> for Tee<'_, T> {
         let mut seen = lock(&self.seen);
         let (count, points) = &mut *seen;
         match points.get_mut(*count) {
-            // The series hardly ever change, nor does their order.
+            // The series and their order rarely change.
             Some((known, last)) if **known == *attributes => *last = value,
             Some(point) => *point = (attributes.into(), value),
             None => points.push((attributes.into(), value)),

@@ -1,4 +1,4 @@
-//! The collectors for other programs: any Rust program that has a `Meter` can register them in its own pipeline.
+//! The collectors as a library: a Rust program with a `Meter` can register them in its own pipeline.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
 
-/// Host metrics as instruments of your own meter.
+/// Host metrics as instruments on your own meter.
 ///
 /// ```
 /// use heka_insights_agent::HostMetrics;
@@ -25,7 +25,7 @@ use crate::metrics::naming::{Detail, Naming};
 /// # Ok::<(), heka_insights_agent::UnknownCollector>(())
 /// ```
 ///
-/// In `Cargo.toml`, without the parts of the agent:
+/// In `Cargo.toml`, without the agent:
 ///
 /// ```toml
 /// heka-insights-agent = { path = "…", default-features = false }
@@ -33,19 +33,21 @@ use crate::metrics::naming::{Detail, Naming};
 /// opentelemetry_sdk = "0.33"
 /// ```
 ///
-/// The resource is the program's: add [`HostMetricsBuilder::resource_attributes`] to it. Problems go to `tracing`.
+/// The resource belongs to the program: add [`HostMetricsBuilder::resource_attributes`] to it. Problems are logged
+/// through `tracing`.
 ///
-/// A CPU utilization is the share of the time since an earlier collection. Where the provider has several readers, that is the
-/// last collection of any of them that was at least a second before; collections closer together report the same value.
+/// CPU utilization is the share of the time since an earlier collection. If the provider has several readers, this is
+/// the last collection of any reader that was at least one second before; collections closer together report the same
+/// value.
 ///
-/// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK gives
-/// them. The SDK combines the series above 2,000 of an instrument into one: on a host with more, add a view with
+/// Counters count from the call of [`HostMetricsBuilder::register`], which is also the start time that the SDK reports
+/// for them. The SDK combines the series of an instrument above 2,000 into one. On a host with more, add a view with
 /// [`HostMetricsBuilder::max_series`] as its cardinality limit.
 #[derive(Debug)]
 pub struct HostMetrics;
 
 impl HostMetrics {
-    /// All collectors, basic metrics, this host, names of the semantic conventions.
+    /// Starts with all collectors, basic metrics, this host, and the names of the semantic conventions.
     #[must_use]
     pub fn builder() -> HostMetricsBuilder {
         let options = Options { utilization_period: SHARED_PERIOD, ..Options::default() };
@@ -53,7 +55,7 @@ impl HostMetrics {
     }
 }
 
-/// A name that is no collector's.
+/// A name that is not the name of a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownCollector(pub String);
 
@@ -73,10 +75,10 @@ pub struct HostMetricsBuilder {
 }
 
 impl HostMetricsBuilder {
-    /// Only these collectors.
+    /// Selects only these collectors.
     ///
     /// # Errors
-    /// The first name that is no collector's.
+    /// The first unknown name.
     pub fn collectors<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownCollector> {
         let mut collectors = Vec::new();
         for name in names {
@@ -89,57 +91,57 @@ impl HostMetricsBuilder {
         Ok(self)
     }
 
-    /// Basic or detailed metrics.
+    /// Selects basic or detailed metrics.
     #[must_use]
     pub fn detail(mut self, detail: Detail) -> Self {
         self.options.detail = detail;
         self
     }
 
-    /// CPU series per logical CPU instead of for the whole host.
+    /// Reports CPU series per logical CPU instead of for the whole host.
     #[must_use]
     pub fn per_cpu(mut self, per_cpu: bool) -> Self {
         self.options.per_cpu = per_cpu;
         self
     }
 
-    /// The naming profile.
+    /// Selects the naming profile.
     #[must_use]
     pub fn naming(mut self, naming: Naming) -> Self {
         self.options.naming = naming;
         self
     }
 
-    /// The origin of the counters. [`Since::Boot`] contradicts the start time that the SDK gives them.
+    /// Sets the origin of the counters. [`Since::Boot`] contradicts the start time that the SDK reports for them.
     #[must_use]
     pub fn counters_since(mut self, since: Since) -> Self {
         self.options.since = since;
         self
     }
 
-    /// One series per disk, or one over the physical disks.
+    /// Reports one series per disk, or one for all physical disks.
     #[must_use]
     pub fn disk_scope(mut self, scope: DiskScope) -> Self {
         self.options.disk_scope = scope;
         self
     }
 
-    /// Which disks, by name. An include takes the place of the default choice, the whole physical disks.
+    /// Selects disks by name. An include replaces the default selection, which is the whole physical disks.
     #[must_use]
     pub fn disks(mut self, filter: Filter) -> Self {
         self.options.disks = filter;
         self
     }
 
-    /// Which file systems, by mount point. An include takes the place of the default choice, the disk-backed ones.
+    /// Selects file systems by mount point. An include replaces the default selection, which is the disk-backed ones.
     #[must_use]
     pub fn filesystems(mut self, filter: Filter) -> Self {
         self.options.filesystems = filter;
         self
     }
 
-    /// Which network interfaces, by name. An include takes the place of the default choice, all but `lo` and those of
-    /// containers.
+    /// Selects network interfaces by name. An include replaces the default selection, which is all except `lo` and the
+    /// interfaces of containers.
     #[must_use]
     pub fn interfaces(mut self, filter: Filter) -> Self {
         self.options.interfaces = filter;
@@ -153,49 +155,49 @@ impl HostMetricsBuilder {
         self
     }
 
-    /// Say true when your reader's temporality is delta: a series that comes back after an absence must then not bring its
-    /// old total along.
+    /// Set to true if the temporality of your reader is delta: a series that returns after an absence must then not
+    /// report its previous total again.
     #[must_use]
     pub fn delta(mut self, delta: bool) -> Self {
         self.options.delta = delta;
         self
     }
 
-    /// The host's root directory, for a program in a container.
+    /// Sets the host's root directory, for a program in a container.
     #[must_use]
     pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
         self.roots.root = Some(root.into());
         self
     }
 
-    /// The host's `/proc`, where it is not the one below the root; for the agent that is `HOST_PROC`.
+    /// Sets the host's `/proc`, if it is not below the root (`HOST_PROC` of the agent).
     #[must_use]
     pub fn proc(mut self, dir: impl Into<PathBuf>) -> Self {
         self.roots.proc = Some(dir.into());
         self
     }
 
-    /// The host's `/sys`, where it is not the one below the root; for the agent that is `HOST_SYS`.
+    /// Sets the host's `/sys`, if it is not below the root (`HOST_SYS` of the agent).
     #[must_use]
     pub fn sys(mut self, dir: impl Into<PathBuf>) -> Self {
         self.roots.sys = Some(dir.into());
         self
     }
 
-    /// The host's `/etc`, where it is not the one below the root; for the agent that is `HOST_ETC`.
+    /// Sets the host's `/etc`, if it is not below the root (`HOST_ETC` of the agent).
     #[must_use]
     pub fn etc(mut self, dir: impl Into<PathBuf>) -> Self {
         self.roots.etc = Some(dir.into());
         self
     }
 
-    /// The most series that a metric has on this host, see [`HostMetricsBuilder::limit_series`].
+    /// The maximum number of series per metric on this host; see [`HostMetricsBuilder::limit_series`].
     #[must_use]
     pub fn max_series(&self) -> usize {
         crate::collectors::max_series(&self.context())
     }
 
-    /// The attributes of this host for your resource: `host.id`, `host.name`, `host.arch` and `os.*`, as far as they are known.
+    /// The attributes of this host for your resource: `host.id`, `host.name`, `host.arch` and `os.*`, if known.
     #[must_use]
     pub fn resource_attributes(&self) -> Vec<KeyValue> {
         let host = Host::new(&self.roots);
@@ -203,7 +205,7 @@ impl HostMetricsBuilder {
         attributes_of(&host, &identity)
     }
 
-    /// Takes every counter's baseline and creates the instruments on `meter`.
+    /// Takes the baseline of every counter and creates the instruments on `meter`.
     pub fn register(&self, meter: &Meter) -> Registered {
         register(meter, &self.context())
     }

@@ -1,4 +1,4 @@
-//! The instruments of the collectors' metrics: those of the tables, and those that a collector finds while it reads.
+//! The instruments of the metrics: those in the tables, and those that collectors discover while reading.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,26 +12,26 @@ use super::observer::{Observer, Sink};
 use super::slot::{Collection, Slot};
 use crate::metrics::naming::{Kind, Metric, Number, Shape};
 
-/// A metric that no table has, of floating-point numbers and without a unit.
+/// A discovered metric that is in no table: floating-point, without a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
-    /// Its name, which the SDK must allow.
+    /// Its name, which must be valid for the SDK.
     pub name: String,
-    /// The description, if one is given.
+    /// Its description; may be empty.
     pub description: String,
     /// Counter, up-down counter or gauge.
     pub kind: Kind,
 }
 
-/// Makes the instruments of one meter's collectors.
+/// Creates the instruments of the collectors on one meter.
 pub(super) struct Instruments {
     meter: Meter,
     pub(super) collection: Arc<Collection>,
     max_series: usize,
     delta: bool,
-    /// For a provider whose view asks for each instrument's limit.
+    /// For a provider whose view requests the limit of each instrument.
     limits: Option<Limits>,
-    /// One call of [`Instruments::discover`] at a time.
+    /// Serializes calls of [`Instruments::discover`].
     turn: Mutex<()>,
 }
 
@@ -53,21 +53,21 @@ impl Instruments {
         Self { meter, collection, max_series, delta, limits, turn: Mutex::default() }
     }
 
-    /// Makes the instrument of a row of the collector's table, one of whose metrics has `found` series.
+    /// Creates the instrument of a table row. `found` is the largest number of series of the collector's metrics.
     pub(super) fn row(&self, slot: &Arc<Slot>, metric: &'static Metric, shape: &Shape, found: usize) {
-        // Where its attributes have fixed values, its series have a known number.
+        // If its attributes have fixed values, the number of series is known.
         let (known, room) = (combinations(shape), self.room(found));
         let limit = if known.is_some() { None } else { room };
         let callback = self.callback(slot, Some(metric), metric.kind, shape.name.into(), limit);
         self.within(known.or(room), || instrument(&self.meter, metric, shape, move |sink| callback.run(sink)));
     }
 
-    /// The limit of an instrument of which its collector found so many series.
+    /// The cardinality limit for an instrument if its collector found this many series.
     fn room(&self, found: usize) -> Option<usize> {
         self.limits.as_ref().map(|limits| limits.room(found, self.max_series))
     }
 
-    /// Runs `create`, whose instrument has this limit.
+    /// Runs `create`, whose instrument gets this limit.
     fn within(&self, limit: Option<usize>, create: impl FnOnce()) {
         match self.limits.as_ref().zip(limit) {
             Some((limits, limit)) => limits.with(limit, create),
@@ -75,8 +75,8 @@ impl Instruments {
         }
     }
 
-    /// Makes the instruments of the metrics that the collectors found since the last call. Never within a collection: the
-    /// SDK would wait for its end.
+    /// Creates the instruments of the metrics discovered since the last call. Must not be called during a collection:
+    /// the SDK would wait for its end.
     pub(super) fn discover(&self) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in self.collection.slots() {
@@ -113,7 +113,7 @@ impl Instruments {
     }
 }
 
-/// Creates the instrument of a metric in one of its shapes.
+/// Creates the instrument of a metric with the given shape.
 pub(super) fn instrument(
     meter: &Meter,
     metric: &Metric,
@@ -151,19 +151,19 @@ fn build(
 struct Callback {
     collection: Arc<Collection>,
     slot: Arc<Slot>,
-    /// The row of the table; `None` for a metric that the collector found.
+    /// The table row; `None` for a discovered metric.
     metric: Option<&'static Metric>,
     /// The metric's name in the profile.
     name: Cow<'static, str>,
     kind: Kind,
-    /// Its place among the collection's instruments.
+    /// Index of the instrument in the collection.
     place: usize,
     max_series: usize,
-    /// The instrument's limit in the SDK, where its series could exceed it.
+    /// Cardinality limit of the instrument in the SDK, if its series could exceed it.
     limit: Option<usize>,
     /// Series in the last collection.
     reported: AtomicUsize,
-    /// Its last totals, where a series that one collection misses would return with its whole total.
+    /// Its last totals, if a series that is missing from one collection would return with its whole total.
     held: Option<Held>,
 }
 
@@ -180,7 +180,7 @@ impl Callback {
         }
     }
 
-    /// Whether the collector was there to observe.
+    /// Observes the metric. Returns whether the collector had data.
     fn observe(&self, sink: Sink<'_>) -> bool {
         let before = self.reported.load(Ordering::Relaxed);
         let room = self.limit.map_or(usize::MAX, |limit| admitted(self.kind, limit, before));

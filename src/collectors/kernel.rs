@@ -1,8 +1,8 @@
-//! The kernel's own counts and limits: context switches, interrupts, OOM kills, tasks, file handles, and in detail soft
-//! interrupts, entropy, hung tasks and the scheduler's times. From `/proc/stat`, `/proc/vmstat`, `/proc/loadavg`,
+//! Kernel counts and limits: context switches, interrupts, OOM kills, tasks, file handles; with detailed metrics also
+//! soft interrupts, entropy, hung tasks and scheduler times. From `/proc/stat`, `/proc/vmstat`, `/proc/loadavg`,
 //! `/proc/schedstat` (Documentation/scheduler/sched-stats.rst) and `/proc/sys`.
 //!
-//! `system.process.limit` is a semantic convention; the others have none, and hostmetrics has none of them.
+//! `system.process.limit` is in the semantic conventions; the others are not, and hostmetrics has none of them.
 
 use std::time::Duration;
 
@@ -81,44 +81,44 @@ const METRICS: &[Metric] = &[
 ];
 
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
-/// The columns of a CPU's line of `/proc/schedstat` that are read, and how many are before them.
+/// Number of columns read from a CPU's line of `/proc/schedstat`, and of the columns before them.
 const SCHEDSTAT: usize = 3;
 const SCHEDSTAT_BEFORE: usize = 6;
 
-/// CPUs that went offline are remembered up to this many.
+/// Maximum number of offline CPUs that are remembered.
 const MOST_GONE: usize = 8192;
 
 /// The counters of `/proc/stat`: context switches, interrupts, and the soft interrupts.
 const STAT: usize = 2 + SOFTIRQS.len();
 
-/// A file of `/proc/sys` with one number, and the metric that it is.
+/// A file of `/proc/sys` with one number, and its metric.
 struct Sysctl {
     id: &'static str,
     source: Source,
     value: Option<u64>,
 }
 
-/// The files that only detailed metrics need.
+/// Sources of the detailed metrics.
 struct More {
     naming: Naming,
     per_cpu: bool,
     softirqs: [Attributes; SOFTIRQS.len()],
     hung_source: Source,
-    /// Hung tasks, and a column that is never zero, so that the first one counts.
+    /// Hung tasks, and a column that is never zero, so that the first hung task is counted.
     hung: Counters<2>,
     schedstat: Source,
     cpus: Table<Attributes, SCHEDSTAT>,
-    /// The host's sums, in which a CPU that went offline stays; `None` before the first line.
+    /// The host's sums, including offline CPUs; `None` before the first line.
     sums: Option<[u64; SCHEDSTAT]>,
 }
 
 struct Kernel {
     stat: Counters<STAT>,
-    /// OOM kills, and page faults, which are never zero, so that the first kill counts.
+    /// OOM kills, and page faults, which are never zero, so that the first OOM kill is counted.
     vmstat: Counters<2>,
     threads: Option<u64>,
     file_nr: Source,
-    /// In use, and the limit.
+    /// Used file handles and their limit.
     files: Option<(u64, u64)>,
     sysctls: Vec<Sysctl>,
     more: Option<More>,
@@ -149,7 +149,7 @@ impl Kernel {
     fn take_stat(&mut self, stat: &[u8], now: Duration) {
         let mut readings = [None; STAT];
         let [switches, interrupts, softirqs @ ..] = &mut readings;
-        // The first line of a name counts; a second one can only be damage.
+        // The first line of a name is used; a second one means that the file is corrupt.
         for line in lines(stat) {
             let mut fields = fields(line);
             match fields.next() {
@@ -175,7 +175,7 @@ fn rules<const N: usize>(context: &Context) -> Rules<N> {
 impl More {
     fn new(context: &Context) -> Self {
         let (host, options) = (&context.host, &context.options);
-        // Tasks wait side by side, so that their times add up to more than the time that passes.
+        // Tasks wait concurrently, so their times can exceed the elapsed time.
         let times = counter::Kind::at_most(1_000_000_000_000);
         let kinds = [times, times, counter::Kind::EVENTS.word(host.word_bits)];
         Self {
@@ -229,7 +229,7 @@ impl More {
     }
 }
 
-/// A CPU's number with the last three columns of its line.
+/// Parses a CPU's number and the last three columns of its line.
 fn schedstat_line(line: &[u8]) -> Option<(u32, [u64; SCHEDSTAT])> {
     let mut fields = fields(line);
     let cpu = u32::try_from(number(fields.next()?.strip_prefix(b"cpu")?)?).ok()?;
@@ -237,19 +237,19 @@ fn schedstat_line(line: &[u8]) -> Option<(u32, [u64; SCHEDSTAT])> {
     Some((cpu, [next_number(&mut numbers)?, next_number(&mut numbers)?, next_number(&mut numbers)?]))
 }
 
-/// The file handles in use, and how many there may be.
+/// Parses the used file handles and their limit.
 fn parse_file_nr(bytes: &[u8]) -> Option<(u64, u64)> {
     let mut fields = fields(bytes);
     let (allocated, free, limit) = (next_number(&mut fields)?, next_number(&mut fields)?, next_number(&mut fields)?);
     Some((allocated.saturating_sub(free), limit))
 }
 
-/// The threads of all processes, after the slash of the fourth field.
+/// Parses the number of threads: after the slash in the fourth field.
 fn parse_threads(bytes: &[u8]) -> Option<u64> {
     number(fields(bytes).nth(3)?.split(|&b| b == b'/').nth(1)?)
 }
 
-/// The number of the first line of that name.
+/// The number in the first line with this name.
 fn vmstat_number(bytes: &[u8], name: &[u8]) -> Option<u64> {
     lines(bytes).map(fields).find_map(|mut fields| (fields.next()? == name).then(|| next_number(&mut fields))?)
 }

@@ -1,31 +1,31 @@
-//! The SDK's limit for each instrument: it folds series over an instrument's limit into one overflow series, and makes
-//! room for the limit in advance. Too low loses data, too high costs memory: a gauge keeps its room, and its few series lie
-//! scattered in it, each in a page of its own.
+//! Cardinality limits of the SDK's instruments. The SDK folds series above an instrument's limit into one overflow
+//! series, and allocates memory for the limit in advance. A low limit loses data; a high limit costs memory: a gauge
+//! keeps its allocation, and its few series are scattered over many pages.
 //!
-//! So each instrument has room for what its collector found at its first reading, and for as much again. Where the host grows
-//! past that, the series that have no room are left out of one collection, and [`super::Registered::outgrown`] asks for
-//! instruments with twice the room.
+//! Each instrument therefore gets room for twice the number of series that its collector found at the first reading. If
+//! the host grows beyond that, series without room are dropped from one collection, and [`super::Registered::outgrown`]
+//! requests new instruments with twice the room.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::naming::{Kind, Shape};
 
-/// Room for the agent's own metrics, which have a series a collector at most.
+/// Limit for self-metrics, which have at most one series per collector.
 const OWN: usize = 64;
-/// Room for series to come: with these, the map of an instrument with one or two series has 32 places of 32 bytes.
+/// Reserve for new series: with it, the map of an instrument with one or two series has 32 slots of 32 bytes.
 const SPARE: usize = 23;
-/// Enough to reach any limit of series.
+/// Sufficient to reach any series limit.
 const MOST_DOUBLINGS: usize = 16;
 
-/// The limit of the instrument that is created next: a view of the SDK asks for it while the instrument is created.
+/// The limit of the instrument that is created next. A view of the SDK reads it while the instrument is created.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     next: AtomicUsize,
-    /// How often the room was too small.
+    /// How often the limits were doubled.
     doublings: AtomicUsize,
 }
 
@@ -42,19 +42,19 @@ impl Limits {
         self.0.next.load(Ordering::Relaxed)
     }
 
-    /// Makes the room of the instruments to come twice as large.
+    /// Doubles the limits of instruments that are created from now on.
     pub fn double(&self) {
         let doublings = self.0.doublings.load(Ordering::Relaxed);
         self.0.doublings.store((doublings + 1).min(MOST_DOUBLINGS), Ordering::Relaxed);
     }
 
-    /// The room for an instrument of which its collector found so many series. `most` is what it can have at all.
+    /// The limit for an instrument if its collector found this many series. `most` is the maximum number of series.
     pub(super) fn room(&self, found: usize, most: usize) -> usize {
         let room = found.min(most).saturating_mul(2).saturating_add(SPARE);
         room.saturating_mul(1 << self.0.doublings.load(Ordering::Relaxed))
     }
 
-    /// Runs `create`, whose instrument has this limit.
+    /// Runs `create`, whose instrument gets this limit.
     pub(super) fn with<T>(&self, limit: usize, create: impl FnOnce() -> T) -> T {
         self.0.next.store(limit, Ordering::Relaxed);
         let created = create();
@@ -63,14 +63,14 @@ impl Limits {
     }
 }
 
-/// The series that a metric can have at most, where no attribute's value is the host's to choose.
+/// Maximum number of series of a metric, if all attribute values are fixed; otherwise `None`.
 pub(super) fn combinations(shape: &Shape) -> Option<usize> {
     let values = shape.attributes.iter().map(|attribute| attribute.values.len());
     Some(values.product::<usize>()).filter(|combinations| *combinations > 0)
 }
 
-/// How many series an instrument may report now without an overflow: the SDK forgets a gauge's series one collection after
-/// they were last reported.
+/// How many series an instrument may report now without an overflow. The SDK keeps a gauge's series for one collection
+/// after they were last reported.
 pub(super) fn admitted(kind: Kind, limit: usize, reported_before: usize) -> usize {
     if kind == Kind::Gauge { limit.saturating_sub(reported_before) } else { limit }
 }

@@ -1,8 +1,8 @@
-//! The links of network interfaces, from `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net): up or down, speed, MTU,
-//! and how many members of a bond are up.
+//! Links of network interfaces, from `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net): state, speed, MTU,
+//! and the number of active bond members.
 //!
-//! By default these are the physical interfaces, those with a `device`. The interface filters choose others. The kernel
-//! answers the speed of a link that is down with an error or -1: it is missing then, not 0.
+//! By default, physical interfaces are reported, which have a `device`. The interface filters select others. The kernel
+//! reports an error or -1 for the speed of a link that is down; the metric is then absent rather than 0.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ const METRICS: &[Metric] = &[
         .semconv("system.network.linux.bond.member.active", "{interface}", Basic, &[&INTERFACE]),
 ];
 
-/// The counters of an interface: the metric, and its file.
+/// The counters of an interface: metric and file.
 const COUNTERS: [(&str, &str); 7] = [
     ("carrier_changes", "carrier_changes"),
     ("multicast", "statistics/multicast"),
@@ -71,13 +71,13 @@ const COUNTERS: [(&str, &str); 7] = [
     ("fifo_errors.transmit", "statistics/tx_fifo_errors"),
     ("carrier_errors", "statistics/tx_carrier_errors"),
 ];
-/// These, and a column that is never zero, so that a first event counts.
+/// The counters, and a column that is never zero, so that the first event is counted.
 const COLUMNS: usize = COUNTERS.len() + 1;
 
-/// Bytes a second in a megabit a second.
+/// Bytes per second in a megabit per second.
 const MEGABIT_BYTES: u64 = 125_000;
 
-/// An interface that is, or was, reported.
+/// An interface that is or was reported.
 struct Link {
     name: String,
     hardware: Attributes,
@@ -86,7 +86,7 @@ struct Link {
     state: Option<State>,
 }
 
-/// An interface as the last reading found it.
+/// The state of an interface at the last reading.
 #[derive(Debug, Default, PartialEq)]
 struct State {
     up: Option<bool>,
@@ -124,7 +124,7 @@ impl Links {
         }
     }
 
-    /// The link of that name, made when there is none.
+    /// The link with this name; created if missing.
     fn link(&mut self, name: &str) -> Option<&mut Link> {
         let place = self.links.iter().position(|link| link.name == name).unwrap_or_else(|| {
             let text: Arc<str> = name.into();
@@ -146,7 +146,7 @@ impl Links {
 
     fn read_bonds(&mut self, reader: &mut Reader) {
         self.bonds.clear();
-        // The file is there when the module is; it is no absence worth a word when it is not.
+        // The file exists only if the bonding module is loaded.
         let masters = reader.small(&self.dir.join("bonding_masters")).unwrap_or_default();
         for name in fields(&masters).filter_map(|name| std::str::from_utf8(name).ok()) {
             if name.contains('/') || !self.filter.admits(name, true) {
@@ -156,7 +156,7 @@ impl Links {
             let members: Vec<&str> = fields(&slaves).filter_map(|name| std::str::from_utf8(name).ok()).collect();
             let is_up = |member: &&&str| {
                 let dir = self.dir.join(member);
-                // Kernels before 3.14 do not say how the bond sees its member.
+                // Before Linux 3.14, the bond's own view of its member is not available.
                 let status = reader.small(&dir.join("bonding_slave/mii_status"));
                 status.or_else(|| reader.small(&dir.join("operstate"))).is_some_and(|status| status == b"up")
             };
@@ -167,7 +167,7 @@ impl Links {
     }
 }
 
-/// Whether the link is up: from `operstate` or, where a driver does not maintain it, from the carrier.
+/// Whether the link is up, from `operstate`, or from the carrier if the driver does not maintain it.
 fn is_up(operstate: Option<&[u8]>, carrier: Option<u64>) -> Option<bool> {
     match operstate? {
         b"up" => Some(true),
@@ -184,7 +184,7 @@ fn read_state(dir: &Path, reader: &mut Reader, detail: Detail) -> State {
         _ => None,
     };
     let up = is_up(operstate.as_deref(), carrier);
-    // Old kernels write the unknown speed (-1) as 16 or 32 bits without a sign.
+    // Old kernels print the unknown speed (-1) as an unsigned 16- or 32-bit number.
     let known = |speed: &u64| ![0, u64::from(u16::MAX), u64::from(u32::MAX)].contains(speed);
     let speed = if up == Some(false) { None } else { reader.small_number(&dir.join("speed")).filter(known) };
     State {

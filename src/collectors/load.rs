@@ -1,7 +1,7 @@
 //! The load averages, from `/proc/loadavg`.
 //!
-//! They count threads that run, wait for a CPU or sleep uninterruptibly, as the kernel averages them over 1, 5 and 15
-//! minutes. No semantic convention has them yet: both profiles use hostmetrics' names.
+//! They count threads that are running, waiting for a CPU or in uninterruptible sleep, averaged by the kernel over 1, 5
+//! and 15 minutes. The semantic conventions do not define them yet: both profiles use hostmetrics' names.
 
 use super::{Collector, Definition, Observer};
 use crate::host::Reader;
@@ -35,7 +35,7 @@ struct Load {
     averages: [Option<f64>; 3],
 }
 
-/// The averages over 1, 5 and 15 minutes, each of which stands for itself.
+/// Parses the averages over 1, 5 and 15 minutes, each independently.
 fn parse(bytes: &[u8]) -> [Option<f64>; 3] {
     let mut fields = fields(bytes);
     [(); 3].map(|()| fields.next().and_then(decimal))

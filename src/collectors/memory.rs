@@ -1,8 +1,9 @@
-//! Memory, from `/proc/meminfo` (Documentation/filesystems/proc.rst), whose kB are 1024 bytes.
+//! Memory, from `/proc/meminfo` (Documentation/filesystems/proc.rst), where a kB is 1024 bytes.
 //!
-//! `used` is MemTotal − MemAvailable, as the convention has it: it overlaps `cached` and `buffers`, so the states do not
-//! add up to the limit. Kernels before 3.14 lack MemAvailable; there `used` is total − free − buffers − cached. Where more is
-//! available than there is, as in containers that see a part of the host's numbers, free memory counts as available.
+//! `used` is MemTotal − MemAvailable, as in the conventions. It overlaps `cached` and `buffers`, so the states do not
+//! sum to the limit. Kernels before 3.14 lack MemAvailable; `used` is then total − free − buffers − cached. If more
+//! memory is available than exists, as in containers that see some of the host's numbers, free memory counts as
+//! available.
 
 use super::node_exporter::keys::Keys;
 use super::{Collector, Context, Definition, Observer};
@@ -32,11 +33,11 @@ const CACHED: Names = Names::both("cached");
 const BUFFERS: Names = Names("buffers", "buffered");
 const RECLAIMABLE: Names = Names::both("reclaimable");
 const UNRECLAIMABLE: Names = Names::both("unreclaimable");
-/// States of hostmetrics alone; the conventions have a metric of their own for the slab.
+/// States that only hostmetrics has; in the conventions the slab is a separate metric.
 const SLAB_RECLAIMABLE: Names = Names("", "slab_reclaimable");
 const SLAB_UNRECLAIMABLE: Names = Names("", "slab_unreclaimable");
 
-/// A line of the file that is a metric of its own in detail: its name, the metric's, the first kernel and the description.
+/// A line of the file that is a separate detailed metric: line name, metric name, first kernel version and description.
 macro_rules! detailed {
     ($line:literal, $name:literal, $since:literal, $about:literal) => {
         Metric::new($line, UpDownCounter, Int, $about, concat!("/proc/meminfo, ", $line)).since($since).semconv(
@@ -159,15 +160,15 @@ const METRICS: &[Metric] = &[
     line("HugePages_Total", "node_memory_HugePages_Total"),
 ];
 
-/// A line of the file that node_exporter has as a metric of its own.
+/// A line of the file that is a separate metric in node_exporter.
 const fn line(name: &'static str, metric: &'static str) -> Metric {
     Metric::node(name, Gauge, Int, metric, &[], "The line of this name; sizes in bytes", "/proc/meminfo")
 }
 
-/// Bytes of a `kB` in `/proc/meminfo`.
+/// Bytes per `kB` in `/proc/meminfo`.
 const KB_BYTES: u64 = 1024;
 
-/// The lines from which the metrics are computed that are no line of the file themselves.
+/// The lines from which computed metrics are derived.
 const COMPUTED: [&str; 14] = [
     "MemTotal",
     "MemFree",
@@ -185,13 +186,13 @@ const COMPUTED: [&str; 14] = [
     "HugePages_Surp",
 ];
 
-/// The lines of one reading, sizes in bytes, huge pages in pages. A line that the kernel lacks has no number.
+/// The lines of one reading: sizes in bytes, huge pages in pages. Lines that the kernel lacks have no value.
 struct Meminfo(Keys);
 
 impl Meminfo {
-    /// Those lines that are a metric each, and without node_exporter's naming those that the others are computed from.
+    /// Selects the lines that are metrics, and, except in node_exporter's naming, those needed for computed metrics.
     fn new(naming: Naming, detail: Detail) -> Self {
-        // The ids of the other metrics are not names of lines.
+        // The ids of computed metrics are not names of lines.
         let is_line =
             |metric: &&Metric| metric.semconv.is_some() && metric.id.starts_with(|c: char| c.is_ascii_uppercase());
         let lines = METRICS.iter().filter(is_line).map(|metric| metric.id);
@@ -216,17 +217,16 @@ impl Meminfo {
         self.0.get(line)
     }
 
-    /// Memory that new programs could get. More than the total is impossible, but a container may see its own total and the host's
-    /// available memory.
-    /// There, as in procps, it is the free memory.
+    /// Memory available to new programs. It cannot exceed the total, but a container may see its own total and the
+    /// host's available memory. In that case it is the free memory, as in procps.
     fn available(&self) -> Option<u64> {
         let possible = |amount: &u64| self.get("MemTotal").is_none_or(|total| *amount <= total);
         let available = self.get("MemAvailable")?;
         Some(available).filter(possible).or(self.get("MemFree").filter(possible))
     }
 
-    /// Total less available. Kernels before 3.14 lack MemAvailable: total less free memory and caches. A container may lack
-    /// Buffers and Cached.
+    /// Total minus available memory. Kernels before 3.14 lack MemAvailable: total minus free memory and caches. A
+    /// container may lack Buffers and Cached.
     fn used(&self) -> Option<u64> {
         let total = self.get("MemTotal")?;
         if self.get("MemAvailable").is_some() {
@@ -234,7 +234,7 @@ impl Meminfo {
         }
         let unused_pages = total.checked_sub(self.get("MemFree")?)?;
         let caches = self.get("Buffers").unwrap_or(0).saturating_add(self.get("Cached").unwrap_or(0));
-        // As procps: caches of the host that are more than the container has are not its own.
+        // As in procps: caches larger than total minus free belong to the host; do not subtract them.
         Some(unused_pages.checked_sub(caches).unwrap_or(unused_pages))
     }
 
@@ -270,7 +270,7 @@ impl Memory {
         }
     }
 
-    /// Bytes in each state, in the order of `states`. hostmetrics has the reclaimable slab inside `cached` too.
+    /// Bytes in each state, in the order of `states`. hostmetrics includes the reclaimable slab in `cached` as well.
     fn states(&self) -> [Option<u64>; 6] {
         let info = &self.info;
         let [free, cached, buffers, reclaimable, unreclaimable] =
@@ -320,7 +320,7 @@ impl Collector for Memory {
     }
 }
 
-/// A part of a whole; a value above the whole cannot be one, and is left out.
+/// Returns the value unless it exceeds the whole.
 fn part(value: Option<u64>, whole: Option<u64>) -> Option<u64> {
     value.filter(|value| whole.is_none_or(|whole| *value <= whole))
 }
@@ -339,7 +339,7 @@ fn each(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>]) {
     }
 }
 
-/// A share of nothing is not a number, and is not sent.
+/// Reports values as shares; a division by zero gives NaN, which is not sent.
 fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u64>], whole: Option<u64>) {
     for (attributes, value) in series.iter().zip(values) {
         if let (Some(value), Some(whole)) = (value, whole) {
@@ -349,7 +349,7 @@ fn each_share(out: &mut Observer<'_>, series: &[Attributes], values: &[Option<u6
     }
 }
 
-/// `MemTotal:  1234 kB`.
+/// Whether the line has the form `MemTotal:  1234 kB`.
 fn is_value(line: &[u8]) -> bool {
     let mut fields = fields(line);
     fields.next().is_some_and(|name| name.ends_with(b":")) && fields.next().and_then(number).is_some()

@@ -1,7 +1,7 @@
-//! The collectors: the trait that each implements, and the list of all of them.
+//! The collectors: the trait that each one implements, and the list of all of them.
 //!
-//! A collector takes one reading of its files a collection and then reports each of its metrics from that same reading.
-//! A collector that fails or panics costs its own metrics of that cycle and nothing else.
+//! A collector reads its files once per collection and then reports each of its metrics from that reading. A failure or
+//! panic of a collector affects only its own metrics in that cycle.
 
 pub mod clock;
 mod connections;
@@ -57,7 +57,7 @@ use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Metric, Naming};
 
-/// Every collector, in the order in which they are read. A new collector is one file and one line here.
+/// All collectors, in reading order. To add a collector, add a file and one entry here.
 #[rustfmt::skip] // one line each
 pub static COLLECTORS: &[Definition] = &[
     cpu::DEFINITION,
@@ -102,7 +102,7 @@ pub static COLLECTORS: &[Definition] = &[
     node_exporter::systemd::DEFINITION,
 ];
 
-/// The names of the collectors, each once: in node_exporter's naming, another definition may report under a name.
+/// The names of the collectors, without duplicates: in node_exporter's naming, several definitions share a name.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
@@ -114,87 +114,87 @@ pub fn names() -> Vec<&'static str> {
     names
 }
 
-/// A collector: its name, its metrics, and how to make it.
+/// A collector: its name, its metrics, and its constructor.
 #[derive(Debug)]
 pub struct Definition {
     /// Its name for `--collectors`.
     pub name: &'static str,
     /// Its metrics.
     pub metrics: &'static [Metric],
-    /// Makes its collector.
+    /// Creates the collector.
     pub new: fn(&Context) -> Box<dyn Collector>,
 }
 
 /// Reads files and reports metrics from them.
 pub trait Collector: Send {
-    /// Takes the one reading of this collection. The first call, at cycle 0, is the counters' baseline.
+    /// Reads the files, once per collection. The first call, at cycle 0, is the baseline of the counters.
     ///
-    /// A source that fails leaves the last totals as they are, so that counters are reported again and no series is
-    /// missed; gauges and states of that source are cleared, since they are not true any more.
+    /// If a source fails, keep its last totals, so that counters are reported again and no series is missing. Clear the
+    /// gauges and states of that source, because they are no longer valid.
     fn read(&mut self, reader: &mut Reader);
 
     /// Reports one metric from the last reading.
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>);
 
-    /// The metrics that the last readings found and that the collector's table does not have. Their instruments are made
-    /// after the collection.
+    /// Metrics that were discovered by the last readings and are not in the collector's table. Their instruments are
+    /// created after the collection.
     fn discovered(&mut self) -> Vec<Discovered> {
         Vec::new()
     }
 
-    /// Reports one metric that was found, from the last reading.
+    /// Reports one discovered metric from the last reading.
     fn observe_discovered(&self, _name: &str, _out: &mut Observer<'_>) {}
 }
 
-/// Which disks are reported.
+/// The scope of disk metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskScope {
     /// One series per device.
     Device,
-    /// One series over the physical devices.
+    /// One series for all physical devices.
     Total,
-    /// Both. Only for an exporter that keeps them apart: in one stream, sums would double.
+    /// Both. Only for an exporter that separates them: in one stream, sums would double.
     Both,
 }
 
-/// The least time of a utilization where several readers or scrapers may collect, each at its own time.
+/// Minimum period of a utilization if several readers or scrapers collect independently.
 pub const SHARED_PERIOD: Duration = Duration::from_secs(1);
 
 /// The selection of metrics and their names.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The names of the collectors, or `None` for all.
+    /// Names of the selected collectors, or `None` for all.
     pub collectors: Option<Vec<String>>,
     /// Basic or detailed metrics.
     pub detail: Detail,
-    /// One series per CPU as well as per mode.
+    /// Whether to report one series per CPU and mode.
     pub per_cpu: bool,
-    /// The least time that a utilization is a share of. [`SHARED_PERIOD`] where several readers share the instruments: their
+    /// Minimum period of a utilization. [`SHARED_PERIOD`] if several readers share the instruments, because their
     /// collections can be close together.
     pub utilization_period: Duration,
     /// The naming profile.
     pub naming: Naming,
     /// The origin of the counters.
     pub since: Since,
-    /// Whether the reader exports differences, so that a series must not return with a total it had before.
+    /// Whether the reader exports deltas, so that a returning series must not report its previous total again.
     pub delta: bool,
     /// Per device or in total.
     pub disk_scope: DiskScope,
-    /// Which disks.
+    /// Selects disks by name.
     pub disks: Filter,
-    /// Which file systems, by mount point.
+    /// Selects file systems by mount point.
     pub filesystems: Filter,
-    /// Which network interfaces.
+    /// Selects network interfaces by name.
     pub interfaces: Filter,
-    /// How many of the largest processes by CPU time, and as many by memory, are reported.
+    /// Number of processes to report by CPU time, and again by memory.
     pub top_processes: usize,
-    /// Whether a process has its command line as an attribute.
+    /// Whether to report the command line of a process as an attribute.
     pub process_command_lines: bool,
-    /// Which of systemd's units are reported by name.
+    /// Selects the systemd units to report by name.
     pub services: Filter,
-    /// The directory whose `*.prom` files are reported, see [`textfile`].
+    /// The directory whose `*.prom` files are reported; see [`textfile`].
     pub textfile_dir: Option<PathBuf>,
-    /// Maximum number of series per metric; `None` is the need of the host, see [`max_series`].
+    /// Maximum number of series per metric; if `None`, it depends on the host, see [`max_series`].
     pub max_series: Option<usize>,
 }
 
@@ -221,7 +221,7 @@ impl Default for Options {
     }
 }
 
-/// The input that a collector is made from.
+/// The input of a collector's constructor.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The host to read.

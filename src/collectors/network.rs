@@ -1,9 +1,9 @@
-//! Network interfaces, from `net/dev` of the host's first process: every line is one interface's totals. And the
-//! connections, which `connections.rs` counts.
+//! Network interfaces, from `net/dev` of the host's first process, where each line has the totals of one interface.
+//! `connections.rs` counts the connections.
 //!
-//! A bond, a bridge and their members each count the same bytes, so nothing is summed here. Left out by default are the
-//! loopback, the host's ends of containers' links (`veth*`, `cali*`). Aliases (`eth0:1`) are not in the
-//! file: a name with a colon is an interface of its own.
+//! A bond, a bridge and their members each count the same bytes, so nothing is summed here. Excluded by default are the
+//! loopback and the host's ends of container links (`veth*`, `cali*`). Aliases (`eth0:1`) are not in the file: a name
+//! with a colon is a separate interface.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub const DEFINITION: Definition =
     Definition { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
 
 const INTERFACE: Attribute = Attribute { key: Names("network.interface.name", "device"), values: &[] };
-/// The convention of packet.count alone asks for this one.
+/// Only the convention for packet.count requires this one.
 const DEVICE: Attribute = Attribute { key: Names("system.device", "device"), values: &[] };
 const DIRECTION: Attribute =
     Attribute { key: Names("network.io.direction", "direction"), values: &[RECEIVE, TRANSMIT] };
@@ -52,7 +52,7 @@ const METRICS: &[Metric] = &[
         .hostmetrics("system.network.connections", "{connections}", Basic, &[&TRANSPORT, &STATE]),
 ];
 
-/// The counters kept of a line: bytes, packets, errors and drops received, then the same sent.
+/// The counters of a line: received bytes, packets, errors and drops, then the same for sent.
 const COLUMNS: usize = 8;
 const RECEIVED: usize = 0;
 const SENT: usize = 4;
@@ -63,16 +63,16 @@ const DROPS: usize = 3;
 
 type Row = [Option<u64>; COLUMNS];
 
-/// A line's interface name and what follows it. The name may hold a colon itself, so the last one ends it; the
-/// kernel leaves no blank after it where the first number is long.
+/// Splits a line into the interface name and the rest. The name may contain a colon, so it ends at the last one. The
+/// kernel writes no blank after it if the first number is long.
 pub(super) fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().rposition(|&b| b == b':')?;
     let name = line.get(..colon)?.trim_ascii();
     (!name.is_empty()).then_some((name, line.get(colon + 1..)?))
 }
 
-/// The counters of a line: eight columns received, then eight sent, of which the first four each are kept. A line with an
-/// odd column has none: its interface is there, and keeps its totals.
+/// Parses the counters of a line: eight columns received and eight sent, of which the first four each are used. A line
+/// with an invalid column has no counters: its interface exists and keeps its totals.
 fn parse_row(columns: &[u8]) -> Row {
     parse_columns(columns).map_or([None; COLUMNS], |row| row.map(Some))
 }
@@ -94,7 +94,7 @@ fn is_default(name: &[u8]) -> bool {
     name != b"lo" && !name.starts_with(b"veth") && !name.starts_with(b"cali")
 }
 
-/// How the columns are judged. Drivers keep them in the kernel's `unsigned long` or wider.
+/// The counter kinds of the columns. Drivers use the kernel's `unsigned long` or a larger type.
 fn rules(options: &Options, word_bits: u32) -> Rules<COLUMNS> {
     let bytes = counter::Kind::BYTES.word(word_bits);
     let events = counter::Kind::EVENTS.word(word_bits);
@@ -106,7 +106,7 @@ fn rules(options: &Options, word_bits: u32) -> Rules<COLUMNS> {
 /// The series of an interface.
 struct Series {
     common: Directions,
-    /// packet.count's.
+    /// For packet.count.
     packets: Directions,
 }
 
@@ -136,8 +136,8 @@ impl Series {
 struct Network {
     options: Options,
     source: Source,
-    /// The interfaces as the file listed them last, and whether each is reported. Their order hardly ever changes, so that
-    /// a name is compared with one other and the filters are not asked again.
+    /// The interfaces of the previous listing, and whether each is reported. Their order rarely changes, so that a
+    /// comparison with one name replaces the evaluation of the filters.
     lines: Vec<(Vec<u8>, bool)>,
     interfaces: Table<Series, COLUMNS>,
     connections: Connections,
@@ -250,7 +250,7 @@ mod tests {
         Network::new(&context)
     }
 
-    /// Reads each content in turn, ten seconds apart, and returns `io` at the end.
+    /// Reads each content, ten seconds apart, and returns the points of `io`.
     fn io_after(options: Options, word_bits: u32, contents: &[String]) -> Vec<String> {
         let mut network = network(options, word_bits);
         for (at, content) in (0..).zip(contents) {
@@ -259,7 +259,7 @@ mod tests {
         series(&network, METRICS, "io")
     }
 
-    /// The bytes that eth0 received and sent, after each of the lines.
+    /// The bytes received and sent by eth0 after each of the lines.
     fn eth0_after_each(word_bits: u32, lines: &[String]) -> Vec<[u64; 2]> {
         let mut network = network(Options::default(), word_bits);
         let after = |(at, line): (u64, &String)| {

@@ -1,4 +1,4 @@
-//! Where a collector puts the values of one metric.
+//! Receives the values of a metric from a collector.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::AsyncInstrument;
@@ -13,7 +13,7 @@ pub(super) enum Sink<'a> {
     F64(&'a dyn AsyncInstrument<f64>),
 }
 
-/// Where a collector puts the values of one metric.
+/// Receives the values of one metric from a collector.
 pub struct Observer<'a> {
     pub(super) sink: Sink<'a>,
     pub(super) left: usize,
@@ -21,7 +21,7 @@ pub struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// One series' whole number. A number above OTLP's signed 64 bits becomes their maximum.
+    /// Observes an integer. Values above the maximum of OTLP's signed 64-bit integer are set to that maximum.
     pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
         if !self.admit() {
             return;
@@ -36,7 +36,7 @@ impl Observer<'_> {
         }
     }
 
-    /// One series' floating-point number. A value that is not finite is left out.
+    /// Observes a floating-point number. Values that are not finite are dropped.
     pub fn float(&mut self, value: f64, attributes: &[KeyValue]) {
         if !value.is_finite() || !self.admit() {
             return;
@@ -46,7 +46,7 @@ impl Observer<'_> {
         }
     }
 
-    /// One series' number, whole where the metric is declared so.
+    /// Observes a number, as an integer if the metric is declared so.
     pub fn number(&mut self, value: f64, attributes: &[KeyValue]) {
         match self.sink {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // as it saturates
@@ -55,7 +55,7 @@ impl Observer<'_> {
         }
     }
 
-    /// Counts series that the collector left out for the same limit as the observer's, before it read them.
+    /// Counts series that the collector dropped before reading them, because of the same limit.
     pub(super) fn cut(&mut self, count: usize) {
         self.seen += count;
     }

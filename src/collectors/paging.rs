@@ -1,7 +1,7 @@
 //! Swap space and paging, from `/proc/swaps` and `/proc/vmstat`.
 //!
-//! The operations of type `minor` are pgpgin and pgpgout, which the kernel counts in KiB of block I/O.
-//! hostmetrics multiplies all of them by 4096 under the units of operations and faults; here they are the kernel's counts.
+//! The operations of type `minor` are pgpgin and pgpgout, which the kernel counts in KiB of block I/O. hostmetrics
+//! multiplies all of them by 4096 although the units are operations and faults; here they are the kernel's counts.
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Health, Reader, Source};
@@ -45,13 +45,12 @@ const METRICS: &[Metric] = &[
         .hostmetrics("system.paging.operations", "{operations}", Basic, &[&DIRECTION, &FAULT_TYPE]),
 ];
 
-/// Bytes of the unit of `/proc/swaps`.
+/// Bytes per unit of `/proc/swaps`.
 const KB_BYTES: u64 = 1024;
 
-/// One swap area.
-/// A swap area, or all areas of one name.
+/// A swap area, or all swap areas with the same name.
 struct Swap {
-    /// As `/proc/swaps` writes it. `None` is all swap together, from `/proc/meminfo`.
+    /// The name in `/proc/swaps`. `None` for the total swap from `/proc/meminfo`.
     name: Option<Vec<u8>>,
     series: [Attributes; 2],
     size: u64,
@@ -62,12 +61,12 @@ struct Paging {
     naming: Naming,
     word_bits: u32,
     swaps_file: Source,
-    /// Read where `/proc/swaps` is missing.
+    /// Read if `/proc/swaps` is missing.
     meminfo_file: Source,
     swaps: Vec<Swap>,
     faults: [Attributes; 2],
     operations: [Attributes; 4],
-    /// Of the faults, then of the operations.
+    /// Totals of the faults, then of the operations.
     totals: Counters<6>,
 }
 
@@ -107,10 +106,11 @@ impl Paging {
             }
             None => Vec::new(),
         };
-        // More in use than there is room cannot be.
+        // Used space cannot exceed the size.
         for (name, size, used) in areas.into_iter().filter(|(_, size, used)| used <= size) {
             let (size, used) = (size.saturating_mul(KB_BYTES), used.saturating_mul(KB_BYTES));
-            // Two files that were deleted, or are in two mount namespaces, have one name: one series holds both.
+            // Two deleted files, or files in different mount namespaces, can have the same name: sum them in one
+            // series.
             if let Some(swap) = self.swaps.iter_mut().find(|swap| swap.name.as_deref() == name) {
                 (swap.size, swap.used) = (swap.size.saturating_add(size), swap.used.saturating_add(used));
                 continue;
@@ -139,7 +139,7 @@ impl Vmstat {
         let mut stat = Self::default();
         let mut missing = 6;
         for line in lines(bytes) {
-            // Most of the file's lines are none of ours, and no name of ours begins otherwise.
+            // Fast rejection: all needed names start with p, most lines do not.
             if !line.starts_with(b"p") {
                 continue;
             }
@@ -165,7 +165,7 @@ impl Vmstat {
         stat
     }
 
-    /// All faults less the major ones. On a 32-bit kernel the one wraps before the other.
+    /// All faults minus the major ones. On a 32-bit kernel, the two counters wrap at different times.
     fn minor_faults(&self, word_bits: u32) -> Option<u64> {
         let (all, major) = (self.faults?, self.major_faults?);
         match all.checked_sub(major) {
@@ -175,14 +175,14 @@ impl Vmstat {
     }
 }
 
-/// The columns of a line of `/proc/swaps`: the name unchanged, size and used in kB.
+/// Parses a line of `/proc/swaps`: the unmodified name, size and used in kB.
 fn parse_swap(line: &[u8]) -> Option<(&[u8], u64, u64)> {
     let mut fields = fields(line);
     let (name, _kind) = (fields.next()?, fields.next()?);
     Some((name, next_number(&mut fields)?, number(fields.next()?)?))
 }
 
-/// Size and used swap in kB, from `/proc/meminfo`. `None` where there is no swap.
+/// Parses size and used swap in kB from `/proc/meminfo`; `None` if there is no swap.
 fn parse_meminfo(bytes: &[u8]) -> Option<(u64, u64)> {
     let value = |name: &[u8]| lines(bytes).find_map(|line| next_number(&mut fields(line.strip_prefix(name)?)));
     let (total, free) = (value(b"SwapTotal:")?, value(b"SwapFree:")?);

@@ -1,11 +1,11 @@
 //! Pressure stall information, from `/proc/pressure` (Documentation/accounting/psi.rst): how long tasks waited for a
-//! resource. `some`: at least one task waited; `full`: all tasks that were not idle waited at once, so it is inside
-//! `some` and the two do not add up.
+//! resource. `some`: at least one task waited. `full`: all tasks that were not idle waited at the same time; this time
+//! is included in `some`, so the two must not be added.
 //!
-//! No semantic convention has it yet, and hostmetrics has none of it: the collector reports nothing in that profile, whose
-//! set of metrics is the receiver's. Each file and each line may be missing: `irq` came with Linux 6.1 and needs
-//! CONFIG_IRQ_TIME_ACCOUNTING, and has no `some`; `cpu` has no `full` before 5.13, and from then on one that the kernel
-//! calls undefined for a whole host and mostly writes as 0.
+//! The semantic conventions do not define it yet. hostmetrics does not have it, so the collector reports nothing in
+//! that profile. Each file and line may be missing: `irq` was added in Linux 6.1, needs CONFIG_IRQ_TIME_ACCOUNTING and
+//! has no `some`; `cpu` has no `full` before 5.13, and since then the kernel documents it as undefined for a whole host
+//! and usually writes 0.
 
 use std::path::Path;
 
@@ -41,10 +41,10 @@ const METRICS: &[Metric] = &[
         .semconv("system.pressure.time", "s", Basic, &[&RESOURCE, &TYPE]),
 ];
 
-/// The kernel counts in microseconds.
+/// Unit of the kernel's totals.
 const MICROSECONDS_PER_SECOND: f64 = 1e6;
 
-/// One file.
+/// A file in `/proc/pressure`.
 struct Resource {
     source: Source,
     /// `some` and `full`.
@@ -60,7 +60,7 @@ struct Pressure {
 impl Pressure {
     fn new(context: &Context) -> Self {
         let options = &context.options;
-        // All of them are missing together where the kernel does not count pressure: this is logged in one line, not four.
+        // If the kernel does not account pressure, all files are missing: log one line rather than four.
         let resource = |name: Names| Resource {
             source: Source::new(context.host.proc("pressure").join(name.of(Naming::Semconv)), "").holds_counters(),
             series: [SOME, FULL].map(|kind| {

@@ -1,10 +1,10 @@
-//! Counters of the kernel's network protocols: TCP segments, retransmits, resets, connections and listen queues, UDP datagrams and
-//! errors, IPv6 beside IPv4. From `net/snmp`, `net/netstat` and `net/snmp6` of the host's first process
-//! (Documentation/networking/snmp_counter.rst).
+//! Counters of the kernel's network protocols: TCP segments, retransmits, resets, connections and listen queues, UDP
+//! datagrams and errors, with IPv6 beside IPv4. From `net/snmp`, `net/netstat` and `net/snmp6` of the host's first
+//! process (Documentation/networking/snmp_counter.rst).
 //!
-//! The default metrics are those that an incident needs; the detailed ones complete the default fields of node_exporter's
-//! collector netstat. Each file is scanned once for the wanted fields. No semantic convention has these, and hostmetrics has
-//! none of them.
+//! The default metrics are those needed in an incident; the detailed ones complete the default fields of
+//! node_exporter's netstat collector. Each file is scanned once for the required fields. These metrics exist neither in
+//! the semantic conventions nor in hostmetrics.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ enum File {
 }
 use File::{Netstat, Snmp, Snmp6};
 
-/// Where a series comes from: the metric, the file, the protocol's line, the field, and the series' attributes.
+/// The source of a series: metric, file, protocol line and field, and the series' attributes.
 type Origin = (&'static str, File, &'static str, &'static str, &'static [(&'static Attribute, Names)]);
 
 #[rustfmt::skip] // a table
@@ -173,10 +173,10 @@ const ORIGINS: &[Origin] = &[
     ("udplite.errors", Snmp6, "UdpLite6", "InErrors", &[(&TYPE, IPV6)]),
 ];
 
-/// The most wanted fields of one file.
+/// Maximum number of required fields in one file.
 const MOST_FIELDS: usize = 24;
 
-/// A wanted series, whose field is the column of its place.
+/// A required series; its field is the column with the same index.
 struct Series {
     origin: &'static Origin,
     attributes: Attributes,
@@ -184,7 +184,7 @@ struct Series {
     reading: Option<u64>,
 }
 
-/// A file, all of whose wanted counters are one row.
+/// A file, whose required counters form one row.
 struct Wanted {
     file: File,
     source: Source,
@@ -230,7 +230,7 @@ impl Wanted {
     fn take(&mut self, bytes: &[u8], now: Duration) {
         self.clear();
         let series = &mut self.series;
-        // The first field of a name counts; a second one can only be damage.
+        // The first field of a name is used; a second one means that the file is corrupt.
         let mut found = |protocol: &[u8], name: &[u8], value: Option<u64>| {
             let is_it =
                 |series: &&mut Series| series.origin.2.as_bytes() == protocol && series.origin.3.as_bytes() == name;
@@ -251,8 +251,8 @@ impl Wanted {
     }
 }
 
-/// The fields of snmp and netstat: a line with a protocol's names is followed by one with its numbers. Some numbers may be
-/// negative (`MaxConn`); these are not wanted.
+/// Parses snmp and netstat: a line with the names of a protocol is followed by a line with its numbers. Some numbers
+/// may be negative (`MaxConn`); these are not needed.
 fn paired_fields(bytes: &[u8], found: &mut impl FnMut(&[u8], &[u8], Option<u64>)) {
     let mut names: Option<(&[u8], &[u8])> = None;
     for line in lines(bytes) {
@@ -267,7 +267,7 @@ fn paired_fields(bytes: &[u8], found: &mut impl FnMut(&[u8], &[u8], Option<u64>)
     }
 }
 
-/// The fields of snmp6: one a line, the protocol and the name in one word (`Udp6InErrors`).
+/// Parses snmp6: one field per line, with protocol and name in one word (`Udp6InErrors`).
 fn snmp6_fields(bytes: &[u8], found: &mut impl FnMut(&[u8], &[u8], Option<u64>)) {
     for line in lines(bytes) {
         let mut fields = fields(line);
@@ -285,7 +285,7 @@ impl Collector for Protocols {
         for wanted in &mut self.0 {
             match reader.read(&mut wanted.source) {
                 Some(bytes) => wanted.take(bytes, now),
-                // The totals stay, the states go.
+                // Keep the totals and clear the states.
                 None => wanted.clear(),
             }
         }

@@ -1,7 +1,7 @@
-//! md arrays (software RAID), from `/sys/block/md*/md` (Documentation/admin-guide/md.rst), not from the text of
-//! `/proc/mdstat`. Which arrays there are is looked up once a minute.
+//! md arrays (software RAID), from `/sys/block/md*/md` (Documentation/admin-guide/md.rst) rather than from the text of
+//! `/proc/mdstat`. The list of arrays is updated once a minute.
 //!
-//! No semantic convention fits: `hw.logical_disk.*` has no count of members. hostmetrics has none of it.
+//! No semantic convention fits: `hw.logical_disk.*` has no count of members. hostmetrics has no such metrics.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const STATE: Attribute = Attribute { key: Names::both("system.disk.linux.raid.st
 const MEMBER_STATE: Attribute =
     Attribute { key: Names::both("system.disk.linux.raid.member.state"), values: &MEMBER_STATES };
 
-/// One of these is 1, the others are 0: what an array does hides that it is active.
+/// Exactly one of these is 1. During an action, an array is not reported as active.
 const STATES: [Names; 6] = [
     Names::both("active"),
     Names::both("inactive"),
@@ -53,10 +53,10 @@ const METRICS: &[Metric] = &[
         .semconv("system.disk.linux.raid.sync.completed", "1", Detailed, &[&DEVICE]),
 ];
 
-/// How long the list of arrays stands.
+/// How long the list of arrays is valid.
 const LIST_LASTS: Duration = Duration::from_secs(60);
 
-/// An array, as the last reading found it.
+/// An array, as of the last reading.
 struct Array {
     dir: PathBuf,
     device: Attributes,
@@ -67,7 +67,7 @@ struct Array {
 
 #[derive(Debug, PartialEq)]
 struct Reading {
-    /// The place in [`STATES`].
+    /// Index in [`STATES`].
     state: usize,
     members: [u64; MEMBER_STATES.len()],
     required: Option<u64>,
@@ -115,7 +115,7 @@ impl Array {
         }
     }
 
-    /// `None` where the directory is no array's, or the array is stopped.
+    /// `None` if the directory is not an array, or the array is stopped.
     fn read(&self, reader: &mut Reader) -> Option<Reading> {
         let array_state = reader.small(&self.dir.join("array_state"))?;
         let action = reader.small(&self.dir.join("sync_action")).unwrap_or_default();
@@ -137,7 +137,7 @@ impl Array {
     }
 }
 
-/// The place in [`STATES`] of an array's state, `None` for an array that is stopped (`clear`) and for an unknown state.
+/// The index in [`STATES`] of an array's state; `None` for a stopped array (`clear`) and for an unknown state.
 fn array_state_place(array_state: &[u8], action: &[u8]) -> Option<usize> {
     let active = match action {
         b"recover" => 2,
@@ -153,7 +153,7 @@ fn array_state_place(array_state: &[u8], action: &[u8]) -> Option<usize> {
     }
 }
 
-/// The place in [`MEMBER_STATES`] of a member's flags, which commas separate.
+/// The index in [`MEMBER_STATES`] of a member's comma-separated flags.
 fn member_state(flags: &[u8]) -> usize {
     let has = |flag: &[u8]| flags.split(|&b| b == b',').any(|word| word == flag);
     match (has(b"faulty"), has(b"in_sync")) {
@@ -163,7 +163,7 @@ fn member_state(flags: &[u8]) -> usize {
     }
 }
 
-/// The share in `done / total`, in sectors; `None` for `none` and `delayed`.
+/// Parses `done / total`, in sectors, as a share; `None` for `none` and `delayed`.
 fn progress(text: &[u8]) -> Option<f64> {
     let mut halves = text.split(|&b| b == b'/').map(|half| number(half.trim_ascii()));
     let (done, total) = (halves.next()??, halves.next()??);

@@ -1,4 +1,4 @@
-//! Which collectors and metrics are registered, and what limits their series.
+//! Selects and registers collectors and metrics, and limits their series.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,10 @@ use crate::metrics::naming::{Metric, Naming};
 
 pub use super::slot::CollectorStats;
 
-/// The series that a metric may always have.
+/// Minimum of the default series limit per metric.
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
-/// The collectors at work: made by [`register`].
+/// Registered collectors, returned by [`register`].
 #[derive(Debug)]
 pub struct Registered {
     /// One entry per definition.
@@ -28,38 +28,38 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// Makes the instruments of metrics that the last collection found, such as those of a new text file. Call it between
-    /// two collections.
+    /// Creates the instruments of metrics that the last collection discovered, such as those of a new text file. Call
+    /// it between two collections.
     pub fn discover(&self) {
         self.instruments.discover();
     }
 
-    /// Whether the instruments have not enough room for the host's series any more. A new provider, with the doubled
-    /// [`Limits`], has.
+    /// Whether the cardinality limits of the instruments are too low for the host. A new provider with doubled
+    /// [`Limits`] is then needed.
     #[must_use]
     pub fn outgrown(&self) -> bool {
         self.instruments.collection.outgrown.load(Ordering::Relaxed)
     }
 
-    /// Files read so far, the baselines' reading included. Small files of sysfs are not among them.
+    /// Number of files read so far, including the baseline. Small sysfs files are not counted.
     #[must_use]
     pub fn file_reads(&self) -> u64 {
         self.instruments.collection.reads()
     }
 }
 
-/// Takes every counter's baseline and creates the instruments of all selected collectors on `meter`, whose provider has no
-/// lower limit of series than [`max_series`].
+/// Takes the baselines and creates the instruments of all selected collectors on `meter`. The series limit of its
+/// provider must be at least [`max_series`].
 pub fn register(meter: &Meter, context: &Context) -> Registered {
     register_from(meter, context, COLLECTORS, None)
 }
 
-/// As [`register`], for a provider whose view gives each instrument the limit of series that `limits` has for it.
+/// As [`register`], for a provider whose view gives each instrument its limit from `limits`.
 pub fn register_within(meter: &Meter, context: &Context, limits: &Limits) -> Registered {
     register_from(meter, context, COLLECTORS, Some(limits))
 }
 
-/// As [`register`], with a list of collectors of the caller's own.
+/// As [`register`], with the caller's own list of collectors.
 pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limits: Option<&Limits>) -> Registered {
     let options = &context.options;
     let collection = Collection::new(context, false);
@@ -67,13 +67,13 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limi
     let mut collectors = Vec::new();
     for definition in selected(list, options) {
         let slot = instruments.collection.add(definition);
-        // Directly before its instruments are created, which is the start time that they carry.
+        // Directly before its instruments are created, which determines their start time.
         instruments.collection.baseline(&slot);
         if slot.is_broken() {
             continue;
         }
         collectors.push(Arc::clone(slot.stats()));
-        // A metric that compares two readings has no series yet, and as many as another one of its collector.
+        // A metric that compares two readings has no series yet; assume as many as the collector's largest metric.
         let series = |metric| slot.count(|collector, out| collector.observe(metric, out));
         let found = metrics(definition, options).map(series).max().unwrap_or(0);
         for metric in metrics(definition, options) {
@@ -84,7 +84,7 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limi
     Registered { collectors, instruments }
 }
 
-/// The collectors that were asked for and have a metric to report: what another profile calls by no name is not read.
+/// The selected collectors that have a metric in this profile; others are not read.
 pub(super) fn selected<'a>(list: &'a [Definition], options: &Options) -> impl Iterator<Item = &'a Definition> {
     let asked = |definition: &&Definition| {
         options.collectors.as_ref().is_none_or(|names| names.iter().any(|name| name == definition.name))
@@ -96,14 +96,14 @@ pub(super) fn selected<'a>(list: &'a [Definition], options: &Options) -> impl It
         .filter(|definition| metrics(definition, options).next().is_some())
 }
 
-/// A definition's metrics in the profile and detail that were asked for.
+/// A definition's metrics in the selected profile and detail.
 pub(super) fn metrics(definition: &Definition, options: &Options) -> impl Iterator<Item = &'static Metric> {
     let asked = |metric: &&Metric| metric.shape(options.naming).is_some_and(|shape| shape.detail <= options.detail);
     definition.metrics.iter().filter(asked)
 }
 
-/// The most series a metric may have on this host: the configured limit; without one, [`DEFAULT_MAX_SERIES`] or the need of the
-/// host's CPUs and disks, whichever is more.
+/// The maximum number of series per metric on this host: the configured limit, otherwise [`DEFAULT_MAX_SERIES`] or the
+/// number needed for the host's CPUs and disks, whichever is higher.
 #[must_use]
 pub fn max_series(context: &Context) -> usize {
     context.options.max_series.unwrap_or_else(|| {
@@ -116,15 +116,15 @@ pub fn max_series(context: &Context) -> usize {
     })
 }
 
-/// Creates an instrument outside the collectors, under the name that node_exporter or the conventions have for it. A panic
-/// in its callback costs its points of that cycle.
+/// Creates an instrument outside the collectors, with the name from node_exporter or the conventions. A panic in its
+/// callback affects only its points in that cycle.
 pub(crate) fn observable(
     meter: &Meter,
     naming: Naming,
     metric: &'static Metric,
     callback: impl Fn(&mut Observer<'_>) + Send + Sync + 'static,
 ) {
-    // hostmetrics has no metrics of this kind: they keep the conventions' names.
+    // hostmetrics has no such metrics: they keep the names of the conventions.
     let naming = if naming == Naming::NodeExporter { naming } else { Naming::Semconv };
     let Some(shape) = metric.shape(naming) else { return };
     let fault_reported = AtomicBool::new(false);

@@ -1,9 +1,9 @@
-//! Temperatures and their limits, fans, voltages and power, from `/sys/class/hwmon` (Documentation/hwmon/sysfs-interface.rst)
-//! and, for thermal zones without a hwmon device, `/sys/class/thermal`. Values are the kernel's, scaled to the unit; no
-//! chip's numbers are interpreted.
+//! Temperatures and their limits, fans, voltages and power, from `/sys/class/hwmon`
+//! (Documentation/hwmon/sysfs-interface.rst) and, for thermal zones without a hwmon device, `/sys/class/thermal`.
+//! Values are the kernel's, scaled to the unit, without chip-specific interpretation.
 //!
-//! Which sensors there are, their names and limits are looked up once a minute. A chip whose reading takes long (a drive
-//! answers a temperature request in about 4 ms) is read once a minute too, and keeps its values in between.
+//! The list of sensors, their names and limits are updated once a minute. A chip with slow readings (a drive answers a
+//! temperature request in about 4 ms) is also read once a minute, and its values are repeated in between.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ const HIGH_CRITICAL: Names = Names::both("high.critical");
 const HIGH_DEGRADED: Names = Names::both("high.degraded");
 const LOW_CRITICAL: Names = Names::both("low.critical");
 const LOW_DEGRADED: Names = Names::both("low.degraded");
-/// The convention asks for a type, and hwmon does not tell which component a power sensor measures.
+/// The convention requires a type, and hwmon does not identify the component that a power sensor measures.
 const POWER_SUPPLY: Names = Names::both("power_supply");
 
 #[rustfmt::skip] // a table
@@ -53,9 +53,9 @@ const METRICS: &[Metric] = &[
         .semconv("hw.power", "W", Detailed, &[&ID, &NAME, &LOCATION, &TYPE]),
 ];
 
-/// A kind of sensor: the start of its files' names, the divisor of their numbers, and from which detail it is read.
+/// A kind of sensor: prefix of its file names, divisor of its numbers, and the detail that includes it.
 struct Kind {
-    /// Also the metric's id.
+    /// Also the id of the metric.
     prefix: &'static str,
     files: &'static [&'static str],
     divisor: f64,
@@ -72,10 +72,10 @@ const KINDS: [Kind; 4] = [
 const LIMITS: [(&str, Names); 4] =
     [("crit", HIGH_CRITICAL), ("max", HIGH_DEGRADED), ("lcrit", LOW_CRITICAL), ("min", LOW_DEGRADED)];
 
-/// Degrees that a sensor in a computer can have or be limited to. Drivers report 65261.85 and -273.15 for "no limit".
+/// Plausible temperatures and limits. Drivers report 65261.85 and -273.15 for "no limit".
 const POSSIBLE_DEGREES: std::ops::RangeInclusive<f64> = -150.0..=1000.0;
 
-/// How long the list of sensors stands, and how often a slow chip is read.
+/// How long the list of sensors is valid, and how often a slow chip is read.
 const MINUTE: Duration = Duration::from_secs(60);
 /// A chip whose reading takes this long is slow.
 const SLOW: Duration = Duration::from_millis(2);
@@ -124,11 +124,11 @@ impl Sensors {
         for name in reader.list(&self.hwmon).unwrap_or_default() {
             let dir = self.hwmon.join(name);
             let driver = reader.small(&dir.join("name")).map(|name| text(&name)).unwrap_or_default();
-            // Its number changes from boot to boot; the device that it is for does not.
+            // The number of a hwmon device changes between boots; its device does not.
             let device =
                 reader.link_name(&dir.join("device")).or_else(|| Some(driver.clone()).filter(|name| !name.is_empty()));
             let Some(device) = device.or_else(|| Some(dir.file_name()?.to_str()?.to_owned())) else { continue };
-            // Two of one name and without a device are distinguished by their number.
+            // Two chips with the same name and without a device are distinguished by their number.
             let id = match taken.contains(&device) {
                 true => format!("{device}.{}", dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()),
                 false => device,
@@ -139,7 +139,7 @@ impl Sensors {
         for name in reader.list(&self.thermal).unwrap_or_default() {
             let Some(zone) = name.to_str().filter(|name| name.starts_with("thermal_zone")) else { continue };
             let dir = self.thermal.join(zone);
-            // The kernel makes a hwmon device in the zone's directory where it can.
+            // If possible, the kernel creates a hwmon device in the zone's directory.
             let entries = reader.list(&dir).unwrap_or_default();
             if entries.iter().any(|entry| entry.as_encoded_bytes().starts_with(b"hwmon")) {
                 continue;
@@ -162,7 +162,7 @@ impl Sensors {
         let mut sensors = Vec::new();
         let mut dir = dir.to_owned();
         let mut names = reader.list(&dir).unwrap_or_default();
-        // Drivers that registered the old way have their files in the device's directory.
+        // Drivers with the old registration have their files in the device's directory.
         if !names.iter().any(|name| sensor_of(name.as_encoded_bytes()).is_some()) {
             dir.push("device");
             names = reader.list(&dir).unwrap_or_default();
@@ -223,7 +223,7 @@ impl Chip {
 }
 
 impl Sensor {
-    /// A sensor that reports a fault, or a value that cannot be, has none.
+    /// Reads the sensor. `None` if it reports a fault or an implausible value.
     fn read(&self, reader: &mut Reader) -> Option<f64> {
         if self.fault.as_ref().is_some_and(|fault| reader.small_number(fault) == Some(1)) {
             return None;
@@ -233,7 +233,7 @@ impl Sensor {
     }
 }
 
-/// The kind and name of the sensor that a value file belongs to: `temp1_input` is `temp1`.
+/// The kind and name of a value file's sensor: `temp1` for `temp1_input`.
 fn sensor_of(file: &[u8]) -> Option<(&'static Kind, String)> {
     let file = std::str::from_utf8(file).ok()?;
     let (sensor, property) = file.split_once('_')?;

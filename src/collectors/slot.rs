@@ -1,4 +1,4 @@
-//! The collectors at work: all of them take their readings on the host's reading thread, once a collection.
+//! The running collectors: all of them are read on the host's reading thread, once per collection.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -12,36 +12,36 @@ use super::{Collector, Context, Definition, Discovered};
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
 
-/// How a definition fares, for the agent's own metrics.
+/// Statistics of a definition, for the self-metrics.
 #[derive(Debug)]
 pub struct CollectorStats {
     /// The definition's name.
     pub name: &'static str,
-    /// Nanoseconds of the last reading.
+    /// Duration of the last reading in nanoseconds.
     pub read_nanos: AtomicU64,
-    /// Readings that failed or did not end in time, and panics.
+    /// Number of failed or late readings and of panics.
     pub errors: AtomicU64,
-    /// Whether the last reading had one of these.
+    /// Whether the last reading failed, was late or panicked.
     pub failed: AtomicBool,
-    /// Series that the last collection reported.
+    /// Number of series reported by the last collection.
     pub series: AtomicU64,
-    /// Series that the last collection had to leave out, see [`super::Options::max_series`].
+    /// Number of series dropped by the last collection; see [`super::Options::max_series`].
     pub cut: AtomicU64,
 }
 
-/// All collectors, and the thread that they read on.
+/// All collectors, and the thread on which they are read.
 #[derive(Debug)]
 pub(super) struct Collection {
     context: Arc<Context>,
     worker: Worker,
     slots: Mutex<Vec<Arc<Slot>>>,
     turn: Mutex<Turn>,
-    /// Whether an instrument had too little room for its series.
+    /// Whether the cardinality limit of an instrument was too low for its series.
     pub(super) outgrown: AtomicBool,
 }
 
-/// Which instruments reported from the last readings: when one of them comes again, another collection has begun. The SDK
-/// itself does not say so, and a user's view may drop any instrument, the first one too.
+/// The instruments that have reported from the last readings. When one of them reports again, a new collection has
+/// begun. The SDK does not signal this, and a user's view may drop any instrument, including the first one.
 #[derive(Debug, Default)]
 struct Turn {
     cycle: u64,
@@ -49,7 +49,7 @@ struct Turn {
 }
 
 impl Collection {
-    /// Without collectors yet. Where it is `recording`, they keep their problems.
+    /// Creates a collection without collectors. If `recording` is set, they record problems.
     pub(super) fn new(context: &Context, recording: bool) -> Self {
         Self {
             worker: Worker::new(&context.host, recording),
@@ -60,7 +60,7 @@ impl Collection {
         }
     }
 
-    /// Adds a collector, which is made at its first reading.
+    /// Adds a collector, which is created at its first reading.
     pub(super) fn add(&self, definition: &Definition) -> Arc<Slot> {
         let stats = CollectorStats {
             name: definition.name,
@@ -85,19 +85,19 @@ impl Collection {
         slot
     }
 
-    /// Adds an instrument; returns its place for [`Collection::prepare`].
+    /// Adds an instrument; returns its index for [`Collection::prepare`].
     pub(super) fn add_instrument(&self) -> usize {
         let mut turn = lock(&self.turn);
         turn.reported.push(false);
         turn.reported.len() - 1
     }
 
-    /// Makes the collector and takes the reading that its counters begin with.
+    /// Creates the collector and takes its baseline reading.
     pub(super) fn baseline(&self, slot: &Arc<Slot>) {
         self.read(std::slice::from_ref(slot), 0);
     }
 
-    /// Takes every collector's reading of this collection, if the instrument is the first one to report in it.
+    /// Reads all collectors if the instrument is the first one that reports in this collection.
     pub(super) fn prepare(&self, place: usize) {
         let mut turn = lock(&self.turn);
         let begins = turn.cycle == 0 || turn.reported.get(place).copied().unwrap_or(true);
@@ -111,7 +111,7 @@ impl Collection {
         }
     }
 
-    /// Has these collectors read.
+    /// Reads these collectors.
     pub(super) fn read(&self, slots: &[Arc<Slot>], cycle: u64) {
         for slot in slots {
             slot.fresh.store(false, Ordering::Release);
@@ -143,33 +143,33 @@ impl Collection {
         problems
     }
 
-    /// All collectors, in the order in which they were added.
+    /// All collectors, in the order of addition.
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         lock(&self.slots).clone()
     }
 
-    /// Files read so far.
+    /// Number of files read so far.
     pub(super) fn reads(&self) -> u64 {
         self.worker.reads()
     }
 }
 
-/// One collector.
+/// A collector and its state.
 pub(super) struct Slot {
     context: Arc<Context>,
     new: fn(&Context) -> Box<dyn Collector>,
     work: Mutex<Work>,
     discovered: Mutex<Vec<Discovered>>,
     stats: Arc<CollectorStats>,
-    /// Whether it ended its reading of this collection.
+    /// Whether its reading of this collection has ended.
     fresh: AtomicBool,
-    /// It could not be made.
+    /// Whether it could not be created.
     broken: AtomicBool,
     cut_reported: AtomicBool,
     fault_reported: AtomicBool,
 }
 
-/// The part of a slot that the reading thread has for as long as it reads.
+/// The part of a slot that the reading thread uses.
 #[derive(Default)]
 struct Work {
     collector: Option<Box<dyn Collector>>,
@@ -235,7 +235,7 @@ impl Slot {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Whether it ended its last reading in time.
+    /// Whether its last reading ended in time.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh.load(Ordering::Acquire)
     }
@@ -245,12 +245,12 @@ impl Slot {
         self.is_broken() || self.fault_reported.load(Ordering::Relaxed)
     }
 
-    /// The metrics that the collector found since the last call.
+    /// Metrics that were discovered since the last call.
     pub(super) fn take_discovered(&self) -> Vec<Discovered> {
         std::mem::take(&mut lock(&self.discovered))
     }
 
-    /// Has the collector observe; false where it did not end its reading.
+    /// Lets the collector observe; returns false if its reading has not ended.
     pub(super) fn report(&self, observe: impl FnOnce(&dyn Collector)) -> bool {
         if !self.is_fresh() {
             return false;
@@ -264,7 +264,7 @@ impl Slot {
         true
     }
 
-    /// How many series the collector observes now; a fault in it is reported when they are collected.
+    /// The number of series that the collector observes now. A panic is reported when they are collected.
     pub(super) fn count(&self, observe: impl FnOnce(&dyn Collector, &mut Observer<'_>)) -> usize {
         let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
         if let Some(collector) = self.try_work().as_ref().and_then(|work| work.collector.as_ref()) {
@@ -273,7 +273,7 @@ impl Slot {
         out.seen
     }
 
-    /// The collector, unless it reads.
+    /// The collector's state, unless it is being read.
     fn try_work(&self) -> Option<MutexGuard<'_, Work>> {
         match self.work.try_lock() {
             Ok(work) => Some(work),
@@ -282,7 +282,7 @@ impl Slot {
         }
     }
 
-    /// Counts the series that a metric reported, and those that it had to leave out.
+    /// Counts the series that a metric reported and dropped.
     pub(super) fn reported(&self, name: &str, reported: usize, cut: usize, max_series: usize) {
         self.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
         if cut == 0 {
@@ -294,7 +294,7 @@ impl Slot {
         }
     }
 
-    /// A fault is counted each time and logged once: a bug in the code appears in each cycle.
+    /// Counts every panic but logs only the first, because a bug recurs in each cycle.
     fn panicked(&self, fault: &str) {
         self.stats.errors.fetch_add(1, Ordering::Relaxed);
         self.stats.failed.store(true, Ordering::Relaxed);
@@ -307,7 +307,7 @@ impl Slot {
     }
 }
 
-/// A lock that a caught panic does not spoil.
+/// Locks a mutex; ignores poisoning by a caught panic.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
-//! Sockets by protocol and their memory, from `net/sockstat` and `net/sockstat6` of the host's first process; packets that a
-//! CPU took from its backlog or dropped, from `net/softnet_stat`; and the conntrack table, from `/proc/sys/net/netfilter`.
+//! Sockets by protocol and their memory, from `net/sockstat` and `net/sockstat6` of the host's first process; packets
+//! that a CPU took from its backlog or dropped, from `net/softnet_stat`; and the conntrack table, from
+//! `/proc/sys/net/netfilter`.
 //!
-//! The conntrack table is that of the network namespace which the agent is in: where that is not the host's, it is left out.
-//! Its names are the hostmetrics receiver's; for the others neither it nor the semantic conventions have names.
+//! The conntrack table is that of the agent's network namespace; if that is not the host's, it is omitted. Its names
+//! are those of the hostmetrics receiver; the other metrics have names neither there nor in the semantic conventions.
 
 use std::time::Duration;
 
@@ -79,19 +80,19 @@ const METRICS: &[Metric] = &[
         .hostmetrics("system.network.conntrack.max", "{entries}", Detailed, &[]),
 ];
 
-/// One number of sockstat or sockstat6: the metric, the line, the word before the number, and its series.
+/// A number in sockstat or sockstat6: metric, line, the word before the number, and its series.
 struct Field {
     id: &'static str,
     six: bool,
     line: &'static [u8],
     word: &'static [u8],
-    /// The factor for the kernel's number.
+    /// Factor for the kernel's number.
     unit: u64,
     series: Attributes,
     value: Option<u64>,
 }
 
-/// The columns of softnet_stat that are read, by metric.
+/// The used columns of softnet_stat, by metric.
 const SOFTNET: [(&str, usize); 5] = [
     ("softnet.packets", 0),
     ("softnet.dropped", 1),
@@ -99,10 +100,10 @@ const SOFTNET: [(&str, usize); 5] = [
     ("softnet.rps", 9),
     ("softnet.flow_limit", 10),
 ];
-/// The column that has the CPU's number, from Linux 5.10 on.
+/// The column with the CPU number, since Linux 5.10.
 const CPU_COLUMN: usize = 12;
 
-/// CPUs that went offline are remembered up to this many.
+/// Maximum number of offline CPUs that are remembered.
 const MOST_GONE: usize = 8192;
 
 struct Sockets {
@@ -111,7 +112,7 @@ struct Sockets {
     fields: Vec<Field>,
     softnet: Source,
     backlogs: Table<Attributes, { SOFTNET.len() }>,
-    /// The host's sums, in which a CPU that went offline stays; `None` before the first line.
+    /// The host's sums, including offline CPUs; `None` before the first line.
     sums: Option<[u64; SOFTNET.len()]>,
     conntrack: Vec<(&'static str, Source, Option<u64>)>,
 }
@@ -147,7 +148,7 @@ impl Sockets {
         for (place, line) in lines(bytes).enumerate() {
             let columns: Vec<Option<u64>> = fields(line).map(hex).collect();
             let column = |place: usize| columns.get(place).copied().flatten();
-            // Older kernels leave out CPUs that are offline and do not number the lines.
+            // Older kernels omit offline CPUs and do not number the lines.
             let cpu = column(CPU_COLUMN).or_else(|| u64::try_from(place).ok());
             let Some(cpu) = cpu.and_then(|cpu| u32::try_from(cpu).ok()).filter(|_| column(0).is_some()) else {
                 continue;
@@ -176,7 +177,7 @@ impl Sockets {
     }
 }
 
-/// The numbers of sockstat and sockstat6, each with its series.
+/// The required numbers of sockstat and sockstat6, each with its series.
 fn sockstat_fields(options: &Options, page_bytes: u64) -> impl Iterator<Item = Field> + use<> {
     let (naming, detailed) = (options.naming, options.detail == Detailed);
     let field = move |id, six: bool, line: &'static str, word: &'static str, unit, pairs: &[(&Attribute, Names)]| {
@@ -209,14 +210,14 @@ fn sockstat_fields(options: &Options, page_bytes: u64) -> impl Iterator<Item = F
     all.into_iter()
 }
 
-/// The number after `word` in the first line that begins with `name`.
+/// The number after `word` in the first line that starts with `name`.
 fn sockstat_number(bytes: &[u8], name: &[u8], word: &[u8]) -> Option<u64> {
     let mut fields = lines(bytes).map(fields).find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
     fields.find(|field| *field == word)?;
     number(fields.next()?)
 }
 
-/// A number of up to 32 bits in hexadecimal digits.
+/// Parses a hexadecimal number of up to 32 bits.
 fn hex(field: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(field).ok().filter(|text| !text.starts_with('+'))?;
     u32::from_str_radix(text, 16).ok().map(u64::from)
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn backlogs_are_added_up_or_reported_by_cpu() {
         let host = host();
-        // The second line is that of CPU 3.
+        // The second line is for CPU 3.
         let line = |processed: &str, dropped: &str, cpu: &str| {
             format!("{processed} {dropped} 00000002 0 0 0 0 0 0 00000004 00000005 00000000 {cpu}\n")
         };

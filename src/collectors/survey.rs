@@ -1,4 +1,4 @@
-//! A summary of each collector's reading on this host, for `check`.
+//! Summarizes each collector's reading on this host, for `check`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::host::Problem;
 /// The result of one collector on this host.
 #[derive(Debug)]
 pub struct Survey {
-    /// Its name.
+    /// Name of the collector.
     pub collector: &'static str,
-    /// Series of its selected metrics.
+    /// Number of series of its selected metrics.
     pub series: usize,
-    /// Time its reading took.
+    /// Duration of its reading.
     pub took: Duration,
     /// Sources that could not be read.
     pub problems: Vec<Problem>,
-    /// Whether its collector has a fault.
+    /// Whether the collector panicked.
     pub panicked: bool,
 }
 
-/// Reads with every selected collector twice, as in its first collections, and counts its series.
+/// Reads every selected collector twice, as in the first collections, and counts its series.
 #[must_use]
 pub fn survey(context: &Context) -> Vec<Survey> {
     let collection = Collection::new(context, true);
@@ -39,8 +39,8 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         for metric in metrics(definition, &context.options) {
             slot.report(|collector| collector.observe(metric, &mut out));
         }
-        // Some files are read once, so their faults are only in the first reading. A file that was merely slow there may have
-        // answered since.
+        // Some files are read only once, so their problems are only in the first reading. A file that was slow there
+        // may have answered since.
         problems.retain(|problem| !problem.is_unanswered());
         problems.extend(collection.problems(slot));
         problems.sort_by(|a, b| (&a.path, &a.words).cmp(&(&b.path, &b.words)));

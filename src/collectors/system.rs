@@ -1,7 +1,7 @@
-//! How long the host has been up, from `/proc/uptime`.
+//! The host's uptime, from `/proc/uptime`.
 //!
-//! The time includes suspension (CLOCK_BOOTTIME), in hundredths of a second; hostmetrics has it in whole seconds.
-//! In a container it is the host's, unless a time namespace or lxcfs changes it.
+//! It includes suspend (CLOCK_BOOTTIME), in hundredths of a second; hostmetrics reports whole seconds. In a container
+//! it is the host's uptime, unless a time namespace or lxcfs changes it.
 
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
@@ -37,7 +37,7 @@ impl System {
     }
 }
 
-/// Seconds since boot.
+/// Parses the seconds since boot.
 fn parse(bytes: &[u8]) -> Option<f64> {
     decimal(fields(bytes).next()?)
 }

@@ -1,4 +1,4 @@
-//! Helpers of the collectors' unit tests: a host to read, and a metric's series as lines of text.
+//! Helpers for the collectors' unit tests: a host to read, and a metric's series as lines of text.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Roots};
 use crate::metrics::naming::{Kind, Metric, Number};
 
-/// A fixture host, or an empty directory in which a test makes its own.
+/// A fixture host, or an empty directory that a test fills.
 pub struct Host {
     root: PathBuf,
     _dir: Option<tempfile::TempDir>,
@@ -52,7 +52,7 @@ impl Host {
         Context { host: crate::host::Host::new(&roots), options }
     }
 
-    /// Has the collector take one reading; returns the failures it counted.
+    /// Takes one reading of the collector; returns the number of failures.
     pub fn read(&self, collector: &mut dyn Collector) -> u64 {
         let mut reader = Reader::new(&self.context(Options::default()).host);
         collector.read(&mut reader);
@@ -69,7 +69,7 @@ impl<T: std::fmt::Display> AsyncInstrument<T> for Lines {
     }
 }
 
-/// The series that the collector reports for the metric with this id: `key=value key=value number`, in its order.
+/// The collector's series of the metric with this id: `key=value key=value number`, in the order of observation.
 pub fn series(collector: &dyn Collector, metrics: &[Metric], id: &str) -> Vec<String> {
     let metric = metrics.iter().find(|metric| metric.id == id).unwrap();
     let lines = Lines(Mutex::new(Vec::new()));
@@ -82,19 +82,19 @@ pub fn series(collector: &dyn Collector, metrics: &[Metric], id: &str) -> Vec<St
     lines.0.into_inner().unwrap()
 }
 
-/// A host whose root is `root`.
+/// A context for the host at `root`.
 pub fn context(root: &Path, options: Options) -> Context {
     let mut host = crate::host::Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
     (host.ticks_per_second, host.page_bytes) = (100, 4096);
     Context { host, options }
 }
 
-/// One of the hosts of `tests/fixtures`.
+/// A context for a host in `tests/fixtures`.
 pub fn fixture(name: &str, options: Options) -> Context {
     context(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), options)
 }
 
-/// A definition at work on one host.
+/// A running collector on one host.
 pub struct Bench {
     definition: Definition,
     context: Context,
@@ -103,7 +103,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// After the baseline reading.
+    /// Creates the collector and takes the baseline reading.
     pub fn new(definition: Definition, context: Context) -> Self {
         let mut reader = Reader::new(&context.host);
         let mut collector = (definition.new)(&context);
@@ -118,7 +118,7 @@ impl Bench {
         self.points()
     }
 
-    /// The last reading's points of a metric that the collector found, `{key=value,…} number`.
+    /// The points of a discovered metric in the last reading: `{key=value,…} number`.
     pub fn discovered_points(&self, name: &str) -> Vec<String> {
         let recorder = Recorder::default();
         let sink = Sink::F64(&recorder);
@@ -126,7 +126,7 @@ impl Bench {
         recorder.0.into_inner().unwrap()
     }
 
-    /// The last reading's points, `name{key=value,…} number`, in the order of the table and the observation.
+    /// The points of the last reading: `name{key=value,…} number`, in the order of table and observation.
     pub fn points(&self) -> Vec<String> {
         let options = &self.context.options;
         let mut lines = Vec::new();

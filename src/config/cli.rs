@@ -1,5 +1,5 @@
-//! The command line, made from [`super::table`]. Values stay text: `config` validates them together with the
-//! environment, so that a wrong one gets the same line wherever it came from.
+//! The command line, generated from [`super::table`]. Values stay text: `config` validates them together with the
+//! environment, so that error messages are the same for both.
 
 use std::ffi::OsString;
 
@@ -31,7 +31,7 @@ const COMMAND: &str = "check";
 /// The name of the program.
 pub const NAME: &str = "heka-insights-agent";
 
-/// Why the command line ends the program at once.
+/// Why the program ends after parsing the command line.
 #[derive(Debug)]
 pub enum Ended {
     /// Text for standard output: `--help`, `--version`.
@@ -40,7 +40,7 @@ pub enum Ended {
     Wrong(UsageError),
 }
 
-/// The command, for clap and for the documents that are made from it.
+/// The clap command, for parsing and for the generated documents.
 #[must_use]
 pub fn command() -> Command {
     let check = Arg::new(COMMAND)
@@ -97,7 +97,7 @@ fn variables_without_flag() -> String {
 /// Parses arguments.
 ///
 /// # Errors
-/// Text to print for `--help` and `--version`; one line for an argument that is unknown or lacks its value.
+/// Text to print for `--help` and `--version`; one line for an unknown argument or a missing value.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Ended> {
     let matches = command().try_get_matches_from(arguments).map_err(|error| ended(&error))?;
     let mut values = Vec::new();
@@ -133,7 +133,7 @@ fn ended(error: &clap::Error) -> Ended {
 }
 
 fn unexpected(argument: &str) -> UsageError {
-    // A value may be a secret.
+    // The value may be a secret.
     let name = argument.split('=').next().unwrap_or_default();
     let command = command();
     let flags: Vec<String> =
@@ -145,7 +145,7 @@ fn unexpected(argument: &str) -> UsageError {
     UsageError(format!("unexpected argument '{name}'; {hint}"))
 }
 
-/// Takes any text; the words are for the completions and the man page.
+/// Accepts any text; the allowed words are for completions and the man page.
 #[derive(Clone, Debug)]
 struct Words(Vec<(&'static str, &'static str)>);
 

@@ -1,4 +1,4 @@
-//! The endpoint and the protocol, which depend on each other.
+//! Resolves endpoint and protocol, which depend on each other.
 
 use crate::config::found::UsageError;
 use crate::config::lookup::Lookup;
@@ -8,7 +8,7 @@ use crate::export::config::Protocol;
 const METRICS_PATH: &str = "/v1/metrics";
 const METRICS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
 
-/// The protocol and the whole endpoint; `notes` gets a line if the protocol was guessed.
+/// The protocol and the full endpoint. Adds a line to `notes` if the protocol was inferred.
 pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Protocol, String), UsageError> {
     let protocol = lookup.optional(&table::PROTOCOL)?;
     let insecure = lookup.value(&table::INSECURE)?;
@@ -21,8 +21,8 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
         return Ok((protocol, endpoint));
     };
     let allowed = table::ENDPOINT.row.allowed;
-    // A wrong endpoint is never replaced by the default, whatever variable it came from: metrics would go elsewhere.
-    // Before an @ would be a password.
+    // An invalid endpoint is never replaced by the default, not even from a shared variable: metrics would be sent
+    // elsewhere. The text before an @ may be a password.
     let wrong = || if found.value.contains('@') { found.wrong_secret(allowed) } else { found.wrong(allowed) };
     if let Some(path) = found.value.strip_prefix("unix:") {
         return match protocol {
@@ -66,7 +66,7 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
     Ok((protocol, whole))
 }
 
-/// `host` or `host:port` and nothing else: credentials belong into a header, where they are never printed.
+/// Whether it is only `host` or `host:port`: credentials belong in a header, which is never printed.
 fn is_host_and_port(authority: &http::uri::Authority) -> bool {
     let (host, whole) = (authority.host(), authority.as_str());
     !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))

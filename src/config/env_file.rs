@@ -1,15 +1,16 @@
-//! Files of variables: `.env` and the one that `--env-file` names.
+//! Environment files: `.env` and the file of `--env-file`.
 //!
-//! One `NAME=VALUE` a line; empty lines and lines that start with `#` or `;` are comments. `export ` may precede the name.
-//! A value is plain, 'single-quoted' or "double-quoted"; in a plain value, ` #` starts a comment, and in double quotes a
-//! backslash takes the next character as it is (`\n` is a line break). Nothing is expanded: `$` is an ordinary character.
+//! One `NAME=VALUE` per line; empty lines and lines that start with `#` or `;` are ignored. `export ` may precede the
+//! name. A value is plain, 'single-quoted' or "double-quoted". In a plain value, ` #` starts a comment. In double
+//! quotes, a backslash escapes the next character (`\n` is a line break). Nothing is expanded: `$` is an ordinary
+//! character.
 
 use crate::config::found::UsageError;
 
-/// The variables of a file, in its order.
+/// Parses the variables of a file, in order.
 ///
 /// # Errors
-/// A line that is no assignment. The message has its number and not its content, which may be a secret.
+/// A line that is not an assignment. The message has its number but not its content, which may be a secret.
 pub fn parse(name: &str, text: &str) -> Result<Vec<(String, String)>, UsageError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = Vec::new();

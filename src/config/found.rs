@@ -1,8 +1,8 @@
-//! A value as the user wrote it, and the line for a wrong one.
+//! A value as given by the user, and the error message for an invalid one.
 
 use std::fmt;
 
-/// Wrong usage, in one line.
+/// A usage error, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(pub String);
 
@@ -14,45 +14,45 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// A parser's result. An error may describe the allowed values better than the row does.
+/// Result of a parser. The error may describe the allowed values, instead of the text in the row.
 pub type Parsed<T> = Result<T, Option<String>>;
 
-/// A value and the place it was found in.
+/// A value and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// `--flag` or `VARIABLE`.
+    /// The source: `--flag` or `VARIABLE`.
     pub place: &'a str,
-    /// The text.
+    /// The value.
     pub value: &'a str,
 }
 
 impl Found<'_> {
-    /// Whether it is a flag's value.
+    /// Whether the source is a flag.
     #[must_use]
     pub fn is_flag(&self) -> bool {
         self.place.starts_with("--")
     }
 
-    /// Whether it is the value of a variable of the OpenTelemetry specification.
+    /// Whether the source is a variable of the OpenTelemetry specification.
     #[must_use]
     pub fn is_otel(&self) -> bool {
         self.place.starts_with("OTEL_")
     }
 
-    /// Whether a wrong value is one warning and the default: other programs share the variable, and the OpenTelemetry
-    /// specification asks for this.
+    /// Whether an invalid value causes only a warning, and the default is used: other programs share the variable, and
+    /// the OpenTelemetry specification requires this.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.is_otel() || self.place == "RUST_LOG"
     }
 
-    /// The line for a wrong value.
+    /// The error for an invalid value.
     #[must_use]
     pub fn wrong(&self, allowed: &str) -> UsageError {
         UsageError(format!("{}: '{}' is not valid; allowed: {allowed}", self.place, self.value))
     }
 
-    /// The line for a wrong value that must not be printed.
+    /// The error for an invalid value that must not be printed.
     #[must_use]
     pub fn wrong_secret(&self, allowed: &str) -> UsageError {
         UsageError(format!("{}: its value (not shown) is not valid; allowed: {allowed}", self.place))

@@ -1,4 +1,4 @@
-//! Where the value of a setting comes from: a flag, a variable, or its default. Errors name that place and the allowed
+//! Finds the value of a setting: from a flag, a variable, or its default. Errors name the source and the allowed
 //! values.
 
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use crate::config::found::{Found, UsageError};
 use crate::config::setting::{Default, Row, Setting};
 
-/// The values that flags have on the command line, in their order.
+/// The flags of the command line, in order.
 #[derive(Clone, Debug, std::default::Default)]
 pub struct Arguments {
     /// The command, if one was given.
     pub command: Option<String>,
-    /// Flags, such as `--interval`, and their values. A switch has `true`, or `false` if its negation was given.
+    /// Flags, such as `--interval`, and their values. A switch is `true`, or `false` if its negation was given.
     pub values: Vec<(&'static str, String)>,
 }
 
@@ -23,7 +23,7 @@ impl Arguments {
     }
 }
 
-/// The environment: the process's variables and those of a file. Empty variables are unset.
+/// The environment: variables of the process and of files. Empty variables count as unset.
 #[derive(Clone, Debug, std::default::Default)]
 pub struct Environment {
     values: HashMap<String, String>,
@@ -31,14 +31,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The given variables; the first of a name counts.
+    /// Creates an environment; the first value of a name is used.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut environment = Self::default();
         environment.add(variables);
         environment
     }
 
-    /// Adds the variables of a process that are not set yet.
+    /// Adds process variables that are not set yet.
     pub fn add_process(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
@@ -64,7 +64,7 @@ impl Environment {
         self.values.get(name).map(|value| value.trim())
     }
 
-    /// The names that are set, sorted.
+    /// The names of all set variables, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.values.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -77,12 +77,12 @@ impl Environment {
     }
 }
 
-/// Looks settings up, and collects warnings about shared variables with wrong values.
+/// Finds the values of settings, and collects warnings about invalid values of shared variables.
 #[derive(Debug)]
 pub struct Lookup<'a> {
     arguments: &'a Arguments,
     environment: &'a Environment,
-    /// Lines for the log.
+    /// Warnings for the log.
     pub warnings: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Lookup<'a> {
         Self { arguments, environment, warnings: Vec::new() }
     }
 
-    /// The values of the strongest place that has the setting: all of the flag's, or the variable's one.
+    /// The values from the source with the highest precedence: all values of the flag, or the value of one variable.
     pub fn find(&self, row: &Row) -> Vec<Found<'a>> {
         let given = self.arguments.get(row.flag).map(|value| Found { place: row.flag, value });
         let given: Vec<_> = given.collect();
@@ -102,16 +102,16 @@ impl<'a> Lookup<'a> {
         self.of_environment(row).into_iter().collect()
     }
 
-    /// The parsed value and its place; `None` if it is not set, or wrong in a shared variable.
+    /// The parsed value and its source; `None` if it is unset, or invalid in a shared variable.
     ///
     /// # Errors
-    /// The place, the value and the allowed values, for a flag or a variable of this program.
+    /// An invalid value of a flag or of a variable of this program; the message has the source and the allowed values.
     pub fn found<T: Clone>(&mut self, setting: &Setting<T>) -> Result<Option<(T, Found<'a>)>, UsageError> {
         let Some(found) = self.find(&setting.row).into_iter().next() else { return Ok(None) };
         Ok(self.parse(setting, found)?.map(|value| (value, found)))
     }
 
-    /// As [`Lookup::found`], without the place.
+    /// As [`Lookup::found`], without the source.
     ///
     /// # Errors
     /// As [`Lookup::found`].
@@ -122,7 +122,7 @@ impl<'a> Lookup<'a> {
     /// As [`Lookup::optional`], with the default of the table.
     ///
     /// # Errors
-    /// As [`Lookup::found`]; also for a setting whose default is not one value, which a test finds.
+    /// As [`Lookup::found`]; also if the setting's default is not a single value, which a test detects.
     pub fn value<T: Clone>(&mut self, setting: &Setting<T>) -> Result<T, UsageError> {
         if let Some(value) = self.optional(setting)? {
             return Ok(value);
@@ -146,7 +146,7 @@ impl<'a> Lookup<'a> {
         Ok(list)
     }
 
-    /// The values of a list's variable, whatever its flag has.
+    /// The values of a list from its variable, even if the flag is given.
     ///
     /// # Errors
     /// As [`Lookup::found`].
@@ -165,7 +165,7 @@ impl<'a> Lookup<'a> {
     fn parse<T: Clone>(&mut self, setting: &Setting<T>, found: Found<'a>) -> Result<Option<T>, UsageError> {
         let row = &setting.row;
         let error = match setting.parse(found) {
-            // Variables that are empty are unset, so this is a flag's value.
+            // Empty variables count as unset, so this is the value of a flag.
             Ok(_) if found.value.trim().is_empty() => found.wrong("a value that is not empty"),
             Ok(value) => return Ok(Some(value)),
             Err(allowed) => {
@@ -173,7 +173,7 @@ impl<'a> Lookup<'a> {
                 if row.secret { found.wrong_secret(allowed) } else { found.wrong(allowed) }
             }
         };
-        // Another default endpoint or other headers would change where the data goes.
+        // Using the default endpoint or other headers would send the data elsewhere.
         if !found.is_shared() || row.secret {
             return Err(error);
         }

@@ -1,7 +1,7 @@
-//! The agent's settings, validated: made from flags and environment, read by [`crate::agent`].
+//! The validated settings of the agent, resolved from flags and environment.
 //!
-//! [`table`] defines each setting once. Pure: nothing here touches a file, the clock or the process's environment. An
-//! error names the flag or the variable.
+//! [`table`] defines each setting once. All code here is pure: it accesses no file, clock or process environment.
+//! Errors name the flag or the variable.
 
 pub mod cli;
 mod endpoint;
@@ -33,7 +33,7 @@ use crate::outbox::config::OutboxConfig;
 pub enum Exporter {
     /// OTLP.
     Otlp,
-    /// Prometheus' scrapes.
+    /// Prometheus scrapes.
     Prometheus,
     /// Standard output.
     Console(Format),
@@ -41,14 +41,14 @@ pub enum Exporter {
     None,
 }
 
-/// The task of the program.
+/// What the program does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Collect until a signal arrives.
     Run,
     /// Collect once.
     Once,
-    /// Check the sources and the delivery, and report.
+    /// Check the sources and the delivery, then report.
     Check {
         /// Send a real collection instead of an empty export.
         send: bool,
@@ -69,35 +69,35 @@ pub enum LogFormat {
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Run, once or check.
+    /// What the program does.
     pub command: Command,
     /// Destination of the metrics.
     pub exporter: Exporter,
     /// Time between two collections.
     pub interval: Duration,
-    /// Wait for this host's own phase before the first collection.
+    /// Whether to wait for the host's phase before the first collection.
     pub phase: bool,
     /// Connection to the backend.
     pub otlp: OtlpConfig,
     /// The address that the Prometheus exporter listens on.
     pub listen: Listen,
-    /// Bounds of the outbox.
+    /// Location and limits of the outbox.
     pub outbox: OutboxConfig,
     /// Collectors and their options.
     pub options: Options,
-    /// The metrics about the agent; `None` sends none.
+    /// Self-metrics; `None` disables them.
     pub self_metrics: Option<Detail>,
-    /// Where the host's files are.
+    /// Locations of the host's files.
     pub roots: Roots,
-    /// Attributes that win over the detected ones, the later ones over the earlier.
+    /// Attributes that override the detected ones; later ones override earlier ones.
     pub resource: Vec<(String, String)>,
-    /// The filter of log lines, as RUST_LOG has it.
+    /// Log filter, in the syntax of RUST_LOG.
     pub log_level: String,
     /// The format of log lines.
     pub log_format: LogFormat,
-    /// Lines for the log: ignored values and variables.
+    /// Warnings for the log: ignored values and variables.
     pub warnings: Vec<String>,
-    /// Lines for the log where nothing is wrong.
+    /// Informational lines for the log.
     pub notes: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ impl Config {
     /// Merges flags, environment and defaults.
     ///
     /// # Errors
-    /// One line that names the flag or the variable, its value unless it is a secret, and the allowed values.
+    /// One line with the flag or variable, its value unless it is a secret, and the allowed values.
     pub fn resolve(arguments: &Arguments, environment: &Environment) -> Result<Self, UsageError> {
         let mut lookup = Lookup::new(arguments, environment);
         let mut notes = Vec::new();
@@ -122,7 +122,7 @@ impl Config {
                 "--once: not with --exporter prometheus, which collects when it is scraped".to_owned(),
             ));
         }
-        // The setting is OTLP's: a console prints totals for people to compare, and Prometheus takes nothing else.
+        // Applies only to OTLP: the console prints totals, and Prometheus requires them.
         let temporality = lookup.value(&table::TEMPORALITY)?;
         let temporality = if console || scraped { Temporality::Cumulative } else { temporality };
         let otlp = otlp(&mut lookup, &mut notes, temporality)?;
@@ -152,7 +152,7 @@ impl Config {
     }
 }
 
-/// One line for each variable that looks like this program's and is not. A known one that is not UTF-8 is an error.
+/// A warning for each unknown variable with this program's prefix. A known variable that is not UTF-8 is an error.
 fn unused(environment: &Environment) -> Result<Vec<String>, UsageError> {
     let known: Vec<&str> = table::variable_names().collect();
     if let Some(name) = environment.not_unicode().iter().find(|name| known.contains(&name.as_str())) {
@@ -193,7 +193,7 @@ fn exporter(arguments: &Arguments, lookup: &mut Lookup<'_>) -> Result<Exporter, 
     })
 }
 
-/// The flag is the whole address; the variables are its two halves.
+/// Resolves the listen address: the flag is the whole address, the variables are its two parts.
 fn listen(lookup: &mut Lookup<'_>) -> Result<Listen, UsageError> {
     if let Some(address) = lookup.optional(&table::LISTEN)? {
         return Ok(address);
@@ -241,7 +241,7 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
 
 fn outbox(lookup: &mut Lookup<'_>) -> Result<OutboxConfig, UsageError> {
     let dir = lookup.found(&table::OUTBOX_DIR)?.map(|(dir, found)| match found.place {
-        // systemd may name several directories, separated by colons; the first one is used.
+        // systemd may name several directories, separated by colons; use the first one.
         "STATE_DIRECTORY" => PathBuf::from(found.value.split(':').next().unwrap_or_default()).join("outbox"),
         _ => dir,
     });
@@ -280,7 +280,7 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         // node_exporter has no sum over the CPUs.
         per_cpu: lookup.optional(&table::PER_CPU)?.unwrap_or(false) || node_exporter,
         naming,
-        // A person at a console compares with /proc, and no backend there uses a start time.
+        // Totals on the console are compared with /proc, and no backend uses the start time.
         since: since.map_or(if boot { Since::Boot } else { Since::Start }, |(since, _)| since),
         delta,
         disk_scope: match (console, scope) {
@@ -303,13 +303,13 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         textfile_dir: lookup.optional(&table::TEXTFILE_DIR)?,
         max_series: lookup.optional(&table::MAX_SERIES)?,
         top_processes: lookup.value(&table::TOP_PROCESSES)?,
-        // Two servers may scrape one agent, a few milliseconds apart.
+        // Two servers may scrape one agent within a few milliseconds.
         utilization_period: if scraped { SHARED_PERIOD } else { Duration::ZERO },
         process_command_lines: lookup.optional(&table::PROCESS_COMMAND_LINES)?.unwrap_or(false),
     })
 }
 
-/// Attributes from the variables first, from the flags last: the later ones win.
+/// Attributes from variables first, then from flags; later ones override earlier ones.
 fn resource(lookup: &mut Lookup<'_>) -> Result<Vec<(String, String)>, UsageError> {
     let row = &table::RESOURCE_ATTRIBUTES.row;
     let mut attributes = lookup.variable(&table::RESOURCE_ATTRIBUTES)?;

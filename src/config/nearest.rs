@@ -1,13 +1,13 @@
-//! The known name that is nearest to a misspelled one.
+//! Finds the known name that is most similar to a misspelled one.
 
-/// The nearest of some names, if it is near enough to be a misspelling.
+/// The most similar name, if it is similar enough to be a misspelling.
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (wrong.len() / 3).max(2);
     let distances = names.into_iter().map(|name| (distance(wrong, name), name));
     distances.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
 }
 
-/// The number of letters to insert, delete or replace (Levenshtein).
+/// The number of letters to insert, delete or replace (Levenshtein distance).
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (done, letter) in from.chars().enumerate() {

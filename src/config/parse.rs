@@ -1,4 +1,4 @@
-//! Parsers of the values that settings have.
+//! Parsers for the values of settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,18 +7,17 @@ use regex_lite::Regex;
 
 use crate::config::found::{Found, Parsed};
 
-/// Text as it is.
+/// Any text.
 pub fn text(found: Found<'_>) -> Parsed<String> {
     Ok(found.value.to_owned())
 }
 
-/// A path as it is.
+/// Any path.
 pub fn path(found: Found<'_>) -> Parsed<PathBuf> {
     Ok(PathBuf::from(found.value))
 }
 
-/// A boolean. `OTEL_*` variables follow their specification: `true` or `false`. Every other place takes the words that
-/// people use.
+/// A boolean. `OTEL_*` variables follow their specification: `true` or `false`. Other sources also accept common words.
 pub fn boolean(found: Found<'_>) -> Parsed<bool> {
     let word = found.value.to_ascii_lowercase();
     match word.as_str() {
@@ -31,25 +30,25 @@ pub fn boolean(found: Found<'_>) -> Parsed<bool> {
     }
 }
 
-/// A duration with its unit, such as `500ms` or `1m 30s`.
+/// A duration with a unit, such as `500ms` or `1m 30s`.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// A whole number of milliseconds, as the OTEL variables have it.
+/// An integer number of milliseconds, as in the OTEL variables.
 #[must_use]
 pub fn millis(text: &str) -> Option<Duration> {
     text.parse().ok().map(Duration::from_millis)
 }
 
-/// Seconds, with a fraction if need be.
+/// Seconds, optionally with a fraction.
 #[must_use]
 pub fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.parse().ok()?).ok()
 }
 
-/// A size in bytes: a whole number and one of B, KiB, MiB, GiB (or k, M, G of 1000).
+/// A size in bytes: an integer and one of B, KiB, MiB, GiB (or k, M, G as powers of 1000).
 #[must_use]
 pub fn size(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -67,7 +66,7 @@ pub fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// A flag's one regular expression, or a variable's list of them.
+/// One regular expression from a flag, or a list from a variable.
 pub fn regexes(found: Found<'_>) -> Parsed<Vec<Regex>> {
     let regex = |text: &str| Regex::new(text).map_err(|error| Some(format!("a regular expression ({error})")));
     if found.is_flag() {
@@ -76,7 +75,7 @@ pub fn regexes(found: Found<'_>) -> Parsed<Vec<Regex>> {
     split_regexes(found.value).into_iter().map(regex).collect()
 }
 
-/// Splits a list at its commas. A comma inside of brackets, braces or parentheses, or after a backslash, belongs to the
+/// Splits a list at commas. A comma within brackets, braces or parentheses, or after a backslash, is part of the
 /// expression.
 fn split_regexes(list: &str) -> Vec<&str> {
     let (mut parts, mut start, mut depth, mut escaped) = (Vec::new(), 0, 0_u32, false);
@@ -97,8 +96,8 @@ fn split_regexes(list: &str) -> Vec<&str> {
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
-/// `K=V` pairs: one from a flag, taken as it is; from a variable a list, separated by commas and percent-encoded, as the
-/// OTEL specification has headers and resource attributes.
+/// `K=V` pairs: one literal pair from a flag, or a list from a variable, comma-separated and percent-encoded, as the
+/// OTEL specification defines for headers and resource attributes.
 pub fn pairs(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
     if found.is_flag() {
         return Ok(vec![pair(found.value, &['=']).ok_or(None)?]);
@@ -107,10 +106,10 @@ pub fn pairs(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
     list.map(|text| pair_decoded(text).ok_or(None)).collect()
 }
 
-/// Headers, as [`pairs`]; a flag may also have `Name: value`. Names are returned in lower case.
+/// Headers, as [`pairs`]; a flag may also use `Name: value`. Names are converted to lower case.
 pub fn headers(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
     let headers = match found.is_flag() {
-        // A name can hold neither sign, so the first one ends it.
+        // A name contains neither character, so the first one ends it.
         true => vec![pair(found.value, &['=', ':']).ok_or(None)?],
         false => pairs(found)?,
     };
@@ -137,8 +136,8 @@ fn pair(text: &str, signs: &[char]) -> Option<(String, String)> {
 
 /// A log filter: levels, or targets as in `RUST_LOG`.
 pub fn log_filter(found: Found<'_>) -> Parsed<String> {
-    // A word that is no level would be a target with everything enabled, and all others silent. RUST_LOG has that meaning
-    // in every program.
+    // A word that is not a level would be a target with everything enabled and all others disabled. RUST_LOG has that
+    // meaning in every program.
     let known = |part: &str| part.contains('=') || part.trim().parse::<tracing::metadata::LevelFilter>().is_ok();
     let sound = found.place == "RUST_LOG" || found.value.split(',').all(known);
     let targets = found.value.parse::<tracing_subscriber::filter::Targets>();

@@ -1,4 +1,5 @@
-//! One setting as data: flag, variables, default, allowed values, help and parser. [`super::table`] has all of them.
+//! The definition of a setting: flag, variables, default, allowed values, help and parser. [`super::table`] lists them
+//! all.
 
 use std::fmt::Write;
 
@@ -7,58 +8,58 @@ use crate::config::found::{Found, Parsed};
 /// How a flag takes values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One value.
+    /// One value; the flag may be given once.
     One,
-    /// One value each time it is given.
+    /// One value each time the flag is given.
     Many,
-    /// No value. `negation` is the flag that undoes a variable.
+    /// No value. `negation` is the flag that overrides a variable.
     Switch {
         /// Such as `--no-per-cpu`; empty if there is none.
         negation: &'static str,
     },
 }
 
-/// An environment variable and a note on its value for the help, such as its unit.
+/// An environment variable and a note on its value for the help text, such as its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable(pub &'static str, pub &'static str);
 
-/// The default as the help prints it.
+/// The default, as printed in the help text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// Nothing: the setting is absent.
+    /// No default: the setting is absent.
     None,
-    /// A value. The setting's own parser reads it, so that the printed default is the one in use.
+    /// A value. It is parsed like user input, so that the printed default is the one in use.
     Value(&'static str),
     /// A sentence: the default depends on other settings or on the host.
     Text(&'static str),
 }
 
-/// The part of a setting that does not depend on its type.
+/// The type-independent part of a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The flag, such as `--interval`; empty for a setting that only variables have.
+    /// The flag, such as `--interval`; empty if only variables set it.
     pub flag: &'static str,
     /// How the flag takes values.
     pub kind: Kind,
-    /// The placeholder of a value in the help.
+    /// The placeholder for the value in the help text.
     pub value: &'static str,
-    /// The section of the help.
+    /// The section of the help text.
     pub heading: &'static str,
-    /// The variables, the strongest first.
+    /// The variables, in order of precedence.
     pub variables: &'static [Variable],
     /// The default.
     pub default: Default,
-    /// The values that are allowed, for the help and for errors; empty if the words or the help say it.
+    /// The allowed values, for the help text and errors; empty if the words or the help text contain them.
     pub allowed: &'static str,
-    /// The effect, without a full stop. The help adds the allowed values after a colon.
+    /// The effect, without a full stop. The help text adds the allowed values after a colon.
     pub help: &'static str,
-    /// More for the help, after the allowed values.
+    /// Additional help text, after the allowed values.
     pub note: &'static str,
-    /// Whether errors leave the value out.
+    /// Whether errors omit the value.
     pub secret: bool,
 }
 
-/// One of the words that a setting can have: the word, its value, and an explanation for the help.
+/// An allowed word of a setting: the word, its value, and an explanation for the help text.
 #[derive(Clone, Copy, Debug)]
 pub struct Word<T>(pub &'static str, pub T, pub &'static str);
 
@@ -68,10 +69,10 @@ enum Parser<T: 'static> {
     Text(fn(Found<'_>) -> Parsed<T>),
 }
 
-/// A setting whose value is a `T`.
+/// A setting with a value of type `T`.
 #[derive(Clone, Copy)]
 pub struct Setting<T: 'static> {
-    /// All but the parser.
+    /// The type-independent part.
     pub row: Row,
     parser: Parser<T>,
 }
@@ -95,66 +96,66 @@ impl<T> Setting<T> {
         }
     }
 
-    /// A setting with one value that a function parses.
+    /// A setting with one value and a parser function.
     pub const fn one(flag: &'static str, value: &'static str, parse: fn(Found<'_>) -> Parsed<T>) -> Self {
         Self::with(flag, Kind::One, value, Parser::Text(parse))
     }
 
-    /// A setting whose flag can be repeated.
+    /// A setting with a repeatable flag.
     pub const fn many(flag: &'static str, value: &'static str, parse: fn(Found<'_>) -> Parsed<T>) -> Self {
         Self::with(flag, Kind::Many, value, Parser::Text(parse))
     }
 
-    /// A setting whose value is one of some words, in any case.
+    /// A setting whose value is one of several words, case-insensitive.
     pub const fn words(flag: &'static str, value: &'static str, words: &'static [Word<T>]) -> Self {
         Self::with(flag, Kind::One, value, Parser::Words(words))
     }
 
-    /// A setting that only variables have.
+    /// A setting that only variables set.
     pub const fn variable(variables: &'static [Variable], parse: fn(Found<'_>) -> Parsed<T>) -> Self {
         let mut setting = Self::with("", Kind::One, "", Parser::Text(parse));
         setting.row.variables = variables;
         setting
     }
 
-    /// The section of the help, and the sentence there.
+    /// Sets the section and the text of the help.
     pub const fn help(mut self, heading: &'static str, help: &'static str) -> Self {
         self.row.heading = heading;
         self.row.help = help;
         self
     }
 
-    /// The variables, the strongest first.
+    /// Sets the variables, in order of precedence.
     pub const fn variables(mut self, variables: &'static [Variable]) -> Self {
         self.row.variables = variables;
         self
     }
 
-    /// The default, as a user would write it.
+    /// Sets the default, in the syntax of user input.
     pub const fn default(mut self, value: &'static str) -> Self {
         self.row.default = Default::Value(value);
         self
     }
 
-    /// A sentence instead of one default value.
+    /// Sets a sentence instead of a default value.
     pub const fn default_text(mut self, text: &'static str) -> Self {
         self.row.default = Default::Text(text);
         self
     }
 
-    /// The allowed values.
+    /// Sets the description of the allowed values.
     pub const fn allowed(mut self, allowed: &'static str) -> Self {
         self.row.allowed = allowed;
         self
     }
 
-    /// More for the help, after the allowed values.
+    /// Sets additional help text.
     pub const fn note(mut self, note: &'static str) -> Self {
         self.row.note = note;
         self
     }
 
-    /// Keeps the value out of errors.
+    /// Omits the value from errors.
     pub const fn secret(mut self) -> Self {
         self.row.secret = true;
         self
@@ -162,7 +163,7 @@ impl<T> Setting<T> {
 }
 
 impl Setting<bool> {
-    /// A flag without a value, and the flag that undoes its variable.
+    /// A flag without a value, and the flag that overrides its variable.
     pub const fn switch(flag: &'static str, negation: &'static str) -> Self {
         Self::with(flag, Kind::Switch { negation }, "", Parser::Text(super::parse::boolean))
     }
@@ -172,7 +173,7 @@ impl<T: Clone> Setting<T> {
     /// Parses a value.
     ///
     /// # Errors
-    /// A better description of the allowed values than the row's, if there is one.
+    /// A description of the allowed values that replaces the one in the row, if there is one.
     pub fn parse(&self, found: Found<'_>) -> Parsed<T> {
         match self.parser {
             Parser::Text(parse) => parse(found),
@@ -191,13 +192,13 @@ impl<T: Clone> Setting<T> {
     }
 }
 
-/// A setting of any type, for those who read the whole table.
+/// A setting of any type, for iterating over the table.
 pub trait AnySetting: Sync {
-    /// All but the parser.
+    /// The type-independent part.
     fn row(&self) -> &Row;
-    /// The words that it can have, each with its explanation; empty if it takes other values.
+    /// The allowed words with their explanations; empty if the setting takes other values.
     fn words(&self) -> Vec<(&'static str, &'static str)>;
-    /// Whether its parser takes a value.
+    /// Whether its parser accepts a value.
     fn accepts(&self, value: &str) -> bool;
 }
 
@@ -219,7 +220,7 @@ impl<T: Clone + Sync> AnySetting for Setting<T> {
 }
 
 impl Row {
-    /// The printed default; empty if there is none.
+    /// The default as printed; empty if there is none.
     pub fn default_text(&self) -> &'static str {
         match self.default {
             Default::None => "",
@@ -247,7 +248,7 @@ impl Row {
     }
 }
 
-/// A setting's help without its default and variables: the sentence and the allowed values.
+/// The help text of a setting without its default and variables: the effect and the allowed values.
 pub fn sentence(setting: &dyn AnySetting) -> String {
     let (row, words) = (setting.row(), setting.words());
     let explained = words.iter().map(|(word, note)| match note.is_empty() {
@@ -266,7 +267,7 @@ pub fn sentence(setting: &dyn AnySetting) -> String {
         .fold(row.help.to_owned(), |text, (sign, part)| text + sign + part)
 }
 
-/// The whole help of a setting, as `--help` prints it.
+/// The complete help text of a setting, as in `--help`.
 pub fn help(setting: &dyn AnySetting) -> String {
     let row = setting.row();
     let mut text = sentence(setting);

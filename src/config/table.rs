@@ -1,5 +1,5 @@
-//! All settings, once: flag, variables, default, allowed values, help and parser. The command line, `--help`, the man
-//! page, the completions, docs/configuration.md and the lookup of values are made from this table.
+//! The table of all settings: flag, variables, default, allowed values, help and parser. The command line, `--help`,
+//! the man page, the completions, docs/configuration.md and the value lookup are generated from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,10 +25,10 @@ const RESOURCE: &str = "Host and resource";
 const LOG: &str = "Log";
 const CHECK: &str = "Only with the command check";
 
-/// The sections of the help, in order.
+/// The sections of the help text, in order.
 pub const HEADINGS: [&str; 7] = [GENERAL, SENDING, OUTBOX, COLLECTION, RESOURCE, LOG, CHECK];
 
-/// Every setting, in the order of the help. A new one is a constant below and a line here.
+/// All settings, in the order of the help text. To add one, add a constant below and an entry here.
 #[rustfmt::skip] // one line each
 pub static SETTINGS: &[&dyn AnySetting] = &[
     &EXPORTER, &SDK_DISABLED, &LISTEN, &PROMETHEUS_HOST, &PROMETHEUS_PORT, &CONSOLE_FORMAT, &INTERVAL, &ONCE, &NO_PHASE, &ENV_FILE,
@@ -45,7 +45,7 @@ pub static SETTINGS: &[&dyn AnySetting] = &[
     &SEND, &JSON,
 ];
 
-/// The variables of an OTLP setting, the metrics signal's first.
+/// The variables of an OTLP setting; the one for the metrics signal comes first.
 macro_rules! otlp {
     ($name:literal) => {
         otlp!($name, "")
@@ -272,7 +272,7 @@ pub(crate) static DISK_SCOPE: Setting<DiskScope> = Setting::words(
 .variables(&[Variable("HEKA_DISK_SCOPE", "")])
 .default_text("device; the console shows both");
 
-/// A filter's flag and variable.
+/// The flag and the variable of a filter.
 macro_rules! filter {
     ($flag:literal, $variable:literal, $help:literal) => {
         Setting::many($flag, "REGEX", parse::regexes)

@@ -1,4 +1,4 @@
-//! The source of each setting and its precedence, through [`Config::resolve`]; nothing here is read from the process.
+//! Tests of the source and precedence of each setting, through [`Config::resolve`]. Nothing is read from the process.
 
 use regex_lite::Regex;
 
@@ -24,7 +24,7 @@ fn bad(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     }
 }
 
-/// A setting's places, the strongest first, each with a value and what comes of it.
+/// The sources of a setting in order of precedence, each with a value and the expected result.
 struct Setting {
     flag: (&'static str, &'static str, &'static str),
     variables: &'static [(&'static str, &'static str, &'static str)],
@@ -114,7 +114,7 @@ fn a_flag_beats_the_signals_variable_beats_the_general_one_beats_the_default() {
     }
 }
 
-/// Each filter flag and variable has a regular expression of its own: two that are swapped show.
+/// Each filter flag and variable has a different regular expression, so that a swap is detected.
 #[test]
 fn each_filter_reaches_its_own_list() {
     let names = ["disk", "filesystem", "network", "service"];
@@ -145,7 +145,7 @@ fn the_largest_processes_are_off_by_default_and_bounded() {
 
 #[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
-    // These join with others, and have tests of their own.
+    // These are merged with others and have their own tests.
     const JOINED: [&str; 13] = [
         "--env-file",
         "--console-format",
@@ -186,7 +186,7 @@ fn the_defaults_that_the_help_prints_are_the_ones_in_use() {
         compared += 1;
     }
     assert!(compared > 12, "{compared}");
-    // These depend on other settings.
+    // The defaults of these depend on other settings.
     let text =
         |flag: &str| table::SETTINGS.iter().find(|setting| setting.row().flag == flag).unwrap().row().default_text();
     assert_eq!(text("--outbox-max-size"), "64MiB on disk, 4MiB in memory");
@@ -369,24 +369,24 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
     let cases: &[Case<'_>] = &[
         (&[], &[], Grpc, "http://localhost:4317"),
         (&[], &[HTTP], Http, "http://localhost:4318/v1/metrics"),
-        // The flag and the general variable are a base.
+        // The flag and the general variable are base URLs.
         (&["--endpoint", "http://h:1"], &[HTTP], Http, "http://h:1/v1/metrics"),
         (&["--endpoint", "http://h:1/"], &[HTTP], Http, "http://h:1/v1/metrics"),
         (&["--endpoint", "https://h/otlp/"], &[HTTP], Http, "https://h/otlp/v1/metrics"),
         (&["--endpoint", "http://h:1/v1/metrics"], &[HTTP], Http, "http://h:1/v1/metrics"),
         (&["--endpoint", "http://h/otlp?a=b"], &[HTTP], Http, "http://h/otlp/v1/metrics?a=b"),
         (&[], &[HTTP, (GENERAL, "http://h:1/x")], Http, "http://h:1/x/v1/metrics"),
-        // The signal's variable is the whole.
+        // The variable of the metrics signal is the full URL.
         (&[], &[HTTP, (METRICS, "http://h:1/x")], Http, "http://h:1/x"),
         (&[], &[HTTP, (METRICS, "http://h:1")], Http, "http://h:1"),
         (&[], &[(METRICS, "http://h:1"), (GENERAL, "http://other:2")], Grpc, "http://h:1"),
-        // Without a protocol, the port and the path tell.
+        // Without a protocol, the port and the path determine it.
         (&["--endpoint", "http://h:4318"], &[], Http, "http://h:4318/v1/metrics"),
         (&["--endpoint", "https://h/v1/metrics"], &[], Http, "https://h/v1/metrics"),
         (&["--endpoint", "http://h:4318", "--protocol", "grpc"], &[], Grpc, "http://h:4318"),
         (&["--endpoint", "https://h:4317"], &[], Grpc, "https://h:4317"),
         (&["--endpoint", "http://[::1]:4318"], &[], Http, "http://[::1]:4318/v1/metrics"),
-        // gRPC over a socket file.
+        // gRPC over a Unix socket.
         (&["--endpoint", "unix:/run/otel.sock"], &[], Grpc, "unix:/run/otel.sock"),
     ];
     for (arguments, variables, protocol, endpoint) in cases {

@@ -1,4 +1,4 @@
-//! A request's body in pieces, so that batches that travel together are not copied into one.
+//! A request body made of several buffers, so that merged batches are not copied into one buffer.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,12 +13,12 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// The pieces that are not sent yet.
+/// The buffers that are not sent yet.
 #[derive(Debug, Default)]
 pub struct Pieces(VecDeque<Bytes>);
 
 impl Pieces {
-    /// These, in this order.
+    /// Creates a body from buffers, in this order.
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
     }
@@ -45,10 +45,10 @@ impl Body for Pieces {
     }
 }
 
-/// The pieces as one gzip stream.
+/// Compresses the buffers into one gzip stream.
 ///
 /// # Errors
-/// None in practice: the target is memory.
+/// None in practice: the output is in memory.
 pub fn gzip(pieces: &[Bytes]) -> std::io::Result<Bytes> {
     let size: usize = pieces.iter().map(Bytes::len).sum();
     let mut encoder = GzEncoder::new(Vec::with_capacity(size / 4), Compression::default());
@@ -58,10 +58,10 @@ pub fn gzip(pieces: &[Bytes]) -> std::io::Result<Bytes> {
     Ok(encoder.finish()?.into())
 }
 
-/// Reads an answer's body up to `max_bytes` and returns what came, with the trailers.
+/// Reads up to `max_bytes` of a response body and returns them with the trailers.
 ///
 /// # Errors
-/// The connection failed on the way.
+/// The connection failed while reading.
 pub async fn read<B>(mut body: B, max_bytes: usize) -> Result<(Bytes, Option<HeaderMap>), B::Error>
 where
     B: Body + Unpin,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How batches leave the host.
+/// The OTLP transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// OTLP over gRPC (HTTP/2).
@@ -13,38 +13,38 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// Which totals the counters carry on the wire.
+/// The aggregation temporality of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temporality {
     /// Totals since the start time.
     Cumulative,
-    /// Differences since the batch before.
+    /// Differences from the previous batch.
     Delta,
-    /// As the OTLP exporter specification has it; equals cumulative for observable counters.
+    /// As defined by the OTLP exporter specification; for observable counters this is cumulative.
     LowMemory,
 }
 
-/// Where TLS finds its certificates. `None` everywhere means the system's roots and no client certificate.
+/// TLS certificate files. All `None`: the system's root certificates and no client certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// PEM file with the authorities to trust instead of the system's.
+    /// PEM file with the trusted root certificates, instead of the system's.
     pub ca: Option<PathBuf>,
-    /// PEM file with the client's certificate chain.
+    /// PEM file with the client certificate chain.
     pub cert: Option<PathBuf>,
     /// PEM file with the client's private key.
     pub key: Option<PathBuf>,
-    /// What named them, for errors.
+    /// The flag or variable of each file, for error messages.
     pub places: Places,
 }
 
-/// The flag or variable that the user set, for each file of TLS.
+/// The flag or variable that set each TLS file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Of the authorities.
+    /// For the root certificates.
     pub ca: String,
-    /// Of the client's certificate.
+    /// For the client certificate.
     pub cert: String,
-    /// Of the client's key.
+    /// For the client's private key.
     pub key: String,
 }
 
@@ -54,7 +54,8 @@ impl Default for Places {
     }
 }
 
-/// Everything the OTLP exporter needs. Environment variables were merged already: nothing below reads them.
+/// Configuration of the OTLP exporter. Environment variables are already merged; code below this level does not read
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OtlpConfig {
     /// gRPC or HTTP.
@@ -63,20 +64,21 @@ pub struct OtlpConfig {
     pub endpoint: String,
     /// Header names (lower case) and decoded values, in the order given. Values are secrets.
     pub headers: Vec<(String, String)>,
-    /// A file with more headers, one `name: value` or `name=value` a line, re-read when it changes; its lines win.
+    /// File with additional headers, one `name: value` or `name=value` per line. It is reloaded when it changes and
+    /// overrides `headers`.
     pub headers_file: Option<PathBuf>,
     /// Compress requests with gzip.
     pub gzip: bool,
-    /// Bound on one send from the outbox, connecting included.
+    /// Limit for one request, including connecting.
     pub timeout: Duration,
-    /// Certificates.
+    /// TLS certificate files.
     pub tls: TlsFiles,
-    /// Totals or differences.
+    /// Aggregation temporality.
     pub temporality: Temporality,
 }
 
 impl OtlpConfig {
-    /// The endpoint as it may be logged: scheme, host and port. Path, query and user part may hold a token.
+    /// The endpoint for log lines: scheme, host and port. Path, query and user info may contain a token.
     #[must_use]
     pub fn shown_endpoint(&self) -> String {
         if self.endpoint.starts_with("unix:") {
@@ -89,7 +91,7 @@ impl OtlpConfig {
     }
 }
 
-/// Without the headers' values: they are secrets.
+/// Omits the header values, which are secrets.
 impl fmt::Debug for OtlpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();

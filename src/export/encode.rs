@@ -1,9 +1,9 @@
-//! A collection becomes bytes: `opentelemetry-otlp`'s exporter encodes, and its HTTP client is a slot in which the encoded
-//! request stays. The library reports success at once, so its own retry never runs.
+//! Encodes a collection with `opentelemetry-otlp`'s exporter. The HTTP client passed to the library only stores the
+//! encoded request and reports success at once, so the library's own retry never runs.
 //!
-//! The library reads `OTEL_EXPORTER_OTLP_*`. None of it reaches the wire: of the library's request only the body is used,
-//! the endpoint is a placeholder, temporality and protocol are set in code, and without the feature `gzip-http` the
-//! compression variable has no effect.
+//! The library reads `OTEL_EXPORTER_OTLP_*`, but none of these variables affects what is sent: only the body of the
+//! library's request is used, the endpoint is a placeholder, temporality and protocol are set in code, and the
+//! compression variable has no effect without the feature `gzip-http`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,10 +22,10 @@ use super::{ExportError, chain};
 /// Never connected to.
 const PLACEHOLDER: &str = "http://localhost/v1/metrics";
 
-/// Bounds the library's retry, which the slot never causes.
+/// Limit for the library's retry, which the client above never triggers.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Turns collections into encoded `ExportMetricsServiceRequest`s.
+/// Encodes collections as `ExportMetricsServiceRequest`.
 pub struct Encoder {
     exporter: MetricExporter,
     slot: Slot,
@@ -49,10 +49,10 @@ impl HttpClient for Slot {
 }
 
 impl Encoder {
-    /// Builds the library's exporter around the slot.
+    /// Builds the library's exporter with the storing HTTP client.
     ///
     /// # Errors
-    /// What the library's builder refuses.
+    /// The error of the library's builder.
     pub fn new(config: &OtlpConfig) -> Result<Self, ExportError> {
         let slot = Slot::default();
         let exporter = MetricExporter::builder()
@@ -68,10 +68,10 @@ impl Encoder {
         Ok(Self { exporter, slot })
     }
 
-    /// The encoded request.
+    /// Encodes a collection.
     ///
     /// # Errors
-    /// The library's reason; the collection is lost then.
+    /// The library's error; the collection is lost.
     pub async fn encode(&self, metrics: &ResourceMetrics) -> Result<Bytes, String> {
         let exported = self.exporter.export(metrics).await;
         let body = self.slot.lock().take();
@@ -79,13 +79,13 @@ impl Encoder {
         body.ok_or_else(|| "the exporter encoded nothing".to_owned())
     }
 
-    /// The temporality that the reader must collect with.
+    /// The temporality that the reader must use.
     pub fn temporality(&self) -> Temporality {
         self.exporter.temporality()
     }
 }
 
-/// The SDK's name of the configured temporality.
+/// Converts the configured temporality to the SDK's type.
 fn temporality(config: &OtlpConfig) -> Temporality {
     match config.temporality {
         config::Temporality::Cumulative => Temporality::Cumulative,
@@ -94,7 +94,7 @@ fn temporality(config: &OtlpConfig) -> Temporality {
     }
 }
 
-/// Data points in a collection.
+/// Number of data points in a collection.
 pub fn count_points(metrics: &ResourceMetrics) -> u32 {
     fn of<T>(data: &MetricData<T>) -> usize {
         match data {

@@ -1,5 +1,5 @@
-//! OTLP over gRPC: a lazy tonic channel over TCP, TLS or a unix socket, and one unary call whose answer is read to its
-//! end, so that no answer is mistaken for another: a page of a proxy, a refusal of the server, a success.
+//! OTLP over gRPC: a lazily connected tonic channel over TCP, TLS or a unix socket, and one unary call. The response is
+//! read to its end, to distinguish a proxy's page, an error of the server and a success.
 
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
@@ -26,12 +26,12 @@ use super::{ExportError, chain, tcp};
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 const GRPC: &str = "application/grpc";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-/// Of an answer; beyond that it is no answer of an OTLP server.
+/// Limit for a response; an OTLP server's response is never larger.
 const ANSWER_MAX_BYTES: usize = 1 << 20;
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// Calls one server with one set of headers.
+/// Client for one server with one set of headers.
 pub struct GrpcWire {
     channel: Channel,
     headers: HeaderMap,
@@ -39,10 +39,10 @@ pub struct GrpcWire {
 }
 
 impl GrpcWire {
-    /// Builds the channel; it connects when it is first used. Must be called inside the runtime that will serve it.
+    /// Builds the channel, which connects on first use. Must be called inside the runtime that will drive it.
     ///
     /// # Errors
-    /// An endpoint that is not a URL, or a proxy that cannot be used.
+    /// The endpoint is not a URL, or the proxy cannot be used.
     pub fn build(config: &OtlpConfig, tls: &Tls, headers: HeaderMap, last: LastTlsError) -> Result<Self, ExportError> {
         let channel = channel(config, tls, last)?;
         let mut headers = headers;
@@ -54,22 +54,22 @@ impl GrpcWire {
         Ok(Self { channel, headers, gzip: config.gzip })
     }
 
-    /// Sends encoded requests as one.
+    /// Sends several encoded requests as one.
     ///
     /// # Errors
-    /// What the network or the server answered, with the consequence.
+    /// The error of the network or the server, with its verdict.
     pub async fn send(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
         let request = self.request(pieces)?;
         let mut channel = self.channel.clone();
         poll_fn(|cx| channel.poll_ready(cx)).await.map_err(|e| Failure::local(&e))?;
         let (head, answer) = channel.call(request).await.map_err(|e| Failure::local(&e))?.into_parts();
-        // An answer without a message carries its status in the headers.
+        // A response without a message has its status in the headers.
         if let Some(status) = Status::from_header_map(&head.headers) {
             return judge(&status, Bytes::new());
         }
         let is_grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(GRPC.as_bytes());
         if head.status != StatusCode::OK || !head.headers.get(header::CONTENT_TYPE).is_some_and(is_grpc) {
-            // The page itself is only for the log; a page that does not end is no reason to wait.
+            // The page is only logged, so an incomplete one is no error.
             let text = body::read(answer, Page::MAX_BYTES).await.map(|(text, _)| text).unwrap_or_default();
             let page = Page { status: head.status, headers: &head.headers, body: text };
             return Err(page.in_place_of_grpc(SystemTime::now()));
@@ -101,7 +101,7 @@ fn judge(status: &Status, mut message: Bytes) -> Result<Accepted, Failure> {
     if status.code() != Code::Ok {
         return Err(Failure::from_status(status));
     }
-    // What follows a status OK is a courtesy: the data was taken, whether it can be read or not.
+    // After a status OK, the server has taken the data even if the message cannot be decoded.
     message.advance(PREFIX_BYTES.min(message.len()));
     Ok(Accepted::from_protobuf(message))
 }
@@ -122,7 +122,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     let origin = endpoint.uri().clone();
     let secure = !unix && origin.scheme() == Some(&Scheme::HTTPS);
     let endpoint = if secure {
-        // The TLS is ours, see `watched`; tonic must not know, but the requests must say https.
+        // `watched` does the TLS. tonic must see `http`, but the requests must carry `https`.
         let mut parts = origin.clone().into_parts();
         parts.scheme = Some(Scheme::HTTP);
         let plain = Uri::from_parts(parts).map_err(|e| ExportError::new(format!("--endpoint {shown}: {e}")))?;
@@ -134,7 +134,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
         .user_agent(USER_AGENT)
         .map_err(|e| ExportError::new(chain(&e)))?
         .connect_timeout(patience)
-        // A stream that the server leaves open must not outlive the request.
+        // Closes a stream that the server leaves open after the request has ended.
         .timeout(config.timeout + Duration::from_secs(1));
     if unix {
         return Ok(endpoint.connect_lazy());

@@ -1,4 +1,4 @@
-//! The headers of every request: those of the configuration, then those of the headers file, whose names win.
+//! The headers of every request: the configured ones, overridden by the headers file.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::ExportError;
 use crate::export::config::OtlpConfig;
 
-/// Names that belong to the protocol. A request that carried another value for them would not be OTLP any more.
+/// Names that the protocol defines. With other values, the request would not be OTLP.
 const RESERVED: [&str; 9] = [
     "content-type",
     "content-encoding",
@@ -21,13 +21,13 @@ const RESERVED: [&str; 9] = [
     "grpc-timeout",
 ];
 
-/// The agent's name on the wire.
+/// Value of the `User-Agent` header.
 pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_PKG_VERSION"));
 
 /// Reads the headers file and merges it over the configured headers.
 ///
 /// # Errors
-/// A name or value that HTTP cannot carry, a reserved name, an unreadable file. Values are never part of the message.
+/// A name or value that is invalid in HTTP, a reserved name, or an unreadable file. Messages never contain values.
 pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
@@ -36,7 +36,7 @@ pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
     }
     if let Some(path) = &config.headers_file {
         let from_file = read_file(path)?;
-        // All of a name's old values go before the first new one comes: two lines of one name in the file are two values.
+        // Remove all old values of a name first, because two lines with the same name in the file are two values.
         for name in from_file.keys() {
             headers.remove(name);
         }
@@ -56,7 +56,7 @@ fn read_file(path: &Path) -> Result<HeaderMap, ExportError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        // The first of either sign ends the name: neither may be part of one.
+        // A name contains neither character, so the first one ends it.
         let (name, value) = line.split_once([':', '=']).ok_or_else(|| {
             ExportError::new(format!(
                 "--headers-file {shown}: line {} is neither `name: value` nor `name=value`",

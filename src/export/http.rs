@@ -22,7 +22,7 @@ use super::{ExportError, tcp};
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// POSTs encoded batches to one URL with one set of headers.
+/// HTTP client that POSTs encoded batches to one URL with one set of headers.
 pub struct HttpWire {
     client: Client<Watched<ProxyConnector>, Pieces>,
     target: Uri,
@@ -32,16 +32,16 @@ pub struct HttpWire {
 
 impl fmt::Debug for HttpWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may hold a token.
+        // The URL may contain a token.
         f.write_str("HttpWire")
     }
 }
 
 impl HttpWire {
-    /// Builds the client; it connects when it is first used.
+    /// Builds the client, which connects on first use.
     ///
     /// # Errors
-    /// An endpoint that is not an HTTP URL, or a proxy that cannot be used.
+    /// The endpoint is not an HTTP URL, or the proxy cannot be used.
     pub fn build(config: &OtlpConfig, tls: &Tls, headers: HeaderMap, last: LastTlsError) -> Result<Self, ExportError> {
         let shown = config.shown_endpoint();
         super::refuse_fragment(config)?;
@@ -71,10 +71,10 @@ impl HttpWire {
         Ok(Self { client, target, headers, gzip: config.gzip })
     }
 
-    /// Sends encoded requests as one.
+    /// Sends several encoded requests as one.
     ///
     /// # Errors
-    /// What the network or the server answered, with the consequence.
+    /// The error of the network or the server, with its verdict.
     pub async fn send(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
         let pieces = if self.gzip { vec![body::gzip(&pieces).map_err(|e| Failure::local(&e))?] } else { pieces };
         let mut request = Request::new(Pieces::new(pieces));
@@ -82,7 +82,7 @@ impl HttpWire {
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         let (head, answer) = self.client.request(request).await.map_err(|e| Failure::local(&e))?.into_parts();
-        // The status decides; a body that breaks off changes nothing about it.
+        // The status decides; a truncated body does not change the result.
         let text = body::read(answer, Page::MAX_BYTES).await.map(|(text, _)| text).unwrap_or_default();
         Page { status: head.status, headers: &head.headers, body: text }.over_http(SystemTime::now())
     }

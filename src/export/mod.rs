@@ -1,19 +1,19 @@
-//! How batches leave the process.
+//! The exporters: OTLP, Prometheus and the console.
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`config`] | its settings |
-//! | [`encode`] | a collection becomes bytes: `opentelemetry-otlp`, cut off from its environment |
-//! | [`split`] | one request becomes two, divided between data points |
-//! | [`wire`] | one configuration's connection, swapped as a whole |
-//! | [`grpc`], [`http`] | encoded batches onto the wire; [`body`]: without copying them |
+//! | [`config`] | OTLP settings |
+//! | [`encode`] | encodes a collection with `opentelemetry-otlp`, isolated from its environment variables |
+//! | [`split`] | divides one request into two, between data points |
+//! | [`wire`] | the connection of one configuration, replaced as a whole |
+//! | [`grpc`], [`http`] | send encoded batches; [`body`] avoids copying them |
 //! | [`tcp`], [`proxy`], [`tls`], [`headers`] | shared by both protocols |
-//! | [`watched`] | the reason of TLS for a connection that hyper reports as closed |
+//! | [`watched`] | the TLS error behind a connection that hyper reports as closed |
 //! | [`verdict`] | the table of answers and their consequences |
 //! | [`probe`] | one empty export, to check a configuration |
 //! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
-//! | [`console`] | a table people can read, or JSON |
-//! | [`reason`] | an error chain as one sentence for an operator |
+//! | [`console`] | a table or JSON on standard output |
+//! | [`reason`] | formats an error chain for operators |
 
 pub mod body;
 pub mod config;
@@ -35,8 +35,8 @@ pub mod wire;
 
 use std::fmt;
 
-/// Why an exporter could not be built, or cannot deliver: one line that names the flag or the endpoint, the value, and the
-/// reason. It never holds a header's value or a key.
+/// Why an exporter could not be built or cannot deliver: one line that names the flag or the endpoint, the value, and
+/// the reason. It never contains a header value or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportError(String);
 
@@ -54,7 +54,8 @@ impl fmt::Display for ExportError {
 
 impl std::error::Error for ExportError {}
 
-/// A fragment never reaches a server, and it swallows the path that is appended to an endpoint.
+/// Rejects an endpoint with a fragment. A fragment is never sent to a server, and a path appended after it would be
+/// lost.
 pub(crate) fn refuse_fragment(config: &config::OtlpConfig) -> Result<(), ExportError> {
     match config.endpoint.contains('#') {
         false => Ok(()),
@@ -65,7 +66,7 @@ pub(crate) fn refuse_fragment(config: &config::OtlpConfig) -> Result<(), ExportE
     }
 }
 
-/// `error: cause: cause`, without a cause that only repeats what came before.
+/// Formats an error chain as `error: cause: cause`, without causes that only repeat the text before them.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

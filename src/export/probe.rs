@@ -9,29 +9,29 @@ use super::config::{OtlpConfig, Protocol};
 use super::verdict::Failure;
 use super::wire::Wire;
 
-/// The server is there and took an empty export, or found fault with nothing but its content.
+/// The server accepted an empty export, or rejected only its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOk {
-    /// Where.
+    /// The endpoint.
     pub endpoint: String,
-    /// How.
+    /// The protocol.
     pub protocol: Protocol,
-    /// From the first packet to the answer.
+    /// Time from connecting to the response.
     pub took: Duration,
-    /// The message of a server that accepts the request with a warning; mostly empty.
+    /// The warning of a server that accepted the request; usually empty.
     pub message: String,
-    /// Why it does not take an export without metrics, where it does not.
+    /// Why the server rejected an export without metrics, if it did.
     pub not_empty: Option<String>,
 }
 
-/// Sends one empty export, within the configuration's timeout. Must be called inside a tokio runtime.
+/// Sends one empty export, within the configured timeout. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// A wrong configuration, an unreachable server, or a rejected request.
+/// An invalid configuration, an unreachable server, or a rejected request.
 pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ExportError> {
     let wire = Wire::once(config, &Handle::current())?;
     let began = Instant::now();
-    // No bytes at all are a request with no metrics in it.
+    // Zero bytes encode a request without metrics.
     let answer = tokio::time::timeout(config.timeout, wire.send(Vec::new()))
         .await
         .unwrap_or_else(|_| Err(Failure::timeout(config.timeout)));

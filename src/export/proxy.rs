@@ -1,9 +1,9 @@
-//! The TCP connection under HTTP, straight or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-//! `NO_PROXY` name.
+//! The TCP connection for HTTP, direct or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+//! `NO_PROXY` configure.
 //!
-//! `https` targets go through a `CONNECT` tunnel, so the proxy sees nothing but the host's name; `http` targets are asked
-//! of the proxy with the full URL. The local host is never reached through a proxy, which would look for a Collector on
-//! the proxy's own machine. gRPC goes through a tunnel whatever the scheme, since a proxy does not take HTTP/2 requests.
+//! `https` targets use a `CONNECT` tunnel, so the proxy sees only the host name. `http` targets are requested from the
+//! proxy with the full URL. The local host is never reached through a proxy, because the proxy would connect to its own
+//! machine instead of the local Collector. gRPC always uses a tunnel, because proxies do not accept HTTP/2 requests.
 
 use std::error::Error;
 use std::fmt;
@@ -27,28 +27,28 @@ use tower_service::Service;
 use super::ExportError;
 use super::tcp::Resolver;
 
-/// A connector that asks the proxy rules for every new connection.
+/// A connector that applies the proxy rules to every new connection.
 #[derive(Clone)]
 pub struct ProxyConnector {
     tcp: HttpConnector<Resolver>,
     rules: Arc<Matcher>,
-    /// A request in the form that a proxy takes without a tunnel cannot be made over gRPC.
+    /// Whether even `http` targets need a tunnel: gRPC cannot send a proxy request with the full URL.
     tunnels_only: bool,
 }
 
 impl fmt::Debug for ProxyConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The rules hold the proxy's password.
+        // The rules contain the proxy's password.
         f.write_str("ProxyConnector")
     }
 }
 
 impl ProxyConnector {
-    /// Reads the proxy variables and checks what they mean for `target`.
+    /// Reads the proxy variables and validates the one that applies to `target`.
     ///
     /// # Errors
-    /// A variable that names no proxy that can be used: data must not go past a proxy that somebody asked for. The message
-    /// holds the variable and not its value, which may hold a password.
+    /// A variable that is not a usable proxy: a configured proxy must not be bypassed. The message contains the
+    /// variable's name but not its value, which may contain a password.
     pub fn from_env(tcp: HttpConnector<Resolver>, target: &Uri) -> Result<Self, ExportError> {
         Self::from_variables(tcp, target, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -60,7 +60,7 @@ impl ProxyConnector {
     ) -> Result<Self, ExportError> {
         let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, get(name)?)));
         let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
-        // In a CGI program, HTTP_PROXY is a header of the request.
+        // In a CGI program, a request header sets HTTP_PROXY.
         let http = match get("REQUEST_METHOD") {
             None => first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
             Some(_) => first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
@@ -87,13 +87,12 @@ impl ProxyConnector {
         Ok(connector)
     }
 
-    /// Every target is reached through a tunnel, as HTTP/2 needs it.
+    /// Uses a tunnel for every target, which HTTP/2 requires.
     pub fn for_tunnels_only(self) -> Self {
         Self { tunnels_only: true, ..self }
     }
 
-    /// The `Proxy-Authorization` that a request to `target` itself must carry: for `http` targets only, a tunnel
-    /// carries its own.
+    /// The `Proxy-Authorization` header for a request to `target`. Only for `http` targets: a tunnel sends its own.
     pub fn request_authorization(&self, target: &Uri) -> Option<HeaderValue> {
         if target.scheme_str() != Some("http") {
             return None;
@@ -106,15 +105,15 @@ impl ProxyConnector {
     }
 }
 
-/// Whether a variable's value names a proxy that is spoken to by plain HTTP.
+/// Whether the value is a proxy URL with plain HTTP.
 fn is_usable(value: &str) -> bool {
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     url.parse::<Uri>()
         .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()))
 }
 
-/// `NO_PROXY` in the form that the rules know: `*.domain` is `.domain`, and an entry with a port counts where the target
-/// has that port.
+/// Converts `NO_PROXY` to the matcher's format: `*.domain` becomes `.domain`, and an entry with a port is kept only if
+/// the target has that port.
 fn exceptions(value: &str, target: &Uri) -> String {
     let port = target.port_u16().or_else(|| match target.scheme_str() {
         Some("https") => Some(443),
@@ -135,10 +134,10 @@ fn exceptions(value: &str, target: &Uri) -> String {
     value.split(',').filter_map(known).collect::<Vec<_>>().join(",")
 }
 
-/// A failure on the way to the proxy, or of the proxy.
+/// An error of the proxy or of the connection to it.
 #[derive(Debug)]
 pub struct ThroughProxy {
-    /// Its host and port.
+    /// Host and port of the proxy.
     pub proxy: String,
     source: Box<dyn Error + Send + Sync>,
 }
@@ -197,7 +196,7 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// A TCP connection that tells the client whether requests on it need the full URL.
+/// A TCP connection that reports whether requests on it need the full URL.
 pub struct MaybeProxied {
     io: TokioIo<TcpStream>,
     absolute_form: bool,
@@ -301,7 +300,7 @@ mod tests {
         for value in ["socks5://user:s3cr3t@proxy.test", "https://proxy.test", "http://", "a b:s3cr3t"] {
             let error = rules("https://collector.test/", &[("HTTPS_PROXY", value)]).unwrap_err().to_string();
             assert!(error.contains("HTTPS_PROXY") && !error.contains("s3cr3t"), "{error}");
-            // Nobody asked for it.
+            // The variable does not apply to these targets.
             assert!(rules("http://collector.test/", &[("HTTPS_PROXY", value)]).is_ok());
             assert!(rules("https://localhost/", &[("HTTPS_PROXY", value)]).is_ok());
         }

@@ -1,4 +1,4 @@
-//! Error chains as text for operators: the cause and, where one flag fixes it, that flag.
+//! Formats error chains for operators: the cause and, if one flag fixes it, that flag.
 
 use std::error::Error;
 use std::io;
@@ -8,10 +8,10 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use super::chain;
 use super::proxy::ThroughProxy;
 
-/// Longest text of a server that goes into the log, in characters.
+/// Maximum number of characters of a server's text in a log line.
 const QUOTED: usize = 200;
 
-/// What went wrong on the way to the server.
+/// Describes an error of a request.
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
     let mut through = String::new();
@@ -43,11 +43,11 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether the chain shows that the peer closed a connection in use.
+/// Whether the peer closed an established connection.
 pub fn is_cut(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(link) = next {
-        // A connection that never was is another matter.
+        // The connection was never established.
         if link.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect())
             || link.to_string().contains("connect error")
         {
@@ -65,7 +65,7 @@ pub fn is_cut(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A server's text, fit for one log line.
+/// Shortens a server's text to one log line.
 pub fn quote(text: &str) -> String {
     let mut line: String = text.trim().chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().count() > QUOTED {
@@ -82,7 +82,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
         return Some("timed out waiting for an answer".into());
     }
     let io = error.downcast_ref::<io::Error>()?;
-    // An io::Error's source() skips the error it wraps, and rustls's errors arrive wrapped.
+    // `io::Error::source` skips the wrapped error, and rustls's errors are wrapped.
     if let Some(words) = io.get_ref().and_then(|inner| known(inner)) {
         return Some(words);
     }
@@ -129,8 +129,8 @@ fn tls_words(error: &rustls::Error) -> String {
     }
 }
 
-/// What is wrong with a certificate that no server or client may show, and how to make a good one. rustls has these errors
-/// as text only.
+/// Explains why a certificate is invalid for any use and how to create a valid one. rustls reports these errors only as
+/// text.
 pub fn unfit(error: &str) -> Option<&'static str> {
     const FAULTS: [(&str, &str); 4] = [
         (
@@ -178,7 +178,7 @@ fn alert_words(alert: AlertDescription) -> String {
     }
 }
 
-/// h2 keeps no source: what happened below it is only in its text.
+/// Finds the cause in the text of an h2 error, which has no source.
 fn by_text(text: &str) -> Option<String> {
     const ALERTS: [(&str, AlertDescription); 10] = [
         ("HandshakeFailure", AlertDescription::HandshakeFailure),
@@ -203,7 +203,7 @@ fn by_text(text: &str) -> Option<String> {
             "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into(),
         );
     }
-    // A server of HTTP/2 speaks first; hyper meets its bytes before or after its own request.
+    // An HTTP/2 server sends first; hyper reads its bytes before or after sending the request.
     if text.contains("invalid HTTP version parsed") || text.contains("received unexpected message from connection") {
         return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, mostly port 4317?)".into());
     }

@@ -1,6 +1,6 @@
-//! One encoded request becomes two, divided between data points: for requests above the size limit.
+//! Divides an encoded request into two, between data points, for requests above the size limit.
 //!
-//! Encodings one after the other are again one valid request, so the second half is a request, and so is the first.
+//! Concatenated encodings are one valid request, so both parts are valid requests.
 
 use bytes::{Bytes, BytesMut};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -10,16 +10,16 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prost::Message;
 
-/// The first part of a request and the rest, each with its data points.
+/// The two parts of a request, each with its number of data points.
 #[derive(Debug)]
 pub struct Halves {
-    /// At most as large as asked for, or one data point.
+    /// At most the requested size, or one data point.
     pub first: (Bytes, u32),
-    /// Everything after it.
+    /// The rest.
     pub rest: (Bytes, u32),
 }
 
-/// Divides a request so that its first part has at most `max_bytes`. `None` where it has one data point, or cannot be
+/// Divides a request so that the first part has at most `max_bytes`. `None` if it has only one data point or cannot be
 /// decoded.
 pub fn split(request: &Bytes, max_bytes: usize) -> Option<Halves> {
     let mut remaining = ExportMetricsServiceRequest::decode(request.clone()).ok()?;
@@ -27,7 +27,7 @@ pub fn split(request: &Bytes, max_bytes: usize) -> Option<Halves> {
     if total < 2 {
         return None;
     }
-    // Points are of about one size; what turns out too large is divided again.
+    // Points have similar sizes. If the first part is still too large, it is divided again.
     let share = total.saturating_mul(max_bytes) / request.len().max(1);
     let mut first = take(&mut remaining, share.clamp(1, total - 1));
     let mut tail = BytesMut::new();
@@ -35,7 +35,7 @@ pub fn split(request: &Bytes, max_bytes: usize) -> Option<Halves> {
         let (points, size) = (count(&first), first.encoded_len());
         if size <= max_bytes || points < 2 {
             let rest_points = total - points;
-            // Oldest points first: the later a piece was cut off, the nearer it is to the front.
+            // Oldest points first: pieces that were cut off later belong before the earlier ones.
             let mut rest = tail;
             remaining.encode(&mut rest).ok()?;
             return Some(Halves {
@@ -51,7 +51,7 @@ pub fn split(request: &Bytes, max_bytes: usize) -> Option<Halves> {
     }
 }
 
-/// Data points of an encoded request, 0 where it cannot be decoded.
+/// Number of data points in an encoded request; 0 if it cannot be decoded.
 #[cfg(test)]
 pub fn points(request: &Bytes) -> usize {
     ExportMetricsServiceRequest::decode(request.clone()).map(|request| count(&request)).unwrap_or(0)
@@ -73,7 +73,7 @@ fn points_of(metric: &Metric) -> usize {
     }
 }
 
-/// Moves the first `wanted` points into a request of their own, with the resource, scopes and metrics they are of.
+/// Moves the first `wanted` points into a new request, with their resource, scopes and metrics.
 fn take(from: &mut ExportMetricsServiceRequest, mut wanted: usize) -> ExportMetricsServiceRequest {
     let mut taken = ExportMetricsServiceRequest::default();
     for resource in &mut from.resource_metrics {
@@ -109,9 +109,9 @@ fn take(from: &mut ExportMetricsServiceRequest, mut wanted: usize) -> ExportMetr
     taken
 }
 
-/// The metric without its points.
+/// Copies a metric without its points.
 fn shell(metric: &mut Metric) -> Metric {
-    // The points are set aside for the moment of the copy.
+    // Take the points out, so that they are not copied.
     let data = metric.data.take();
     let mut copy = metric.clone();
     copy.data = data.as_ref().map(|data| match data {
@@ -127,7 +127,7 @@ fn shell(metric: &mut Metric) -> Metric {
     copy
 }
 
-/// Moves the first `n` points; both metrics are of one kind.
+/// Moves the first `n` points; both metrics have the same kind.
 fn move_points(from: &mut Metric, to: &mut Metric, n: usize) {
     match (&mut from.data, &mut to.data) {
         (Some(Data::Gauge(a)), Some(Data::Gauge(b))) => b.data_points = a.data_points.drain(..n).collect(),
@@ -167,7 +167,7 @@ mod tests {
         ExportMetricsServiceRequest { resource_metrics: vec![resource] }.encode_to_vec().into()
     }
 
-    /// The time of each point, which numbers it, with its metric's name.
+    /// The time of each point, which serves as its number, with the name of its metric.
     fn times(request: &Bytes) -> Vec<(String, u64)> {
         let mut times = Vec::new();
         for resource in ExportMetricsServiceRequest::decode(request.clone()).unwrap().resource_metrics {

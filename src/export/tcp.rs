@@ -1,4 +1,4 @@
-//! The TCP connection under every protocol, and the resolution of its host name.
+//! TCP connections and host name resolution for all protocols.
 
 use std::future::Future;
 use std::io;
@@ -13,16 +13,16 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-/// Longest wait for one TCP connection or one TLS handshake.
+/// Limit for one TCP connection attempt or TLS handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// TCP keep-alive finds a dead peer between exports. HTTP/2 pings would find it as well, but servers built on grpc-go
-/// end a connection that pings more often than every five minutes.
+/// TCP keep-alive detects a dead peer between exports. HTTP/2 pings would too, but servers built on grpc-go close a
+/// connection that pings more often than every five minutes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Connects to host names and addresses, each try within `patience`.
+/// A connector for host names and addresses; `patience` is the timeout of each attempt.
 pub fn connector(patience: Duration) -> HttpConnector<Resolver> {
     let mut tcp = HttpConnector::new_with_resolver(Resolver);
     tcp.enforce_http(false);
@@ -34,12 +34,12 @@ pub fn connector(patience: Duration) -> HttpConnector<Resolver> {
     tcp
 }
 
-/// Resolves a name on a thread of its own, which ends with the answer. tokio's pool of blocking threads panics where the
-/// host allows no more threads; here that is an error like any other, and the request is tried again.
+/// Resolves a name on a new thread that ends with the result. tokio's blocking pool panics if the host allows no more
+/// threads; here this is an ordinary error, and the request is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolver;
 
-/// getaddrinfo and the plugins of the C library need more than the least.
+/// getaddrinfo and the C library's plugins need more than the minimum stack size.
 const STACK_BYTES: usize = 512 * 1024;
 
 impl Service<Name> for Resolver {
@@ -54,7 +54,7 @@ impl Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let (answer, answered) = oneshot::channel();
         let resolve = move || {
-            // Nobody waits any more where the connection's time is over.
+            // The receiver is gone if the connection attempt timed out.
             let _ = answer.send((name.as_str(), 0).to_socket_addrs());
         };
         let started = thread::Builder::new().name("resolver".into()).stack_size(STACK_BYTES).spawn(resolve);

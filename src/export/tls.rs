@@ -1,4 +1,4 @@
-//! Certificates: read from their files and checked whole before anything is built from them.
+//! TLS certificates: all files are read and validated before a connection is built from them.
 
 use std::fs;
 use std::path::Path;
@@ -11,18 +11,19 @@ use rustls::{ClientConfig, RootCertStore};
 use super::{ExportError, reason};
 use crate::export::config::TlsFiles;
 
-/// The client's side of every handshake, made once from files that are known to be usable.
+/// TLS client configuration, built once from validated files.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
     identity: bool,
 }
 
-/// Reads and checks the files. The system's roots are read if `secure` indicates that TLS is used.
+/// Reads and validates the files. The system's root certificates are read only if `secure` is set, which means that TLS
+/// is used.
 ///
 /// # Errors
-/// A file that cannot be read or used, in one sentence that names what the user set, the file and the way to a good one, and holds
-/// nothing of the file's content.
+/// A file that cannot be read or used, in one sentence with the flag or variable, the file and a fix. The message
+/// contains nothing of the file's content.
 pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
     let places = &files.places;
     let roots = match &files.ca {
@@ -36,7 +37,7 @@ pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
         (Some(cert_path), Some(key_path)) => {
             let cert = from_file(&places.cert, cert_path, certificates)?;
             let key = from_file(&places.key, key_path, private_key)?;
-            // During a rotation the two files change one after the other; the half-changed pair is refused here.
+            // During a rotation the two files change one after the other; a mismatched pair is rejected here.
             let config = builder.with_client_auth_cert(cert, key).map_err(|error| {
                 let (cert, key) = (cert_path.display(), key_path.display());
                 let why = unusable(&error);
@@ -50,7 +51,7 @@ pub fn load(files: &TlsFiles, secure: bool) -> Result<Tls, ExportError> {
     Ok(Tls { config: Arc::new(config), identity })
 }
 
-/// What the file holds. `place` is what the user named it with.
+/// Reads and parses a file. `place` is the flag or variable that named it.
 fn from_file<T>(place: &str, path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> Result<T, ExportError> {
     let content = fs::read(path).map_err(|error| error.to_string());
     let parsed = content.and_then(|content| parse(&content));
@@ -72,12 +73,12 @@ fn unusable(error: &rustls::Error) -> String {
 }
 
 impl Tls {
-    /// Whether a client certificate is shown.
+    /// Whether a client certificate is sent.
     pub fn has_identity(&self) -> bool {
         self.identity
     }
 
-    /// The configuration for connections that speak one of these protocols.
+    /// The configuration for connections with one of these ALPN protocols.
     pub fn client_config(&self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
         let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
@@ -85,7 +86,8 @@ impl Tls {
     }
 }
 
-/// A connector wants a configuration even where no TLS is used; reading the system's roots for it would be waste.
+/// An empty configuration. The connector needs one even without TLS; reading the system's root certificates would be
+/// wasteful.
 ///
 /// # Errors
 /// None in practice: the provider supports TLS.
@@ -120,7 +122,7 @@ fn roots_from(pem: &[u8]) -> Result<RootCertStore, String> {
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    // An error of the PEM reader shows the line it stumbled over, which may be a private key's.
+    // The PEM reader's error contains the invalid line, which may be part of a private key.
     let certs = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| "not valid PEM: expected -----BEGIN CERTIFICATE-----".to_owned())?;
@@ -147,7 +149,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// Whether the file is no text and begins as every certificate and key in binary form, with a sequence.
+/// Whether the file is DER: not text, and starting with an ASN.1 sequence like all certificates and keys.
 fn is_der(file: &[u8]) -> bool {
     file.first() == Some(&0x30) && std::str::from_utf8(file).is_err()
 }

@@ -1,29 +1,30 @@
-//! The consequences of an answer: accept, keep, send smaller, doubt, or drop.
+//! Verdicts on a server's answer: accept, keep, send smaller, doubt, or drop.
 //!
 //! | answer | consequence |
 //! |---|---|
 //! | gRPC OK; HTTP 2xx, unless its content type is `text/html` | accepted; rejected points of a partial success are counted |
 //! | HTTP 2xx with `text/html` (a login page, a captive portal) | keep |
-//! | no answer, a connection that fails | keep; a request above 64 KiB that times out or is cut is halved |
-//! | gRPC `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `UNAVAILABLE`, `DATA_LOSS`, `UNAUTHENTICATED` | keep, RetryInfo is the least wait |
-//! | gRPC `RESOURCE_EXHAUSTED` with RetryInfo, or at most 64 KiB large | keep, RetryInfo is the least wait |
+//! | no answer, connection failure | keep; a request above 64 KiB that times out or is cut is halved |
+//! | gRPC `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `DATA_LOSS` | keep, wait at least RetryInfo |
+//! | gRPC `UNAVAILABLE`, `UNAUTHENTICATED` | keep, wait at least RetryInfo |
+//! | gRPC `RESOURCE_EXHAUSTED` with RetryInfo, or at most 64 KiB | keep, wait at least RetryInfo |
 //! | gRPC `RESOURCE_EXHAUSTED` above 64 KiB without RetryInfo, `OUT_OF_RANGE` above 64 KiB | smaller |
 //! | gRPC `UNKNOWN`, `INTERNAL`, `OUT_OF_RANGE`; HTTP 500 without an HTML page | doubt |
 //! | gRPC, any other status of the server | drop |
 //! | gRPC, an answer without a gRPC status (a proxy's page) | as over HTTP, except that nothing is dropped |
 //! | HTTP 413 | smaller; a single data point is dropped |
-//! | HTTP 429, 502, 503, 504, 520–599 | keep, Retry-After is the least wait; 504 above 64 KiB is halved |
+//! | HTTP 429, 502, 503, 504, 520–599 | keep, wait at least Retry-After; 504 above 64 KiB is halved |
 //! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx or 500 with an HTML page; HTTP 400 with the text that the port requires TLS, or without headers | keep |
+//! | HTTP 4xx or 500 with an HTML page; HTTP 400 that asks for TLS or has no headers | keep |
 //! | HTTP, any other status | drop |
 //!
-//! *Keep* sends the same batches again after a wait that grows. *Smaller* halves the size of requests and sends again.
-//! *Doubt* sends each batch alone, up to five times, then drops it: bugs end, but a batch may itself trigger the server's
+//! *Keep* sends the same batches again after a backoff. *Smaller* halves the request size and sends again. *Doubt*
+//! sends each batch alone, up to five times, then drops it: server bugs get fixed, but the batch itself may trigger the
 //! error. *Drop* counts the batch as rejected.
 //!
-//! The table follows the OTLP specification with these differences, all on the side of keeping data that the outbox
-//! bounds anyway: a status that a proxy or load balancer may have sent (404, 405, HTML, no gRPC status, redirects) is
-//! never a refusal, and neither is a missing or expired token (401, `UNAUTHENTICATED`): the headers file can be renewed.
+//! The table follows the OTLP specification with some differences, which all keep data that the outbox limits anyway. A
+//! status that a proxy or load balancer may have sent (404, 405, HTML, no gRPC status, redirects) is never a rejection.
+//! Neither is a missing or expired token (401, `UNAUTHENTICATED`), because the headers file can be renewed.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -37,16 +38,16 @@ use tonic_types::StatusExt;
 
 use super::reason;
 
-/// What to do with batches that could not be delivered.
+/// What to do with batches that were not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send them again, not before this long from now where the server asked for it.
+    /// Send them again, after at least this delay if the server requested one.
     Keep(Option<Duration>),
     /// Send them in smaller requests.
     Smaller,
-    /// Send each again alone, a few times.
+    /// Send each one alone, a few times, then drop it.
     Doubt,
-    /// The server itself will never take them.
+    /// Drop them: the server rejected them permanently.
     Drop,
 }
 
@@ -55,31 +56,31 @@ pub enum Verdict {
 pub struct Failure {
     /// What to do with the batches.
     pub verdict: Verdict,
-    /// It arose on this side of the wire: no server answered.
+    /// The error occurred on the client side: no server answered.
     pub local: bool,
-    /// No answer came in time: after several of these the connection is replaced.
+    /// The request timed out. After several timeouts the connection is replaced.
     pub timed_out: bool,
-    /// The size of the request may be the cause, if it is large.
+    /// If the request is large, its size may be the cause.
     pub by_size: bool,
-    /// The server found fault with the request's content, or stumbled over it.
+    /// The server rejected the content of the request, or failed while processing it.
     pub content: bool,
-    /// The reason in an operator's words.
+    /// The reason, in the form shown to operators.
     pub words: String,
 }
 
-/// The server took the request.
+/// A request that the server accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Data points it did not take, of those in the request.
+    /// Number of rejected data points.
     pub rejected: u64,
-    /// Its reason; a warning where `rejected` is zero.
+    /// The server's reason, or a warning if `rejected` is zero.
     pub message: String,
 }
 
-/// A request above this size may fail for its size.
+/// Requests above this size may fail because of their size.
 pub const LARGE_BYTES: usize = 64 * 1024;
 
-/// Longest wait that a server may ask for: beyond it the outbox would overflow on a slip of the server's units.
+/// Maximum delay that a server may request. A longer one, such as a mistake in units, would overflow the outbox.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Failure {
@@ -87,7 +88,7 @@ impl Failure {
         Self { verdict, local: false, timed_out: false, by_size: false, content: false, words }
     }
 
-    /// An error that arose on this side of the wire.
+    /// An error on the client side.
     pub fn local(error: &(dyn Error + 'static)) -> Self {
         let timed_out = reason::is_timeout(error);
         Self {
@@ -100,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// Nothing came back within `waited`.
+    /// No answer within `waited`.
     pub fn timeout(waited: Duration) -> Self {
         Self {
             verdict: Verdict::Keep(None),
@@ -112,13 +113,13 @@ impl Failure {
         }
     }
 
-    /// A gRPC answer that ended without a status.
+    /// A gRPC answer without a status.
     pub fn without_status() -> Self {
         let words = "the answer ended without a gRPC status: a proxy or load balancer cut it".to_owned();
         Self { by_size: true, ..Self::answered(Verdict::Keep(None), words) }
     }
 
-    /// A gRPC status: the server's own, or tonic's for an error of the connection.
+    /// A gRPC status, from the server or from tonic for a connection error.
     pub fn from_status(status: &Status) -> Self {
         if let Some(source) = status.source() {
             return Self::local(source);
@@ -134,7 +135,7 @@ impl Failure {
             | Code::DataLoss
             | Code::Unauthenticated => (Verdict::Keep(retry_info), false),
             Code::ResourceExhausted => (Verdict::Keep(retry_info), retry_info.is_none()),
-            // Servers built on tonic say it of a message that is too large.
+            // Servers built on tonic use it for a message that is too large.
             Code::OutOfRange => (Verdict::Doubt, true),
             Code::Unknown | Code::Internal => (Verdict::Doubt, false),
             Code::InvalidArgument
@@ -152,32 +153,32 @@ impl Failure {
         Self { by_size, content, ..Self::answered(verdict, words) }
     }
 
-    /// The consequence for a request of `bytes`: a large one that may have failed for its size is sent in smaller ones. A
-    /// server that did not answer gets its wait nevertheless.
+    /// The verdict for a request of `bytes`: a large one that may have failed because of its size is divided. If no
+    /// server answered, the verdict stays the same, so that the delay applies.
     pub fn verdict_for(&self, bytes: usize) -> Verdict {
         let large = self.by_size && bytes > LARGE_BYTES;
         if large && !self.local && !matches!(self.verdict, Verdict::Drop) { Verdict::Smaller } else { self.verdict }
     }
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 pub struct Page<'a> {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: &'a HeaderMap,
-    /// The beginning of its body.
+    /// The beginning of the body.
     pub body: Bytes,
 }
 
 impl Page<'_> {
-    /// Of a body, this much is read: more than any answer of an OTLP server.
+    /// Maximum number of body bytes to read: more than any response of an OTLP server.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// The answer to a request over HTTP.
+    /// Evaluates the response to an OTLP/HTTP request.
     ///
     /// # Errors
-    /// The consequence, where it is no success.
+    /// The failure, with its verdict.
     pub fn over_http(self, now: SystemTime) -> Result<Accepted, Failure> {
         if self.status.is_success() && !self.is_html() {
             return Ok(if self.is("json") {
@@ -189,8 +190,8 @@ impl Page<'_> {
         Err(self.failure(now))
     }
 
-    /// The answer to a gRPC request, without a gRPC status: somebody between here and the server sent it, so that nothing
-    /// is dropped for it.
+    /// Evaluates the response to a gRPC request that has no gRPC status. An intermediary sent it, so nothing is
+    /// dropped.
     pub fn in_place_of_grpc(self, now: SystemTime) -> Failure {
         let mut failure = self.failure(now);
         if matches!(failure.verdict, Verdict::Drop | Verdict::Doubt) {
@@ -202,7 +203,7 @@ impl Page<'_> {
 
     fn failure(&self, now: SystemTime) -> Failure {
         let wait = || retry_after(self.headers, now);
-        // Go's and nginx' words. Go's page has no header, and what it says may be lost with the connection.
+        // The texts of Go and nginx. Go's response has no headers, and its text may be lost when the connection closes.
         let wants_tls = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"]
             .iter()
             .any(|words| String::from_utf8_lossy(&self.body).contains(words));
@@ -243,13 +244,13 @@ impl Page<'_> {
         self.is("text/html")
     }
 
-    /// The message of an error body, a `google.rpc.Status` in protobuf or text, fit for one log line.
+    /// The message of an error body (a `google.rpc.Status` in protobuf, or text), shortened to one log line.
     fn text(&self) -> String {
         if self.is("protobuf") {
             let status = tonic_types::Status::decode(self.body.clone()).map(|status| status.message);
             return reason::quote(&status.unwrap_or_default());
         }
-        // A page's markup tells an operator nothing; its title does.
+        // HTML markup does not help an operator; the title does.
         let text = String::from_utf8_lossy(&self.body);
         let title = |text: &str| Some(text.split_once("<title>")?.1.split_once("</title>")?.0.to_owned());
         let shown = if self.is_html() { title(&text).unwrap_or_default() } else { text.into_owned() };
@@ -258,7 +259,8 @@ impl Page<'_> {
 }
 
 impl Accepted {
-    /// A success whose body cannot be read is still a success: some servers answer with an empty or foreign body.
+    /// Evaluates the body of a successful response. An unreadable body is still a success: some servers send an empty
+    /// or foreign one.
     pub fn from_protobuf(body: Bytes) -> Self {
         let partial = ExportMetricsServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
         let partial = partial.unwrap_or_default();

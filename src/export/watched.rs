@@ -1,8 +1,8 @@
-//! A connector that remembers why TLS ended a connection.
+//! A connector that records why TLS closed a connection.
 //!
-//! In TLS 1.3 the client has finished its handshake before the server judges the client's certificate. The refusal then
-//! arrives on a connection in use, where hyper and h2 make "connection closed" of it. The operator needs the alert, so it
-//! is noted here, where it passes by.
+//! In TLS 1.3 the client finishes its handshake before the server verifies the client certificate. A rejection
+//! therefore arrives on an established connection, and hyper and h2 only report "connection closed". The operator needs
+//! the TLS alert, so it is recorded here.
 
 use std::error::Error;
 use std::fmt;
@@ -21,26 +21,27 @@ use tower_service::Service;
 
 use super::reason;
 
-/// What a link's connections leave behind when TLS ends them.
+/// The last TLS error of a client's connections.
 #[derive(Clone, Default)]
 pub struct LastTlsError {
     words: Arc<Mutex<Option<String>>>,
-    /// What it means when the server hangs up before its first byte, where that is no usual cut.
+    /// The message if the server closes the connection before sending anything; `None` if that is not unusual.
     hung_up: Option<&'static str>,
 }
 
-/// A server of HTTP/2 speaks first: one that hangs up before wants something else, or is none.
+/// An HTTP/2 server sends first. One that closes the connection before that expects another protocol or is not a
+/// server.
 const HUNG_UP_ON_PLAIN: &str = "the server closed the connection before it spoke gRPC (https:// instead of http://, \
     --protocol http/protobuf, or nothing behind a proxy?)";
-/// A server that refuses a certificate and closes at once may reset the connection, and the alert is lost on the way.
+/// A server that rejects a certificate and closes at once may reset the connection, so that the alert is lost.
 const HUNG_UP_ON_CERTIFICATE: &str = "TLS: the server closed the connection right after the handshake: it probably \
     refused the client certificate";
 const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after the handshake: it probably requires a \
     client certificate (--cert-file and --key-file)";
 
 impl LastTlsError {
-    /// For the connections of one link. With TLS, `client_certificate` is whether they show one; without, `grpc` is whether
-    /// they speak HTTP/2.
+    /// For the connections of one client. `client_certificate` is `None` without TLS, otherwise whether a client
+    /// certificate is sent. `grpc` is whether they use HTTP/2.
     pub fn new(client_certificate: Option<bool>, grpc: bool) -> Self {
         let hung_up = match client_certificate {
             Some(true) => Some(HUNG_UP_ON_CERTIFICATE),
@@ -50,7 +51,7 @@ impl LastTlsError {
         Self { words: Arc::default(), hung_up }
     }
 
-    /// The error's words, once.
+    /// Takes the text of the recorded error.
     pub fn take(&self) -> Option<String> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -68,7 +69,7 @@ impl LastTlsError {
     }
 }
 
-/// Connects through `C`, does TLS where the target asks for it, and watches the stream.
+/// Connects through `C`, uses TLS if the target requires it, and watches the stream.
 #[derive(Clone)]
 pub struct Watched<C> {
     inner: HttpsConnector<C>,
@@ -77,8 +78,8 @@ pub struct Watched<C> {
 }
 
 impl<C> Watched<C> {
-    /// With `force_tls`, TLS is used although the target's scheme is `http`: tonic refuses `https` targets unless the TLS is its
-    /// own.
+    /// With `force_tls`, TLS is used although the scheme of the target is `http`: tonic accepts `https` targets only
+    /// with its own TLS.
     pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
         Self { inner, force_tls, last }
     }
@@ -117,16 +118,17 @@ fn with_https(target: Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or(target)
 }
 
-/// A stream whose TLS errors are noted.
+/// A stream that records TLS errors.
 pub struct WatchedStream<S> {
     io: S,
-    /// Whether the server has sent anything: afterwards a closed connection is just that.
+    /// Whether the server has sent anything. After that, a closed connection has no special meaning.
     heard: bool,
     last: LastTlsError,
 }
 
 impl<S: Read + Unpin> WatchedStream<S> {
-    /// A server that refuses a certificate sends its alert and hangs up; whoever writes first sees only the latter.
+    /// Reads a pending alert after a failed write: a server that rejects a certificate sends the alert and closes, and
+    /// the writer sees only the closed connection.
     fn alert_behind<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled {
             self.last.note(error);
@@ -151,7 +153,7 @@ impl<S: Read + Unpin> Read for WatchedStream<S> {
                 error
             });
         }
-        // The cursor does not tell how much was read into it, so the first bytes take a detour.
+        // The cursor does not report how many bytes were read into it, so read the first bytes into a buffer.
         let mut first = [0; 256];
         let room = buf.remaining().min(first.len());
         let mut buffer = ReadBuf::new(first.get_mut(..room).unwrap_or_default());

@@ -1,5 +1,5 @@
-//! One configuration's connection to its server, replaced as a whole when a certificate or the headers file changes, on
-//! request, or when it seems dead.
+//! The connection of one configuration to its server. It is replaced as a whole when a certificate or the headers file
+//! changes, on request, or when it seems dead.
 
 use std::fs;
 use std::future::Future;
@@ -22,19 +22,19 @@ use super::verdict::{Accepted, Failure};
 use super::watched::LastTlsError;
 use super::{ExportError, headers};
 
-/// How often, at most, the files are looked at for a change.
+/// Minimum time between checks of the files for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// An answer to wait for.
+/// A pending answer.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send>>;
 
-/// What the sender needs of a connection; tests have another one.
+/// The interface between sender and connection; tests have their own implementation.
 pub trait Carrier: Send + Sync + 'static {
-    /// Sends encoded requests as one. The caller bounds the time.
+    /// Sends several encoded requests as one. The caller sets the timeout.
     fn send(&self, pieces: Vec<Bytes>) -> Answer;
-    /// Connects again where a file changed; looks at most every few seconds, or at once when `now` is set.
+    /// Reconnects if a file has changed. Checks at most every few seconds, or immediately with `now`.
     fn refresh(&self, now: bool);
-    /// Connects again: the connection seems dead.
+    /// Reconnects, because the connection seems dead.
     fn replace(&self);
 }
 
@@ -51,16 +51,16 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Builds one connection that nothing watches.
+    /// Builds one connection that is never replaced.
     ///
     /// # Errors
-    /// What is wrong with the endpoint, the headers or the certificates.
+    /// An invalid endpoint, header or certificate.
     pub fn once(config: &OtlpConfig, runtime: &Handle) -> Result<Self, ExportError> {
         Self::build(config, &Parts::load(config)?, runtime)
     }
 
     fn build(config: &OtlpConfig, parts: &Parts, runtime: &Handle) -> Result<Self, ExportError> {
-        // The channel spawns its worker where it is built.
+        // The channel spawns its worker on the current runtime.
         let _inside = runtime.enter();
         let headers = parts.headers.clone();
         let secrets = secrets(&headers);
@@ -76,11 +76,11 @@ impl Wire {
         Ok(Self { transport, secrets, last_tls_error })
     }
 
-    /// Sends encoded requests as one. The caller bounds the time.
+    /// Sends several encoded requests as one. The caller sets the timeout.
     ///
     /// # Errors
-    /// What the network or the server answered, with the consequence, and without any header's value: servers are known
-    /// to repeat the token they refuse.
+    /// The error of the network or the server, with its verdict. Header values are removed from the message, because
+    /// some servers repeat the token that they reject.
     pub async fn send(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
         let answer = match &self.transport {
             Transport::Grpc(wire) => wire.send(pieces).await,
@@ -103,7 +103,7 @@ impl Wire {
     }
 }
 
-/// The contents of the files when they were last good.
+/// The contents of the files when they were last valid.
 struct Parts {
     headers: HeaderMap,
     tls: Tls,
@@ -130,14 +130,14 @@ struct State {
     stamps: Vec<Stamp>,
 }
 
-/// Tells one content of a file from another without reading it. `None`: the file is not there.
+/// Identifies a version of a file without reading it; `None` if the file does not exist.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
 impl Wires {
     /// Builds the first connection.
     ///
     /// # Errors
-    /// What is wrong with the endpoint, the headers or the certificates.
+    /// An invalid endpoint, header or certificate.
     pub fn new(config: OtlpConfig, runtime: Handle) -> Result<Self, ExportError> {
         let stamps = stamps(&config);
         let good = Arc::new(Parts::load(&config)?);
@@ -145,10 +145,10 @@ impl Wires {
         Ok(Self { config, runtime, state: Mutex::new(State { current, good, looked: Instant::now(), stamps }) })
     }
 
-    /// Reads every file again and connects again.
+    /// Reloads all files and reconnects.
     ///
     /// # Errors
-    /// What is wrong with them; the old connection stays in use.
+    /// An invalid endpoint, header or certificate; the old connection stays in use.
     pub fn reload(&self) -> Result<(), ExportError> {
         let stamps = stamps(&self.config);
         let parts = Parts::load(&self.config)?;
@@ -158,7 +158,7 @@ impl Wires {
         Ok(())
     }
 
-    /// Held for the time of a copy or a swap, never while a file is read.
+    /// The lock is held only to copy or swap, never while a file is read.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,7 +178,7 @@ impl Carrier for Wires {
             }
             state.looked = Instant::now();
         }
-        // Stamped before reading: a change between the two is seen again at the next look, never missed.
+        // Take the stamps before reading, so that a change in between is noticed at the next check.
         let stamps = stamps(&self.config);
         let unchanged = std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps;
         if unchanged {
@@ -193,16 +193,16 @@ impl Carrier for Wires {
 
     fn replace(&self) {
         let good = self.lock().good.clone();
-        // What was built once is built again.
+        // These parts worked before. If they fail now, the old connection stays in use.
         if let Ok(wire) = Wire::build(&self.config, &good, &self.runtime) {
             self.lock().current = Arc::new(wire);
         }
     }
 }
 
-/// The values to keep out of the log, longest first; of `Bearer xyz` the `xyz` alone as well.
+/// The values to hide in log lines, longest first. For `Bearer xyz`, also `xyz` alone.
 fn secrets(headers: &HeaderMap) -> Vec<String> {
-    /// Shorter values are words like `1` or `edge` that would tear holes into any message.
+    /// Shorter values, such as `1` or `edge`, would remove ordinary words from messages.
     const SHORTEST: usize = 6;
     let mut secrets: Vec<String> = headers
         .values()

@@ -1,9 +1,9 @@
-//! Which block devices are disks whose I/O no other device counts.
+//! Determines which block devices are disks whose I/O no other device counts.
 //!
-//! An entry of `/sys/block` is a whole device. One that sits on others lists them in `slaves/` (dm, md, bcache, the NVMe
-//! multipath head does not). Of those that sit on none, some have no disk of their own: their driver shows this. The rest are
-//! disks, wherever they sit: on this machine's buses, or on a network (NVMe over Fabrics, nbd, AoE, rbd), which sysfs has
-//! below `devices/virtual`. An entry that sits inside another disk's directory is a boot area of an eMMC.
+//! An entry of `/sys/block` is a whole device. A stacked device lists its lower devices in `slaves/` (dm, md and bcache
+//! do, the NVMe multipath head does not). Devices without slaves may still have no disk of their own, which their
+//! driver shows. All others are disks, either on this machine's buses or on a network (NVMe over Fabrics, nbd, AoE,
+//! rbd), which sysfs lists below `devices/virtual`. An entry inside another disk's directory is a boot area of an eMMC.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -15,24 +15,24 @@ use tracing::{info, warn};
 use crate::host::{Host, Problem, files, read_small};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The kind of device behind a name in `/proc/diskstats`.
+/// The kind of a device in `/proc/diskstats`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A disk whose I/O no other device counts.
     Physical,
-    /// One of the hidden paths to an NVMe multipath disk; `head` is the disk's name.
+    /// A hidden path to an NVMe multipath disk; `head` is the name of the disk.
     HiddenPath {
-        /// The disk that the path leads to.
+        /// The disk behind the path.
         head: Vec<u8>,
     },
-    /// A whole device without a disk of its own, in memory or in files, or made of others without saying so.
+    /// A whole device without a disk: in memory, in files, or stacked without `slaves/`.
     NoDisk,
-    /// A partition, a stacked device, a boot area: other devices count its I/O.
+    /// A partition, a stacked device or a boot area: other devices count its I/O.
     Other,
 }
 
-/// Drivers of devices that have no disk of their own, as `/proc/devices` names them: memory, files, and stacked ones that
-/// leave `slaves/` empty in some states.
+/// Drivers of devices without a disk, as named in `/proc/devices`: memory, files, and stacked devices whose `slaves/`
+/// can be empty.
 const WITHOUT_DISK: [&[u8]; 12] = [
     b"loop",
     b"ramdisk",
@@ -48,28 +48,28 @@ const WITHOUT_DISK: [&[u8]; 12] = [
     b"ublkb",
 ];
 
-/// What the kernel calls these drivers' devices, for a device whose driver cannot be found out.
+/// Device names of these drivers, for devices whose driver cannot be determined.
 const NAMES_WITHOUT_DISK: [&[u8]; 10] =
     [b"loop", b"ram", b"zram", b"nullb", b"dm-", b"md", b"drbd", b"bcache", b"zd", b"ublkb"];
 
-/// The host's block devices, as they were at the last [`BlockDevices::refresh`].
+/// The host's block devices as of the last [`BlockDevices::refresh`].
 #[derive(Debug)]
 pub struct BlockDevices {
     dir: PathBuf,
     devices: PathBuf,
     classes: HashMap<Vec<u8>, Class>,
-    /// Whether the directory could be listed, and why not.
+    /// Whether the directory could be listed; otherwise the error.
     listed: Option<Result<(), String>>,
 }
 
 impl BlockDevices {
-    /// No devices yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         Self { dir: host.sys("block"), devices: host.proc("devices"), classes: HashMap::new(), listed: None }
     }
 
-    /// Reads `/sys/block` again. When it cannot be read, the devices known before stay.
+    /// Reads `/sys/block` again. If that fails, the known devices are kept.
     pub fn refresh(&mut self) {
         let names = match files::list(&self.dir) {
             Ok(names) => names,
@@ -93,14 +93,14 @@ impl BlockDevices {
         self.classes = names.iter().map(|name| (diskstats_name(name), self.classify(name, &names, &drivers))).collect();
     }
 
-    /// Why the devices could not be listed at the last [`BlockDevices::refresh`].
+    /// Why the last [`BlockDevices::refresh`] could not list the devices.
     #[must_use]
     pub fn problem(&self) -> Option<Problem> {
         let Some(Err(words)) = &self.listed else { return None };
         Some(Problem { path: self.dir.clone(), failed: true, words: words.clone() })
     }
 
-    /// The kind of device. A name that `/sys/block` does not list is a partition.
+    /// The kind of a device. A name that `/sys/block` does not list is a partition.
     #[must_use]
     pub fn class(&self, name: &[u8]) -> &Class {
         self.classes.get(name).unwrap_or(&Class::Other)
@@ -133,7 +133,7 @@ impl BlockDevices {
     }
 }
 
-/// The drivers of block devices by their major number, from `/proc/devices`. The number that drivers share is left out.
+/// The drivers of block devices by major number, from `/proc/devices`. The shared major number is omitted.
 fn drivers(devices: &[u8]) -> HashMap<u64, Vec<u8>> {
     let mut block = lines(devices).skip_while(|line| line.trim_ascii() != b"Block devices:").skip(1);
     let mut drivers = HashMap::new();
@@ -148,12 +148,12 @@ fn drivers(devices: &[u8]) -> HashMap<u64, Vec<u8>> {
     drivers
 }
 
-/// Whether the name is the prefix and a number, or a letter and a number of md's partitionable arrays (`md_d0`).
+/// Whether the name is the prefix followed by a number, or by `_` as in md's partitionable arrays (`md_d0`).
 fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
     name.strip_prefix(prefix).and_then(<[u8]>::first).is_some_and(|next| next.is_ascii_digit() || *next == b'_')
 }
 
-/// The disk that a hidden path `nvme<subsystem>c<controller>n<namespace>` leads to; the driver names it so
+/// The disk behind a hidden path `nvme<subsystem>c<controller>n<namespace>`; the driver defines this name
 /// (drivers/nvme/host/multipath.c).
 fn nvme_head(name: &[u8]) -> Option<Vec<u8>> {
     let rest = name.strip_prefix(b"nvme")?;
@@ -162,7 +162,7 @@ fn nvme_head(name: &[u8]) -> Option<Vec<u8>> {
     Some([b"nvme", rest.get(..c)?, rest.get(n..)?].concat())
 }
 
-/// sysfs writes `!` for the `/` that a few drivers have in their names.
+/// Converts a sysfs name: sysfs replaces `/` in device names by `!`.
 fn diskstats_name(name: &OsString) -> Vec<u8> {
     name.as_bytes().iter().map(|&b| if b == b'!' { b'/' } else { b }).collect()
 }
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Entries of `/sys/block`: name, where its link leads, `dev`, a slave.
+    /// Creates entries of `/sys/block`: name, link target, `dev`, a slave.
     fn made(entries: &[(&str, &str, &str, &str)], proc_devices: &str) -> BlockDevices {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();

@@ -1,9 +1,9 @@
-//! Reading that can be left behind.
+//! File access on threads that can be abandoned.
 //!
-//! A read of a file that hangs cannot be taken back: a FUSE or NFS server that does not answer keeps the thread, in some
-//! cases even from SIGKILL. So files are read on threads that nobody joins. Each of these threads publishes the path that
-//! it is at ([`access`]); whoever waits for the thread gives up at its deadline, names the path and remembers it in
-//! [`Stuck`], and no other thread opens that path until the first one has returned.
+//! A read that hangs cannot be cancelled: a FUSE or NFS server that does not answer blocks the thread, in some cases
+//! even against SIGKILL. Files are therefore read on threads that are never joined. Each thread publishes the path that
+//! it accesses ([`access`]). A waiter gives up at its deadline, logs the path and adds it to [`Stuck`]. No other thread
+//! accesses that path until the first one has returned.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -18,27 +18,27 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
-/// The most threads of one host that may hang at once. Above it nothing more is read until one returns.
+/// Maximum number of hanging threads per host. At the limit, nothing is read until one returns.
 pub const MOST_STUCK: usize = 64;
-/// Room for the deepest collector, in pages that are taken when they are touched.
+/// Stack size; enough for the deepest collector. Pages are allocated on first use.
 pub(super) const STACK_BYTES: usize = 512 * 1024;
 
-/// How long one whole collection may wait for files, at this interval: a quarter of it, at least 50 ms, at most 1 s.
+/// Time limit for all file reads of a collection at this interval: a quarter of it, at least 50 ms, at most 1 s.
 #[must_use]
 pub fn deadline(interval: Duration) -> Duration {
     const LEAST: Duration = Duration::from_millis(50);
     (interval / 4).clamp(LEAST, DEADLINE_MOST)
 }
 
-/// How much longer a thread may take that waits for a CPU and not for a file.
+/// Additional time for a thread that waits for a CPU rather than for a file.
 pub(super) const STARVED_MOST: Duration = Duration::from_secs(2);
-/// The step in which it is looked at again.
+/// Interval of the checks during the additional time.
 pub(super) const STARVED_STEP: Duration = Duration::from_millis(10);
 
-/// The longest [`deadline`].
+/// Maximum value of [`deadline`].
 pub const DEADLINE_MOST: Duration = Duration::from_secs(1);
 
-/// The files that do not answer: a thread hangs in each of them.
+/// Files that do not answer: a thread hangs in each of them.
 #[derive(Debug, Default)]
 pub struct Stuck {
     threads: AtomicUsize,
@@ -66,7 +66,7 @@ impl Stuck {
         self.threads.load(Ordering::Acquire) >= MOST_STUCK
     }
 
-    /// A thread is left behind at `path`, which costs `loser` its readings; one line is logged.
+    /// Records and logs a thread that hangs at `path`; `loser` is the collector or reader that loses its readings.
     pub(super) fn add(&self, path: &Path, loser: &str) {
         lock(&self.paths).push(path.to_owned());
         self.threads.fetch_add(1, Ordering::AcqRel);
@@ -77,7 +77,7 @@ impl Stuck {
         }
     }
 
-    /// The thread that was left behind at `path` has returned.
+    /// Removes a thread at `path` that has returned.
     pub(super) fn remove(&self, path: &Path, loser: &str) {
         let mut paths = lock(&self.paths);
         if let Some(at) = paths.iter().position(|stuck| stuck == path) {
@@ -93,14 +93,14 @@ impl Stuck {
     }
 }
 
-/// Where one thread is.
+/// The current file access of one thread.
 #[derive(Debug)]
 pub(super) struct Access {
     path: Mutex<Vec<u8>>,
-    /// The process below that path whose state is read, or 0.
+    /// Pid of the process directory being read below the path, or 0.
     process: AtomicU32,
     stuck: Arc<Stuck>,
-    /// The thread's own directory in `/proc`.
+    /// The thread's directory in `/proc`.
     thread: OnceLock<PathBuf>,
 }
 
@@ -109,7 +109,7 @@ thread_local! {
 }
 
 impl Access {
-    /// Makes the paths that this thread is at known from now on.
+    /// Publishes the accesses of this thread from now on.
     pub(super) fn publish(stuck: &Arc<Stuck>) -> Arc<Self> {
         let access = Arc::new(Self::new(stuck));
         access.begin();
@@ -120,7 +120,7 @@ impl Access {
         Self { path: Mutex::default(), process: AtomicU32::new(0), stuck: Arc::clone(stuck), thread: OnceLock::new() }
     }
 
-    /// Takes the calling thread.
+    /// Stores the directory of the calling thread.
     fn begin(self: &Arc<Self>) {
         if let Ok(link) = std::fs::read_link("/proc/thread-self") {
             let _first = self.thread.set(Path::new("/proc").join(link));
@@ -128,7 +128,7 @@ impl Access {
         ACCESS.set(Some(Arc::clone(self)));
     }
 
-    /// Whether the thread waits for a CPU and for nothing else: on a busy machine it is late, but no file hangs.
+    /// Whether the thread is only waiting for a CPU: on a busy machine it is late although no file hangs.
     pub(super) fn waits_for_cpu(&self) -> bool {
         let Some(thread) = self.thread.get() else { return true };
         let stat = std::fs::read(thread.join("stat")).unwrap_or_default();
@@ -136,7 +136,7 @@ impl Access {
         state == Some(&b'R')
     }
 
-    /// The path that the thread is at; empty where it is at none.
+    /// The path being accessed; empty if there is none.
     pub(super) fn path(&self) -> PathBuf {
         let path = PathBuf::from(OsString::from_vec(lock(&self.path).clone()));
         match self.process.load(Ordering::Relaxed) {
@@ -146,7 +146,7 @@ impl Access {
     }
 }
 
-/// The thread is at a path for as long as this lives.
+/// Guard for an access; the access ends when it is dropped.
 #[derive(Debug)]
 pub struct At(());
 
@@ -161,21 +161,21 @@ impl Drop for At {
     }
 }
 
-/// Goes to `path`, to open or read it.
+/// Starts an access to `path`, to open or read it.
 ///
 /// # Errors
-/// `EINPROGRESS` where another thread hangs there: one is enough.
+/// `EINPROGRESS` if another thread hangs at this path: only one thread may hang there.
 pub fn access(path: &Path) -> io::Result<At> {
     let at = At(());
     at.move_below(path, "").map(|()| at)
 }
 
 impl At {
-    /// Goes on to `below` in the folder `root`, or to `root` itself where it is empty. Makes no path of it: a walk comes to
-    /// thousands.
+    /// Changes the access to `below` in the directory `root`, or to `root` itself if `below` is empty. Allocates no
+    /// path, because a walk visits thousands of directories.
     ///
     /// # Errors
-    /// As [`access`]; the thread stays where it is.
+    /// As [`access`]; the current access is kept.
     pub fn move_below(&self, root: &Path, below: &str) -> io::Result<()> {
         ACCESS.with_borrow(|access| {
             if let Some(access) = access {
@@ -195,7 +195,7 @@ impl At {
     }
 }
 
-/// A pass over the processes of `/proc`, of which there are too many to make a path of each.
+/// An access to the processes in `/proc`; there are too many to allocate a path for each.
 #[derive(Debug)]
 pub struct Walk<'a> {
     proc: &'a Path,
@@ -203,7 +203,7 @@ pub struct Walk<'a> {
     _at: At,
 }
 
-/// Begins a pass over the processes.
+/// Starts an access to the processes.
 ///
 /// # Errors
 /// As [`access`].
@@ -213,7 +213,7 @@ pub fn walk(proc: &Path) -> io::Result<Walk<'_>> {
 }
 
 impl Walk<'_> {
-    /// Goes to `<proc>/<pid>/stat`; `pid` is a number.
+    /// Changes the access to `<proc>/<pid>/stat`; `pid` is a number.
     ///
     /// # Errors
     /// As [`access`].
@@ -234,19 +234,19 @@ fn stat_of(proc: &Path, process: u32) -> PathBuf {
     proc.join(process.to_string()).join("stat")
 }
 
-/// What became of a piece of work that runs on a thread of its own.
+/// State of a task that runs on a separate thread.
 enum Progress<T> {
     Runs,
-    /// `None` where it panicked.
+    /// `None` if it panicked.
     Done(Option<T>),
     LeftBehind(PathBuf),
 }
 
-/// How often [`within`] begins: once, and once more after each file that hangs.
+/// Maximum number of attempts of [`within`]: the first, and one after each file that hangs.
 const MOST_ATTEMPTS: usize = 6;
 
-/// Runs `work` on a thread of its own, which is left behind when it hangs; then it runs again, and finds that the file in
-/// which it hung does not answer. `None` where the whole takes longer than `most`.
+/// Runs `work` on a separate thread, which is abandoned if it hangs. `work` then runs again and skips the file that
+/// hangs. `None` if it takes longer than `most` in total.
 ///
 /// `loser` names the lost readings in the log.
 pub fn within<T: Send + 'static>(
@@ -262,7 +262,7 @@ pub fn within<T: Send + 'static>(
         let limit = now + deadline.checked_duration_since(now)? / 2;
         match once(stuck, limit, loser, &work) {
             Progress::Done(value) => return value,
-            // Nobody knows which file to leave out: it would only hang again.
+            // The file is unknown and cannot be skipped, so another attempt would hang too.
             Progress::LeftBehind(path) if path.as_os_str().is_empty() => return None,
             Progress::Runs | Progress::LeftBehind(_) => {}
         }
@@ -318,7 +318,7 @@ fn once<T: Send + 'static>(
     }
 }
 
-/// A lock that a caught panic does not spoil.
+/// Locks a mutex; ignores poisoning by a caught panic.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
-//! Control groups: the tree below `/sys/fs/cgroup`, and the usage that the kernel keeps for each of its folders.
+//! Control groups: the tree below `/sys/fs/cgroup` and the resource usage of each group.
 //!
-//! Source: Documentation/admin-guide/cgroup-v2.rst. Of version 1 only CPU time, memory, page faults and tasks are read.
+//! Source: Documentation/admin-guide/cgroup-v2.rst. For version 1, only CPU time, memory, page faults and tasks are
+//! read.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -14,23 +15,23 @@ use rustix::io::{Errno, read, retry_on_intr};
 use super::{bounded, files};
 use crate::metrics::parse::{fields, lines, number, pressure};
 
-/// How deep the tree is walked. A container in a container in a user's session is at about 10.
+/// Maximum depth of a walk. A nested container in a user session is at a depth of about 10.
 const MOST_DEPTH: usize = 16;
-/// How many folders one walk looks at.
+/// Maximum number of directories in a walk.
 const MOST_FOLDERS: usize = 20_000;
-/// Room for one of the kernel's files: the longest, `io.stat`, has some 120 bytes for a disk.
+/// Buffer size for a file. `io.stat` is the longest, with about 120 bytes per disk.
 const FILE_BYTES: usize = 64 * 1024;
-/// Room for a few hundred entries of a folder.
+/// Buffer size for a few hundred directory entries.
 const ENTRIES_BYTES: usize = 16 * 1024;
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// The interface that the host has.
+/// The cgroup interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
-    /// Version 2: one tree with all controllers.
+    /// Version 2: one tree for all controllers.
     Unified(PathBuf),
-    /// Version 1: a tree for each controller. `walked` is the one that systemd keeps, which has every unit, or that of
+    /// Version 1: one tree per controller. `walked` is systemd's own tree, which contains every unit, or the tree of
     /// `cpuacct`.
     Legacy {
         /// The tree that is walked.
@@ -45,8 +46,8 @@ pub enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// The hierarchy below `/sys/fs/cgroup`, or `None` where nothing is mounted there. A hybrid host, which has a version
-    /// 2 without controllers at `unified`, counts as version 1.
+    /// Finds the hierarchy below `/sys/fs/cgroup`; `None` if nothing is mounted there. A hybrid host, which has a
+    /// version 2 tree without controllers at `unified`, counts as version 1.
     #[must_use]
     pub fn find(root: &Path) -> Option<Self> {
         let _at = bounded::access(root).ok()?;
@@ -59,7 +60,7 @@ impl Hierarchy {
         Some(Self::Legacy { walked, cpu, memory: root.join("memory"), pids: root.join("pids") })
     }
 
-    /// The tree that is walked.
+    /// The root of the tree that is walked.
     #[must_use]
     pub fn root(&self) -> &Path {
         match self {
@@ -68,19 +69,19 @@ impl Hierarchy {
     }
 }
 
-/// A cgroup that a walk is at.
+/// A cgroup visited by a walk.
 #[derive(Debug)]
 pub struct Visited<'a> {
-    /// Its path below the root, without a slash at its ends.
+    /// Path below the root, without leading or trailing slashes.
     pub path: &'a str,
-    /// The name of the cgroup that it is in; empty at the top.
+    /// Name of the parent cgroup; empty at the top.
     pub parent: &'a str,
-    /// Its own name.
+    /// Name of the cgroup.
     pub name: &'a str,
     folder: &'a OwnedFd,
 }
 
-/// The opened root of a tree.
+/// A tree with an open root directory.
 #[derive(Debug)]
 pub struct Tree {
     root: PathBuf,
@@ -92,15 +93,16 @@ impl Tree {
     /// Opens the root.
     ///
     /// # Errors
-    /// Those of open(2), and `EINPROGRESS` where another thread hangs there.
+    /// Errors of open(2), and `EINPROGRESS` if another thread hangs there.
     pub fn open(root: &Path) -> io::Result<Self> {
         let at = bounded::access(root)?;
         let folder = openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Self { root: root.to_owned(), folder, at })
     }
 
-    /// Walks the tree, parents first. `visit` decides whether the cgroups in a cgroup are walked too. A folder that goes
-    /// away during the walk, or in which another thread hangs, is passed over. Returns whether the whole tree was walked: it is bounded.
+    /// Walks the tree, parents first. `visit` returns whether to walk the children of a cgroup. Directories that
+    /// disappear during the walk, or in which another thread hangs, are skipped. Returns whether the whole tree was
+    /// walked, within the limits.
     pub fn walk(&self, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
         let mut left = MOST_FOLDERS;
         self.walk_below(&self.folder, &mut String::new(), "", MOST_DEPTH, &mut left, visit);
@@ -141,7 +143,7 @@ impl Tree {
     }
 }
 
-/// The folders in a folder, in no order.
+/// The subdirectories, in no particular order.
 fn children(folder: &OwnedFd) -> Vec<CString> {
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(folder.as_fd(), &mut room);
@@ -162,44 +164,44 @@ fn children(folder: &OwnedFd) -> Vec<CString> {
     found
 }
 
-/// The kernel's counts for one cgroup and all cgroups in it. `None` is a controller that is not enabled there.
+/// Usage of a cgroup including its descendants. `None` if the controller is not enabled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time in user mode, in microseconds.
     pub cpu_user: Option<u64>,
-    /// CPU time in the kernel, in microseconds.
+    /// CPU time in kernel mode, in microseconds.
     pub cpu_system: Option<u64>,
-    /// Time for which a CPU quota stopped it, in microseconds.
+    /// Time throttled by the CPU quota, in microseconds.
     pub throttled: Option<u64>,
-    /// Memory, page cache included, in bytes.
+    /// Memory including page cache, in bytes.
     pub memory: Option<u64>,
     /// Anonymous memory, in bytes.
     pub anonymous: Option<u64>,
-    /// File-backed memory that was not used lately, in bytes.
+    /// Inactive file-backed memory, in bytes.
     pub inactive_file: Option<u64>,
-    /// Page faults that needed no disk.
+    /// Page faults without disk access.
     pub minor_faults: Option<u64>,
-    /// Page faults that read from a disk.
+    /// Page faults with disk access.
     pub major_faults: Option<u64>,
-    /// Processes that the kernel killed for want of memory.
+    /// Processes killed by the OOM killer.
     pub oom_kills: Option<u64>,
     /// Tasks: processes and threads.
     pub tasks: Option<u64>,
-    /// Bytes read from, and written to, the devices that were asked for.
+    /// Bytes read from and written to the counted devices.
     pub io: Option<[u64; 2]>,
-    /// Microseconds of pressure: cpu, memory, io, each `some` and `full`.
+    /// Pressure in microseconds: cpu, memory, io, each `some` and `full`.
     pub pressure: [[Option<u64>; 2]; 3],
 }
 
 impl Usage {
-    /// Memory that is in use, as the kubelet computes it: all without the file-backed part that was not used lately.
+    /// Memory in use, as computed by the kubelet: memory without inactive file-backed pages.
     #[must_use]
     pub fn working_set(&self) -> Option<u64> {
         Some(self.memory?.saturating_sub(self.inactive_file.unwrap_or(0)))
     }
 }
 
-/// Reads the usage of cgroups, with a buffer that all of them share.
+/// Reads the usage of cgroups with a shared buffer.
 #[derive(Debug)]
 pub struct UsageReader {
     hierarchy: Hierarchy,
@@ -209,21 +211,21 @@ pub struct UsageReader {
 }
 
 impl UsageReader {
-    /// A reader of this hierarchy. `ticks_per_second` is the unit of version 1's CPU time. Pressure is read where it is
-    /// asked for: it is three more files.
+    /// Creates a reader for this hierarchy. `ticks_per_second` is the unit of version 1's CPU time. `pressure` enables
+    /// pressure, which takes three more files per cgroup.
     #[must_use]
     pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, pressure: bool) -> Self {
         Self { hierarchy, ticks_per_second, pressure, buffer: vec![0; FILE_BYTES] }
     }
 
-    /// The hierarchy that is read.
+    /// The hierarchy being read.
     #[must_use]
     pub fn hierarchy(&self) -> &Hierarchy {
         &self.hierarchy
     }
 
-    /// The usage of a cgroup. `counted` decides by a device's major and minor number whether its I/O counts: a device that is
-    /// stacked on another one counts the same bytes again.
+    /// The usage of a cgroup. `counted` decides by major and minor number whether a device's I/O is included: a stacked
+    /// device counts the same bytes again.
     pub fn usage(&mut self, visited: &Visited<'_>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
         match &self.hierarchy {
             Hierarchy::Unified(_) => self.unified(visited.folder, counted),
@@ -295,7 +297,7 @@ impl UsageReader {
         usage
     }
 
-    /// The lowest pid in the cgroup or, where it has none itself, in the cgroups below it: its first process, unless pids
+    /// The lowest pid in the cgroup or, if it has none, in its descendants: the first process, unless pids have
     /// wrapped.
     pub fn first_process(&mut self, visited: &Visited<'_>) -> Option<u32> {
         self.first_below(visited.folder, 4)
@@ -317,7 +319,7 @@ impl UsageReader {
             .min()
     }
 
-    /// A file of the folder, up to the buffer's size; `None` where the kernel does not have it.
+    /// Reads a file of the directory, up to the size of the buffer; `None` if the kernel does not provide it.
     fn file(&mut self, folder: &OwnedFd, name: &CStr) -> Option<&[u8]> {
         let file = openat(folder, name, OPEN, Mode::empty()).ok()?;
         let mut filled = 0;
@@ -328,7 +330,8 @@ impl UsageReader {
                 Ok(0) => break,
                 Ok(length) => {
                     filled += length;
-                    // The kernel gives a short file of a cgroup whole: a second read would only see its end.
+                    // The kernel returns a short cgroup file in one read; a second read would only return the end of
+                    // file.
                     if filled < 4096 && length < asked {
                         break;
                     }
@@ -355,17 +358,18 @@ fn open_folder(path: &Path) -> Option<OwnedFd> {
     openat(CWD, path, OPEN | OFlags::DIRECTORY, Mode::empty()).ok()
 }
 
-/// A file that is one number.
+/// Parses a file that contains a single number.
 fn single(bytes: &[u8]) -> Option<u64> {
     number(bytes.trim_ascii())
 }
 
-/// The numbers behind keys, one pair a line. The first line of a key counts.
+/// Parses the numbers for `keys`, one `key number` pair per line. The first line with a key is used.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
     let mut found = [None; N];
     let mut missing = N;
     for line in lines(bytes) {
-        // The longest of these files has some 50 lines and is read for every cgroup. The blank is the cheaper thing to look for.
+        // The longest of these files has about 50 lines and is read for every cgroup; comparing the blank first is
+        // cheaper.
         let is_key = |key: &&[u8]| line.get(key.len()) == Some(&b' ') && line.starts_with(key);
         let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
         if slot.is_none() {
@@ -379,7 +383,7 @@ fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
     found
 }
 
-/// Bytes read and written, over the devices that count. A line is `8:0 rbytes=1 wbytes=2 rios=3 …`.
+/// Sums the bytes read and written over the counted devices. A line is `8:0 rbytes=1 wbytes=2 rios=3 …`.
 fn io_bytes(bytes: &[u8], counted: &mut dyn FnMut(u32, u32) -> bool) -> [u64; 2] {
     let mut sums = [0u64; 2];
     for line in lines(bytes) {
@@ -505,7 +509,7 @@ mod tests {
         assert_eq!((usage.cpu_user, usage.cpu_system, usage.throttled), (Some(2_000_000), Some(500_000), Some(5)));
         assert_eq!((usage.memory, usage.anonymous, usage.working_set()), (Some(4096), Some(2048), Some(4000)));
         assert_eq!((usage.minor_faults, usage.major_faults, usage.tasks), (Some(5), Some(4), Some(2)));
-        // systemd's own tree has every unit, also those for which a controller is off.
+        // systemd's own tree contains every unit, even if a controller is disabled for it.
         write(root, "systemd/docker/cgroup.procs", "");
         write(root, "systemd/web.service/cgroup.procs", "");
         write(root, "memory/web.service/memory.usage_in_bytes", "7\n");

@@ -1,4 +1,4 @@
-//! Which devices of a cgroup's `io.stat` count.
+//! Selects the devices of a cgroup's `io.stat` that are counted.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::block_devices::{BlockDevices, Class};
 use super::{Host, files};
 
-/// Whole physical disks, by the major and minor number of a device: those that the disk collector reports by default. The
-/// kernel counts the same bytes again for each device that is stacked on them.
+/// Whole physical disks by major and minor number: the devices that the disk collector reports by default. The kernel
+/// counts the same bytes again for each device that is stacked on a disk.
 #[derive(Debug)]
 pub struct CountedDisks {
     dir: PathBuf,
@@ -17,18 +17,18 @@ pub struct CountedDisks {
 }
 
 impl CountedDisks {
-    /// No device is known yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         Self { dir: host.sys("dev/block"), devices: BlockDevices::new(host), known: HashMap::new() }
     }
 
-    /// Begins a collection: device numbers are given out again when a device goes.
+    /// Starts a collection. The known devices are discarded, because the kernel reuses device numbers.
     pub fn refresh(&mut self) {
         self.known.clear();
     }
 
-    /// Whether the device counts.
+    /// Whether a device is counted.
     pub fn counts(&mut self, major: u32, minor: u32) -> bool {
         if let Some(known) = self.known.get(&(major, minor)) {
             return *known;

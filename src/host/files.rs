@@ -1,8 +1,8 @@
-//! The only functions that open files of the host. Each is bounded in size, takes regular files alone, never waits for the
-//! writer of a FIFO, and makes its path known to whoever waits for the thread ([`super::bounded`]).
+//! The only functions that open files of the host. Each one limits the size, opens only regular files, does not block
+//! on a FIFO, and publishes its path for the waiting thread ([`super::bounded`]).
 //!
-//! A collector that needs more than a [`super::Source`] (a directory, a link, a small file of sysfs now and then) uses
-//! these in place of `std::fs`.
+//! A collector that needs more than a [`super::Source`] (a directory, a link, a small sysfs file that is read rarely)
+//! uses these instead of `std::fs`.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -17,27 +17,27 @@ use rustix::io::{pread, retry_on_intr};
 
 use super::bounded::access;
 
-/// The longest file that is read.
+/// Maximum file size.
 pub const MOST_BYTES: usize = 16 << 20;
-/// The most entries of a directory that are listed.
+/// Maximum number of directory entries.
 pub const MOST_ENTRIES: usize = 1 << 16;
 
 thread_local! {
-    /// What this thread refused to read, where somebody wants to know.
+    /// Files that this thread refused to read, if recording is enabled.
     static REFUSED: RefCell<Option<Vec<(PathBuf, String)>>> = const { RefCell::new(None) };
 }
 
-/// Keeps what this thread refuses to read from now on, for [`refused`].
+/// Enables recording of refused files on this thread, for [`refused`].
 pub(super) fn keep_refused() {
     REFUSED.set(Some(Vec::new()));
 }
 
-/// What this thread refused to read since the last call, and why.
+/// Files that this thread refused to read since the last call, with the reason.
 pub(super) fn refused() -> Vec<(PathBuf, String)> {
     REFUSED.with_borrow_mut(|refused| refused.as_mut().map(std::mem::take).unwrap_or_default())
 }
 
-/// Where `file`, in which there was nothing, is no regular file: makes that known.
+/// Records `file`, which was empty, if it is not a regular file.
 pub fn refuse_odd(file: impl AsFd) {
     let is_regular = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if !fstat(&file).is_ok_and(is_regular) {
@@ -46,7 +46,7 @@ pub fn refuse_odd(file: impl AsFd) {
     }
 }
 
-/// Makes it known that `path` is not read. Who reads it may do without.
+/// Records that `path` was refused, if recording is enabled.
 fn refuse(path: impl FnOnce() -> PathBuf, why: &str) {
     REFUSED.with_borrow_mut(|refused| {
         if let Some(refused) = refused {
@@ -55,17 +55,17 @@ fn refuse(path: impl FnOnce() -> PathBuf, why: &str) {
     });
 }
 
-/// Opens a regular file, of a recorded host as of procfs and sysfs.
+/// Opens a file, which must be a regular file.
 ///
 /// # Errors
-/// Those of open(2), and one that names the file's type where it is not regular.
+/// Errors of open(2), and an error with the file type if it is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let _at = access(path)?;
     open_here(path)
 }
 
 pub(super) fn open_here(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK, opening a FIFO waits for a writer.
+    // Without O_NONBLOCK, opening a FIFO blocks until there is a writer.
     const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
     let file = openat(CWD, path, FLAGS, Mode::empty())?;
     let stat = fstat(&file)?;
@@ -90,12 +90,12 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", MOST_BYTES >> 20))
 }
 
-/// Reads from the file's beginning, whatever was read before, until the end is seen: procfs hands out a page at a time,
-/// so a short read is not the end. Returns the bytes read. `buffer` only lends room; it grows to what the file needs and
-/// shrinks when that is far less.
+/// Reads from the start of the file to its end, independent of earlier reads. procfs returns one page at a time, so a
+/// short read is not the end. Returns the number of bytes. `buffer` is only working memory; it grows to the size of the
+/// file and shrinks if the file needs far less.
 pub(super) fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
     const ROOM_BYTES: usize = 4096;
-    /// Room that is kept in any case.
+    /// Size to which the buffer may always grow without shrinking again.
     const KEPT_BYTES: usize = 64 << 10;
     let mut filled = 0;
     loop {
@@ -124,14 +124,14 @@ pub(super) fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usi
     Ok(filled)
 }
 
-/// The content of a file.
+/// Reads a file.
 ///
 /// # Errors
-/// Those of [`open`] and read(2), and [`io::ErrorKind::FileTooLarge`].
+/// Errors of [`open`] and read(2), and [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let _at = access(path)?;
     let file = open_here(path)?;
-    // Most are one number or one word.
+    // Most files are a single number or word.
     let mut short = [0; 256];
     let length = retry_on_intr(|| pread(&file, &mut short, 0))?;
     if let Some((content, rest)) = short.split_at_mut_checked(length)
@@ -146,58 +146,58 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Whether a file can be opened and read, without reading all of it.
+/// Tests whether a file can be opened and read, without reading all of it.
 ///
 /// # Errors
-/// Those of [`open`] and read(2).
+/// Errors of [`open`] and read(2).
 pub(super) fn read_byte(path: &Path) -> io::Result<()> {
     let _at = access(path)?;
     open_here(path)?.read_at(&mut [0], 0).map(drop)
 }
 
-/// The content of a small file of sysfs or procfs, trimmed; `None` when it is not there or not readable.
+/// Reads a small file of sysfs or procfs, trimmed; `None` if it does not exist or is unreadable.
 #[must_use]
 pub fn read_small(path: &Path) -> Option<Vec<u8>> {
     read(path).ok().map(|bytes| bytes.trim_ascii().to_vec())
 }
 
-/// The names in a directory, at most [`MOST_ENTRIES`], in no order.
+/// The names in a directory, at most [`MOST_ENTRIES`], in no particular order.
 ///
 /// # Errors
-/// Those of opendir(3).
+/// Errors of opendir(3).
 pub fn list(dir: &Path) -> io::Result<Vec<OsString>> {
     let _at = access(dir)?;
     Ok(std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(|entry| Some(entry.ok()?.file_name())).collect())
 }
 
-/// Where a link leads.
+/// The target of a symbolic link.
 ///
 /// # Errors
-/// Those of readlink(2).
+/// Errors of readlink(2).
 pub fn read_link(path: &Path) -> io::Result<PathBuf> {
     let _at = access(path)?;
     std::fs::read_link(path)
 }
 
-/// Whether a directory is there, can be listed and is not empty.
+/// Whether a directory exists, can be listed and is not empty. A directory that hangs counts as such.
 pub(super) fn has_entries(dir: &Path) -> bool {
     let Ok(_at) = access(dir) else { return true };
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// A path without links.
+/// Resolves all symbolic links of a path.
 ///
 /// # Errors
-/// Those of realpath(3).
+/// Errors of realpath(3).
 pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
     let _at = access(path)?;
     std::fs::canonicalize(path)
 }
 
-/// The result of stat(2) for a path.
+/// Calls stat(2) on a path.
 ///
 /// # Errors
-/// Those of stat(2).
+/// Errors of stat(2).
 pub fn metadata(path: &Path) -> io::Result<std::fs::Metadata> {
     let _at = access(path)?;
     std::fs::metadata(path)

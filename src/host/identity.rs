@@ -1,4 +1,4 @@
-//! Who this host is: the attributes of the resource (semantic conventions `service.*`, `host.*`, `os.*`).
+//! The host's identity: the resource attributes (semantic conventions `service.*`, `host.*`, `os.*`).
 
 use std::ffi::OsString;
 use std::io;
@@ -13,20 +13,20 @@ use uuid::Uuid;
 use crate::host::{Host, files, read_small};
 use crate::metrics::parse::{lines, text};
 
-/// The schema that names and attributes follow.
+/// Schema URL for names and attributes.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
-/// The namespace that the service conventions give for an instance id made from an inherent one.
+/// Namespace that the service conventions define for an instance id derived from an inherent id.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 
-/// What tells this host from others.
+/// Identifiers of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The first of `/etc/machine-id`, D-Bus's file and the UUID from the machine's firmware; 32 hexadecimal digits.
+    /// The first of `/etc/machine-id`, D-Bus's machine id and the firmware UUID; 32 hexadecimal digits.
     pub id: Option<String>,
-    /// The output of `hostname`.
+    /// The host name, as printed by `hostname`.
     pub name: Option<String>,
-    /// New at every boot.
+    /// Changes at every boot.
     pub boot_id: Option<String>,
 }
 
@@ -39,8 +39,8 @@ impl Identity {
             name.filter(|name| is_name(name) && host.shares_hostname())
         };
         let files = || name_in_file(&in_root(host, "etc/hostname")?);
-        // The kernel gives the name of the namespace that this process is in. Where the host's root is mounted elsewhere,
-        // that may be a container's, and the host's file knows better.
+        // The kernel returns the host name of this process's namespace. If the host's root is mounted elsewhere, that
+        // may be a container's name, so prefer the host's file.
         let name = if host.is_own_root() { kernels().or_else(files) } else { files().or_else(kernels) };
         let machine_id = |path| in_root(host, path).and_then(|bytes| machine_id(&bytes));
         let firmware = || machine_id_of_firmware(&read_small(&host.sys("class/dmi/id/product_uuid"))?);
@@ -53,19 +53,19 @@ impl Identity {
         }
     }
 
-    /// The same for as long as the host is: random only where it has no id.
+    /// Stable as long as the host has an id; otherwise random.
     #[must_use]
     pub fn instance_id(&self) -> Uuid {
         self.id.as_ref().map_or_else(random_id, |id| Uuid::new_v5(&INSTANCE_NAMESPACE, id.as_bytes()))
     }
 }
 
-/// The content of a file at this path on the host, trimmed. Links lead to where they lead on the host.
+/// Reads a file at this path on the host, trimmed. Links are resolved within the host's root.
 fn in_root(host: &Host, path: &str) -> Option<Vec<u8>> {
     let etc = host.etc("");
     let rest = path.strip_prefix("etc/");
-    // The directory that stands for the host's /etc may be anywhere; what lies beside it is the host's only where it has
-    // that name.
+    // The directory used as the host's /etc may be anywhere. Its parent is the host's root only if the directory is
+    // named etc.
     let root = if etc.ends_with("etc") {
         etc.parent()?
     } else if rest.is_some() {
@@ -77,13 +77,13 @@ fn in_root(host: &Host, path: &str) -> Option<Vec<u8>> {
     read_small(&resolve(root, within).ok()?)
 }
 
-/// Where `path` leads when `root` is the root directory: links are followed inside it, absolute ones too, as
+/// Resolves `path` with `root` as the root directory: links, including absolute ones, are resolved inside it, as
 /// openat2(2) does with RESOLVE_IN_ROOT (since Linux 5.6).
 ///
 /// # Errors
-/// Those of readlink(2), and `ELOOP`.
+/// Errors of readlink(2), and `ELOOP`.
 fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
-    /// As many as the kernel follows.
+    /// The kernel's limit.
     const MOST_LINKS: usize = 40;
     let mut todo: Vec<OsString> = Vec::new();
     let push = |todo: &mut Vec<OsString>, path: &Path| {
@@ -109,7 +109,7 @@ fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
                         }
                         push(&mut todo, &target);
                     }
-                    // Not a link.
+                    // Not a symbolic link.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => (at, depth) = (next, depth + 1),
                     Err(error) => return Err(error),
                 }
@@ -120,38 +120,38 @@ fn resolve(root: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(at)
 }
 
-/// The name in a hostname(5) file: its first line that is no comment.
+/// Parses a hostname(5) file: its first line that is not a comment.
 fn name_in_file(bytes: &[u8]) -> Option<String> {
     let mut names = lines(bytes).map(|line| text(line.trim_ascii())).filter(|line| !line.starts_with('#'));
     names.find(|name| is_name(name))
 }
 
-/// `(none)` is the kernel's word for no name.
+/// The kernel uses `(none)` for an unset name.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name != "(none)"
 }
 
-/// The id in a machine-id(5) file: 32 hexadecimal digits, some tools write it with dashes. A machine that is being installed
-/// has "uninitialized" there, or nothing.
+/// Parses a machine-id(5) file: 32 hexadecimal digits; some tools add dashes. During installation it contains
+/// "uninitialized" or is empty.
 fn machine_id(bytes: &[u8]) -> Option<String> {
     let id: String = text(bytes.trim_ascii()).chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
     let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    // One digit only is a placeholder.
+    // A repeated single digit is a placeholder.
     (is_id && id.bytes().any(|b| Some(&b) != id.as_bytes().first())).then_some(id)
 }
 
-/// The UUID of the firmware (DMI, readable by root), where it is no vendor's placeholder that many machines have.
+/// The firmware's UUID (DMI, readable by root), unless it is a vendor's placeholder that many machines share.
 fn machine_id_of_firmware(bytes: &[u8]) -> Option<String> {
     const PLACEHOLDER: &str = "03000200040005000006000700080009";
     machine_id(bytes).filter(|id| id != PLACEHOLDER)
 }
 
-/// For a host without an id: different at each start.
+/// A random id for a host without an id; it changes at each start.
 fn random_id() -> Uuid {
     uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid()
 }
 
-/// The agent's resource: the service and the host, then `overrides`, of which the later ones win.
+/// The agent's resource: service, host, then `overrides`; later ones override earlier ones.
 #[must_use]
 pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]) -> Resource {
     let mut attributes = vec![
@@ -167,7 +167,7 @@ pub fn resource(host: &Host, identity: &Identity, overrides: &[(String, String)]
         .build()
 }
 
-/// The host's part of a resource: `host.*` and `os.*`.
+/// The host's resource attributes: `host.*` and `os.*`.
 #[must_use]
 pub fn attributes_of(host: &Host, identity: &Identity) -> Vec<KeyValue> {
     let mut attributes = vec![KeyValue::new("os.type", "linux"), KeyValue::new("host.arch", arch())];
@@ -183,15 +183,15 @@ pub fn attributes_of(host: &Host, identity: &Identity) -> Vec<KeyValue> {
     attributes
 }
 
-/// The content of the host's os-release file, and the kernel's release.
+/// The content of the host's os-release file, and the kernel release.
 #[must_use]
 pub fn os_release(host: &Host) -> (Vec<u8>, Option<String>) {
     let release = in_root(host, "etc/os-release").or_else(|| in_root(host, "usr/lib/os-release"));
     (release.unwrap_or_default(), read_small(&host.proc("sys/kernel/osrelease")).map(|bytes| text(&bytes)))
 }
 
-/// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`. Shells read it, so the last of several
-/// counts.
+/// A field of an os-release file: `NAME=value`, `NAME="value"` or `NAME='value'`. As in a shell, the last assignment is
+/// used.
 pub fn release_field(release: &[u8], name: &str) -> Option<String> {
     let value =
         lines(release).filter_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")).last()?;
@@ -200,7 +200,7 @@ pub fn release_field(release: &[u8], name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
 }
 
-/// `host.arch` in the conventions' names; an architecture without such a name keeps the kernel's name.
+/// `host.arch` with the value defined by the conventions; other architectures keep the kernel's name.
 fn arch() -> String {
     let uname = rustix::system::uname();
     let machine = text(uname.machine().to_bytes());
@@ -275,7 +275,7 @@ mod tests {
         assert!(value(&resource, "host.arch").is_some());
     }
 
-    /// A host of files and links: `(path, content)`, a content that begins with `->` is a link's target.
+    /// Creates a host from `(path, content)`; a content that starts with `->` is a link target.
     fn made(entries: &[(&str, &str)]) -> (tempfile::TempDir, Host) {
         let dir = tempfile::tempdir().unwrap();
         for (path, content) in entries {

@@ -1,9 +1,9 @@
-//! The host that is read: the only place that knows where `/proc`, `/sys` and `/etc` are.
+//! Access to the host: the only code that knows the locations of `/proc`, `/sys` and `/etc`.
 //!
-//! A [`Source`] is one file that is read once a collection, through a descriptor that stays open: opening costs several
-//! times as much as reading. A [`Reader`] is handed to each collector in turn and carries the buffer they share. All of a
-//! collector's readings run on the thread of a [`worker::Worker`], so that a file that hangs costs that collector only;
-//! [`files`] is there for directories, links and files that are not read every time.
+//! A [`Source`] is a file that is read once per collection through a descriptor that stays open, because opening costs
+//! several times as much as reading. A [`Reader`] is passed to each collector in turn and contains their shared buffer.
+//! All readings of the collectors run on the thread of a [`worker::Worker`], so that a file that hangs affects only one
+//! collector. [`files`] is for directories, links and files that are not read in every collection.
 
 pub mod block_devices;
 pub mod bounded;
@@ -40,46 +40,46 @@ use bounded::{DEADLINE_MOST, Stuck};
 use sockets::{Census, Transport};
 use usage::Reading;
 
-/// Where the host's files are, and the facts about the system that its numbers are counted in.
+/// The locations of the host's files, and the system parameters needed to interpret them.
 #[derive(Clone, Debug)]
 pub struct Host {
     root: PathBuf,
     proc: PathBuf,
     sys: PathBuf,
     etc: PathBuf,
-    /// Clock ticks a second, the unit of `/proc/stat` (`USER_HZ`).
+    /// Clock ticks per second, the unit of `/proc/stat` (`USER_HZ`).
     pub ticks_per_second: u64,
-    /// Bytes a page.
+    /// Page size in bytes.
     pub page_bytes: u64,
-    /// Bits of the kernel's `unsigned long`, at which most of its counters wrap.
+    /// Size of the kernel's `unsigned long` in bits; most kernel counters wrap at it.
     pub word_bits: u32,
-    /// What asks the running kernel directly.
+    /// System calls of the collectors.
     pub calls: Calls,
-    /// How long one collection may wait for files, see [`bounded::deadline`].
+    /// Time limit for the file reads of a collection; see [`bounded::deadline`].
     pub deadline: Duration,
-    /// The files that do not answer.
+    /// Files that do not answer.
     stuck: Arc<Stuck>,
 }
 
-/// The system calls that collectors make of the kernel. A recorded host has no kernel to ask: there each answers that
-/// it is not supported, unless a test gives answers of its own.
+/// The system calls that collectors use. For a recorded host, each returns an error (not supported) unless a test
+/// replaces it.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls {
-    /// How full the file system at a path is.
+    /// Space of the file system at a path.
     pub space: fn(&Path) -> io::Result<Reading>,
-    /// How many sockets this process' network has in each state.
+    /// Number of sockets per state in this process's network namespace.
     pub sockets: fn(Transport) -> io::Result<Census>,
-    /// How the wall clock is disciplined.
+    /// Synchronization state of the wall clock.
     pub adjtimex: fn() -> io::Result<ClockState>,
-    /// The time since boot, suspends included (CLOCK_BOOTTIME), at the collection of that number.
+    /// Time since boot including suspend (CLOCK_BOOTTIME), at the collection with this number.
     pub clock: fn(u64) -> Duration,
 }
 
 impl Calls {
-    /// Asks the running kernel.
+    /// Calls the running kernel.
     pub const LIVE: Self =
         Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time };
-    /// Asks nobody. A recorded host has no clock: its collections are ten seconds apart.
+    /// Calls nothing. A recorded host has no clock: its collections are ten seconds apart.
     pub const NONE: Self = Self {
         space: |_| Err(io::ErrorKind::Unsupported.into()),
         sockets: |_| Err(io::ErrorKind::Unsupported.into()),
@@ -93,21 +93,21 @@ fn boot_time(_cycle: u64) -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Which directories stand for the host's own; `None` is the place under `root`.
+/// The directories of the host; `None` is the default location below `root`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roots {
     /// The host's root directory, `/` by default.
     pub root: Option<PathBuf>,
-    /// Instead of `<root>/proc`.
+    /// Replaces `<root>/proc`.
     pub proc: Option<PathBuf>,
-    /// Instead of `<root>/sys`.
+    /// Replaces `<root>/sys`.
     pub sys: Option<PathBuf>,
-    /// Instead of `<root>/etc`.
+    /// Replaces `<root>/etc`.
     pub etc: Option<PathBuf>,
 }
 
 impl Host {
-    /// The host below the given directories.
+    /// Creates a host with the given directories.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
         let root = roots.root.clone().unwrap_or_else(|| PathBuf::from("/"));
@@ -130,13 +130,13 @@ impl Host {
         }
     }
 
-    /// The files of this host that do not answer.
+    /// Files of this host that do not answer.
     #[must_use]
     pub fn stuck(&self) -> &Arc<Stuck> {
         &self.stuck
     }
 
-    /// Runs `work`, which reads files of this host, on a thread that is left behind when it hangs; `None` where it takes
+    /// Runs `work`, which reads files of this host, on a thread that is abandoned if it hangs; `None` if it takes
     /// longer than [`bounded::DEADLINE_MOST`]. `loser` then names the lost readings in the log.
     pub fn within<T: Send + 'static>(
         &self,
@@ -147,7 +147,7 @@ impl Host {
         bounded::within(&self.stuck, DEADLINE_MOST, loser, move || work(&host))
     }
 
-    /// A path below the host's root, such as a mount point.
+    /// The host's root directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -156,14 +156,14 @@ impl Host {
     /// A path below `/proc`.
     #[must_use]
     pub fn proc(&self, name: &str) -> PathBuf {
-        // Joined with nothing, a path ends with a slash.
+        // Joining an empty path would add a trailing slash.
         if name.is_empty() { self.proc.clone() } else { self.proc.join(name) }
     }
 
-    /// Where the first process' view of `name` is (`net/dev`, `mountinfo`): the host's own, from any container that sees
-    /// the host's `/proc`. Where that cannot be read it is `own`, and one line logs what that `means`.
+    /// The path of the first process's view of `name` (`net/dev`, `mountinfo`). This is the host's own view, from any
+    /// container that has the host's `/proc`. If it is unreadable, returns `own` and logs its consequence, `means`.
     ///
-    /// Decided once: numbers of two different views must not follow each other in one series.
+    /// The choice is made once, because a series must not mix two views.
     #[must_use]
     pub fn of_first_process(&self, name: &str, own: &str, means: &str) -> PathBuf {
         let (first, own) = (self.proc("1").join(name), self.proc(own));
@@ -177,11 +177,11 @@ impl Host {
         }
     }
 
-    /// Whether this process has the same view of the network as the host's first process. In a container with a
-    /// network of its own it is not; where this is unknown it is assumed to be so.
+    /// Whether this process has the same view of the network as the host's first process. A container with its own
+    /// network does not. If it cannot be determined, it is assumed.
     ///
-    /// Each network namespace has its own inode for the file, whatever the mount of `/proc` it is seen through, and
-    /// unlike `/proc/1/ns/net` it may be looked at without being root.
+    /// Each network namespace has its own inode for this file, in every mount of `/proc`. Unlike `/proc/1/ns/net`, it
+    /// is accessible without root privileges.
     #[must_use]
     pub fn shares_network(&self) -> bool {
         let inode = |path: &Path| files::metadata(path).map(|file| file.ino());
@@ -191,14 +191,15 @@ impl Host {
         }
     }
 
-    /// Whether the host's root is this process's.
+    /// Whether the host's root is the root of this process.
     #[must_use]
     pub fn is_own_root(&self) -> bool {
         self.root == Path::new("/") && self.etc == Path::new("/etc")
     }
 
-    /// Whether the host name that the kernel gives this process is the host's. A recorded host's is; of a running kernel it
-    /// is known at the host's own root, or where the first process is in the same namespace (uts_namespaces(7)).
+    /// Whether this process sees the host's own host name. This is true for a recorded host. For a running kernel it is
+    /// true if the host's root is this process's root, or if the first process is in the same namespace
+    /// (uts_namespaces(7)).
     #[must_use]
     pub fn shares_hostname(&self) -> bool {
         let namespace = |path: &Path| files::read_link(path).ok();
@@ -221,7 +222,7 @@ impl Host {
     }
 }
 
-/// Whether the directory is a running kernel's `/proc`, and not a recorded host's.
+/// Whether the directory is the `/proc` of a running kernel rather than a recorded one.
 fn is_procfs(dir: &Path) -> bool {
     let Ok(_at) = bounded::access(dir) else { return false };
     rustix::fs::statfs(dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)

@@ -1,9 +1,9 @@
-//! The host's mounts, from `mountinfo` (Documentation/filesystems/proc.rst, 3.5), and which of them are reported.
+//! The host's mounts, from `mountinfo` (Documentation/filesystems/proc.rst, 3.5), and the selection of reported mounts.
 //!
-//! By default those that lie on the host's own disks, one per file system. A file system that needs a block device has
-//! its number in `mountinfo`; all others have an anonymous one, of major 0. Of the latter a few lie on disks all the
-//! same. Images that are full by their nature (squashfs, iso9660) are left out, as are remote file systems, FUSE
-//! without a block device, overlay and in-memory file systems.
+//! By default, mounts on the host's own disks are reported, one per file system. A file system on a block device has
+//! the device's number in `mountinfo`; all others have an anonymous number with major 0. A few of the latter still use
+//! disks. Excluded are images that are always full (squashfs, iso9660), remote file systems, FUSE without a block
+//! device, overlay and in-memory file systems.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,26 +17,27 @@ use crate::metrics::parse::{lines, number, text, unescape};
 pub struct Mount {
     /// Major and minor number of the file system's device.
     pub device: (u32, u32),
-    /// Where it is mounted.
+    /// Mount point.
     pub point: Vec<u8>,
-    /// Whether it cannot be written, here or anywhere.
+    /// Whether it is read-only, at this mount point or as a whole.
     pub read_only: bool,
-    /// Its type, as `ext4`.
+    /// File system type, such as `ext4`.
     pub fs_type: Vec<u8>,
     /// The source of the mount, such as `/dev/sda1` or `tank/home`; can be empty.
     pub source: Vec<u8>,
-    /// Whether only a part of the file system is mounted here. A btrfs subvolume is not one: it is how btrfs is used.
+    /// Whether only a part of the file system is mounted here. A btrfs subvolume does not count as a part, because
+    /// mounting subvolumes is normal for btrfs.
     pub is_part: bool,
 }
 
-/// The mounts in the file's order. A line that is odd is left out.
+/// Parses the mounts in file order. Malformed lines are skipped.
 pub fn parse(bytes: &[u8]) -> impl Iterator<Item = Mount> {
     lines(bytes).filter_map(parse_line)
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: six fields, any number of optional
-/// ones, a dash, three more. The kernel parts them by one blank each and escapes those inside a name; an empty source
-/// is an empty field.
+/// Parses `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: six fields, any number of
+/// optional fields, a dash, three more. The kernel separates fields by one blank each and escapes blanks in names; an
+/// empty source is an empty field.
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     number(fields.next()?)?;
@@ -72,7 +73,7 @@ fn has_option(options: &[u8], name: &[u8]) -> bool {
 }
 
 impl Mount {
-    /// Whether it lies on a disk of this host and can fill up.
+    /// Whether it is on a disk of this host and can fill up.
     #[must_use]
     pub fn is_disk_backed(&self) -> bool {
         match &self.fs_type[..] {
@@ -82,7 +83,7 @@ impl Mount {
         }
     }
 
-    /// The mount point as it is seen from `root`; `None` when it is not below it.
+    /// The mount point relative to `root`; `None` if it is not below it.
     #[must_use]
     pub fn seen_from(mut self, root: &Path) -> Option<Self> {
         let below = Path::new(std::ffi::OsStr::from_bytes(&self.point)).strip_prefix(root).ok()?;
@@ -90,7 +91,7 @@ impl Mount {
         Some(self)
     }
 
-    /// Where the mount is for this process, when the host's root is at `root`.
+    /// The path of the mount for this process, if the host's root is at `root`.
     #[must_use]
     pub fn path(&self, root: &Path) -> PathBuf {
         let relative = self.point.strip_prefix(b"/").unwrap_or(&self.point);
@@ -98,16 +99,16 @@ impl Mount {
     }
 }
 
-/// The most mounts of one file system that are kept: the one to report and those that may stand in for it.
+/// Maximum number of mounts per file system: the reported one and its fallbacks.
 const MOST_OF_ONE: usize = 4;
 
-/// The file systems to report, in the file's order: of each its mounts, the best one first. The others stand in where that
-/// one is hidden by a mount above it or does not answer.
+/// The file systems to report, in file order: for each one its mounts, the preferred one first. The others are
+/// fallbacks if that one is hidden by another mount or does not answer.
 ///
-/// A mount hides the earlier ones at its mount point. By default each disk-backed file system is reported once: where
-/// it is mounted whole rather than in part, then at the shortest mount point. An include matches mount points; what it
-/// matches is reported whatever its type, once per file system as well. A file system that can be written at one of its
-/// mount points is not read-only.
+/// A mount hides earlier mounts at the same mount point. By default, each disk-backed file system is reported once, at
+/// the mount of the whole file system rather than of a part, then at the shortest mount point. An include matches mount
+/// points; matching mounts are reported regardless of type, also once per file system. A file system that is writable
+/// at any mount point is not read-only.
 #[must_use]
 pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Vec<Mount>> {
     let mut visible: Vec<Mount> = Vec::new();
@@ -138,7 +139,7 @@ pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Vec<M
     for mounts in &mut chosen {
         mounts.sort_by_key(|(place, mount)| (mount.is_part, mount.point.len(), *place));
     }
-    // One whose best mount is excluded is excluded.
+    // If the preferred mount is excluded, the file system is excluded.
     let admitted = |(_, mount): &(usize, Mount)| filter.admits(&text(&mount.point), true);
     chosen.retain(|mounts| mounts.first().is_some_and(admitted));
     chosen.sort_by_key(|mounts| mounts.first().map(|(place, _)| *place));
@@ -148,8 +149,8 @@ pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Vec<M
     chosen.into_iter().map(stand_ins).collect()
 }
 
-/// The mounts that node_exporter reports, in the file's order: whatever its type and however often, unless its type or its
-/// mount point is on node_exporter's lists. An include or exclude takes the place of the list of mount points.
+/// The mounts that node_exporter reports, in file order: every mount, unless its type or mount point is in
+/// node_exporter's exclude lists. An include or exclude filter replaces the list of mount points.
 #[must_use]
 pub fn choose_as_node_exporter(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount> {
     let mut chosen: Vec<Mount> = Vec::new();
@@ -158,7 +159,7 @@ pub fn choose_as_node_exporter(mounts: impl Iterator<Item = Mount>, filter: &Fil
         let same = |known: &Mount| {
             (&known.source, &known.point, &known.fs_type) == (&mount.source, &mount.point, &mount.fs_type)
         };
-        // The last mount at a place hides the earlier ones.
+        // The last mount at a mount point hides the earlier ones.
         if let Some(known) = chosen.iter_mut().find(|known| same(known)) {
             *known = mount;
         } else if filter.admits(&text(&mount.point), !listed) {
@@ -221,7 +222,7 @@ mod tests {
         mounts.iter().map(|mount| text(&mount.point)).collect()
     }
 
-    /// The best mount of each file system.
+    /// The preferred mount of each file system.
     fn best(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Mount> {
         choose(mounts, filter).into_iter().map(|mounts| mounts[0].clone()).collect()
     }

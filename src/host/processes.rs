@@ -11,25 +11,25 @@ use rustix::io::{Errno, read, retry_on_intr};
 use super::{bounded, files};
 use crate::metrics::parse::{fields, number};
 
-/// Room for `/proc/[pid]/stat`: some 50 numbers and a name.
+/// Buffer size for `/proc/[pid]/stat`: about 50 numbers and a name.
 const STAT_BYTES: usize = 1_024;
-/// Room for a few hundred entries of the directory.
+/// Buffer size for a few hundred directory entries.
 const ENTRIES_BYTES: usize = 16 * 1024;
 
-/// The fields of one process' `/proc/[pid]/stat`.
+/// Fields of `/proc/[pid]/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat<'a> {
-    /// The name of its executable, cut to 15 bytes, or the name that the process gave itself.
+    /// Name of the executable, truncated to 15 bytes, or the name that the process has set.
     pub name: &'a [u8],
-    /// The letter of its state: `R` runs, `S` sleeps.
+    /// State letter: `R` is running, `S` is sleeping.
     pub state: u8,
     /// CPU time in user mode, in clock ticks.
     pub user: u64,
-    /// CPU time in the kernel, in clock ticks.
+    /// CPU time in kernel mode, in clock ticks.
     pub system: u64,
-    /// Its threads.
+    /// Number of threads.
     pub threads: u64,
-    /// When it started, in clock ticks since boot. With the pid it names a process for good.
+    /// Start time in clock ticks since boot. Pid and start time together identify a process uniquely.
     pub start: u64,
     /// Address space, in bytes.
     pub virtual_bytes: u64,
@@ -38,14 +38,14 @@ pub struct Stat<'a> {
 }
 
 impl<'a> Stat<'a> {
-    /// The content of `/proc/[pid]/stat`. The name may hold any byte, so it ends at the last `)`.
+    /// Parses `/proc/[pid]/stat`. The name may contain any byte, so it ends at the last `)`.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let open = bytes.iter().position(|&b| b == b'(')?;
         let close = bytes.iter().rposition(|&b| b == b')')?;
         let name = bytes.get(open + 1..close)?;
         let mut rest = fields(bytes.get(close + 1..)?);
-        // `nth` counts on from the field before.
+        // `nth` counts from the previous field.
         let state = *rest.next()?.first()?;
         let user = number(rest.nth(14 - 4)?)?;
         let system = number(rest.next()?)?;
@@ -57,8 +57,9 @@ impl<'a> Stat<'a> {
     }
 }
 
-/// Calls `visit` with the pid and the stat of each process; `proc` may be the directory `task` of one, for its threads. A process that ends in between is passed over. Returns whether
-/// the first process was among them: where it is not, processes are hidden.
+/// Calls `visit` with the pid and stat of each process; `proc` may also be the directory `task` of a process, to visit
+/// its threads. Processes that end meanwhile are skipped. Returns whether the first process was visible: if not,
+/// processes are hidden.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -82,7 +83,7 @@ pub fn each(proc: &Path, visit: &mut impl FnMut(u32, &Stat<'_>)) -> Result<bool,
     Ok(first_seen)
 }
 
-/// A directory's name that is a pid: digits that begin with no zero.
+/// Parses a directory name that is a pid: digits without a leading zero.
 fn pid(name: &[u8]) -> Option<u32> {
     let digits = name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);
     digits.then(|| number(name)).flatten().and_then(|pid| u32::try_from(pid).ok())
@@ -104,14 +105,14 @@ fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> O
     Stat::parse(buffer.get(..length)?)
 }
 
-/// How many file descriptors a process has open, from its `/proc/[pid]/fd`; `None` where they may not be seen. From Linux
-/// 6.2 on the directory's size is their number.
+/// The number of open file descriptors of a process, from `/proc/[pid]/fd`; `None` if it is not accessible. Since Linux
+/// 6.2 it is the size of the directory.
 #[must_use]
 pub fn open_files(dir: &Path) -> Option<u64> {
     let _at = bounded::access(dir).ok()?;
     let procfs = rustix::fs::statfs(dir).ok()?.f_type == rustix::fs::PROC_SUPER_MAGIC;
     match rustix::fs::stat(dir).ok()?.st_size {
-        // The size of a directory on another file system is no count.
+        // On other file systems, the size of a directory is not a count.
         count if procfs && count > 0 => u64::try_from(count).ok(),
         _ => files::list(dir).ok().map(|names| names.len() as u64),
     }

@@ -1,4 +1,4 @@
-//! The reader of a collection: the shared buffer, the files that several collectors need, and the count of failures.
+//! The reader of a collection: the shared buffer, files that several collectors need, and the number of failures.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::bounded::DEADLINE_MOST;
 use super::shared::{SharedFile, SharedFiles};
 use super::{Host, Problem, Source, files};
 
-/// Reads files for a collection. Each thread that reads has its own.
+/// Reads files for a collection. Each reading thread has its own reader.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Reader {
     cycle: u64,
     clock: fn(u64) -> Duration,
     now: Duration,
-    /// When the thread that waits for the reading leaves it behind.
+    /// When the waiting thread gives up on the reading.
     limit: Option<Instant>,
     failures: u64,
     reads: Arc<AtomicU64>,
@@ -26,7 +26,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of this host, before its first cycle.
+    /// Creates a reader before its first cycle.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Reader {
         }
     }
 
-    /// Keeps problems, for [`Reader::problems`]; of this thread also those that no [`Source`] saw.
+    /// Enables recording of problems, for [`Reader::problems`]; includes problems of this thread without a [`Source`].
     #[must_use]
     pub fn recording(mut self) -> Self {
         files::keep_refused();
@@ -51,14 +51,14 @@ impl Reader {
         self
     }
 
-    /// Counts the files that it reads here.
+    /// Counts read files in `reads`.
     #[must_use]
     pub(super) fn counting(mut self, reads: &Arc<AtomicU64>) -> Self {
         self.reads = Arc::clone(reads);
         self
     }
 
-    /// The problems since the last call.
+    /// Problems since the last call.
     pub fn problems(&mut self) -> Vec<Problem> {
         let Some(problems) = &mut self.problems else { return Vec::new() };
         let refused = files::refused().into_iter().map(|(path, words)| Problem { path, failed: true, words });
@@ -68,19 +68,19 @@ impl Reader {
         std::mem::take(problems).into_iter().chain(refused).collect()
     }
 
-    /// Begins the next collection: each file may be read once more.
+    /// Starts the next collection: each file may be read once more.
     pub fn next_cycle(&mut self) {
         self.cycle += 1;
         self.now = (self.clock)(self.cycle);
     }
 
-    /// When this collection began: the time since boot, suspends included.
+    /// Start of this collection as time since boot, including suspend.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now
     }
 
-    /// Begins a collector's reading in this cycle, which is waited for until `limit`.
+    /// Starts the reading of a collector in this cycle, with the time limit `limit`.
     pub(super) fn begin(&mut self, cycle: u64, limit: Instant) {
         if self.cycle != cycle {
             self.cycle = cycle;
@@ -89,20 +89,20 @@ impl Reader {
         self.limit = Some(limit);
     }
 
-    /// 0 while the baselines are read, 1 at the first collection.
+    /// 0 during the baseline reading, 1 in the first collection.
     #[must_use]
     pub fn cycle(&self) -> u64 {
         self.cycle
     }
 
-    /// How much longer the collection waits for this collector. Files are read without asking; who waits for something
-    /// else (a file system, a socket) waits no longer than a part of this.
+    /// Remaining time of this collector. File reads need not check it; operations that wait for anything else (a file
+    /// system, a socket) must be limited to a part of it.
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.limit.map_or(DEADLINE_MOST, |limit| limit.saturating_duration_since(Instant::now()))
     }
 
-    /// The content of a collector's own file, or `None` when there is none to have.
+    /// Reads a file of a collector; `None` if there is no data.
     pub fn read(&mut self, source: &mut Source) -> Option<&[u8]> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let content = source.read_below(&mut self.buffer, Some(&self.proc));
@@ -113,17 +113,17 @@ impl Reader {
         content
     }
 
-    /// The content of `/proc/stat`, for the collectors cpu, processes and kernel.
+    /// The content of `/proc/stat`, shared by the collectors cpu, processes and kernel.
     pub fn stat(&mut self) -> Option<&[u8]> {
         self.shared(|files| &mut files.stat)
     }
 
-    /// The content of `/proc/vmstat`, for the collectors paging and kernel.
+    /// The content of `/proc/vmstat`, shared by the collectors paging and kernel.
     pub fn vmstat(&mut self) -> Option<&[u8]> {
         self.shared(|files| &mut files.vmstat)
     }
 
-    /// The content of `/proc/loadavg`, for the collectors load and kernel.
+    /// The content of `/proc/loadavg`, shared by the collectors load and kernel.
     pub fn loadavg(&mut self) -> Option<&[u8]> {
         self.shared(|files| &mut files.loadavg)
     }
@@ -138,36 +138,36 @@ impl Reader {
         file.content()
     }
 
-    /// Counts a failure that no [`Source`] saw.
+    /// Counts a failure without a [`Source`].
     pub fn fail(&mut self) {
         self.failures += 1;
     }
 
-    /// Records a missing or failed part where no [`Source`] saw it; for `check` alone.
+    /// Records a missing or failed part without a [`Source`]; used only by `check`.
     pub fn note(&mut self, path: impl Into<PathBuf>, failed: bool, words: impl Into<String>) {
         if let Some(problems) = &mut self.problems {
             problems.push(Problem { path: path.into(), failed, words: words.into() });
         }
     }
 
-    /// Whether notes and remarks are kept.
+    /// Whether problems are recorded.
     #[must_use]
     pub fn is_recording(&self) -> bool {
         self.problems.is_some()
     }
 
-    /// Adds a remark to the collector's line in `check`; nothing is missing or failed.
+    /// Adds a remark to the collector's line in `check`; not a problem.
     pub fn remark(&mut self, words: impl Into<String>) {
         self.note(PathBuf::new(), false, words);
     }
 
-    /// Readings that failed so far. Absent files are no failures.
+    /// Failed readings so far. Missing files are not failures.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures
     }
 
-    /// Files read so far.
+    /// Number of files read so far.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)

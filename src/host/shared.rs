@@ -1,11 +1,11 @@
-//! Files that several collectors need: the first to ask in a collection reads the file for all.
+//! Files that several collectors need; each is read once per collection.
 
 use std::path::Path;
 
 use super::{Host, Source};
 use crate::metrics::parse::{decimal, fields, lines, number};
 
-/// A file with the content that it had in one collection.
+/// A file and its content in one collection.
 #[derive(Debug)]
 pub(super) struct SharedFile {
     pub(super) source: Source,
@@ -19,7 +19,7 @@ impl SharedFile {
         Self { source, buffer: Vec::new(), bytes: None, cycle: None }
     }
 
-    /// Reads the file, unless this collection has read it already. Returns whether it did.
+    /// Reads the file unless it was already read in this collection. Returns whether it was read.
     pub(super) fn read(&mut self, cycle: u64, proc: &Path) -> bool {
         let stale = self.cycle != Some(cycle);
         if stale {
@@ -34,7 +34,7 @@ impl SharedFile {
     }
 }
 
-/// The files of `/proc` that several collectors need.
+/// Files of `/proc` that several collectors need.
 #[derive(Debug)]
 pub(super) struct SharedFiles {
     pub(super) stat: SharedFile,
@@ -57,7 +57,7 @@ impl SharedFiles {
     }
 }
 
-/// A line of a name and a number, perhaps more.
+/// Whether the line is a name and a number, possibly followed by more.
 fn is_pair(line: &[u8]) -> bool {
     fields(line).nth(1).and_then(number).is_some()
 }

@@ -1,7 +1,7 @@
-//! How many TCP and UDP sockets there are in each state, from the kernel's own list over netlink (sock_diag(7)): cheaper
-//! than `/proc/net/tcp`, which writes each socket out as text, and without a look at any process' descriptors.
+//! The number of TCP and UDP sockets per state, from the kernel's list over netlink (sock_diag(7)). This is cheaper
+//! than `/proc/net/tcp`, which formats each socket as text, and does not access the descriptors of processes.
 //!
-//! The list is of the network namespace that this process is in.
+//! The list covers the network namespace of this process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,28 +19,29 @@ pub enum Transport {
     Udp,
 }
 
-/// How many sockets are in each state, by the kernel's number of it (`include/net/tcp_states.h`): 1 is ESTABLISHED, 11
-/// CLOSING, 12 NEW_SYN_RECV. UDP has ESTABLISHED for connected sockets and 7, CLOSE, for all others. Behind the states are
-/// the queues of all sockets, [`RECEIVE_QUEUES`] and [`SEND_QUEUES`].
+/// The number of sockets by state, indexed by the kernel's state number (`include/net/tcp_states.h`): 1 is ESTABLISHED,
+/// 11 CLOSING, 12 NEW_SYN_RECV. For UDP, connected sockets are ESTABLISHED and all others are 7, CLOSE. The states are
+/// followed by the queues of all sockets, [`RECEIVE_QUEUES`] and [`SEND_QUEUES`].
 pub type Census = [u64; STATES + 2];
-/// Numbers of states, of which 0 is none.
+/// Number of state numbers; 0 is unused.
 pub const STATES: usize = 13;
-/// Where a [`Census`] has the receive queues: bytes, and for listening sockets connections that wait.
+/// Index of the receive queues in a [`Census`]: bytes, and for listening sockets the waiting connections.
 pub const RECEIVE_QUEUES: usize = STATES;
-/// Where a [`Census`] has the send queues: bytes, and for listening sockets the most connections that may wait.
+/// Index of the send queues in a [`Census`]: bytes, and for listening sockets the maximum number of waiting
+/// connections.
 pub const SEND_QUEUES: usize = STATES + 1;
 
-/// The most time that the kernel may take for its list.
+/// Time limit for the kernel's answer.
 const MOST: Duration = Duration::from_secs(1);
-/// The kernel fills at most 32 KiB at a time, and that only for who has shown so much room before.
+/// Buffer size. The kernel sends up to 32 KiB at a time, but only to a receiver that has used such a buffer before.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Counts the sockets of this process' network namespace.
+/// Counts the sockets of this process's network namespace.
 ///
 /// # Errors
 ///
-/// `ENOENT` where the kernel lacks the protocol's list (`CONFIG_INET_DIAG`, `CONFIG_INET_UDP_DIAG`), `EPROTONOSUPPORT` and
-/// `EAFNOSUPPORT` where it lacks netlink's or a sandbox forbids it, and those of sending and receiving.
+/// `ENOENT` if the kernel lacks the protocol's list (`CONFIG_INET_DIAG`, `CONFIG_INET_UDP_DIAG`), `EPROTONOSUPPORT` and
+/// `EAFNOSUPPORT` if it lacks netlink's list or a sandbox forbids it, and errors of sending and receiving.
 pub fn count(transport: Transport) -> io::Result<Census> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(MOST))?;
@@ -75,7 +76,7 @@ fn count_family(
     }
 }
 
-/// `struct nlmsghdr` and its numbers (`linux/netlink.h`, `linux/sock_diag.h`).
+/// `struct nlmsghdr` and its constants (`linux/netlink.h`, `linux/sock_diag.h`).
 const HEADER_BYTES: usize = 16;
 const REQUEST_DUMP: u16 = 0x301;
 const ERROR: u16 = 2;
@@ -83,11 +84,11 @@ const DONE: u16 = 3;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 const REQUEST_BYTES: usize = 56;
-/// Where `struct inet_diag_msg` has `idiag_rqueue`; `idiag_wqueue` follows.
+/// Offset of `idiag_rqueue` in `struct inet_diag_msg`; `idiag_wqueue` follows.
 const RECEIVE_QUEUE_AT: usize = 56;
 
-/// Asks for every socket of the address family in any of the states of [`Census`]. Later kernels have a state 13, for sockets
-/// that are bound and do nothing yet: no other list has those.
+/// Requests all sockets of the address family in any state of [`Census`]. Later kernels have a state 13 for sockets
+/// that are bound but otherwise unused; no other list contains those.
 fn request(family: AddressFamily, transport: Transport) -> Vec<u8> {
     let protocol = match transport {
         Transport::Tcp => 6,
@@ -107,7 +108,7 @@ fn request(family: AddressFamily, transport: Transport) -> Vec<u8> {
     message
 }
 
-/// Adds up the sockets of one reply; whether it was the last.
+/// Adds the sockets of one reply. Returns whether it was the last one.
 fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
     while let Some((header, rest)) = reply.split_first_chunk::<HEADER_BYTES>() {
         let [a, b, c, d, kind_a, kind_b, ..] = *header;
@@ -116,7 +117,7 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
             return Err(io::ErrorKind::InvalidData.into());
         };
         match u16::from_ne_bytes([kind_a, kind_b]) {
-            // The list ends with 0, or with the error that ended it.
+            // The list ends with 0 or with an error.
             kind @ (ERROR | DONE) => {
                 let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                 if code < 0 {
@@ -126,7 +127,7 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
                     return Ok(true);
                 }
             }
-            // struct inet_diag_msg begins with the address family and the state; the queues are behind the addresses.
+            // struct inet_diag_msg starts with the address family and the state; the queues follow the addresses.
             SOCK_DIAG_BY_FAMILY => {
                 let number = |at| payload.get(at..)?.first_chunk().map(|bytes| u64::from(u32::from_ne_bytes(*bytes)));
                 let state = payload.get(1).map(|state| usize::from(*state)).filter(|state| *state < STATES);
@@ -143,7 +144,7 @@ fn add(mut reply: &[u8], census: &mut Census) -> io::Result<bool> {
             }
             _ => {}
         }
-        // Messages begin at multiples of four bytes.
+        // Messages are aligned to four bytes.
         reply = rest.get((length - HEADER_BYTES).next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(false)

@@ -1,4 +1,4 @@
-//! One file that is read once a collection, and how its last reading went.
+//! A file that is read once per collection, and the result of its last reading.
 
 use std::fs::File;
 use std::io;
@@ -11,22 +11,22 @@ use tracing::{info, warn};
 use super::bounded::access;
 use super::files::{self, open_here, read_at_start};
 
-/// How the last reading of a file went.
+/// Result of the last reading of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Not read yet.
     Unread,
-    /// Data.
+    /// The file had data.
     Good,
-    /// This kernel does not have it: no failure, its metrics are just not there.
+    /// The kernel does not provide the file. This is not a failure; its metrics are absent.
     Unsupported,
-    /// It exists and cannot be read; the text is the reason.
+    /// The file exists but cannot be read; the text is the reason.
     Failed(String),
-    /// A thread that was left behind hangs in it. That was logged when the thread was left behind.
+    /// An abandoned thread hangs in it. This was logged when the thread was abandoned.
     Stuck,
 }
 
-/// One file that is read once a collection.
+/// A file that is read once per collection.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -35,15 +35,15 @@ pub struct Source {
     required: bool,
     may_be_empty: bool,
     holds_counters: bool,
-    /// Whether the content has something to read in it.
+    /// Checks whether the content is usable.
     usable: Option<fn(&[u8]) -> bool>,
     file: Option<File>,
     health: Health,
 }
 
 impl Source {
-    /// The file at `path`. `missing` is a short text: the remedy, or the meaning, if the kernel lacks it; where it
-    /// is an empty text nothing is logged then, and the collector logs it once for all of its files.
+    /// Creates a source for the file at `path`. `missing` is a short text with the fix or the consequence if the kernel
+    /// lacks the file. If it is empty, nothing is logged; the collector logs it once for all of its files.
     #[must_use]
     pub fn new(path: PathBuf, missing: &'static str) -> Self {
         Self {
@@ -59,47 +59,47 @@ impl Source {
         }
     }
 
-    /// A file that many hosts lack, where that is normal: nothing is logged then, and `check` lists it as absent.
+    /// A file that many hosts lack. If it is missing, nothing is logged, and `check` lists it as absent.
     #[must_use]
     pub fn optional(path: PathBuf) -> Self {
         Self { optional: true, ..Self::new(path, "") }
     }
 
-    /// Every Linux has it: that it is missing is a failure.
+    /// A file that every Linux has: if it is missing, the reading fails.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// The kernel writes nothing into it where there is nothing; otherwise an empty file is a failure.
+    /// A file that may be empty; otherwise an empty file is a failure.
     #[must_use]
     pub fn may_be_empty(mut self) -> Self {
         self.may_be_empty = true;
         self
     }
 
-    /// It holds counters, whose last totals are reported while it cannot be read; gauges and states are left out then.
+    /// A file with counters. While it cannot be read, their last totals are reported; gauges and states are omitted.
     #[must_use]
     pub fn holds_counters(mut self) -> Self {
         self.holds_counters = true;
         self
     }
 
-    /// That its content is not `usable` is a failure: no line has the form that the kernel writes.
+    /// A file whose content must be `usable`; otherwise the reading fails.
     #[must_use]
     pub fn expecting(mut self, usable: fn(&[u8]) -> bool) -> Self {
         self.usable = Some(usable);
         self
     }
 
-    /// The file's path.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How the last reading went.
+    /// Result of the last reading.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
@@ -116,20 +116,20 @@ impl Source {
         Some(Problem { path: self.path.clone(), failed, words })
     }
 
-    /// Whether the last reading failed; a file that this kernel lacks has not failed.
+    /// Whether the last reading failed. A file that this kernel lacks is not a failure.
     #[must_use]
     pub fn failed(&self) -> bool {
         matches!(self.health, Health::Failed(_) | Health::Stuck)
     }
 
-    /// Reads the file whole. `buffer` only lends room: it grows to the longest file and is never cleared. `None` when
-    /// there is nothing to read; that is logged once when it begins and once when it ends, never in between.
+    /// Reads the whole file. `buffer` is only working memory: it grows to the longest file and is never cleared. `None`
+    /// if there is no data; this is logged when it begins and when it ends.
     pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
         self.read_below(buffer, None)
     }
 
-    /// As [`Source::read`]. That the file is missing is a failure where `mount`, the directory of a mounted kernel file
-    /// system such as `/proc`, is empty or missing itself.
+    /// As [`Source::read`]. A missing file is a failure if `mount`, the mount point of a kernel file system such as
+    /// `/proc`, is empty or missing itself.
     pub(super) fn read_below<'b>(&mut self, buffer: &'b mut Vec<u8>, mount: Option<&Path>) -> Option<&'b [u8]> {
         let length = match self.pread(buffer) {
             Ok(length) => length,
@@ -140,7 +140,7 @@ impl Source {
             }
         };
         let content = buffer.get(..length)?;
-        // A truncated copy, or a file system that lost its blocks in a crash.
+        // A truncated copy, or a file system that lost data in a crash.
         let fault = match content.first() {
             None if !self.may_be_empty => "it is empty",
             Some(0) if content.iter().all(|byte| *byte == 0) => "it holds nothing but NUL bytes",
@@ -156,7 +156,7 @@ impl Source {
 
     fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let _at = access(&self.path)?;
-        // A file of procfs lives as long as its mount. An ordinary file (a fixture, a copy) may have been replaced.
+        // A procfs file exists as long as its mount. An ordinary file (a fixture, a copy) may have been replaced.
         if self.file.as_ref().is_some_and(|file| !file.metadata().is_ok_and(|meta| meta.nlink() > 0)) {
             self.file = None;
         }
@@ -208,25 +208,25 @@ impl Source {
 
 pub(super) const NO_ANSWER: &str = "it does not answer";
 
-/// A file that a reading could not have.
+/// A file that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its path; empty where the words are only a remark.
+    /// Its path; empty for a remark.
     pub path: PathBuf,
-    /// Whether it failed, or is only not there.
+    /// Whether it failed; otherwise it is only missing.
     pub failed: bool,
-    /// The reason or the remedy; empty where the file's absence is normal.
+    /// The reason or the fix; empty if a missing file is normal.
     pub words: String,
 }
 
 impl Problem {
-    /// Whether the file is only absent, which is normal for many hosts.
+    /// Whether the file is only missing and many hosts lack it.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         !self.failed && self.words.is_empty()
     }
 
-    /// Whether nothing is missing or failed.
+    /// Whether it is a remark rather than a problem.
     #[must_use]
     pub fn is_remark(&self) -> bool {
         !self.failed && self.path.as_os_str().is_empty()
@@ -238,7 +238,7 @@ impl Problem {
         self.words == NO_ANSWER
     }
 
-    /// The file does not answer. Without a path, the collector was at none.
+    /// A file that does not answer. An empty path means that the collector was not accessing a file.
     #[must_use]
     pub fn no_answer(path: PathBuf) -> Self {
         let path = if path.as_os_str().is_empty() { PathBuf::from("the collector") } else { path };

@@ -1,5 +1,5 @@
-//! Directories of sysfs whose entries are things of the host (interfaces, sensors, arrays), and the small files in them.
-//! A directory or file that is absent is normal: most hosts lack most hardware.
+//! Directories of sysfs with one entry per device (interfaces, sensors, arrays), and the small files in them. A missing
+//! directory or file is normal, because most hosts lack most hardware.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::{Host, Reader, files, read_small};
 use crate::metrics::parse::number;
 
 impl Reader {
-    /// The names in a directory, sorted; `None` where there is none to read. `check` lists it as absent then.
+    /// The names in a directory, sorted; `None` if it is missing or unreadable, which `check` lists as absent.
     pub fn list(&mut self, dir: &Path) -> Option<Vec<OsString>> {
         let names = names(dir);
         if names.is_none() {
@@ -17,33 +17,33 @@ impl Reader {
         names
     }
 
-    /// A small file, trimmed; `None` where it is absent or cannot be read.
+    /// A small file, trimmed; `None` if it is missing or unreadable.
     pub fn small(&mut self, path: &Path) -> Option<Vec<u8>> {
         read_small(path)
     }
 
-    /// Whether there is something at the path.
+    /// Whether the path exists.
     pub fn exists(&mut self, path: &Path) -> bool {
         files::metadata(path).is_ok()
     }
 
-    /// The last part of a link's target.
+    /// The last component of a link's target.
     pub fn link_name(&mut self, link: &Path) -> Option<String> {
         Some(files::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
     }
 
-    /// The whole number in a small file.
+    /// Parses a small file as an unsigned integer.
     pub fn small_number(&mut self, path: &Path) -> Option<u64> {
         number(&self.small(path)?)
     }
 
-    /// The whole number, with or without a sign, in a small file.
+    /// Parses a small file as a signed integer.
     pub fn small_signed(&mut self, path: &Path) -> Option<i64> {
         signed(&self.small(path)?)
     }
 }
 
-/// A decimal number with or without a minus sign.
+/// Parses a decimal number with an optional minus sign.
 fn signed(text: &[u8]) -> Option<i64> {
     let magnitude = i64::try_from(number(text.strip_prefix(b"-").unwrap_or(text))?).ok()?;
     Some(if text.starts_with(b"-") { -magnitude } else { magnitude })
@@ -57,8 +57,8 @@ fn names(dir: &Path) -> Option<Vec<OsString>> {
 }
 
 impl Host {
-    /// A file of the network of the host's first process, or of this process where that cannot be read. The collector
-    /// `network` logs which of them it is.
+    /// A network file of the host's first process, or of this process if that is unreadable. The collector `network`
+    /// logs which one is used.
     #[must_use]
     pub fn network_file(&self, name: &str) -> PathBuf {
         let own = match files::open(&self.proc("1/net/dev")) {

@@ -1,9 +1,9 @@
-//! How full file systems are, asked for where a file system that hangs cannot hold up the collection.
+//! Space of file systems, queried so that a file system that hangs cannot delay the collection.
 //!
-//! statvfs waits for as long as the file system does: forever on an NFS server that went away, a FUSE process that
-//! stopped, a disk that failed. So one thread does the asking and the [`Prober`] waits for it only so long. A mount
-//! that does not answer keeps that thread; the next one gets another, up to [`MAX_STUCK`], and the mount is left alone
-//! until its call has returned and [`RETRY`] is over.
+//! statvfs blocks as long as the file system does: without limit for an unreachable NFS server, a stopped FUSE process
+//! or a failed disk. A separate thread therefore makes the calls, and the [`Prober`] waits for it for a limited time. A
+//! mount that does not answer keeps its thread; another thread is started for the next mount, up to [`MAX_STUCK`]. The
+//! mount is queried again once its call has returned and [`RETRY`] has elapsed.
 
 use std::io;
 use std::path::Path;
@@ -12,41 +12,41 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long one file system may take to answer.
+/// Time limit for one file system.
 pub const EACH: Duration = Duration::from_millis(200);
-/// How long all of them may take together, in one collection.
+/// Time limit for all file systems in one collection.
 pub const TOTAL: Duration = Duration::from_millis(500);
-/// After how long a file system that did not answer is asked again.
+/// Delay before a file system that did not answer is queried again.
 pub const RETRY: Duration = Duration::from_secs(60);
-/// How many threads may wait at once for file systems that hang.
+/// Maximum number of threads that hang in file systems.
 pub const MAX_STUCK: usize = 4;
 
-/// Room for a path of the longest kind, twice, and little else.
+/// Stack size: enough for two paths of maximum length and little more.
 const STACK_BYTES: usize = 64 * 1024;
-/// Answers that may wait for the collector, so that the two threads do not take turns.
+/// Number of queued answers, so that the two threads need not alternate.
 const ANSWERS: usize = 16;
 
-/// The figures that a file system reports. Sizes in bytes.
+/// Space of a file system; sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Its capacity.
+    /// Capacity.
     pub limit: u64,
-    /// Taken by files and the file system itself.
+    /// Used by files and the file system itself.
     pub used: u64,
-    /// Free for everyone.
+    /// Available to all users.
     pub free: u64,
-    /// Free for root only.
+    /// Available to root only.
     pub reserved: u64,
-    /// Inodes there are; 0 where the file system makes them as it needs them.
+    /// Number of inodes; 0 if the file system creates them dynamically.
     pub files: u64,
-    /// Inodes not in use.
+    /// Number of free inodes.
     pub files_free: u64,
 }
 
 impl Space {
-    /// The sizes of `statvfs`, whose blocks are of `f_frsize` bytes: all blocks, those not in use, and of these the ones
-    /// that are not kept for root. Where root has used some of those that are kept for it, a few file systems say that less
-    /// than none is available, which is a huge number: then none is.
+    /// Computes sizes from `statvfs`, in blocks of `f_frsize` bytes: all blocks, unused blocks, and unused blocks
+    /// available to all users. If root uses reserved blocks, a few file systems report a negative number of available
+    /// blocks, which appears as a huge number: it counts as zero.
     #[must_use]
     pub fn new(block_bytes: u64, blocks: u64, unused: u64, available: u64, files: u64, files_free: u64) -> Self {
         let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
@@ -63,22 +63,22 @@ impl Space {
     }
 }
 
-/// An answer: which device is at the path, and its space.
+/// The answer for a path: its device and space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Major and minor number, from `stat`.
+    /// Major and minor device number, from `stat`.
     pub device: (u32, u32),
-    /// Whether a directory is there. Container runtimes mount files of the host's disk, such as `/etc/hosts`.
+    /// Whether the path is a directory. Container runtimes mount single files of the host's disk, such as `/etc/hosts`.
     pub is_directory: bool,
-    /// Its space.
+    /// Space of the file system.
     pub space: Space,
 }
 
-/// Asks the running kernel.
+/// Queries the running kernel.
 ///
 /// # Errors
 ///
-/// Those of stat(2) and statvfs(3).
+/// Errors of stat(2) and statvfs(3).
 pub fn of_path(path: &Path) -> io::Result<Reading> {
     let stat = rustix::fs::stat(path)?;
     let device = stat.st_dev;
@@ -90,33 +90,33 @@ pub fn of_path(path: &Path) -> io::Result<Reading> {
     })
 }
 
-/// What asking came to.
+/// Result of a query.
 #[derive(Debug)]
 pub enum Outcome {
-    /// An answer.
+    /// The file system answered.
     Reading(Reading),
     /// The file system returned an error, or there was no time left to query it.
     Failed(io::Error),
-    /// It does not answer, since now.
+    /// The file system does not answer; this is new.
     Hangs,
-    /// It did not answer before and is not asked again yet.
+    /// The file system did not answer before, and it is too early to query it again.
     StillHangs,
 }
 
-/// A file system to ask.
+/// A file system to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its mount point, as this process sees it.
+    /// Mount point as seen by this process.
     pub path: Arc<Path>,
-    /// Its device: another one at the same path is another file system.
+    /// Device; another device at the same path is another file system.
     pub device: (u32, u32),
-    /// Whether it lies on a disk of this host, and is not likely to hang.
+    /// Whether it is on a disk of this host and therefore unlikely to hang.
     pub local: bool,
 }
 
 type Ask = Arc<dyn Fn(&Path) -> io::Result<Reading> + Send + Sync>;
 
-/// Asks file systems, each time all of them.
+/// Queries all given file systems.
 pub struct Prober {
     ask: Ask,
     each: Duration,
@@ -130,19 +130,19 @@ struct Hung {
     target: Target,
     thread: JoinHandle<()>,
     since: Instant,
-    /// Whether it had its whole time and has been logged. One that was asked when the time for all was nearly over is asked
-    /// again as soon as its call has returned.
+    /// Whether it had its full time and was logged. A file system that was queried shortly before the overall time
+    /// limit is queried again as soon as its call has returned.
     told: bool,
 }
 
 impl Prober {
-    /// A prober that asks with `ask`, on its own thread.
+    /// Creates a prober that runs `ask` on its own thread.
     pub fn new(ask: impl Fn(&Path) -> io::Result<Reading> + Send + Sync + 'static) -> Self {
         Self { ask: Arc::new(ask), each: EACH, total: TOTAL, retry: RETRY, worker: None, hung: Vec::new() }
     }
 
-    /// Asks them, those on local disks first, and returns what each came to, in their order. All of it takes three quarters
-    /// of `most` at the longest, and one file system half of that.
+    /// Queries the targets, local disks first, and returns the results in the order of the targets. Takes at most three
+    /// quarters of `most` in total and half of that per file system.
     pub fn ask(&mut self, targets: &[Target], most: Duration) -> Vec<Outcome> {
         let total = self.total.min(most / 4 * 3);
         let each = self.each.min(most / 8 * 3);
@@ -199,7 +199,7 @@ impl Prober {
         outcomes
     }
 
-    /// What a file system that is not asked now comes to.
+    /// The result for a target that cannot be queried now.
     fn of_hung(&mut self, target: &Target, each: Duration) -> Outcome {
         match self.hung.iter_mut().find(|hung| hung.target == *target && !hung.told) {
             Some(hung) if hung.since.elapsed() >= each => {
@@ -211,7 +211,8 @@ impl Prober {
         }
     }
 
-    /// The last thread is for local disks, so that a dead server with many mounts cannot hide them.
+    /// Whether the target may be queried. The last thread is reserved for local disks, so that an unreachable server
+    /// with many mounts does not affect them.
     fn may_ask(&self, target: &Target) -> bool {
         let stuck = self.hung.iter().filter(|hung| !hung.thread.is_finished()).count();
         stuck + 1 < MAX_STUCK || (target.local && stuck < MAX_STUCK)
@@ -230,20 +231,20 @@ fn again(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
 
-/// How a run of the worker ended before every file system had answered.
+/// Why the worker ended before all file systems had answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It did not: all have.
+    /// All have answered.
     None,
-    /// The next one did not answer in its time.
+    /// The next file system exceeded its time limit.
     Late,
-    /// The time for all was over before the next one had had its own.
+    /// The overall time limit was reached before the time limit of the next file system.
     CutShort,
-    /// The thread is gone.
+    /// The thread has ended unexpectedly.
     Fault,
 }
 
-/// The thread that asks.
+/// The thread that makes the calls.
 struct Worker {
     jobs: SyncSender<Vec<Arc<Path>>>,
     answers: Receiver<io::Result<Reading>>,
@@ -258,7 +259,7 @@ impl Worker {
         let work = move || {
             for paths in incoming {
                 for path in paths {
-                    // Nobody listens any more: this call took too long, another thread does the rest.
+                    // The receiver is gone: this call took too long, and another thread does the rest.
                     if outgoing.send(ask(&path)).is_err() {
                         return;
                     }
@@ -269,7 +270,7 @@ impl Worker {
         Ok(Self { jobs, answers, thread })
     }
 
-    /// Returns how many answered.
+    /// Returns the number of answers.
     fn run(
         &self,
         targets: &[(usize, &Target)],
@@ -308,7 +309,7 @@ mod tests {
         Reading { device: (8, 1), is_directory: true, space: Space::new(512, 10, 5, 4, 3, 2) }
     }
 
-    /// A prober for which every path that begins with `/hung` answers only on request. Nothing else is ever late.
+    /// A prober for which paths that start with `/hung` answer only on request. Nothing else is late.
     fn prober(retry: Duration) -> (Prober, Sender<()>) {
         let (let_go, wait) = channel::<()>();
         let wait = Mutex::new(wait);
@@ -336,7 +337,7 @@ mod tests {
         prober.ask(targets, Duration::MAX).into_iter().map(word).collect()
     }
 
-    /// Lets the hung calls return and waits for their threads to end.
+    /// Lets the hanging calls return and waits for their threads to end.
     fn let_go(prober: &Prober, sender: Sender<()>) {
         drop(sender);
         while prober.hung.iter().any(|hung| !hung.thread.is_finished()) {

@@ -1,9 +1,10 @@
-//! The thread on which collectors read, and which is replaced when it hangs.
+//! The thread that runs the collectors' readings, and is replaced when it hangs.
 //!
-//! A collection hands all of its collectors to the thread at once and waits until they are done: two switches, however
-//! many files there are. Where the thread is still at a collector after half of the time that is left, it is left behind
-//! and another one takes the rest. The collector that it is at stays out until the thread returns from it; then the thread
-//! ends. So a collector has one thread hanging at most, and one line is logged when it begins and one when it ends.
+//! A collection hands all collectors to the thread at once and waits for all of them: two context switches, regardless
+//! of the number of files. If a collector takes more than half of the remaining time, the thread is abandoned and
+//! another one continues with the other collectors. The abandoned collector is skipped until its thread returns; that
+//! thread then ends. A collector therefore has at most one hanging thread; one line is logged when it begins and one
+//! when it ends.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -16,15 +17,15 @@ use tracing::warn;
 use super::bounded::{Access, DEADLINE_MOST, STACK_BYTES, STARVED_MOST, STARVED_STEP, lock};
 use super::{Host, Reader};
 
-/// The least time to wait before looking whether a job is late.
+/// Minimum wait before checking whether a job is late.
 const STEP_LEAST: Duration = Duration::from_millis(1);
 
-/// What reads files.
+/// A task that reads files.
 pub trait Job: Send + Sync {
     /// Its name in the log, such as "the collector cpu".
     fn name(&self) -> String;
 
-    /// Reads. Called on one thread at a time.
+    /// Reads its files. Never called by two threads at the same time.
     fn run(&self, reader: &mut Reader);
 }
 
@@ -36,9 +37,9 @@ struct Shared {
     recording: bool,
     reads: Arc<AtomicU64>,
     state: Mutex<State>,
-    /// There is something to do.
+    /// Signals new jobs.
     work: Condvar,
-    /// Everything is done.
+    /// Signals that all jobs are done.
     done: Condvar,
 }
 
@@ -47,12 +48,12 @@ struct State {
     cycle: u64,
     deadline: Instant,
     current: Option<Current>,
-    /// The number of the thread that takes jobs. One with another number has been left behind.
+    /// Number of the current thread. Threads with other numbers have been abandoned.
     thread: u64,
-    /// Whether that thread was started.
+    /// Whether the current thread was started.
     started: bool,
     left_behind: Vec<(Arc<dyn Job>, PathBuf)>,
-    /// Whether it was logged that there is no thread to be had.
+    /// Whether the failure to start a thread was logged.
     reported: bool,
     closed: bool,
 }
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// A worker whose thread starts with its first job. Where it is `recording`, its readers keep what they could not read.
+    /// Creates a worker. Its thread starts with the first job. If `recording` is set, its readers record problems.
     #[must_use]
     pub fn new(host: &Host, recording: bool) -> Self {
         let state = State {
@@ -94,26 +95,26 @@ impl Worker {
         }))
     }
 
-    /// Files read so far.
+    /// Number of files read so far.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.0.reads.load(Ordering::Relaxed)
     }
 
-    /// The file in which a job hangs, where it does. Empty where the job is at no file.
+    /// The file in which a job hangs, if any; empty if the job is not accessing a file.
     #[must_use]
     pub fn hangs(&self, job: &Arc<dyn Job>) -> Option<PathBuf> {
         let state = lock(&self.0.state);
         state.left_behind.iter().find(|(left, _)| Arc::ptr_eq(left, job)).map(|(_, path)| path.clone())
     }
 
-    /// Runs the jobs in their order and waits for them until the host's deadline at the longest. Those that hang since an
-    /// earlier time are passed over.
+    /// Runs the jobs in order and waits for them until the host's deadline. Jobs that still hang from an earlier run
+    /// are skipped.
     pub fn run(&self, jobs: impl IntoIterator<Item = Arc<dyn Job>>, cycle: u64) {
         let shared = &self.0;
         let mut state = lock(&shared.state);
         state.cycle = cycle;
-        // The start is no collection that another one follows, and everything is read for the first time.
+        // The first run may take longer: no other collection is due yet, and all files are read for the first time.
         state.deadline = Instant::now() + if cycle == 0 { DEADLINE_MOST } else { shared.host.deadline };
         for job in jobs {
             if !state.left_behind.iter().any(|(left, _)| Arc::ptr_eq(left, &job)) {
@@ -128,7 +129,7 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
-            // Between two jobs, and before the first: the next one's limit is not known yet.
+            // Between two jobs and before the first one, the limit of the next job is not known yet.
             let halfway = now + (state.deadline.saturating_duration_since(now) / 2).max(STEP_LEAST);
             let limit = state.current.as_ref().map_or(state.deadline, |current| current.limit);
             if now < limit {
@@ -136,7 +137,7 @@ impl Worker {
                 state = shared.done.wait_timeout(state, wake - now).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            // A thread that waits for a CPU is late, but no file hangs. One that was not at a job yet waits for a CPU too.
+            // A thread that waits for a CPU is late, but no file hangs. A thread without a job also waits for a CPU.
             if now < starved_until && state.current.as_ref().is_none_or(|current| current.access.waits_for_cpu()) {
                 let later = now + STARVED_STEP;
                 state.deadline = state.deadline.max(later);
@@ -184,7 +185,7 @@ impl Shared {
         state.started
     }
 
-    /// The thread's work, until it is left behind or the worker is gone.
+    /// Runs jobs until the thread is abandoned or the worker is dropped.
     fn work(&self, number: u64) {
         let access = Access::publish(self.host.stuck());
         let mut reader = Reader::new(&self.host).counting(&self.reads);
@@ -212,7 +213,7 @@ impl Shared {
             let is_this = |(left, _): &(Arc<dyn Job>, PathBuf)| Arc::ptr_eq(left, &job);
             let path = state.left_behind.iter().find(|left| is_this(left)).map(|(_, path)| path.clone());
             drop(state);
-            // The log line comes before anyone sees the job run again.
+            // Log before the job can be seen running again.
             self.host.stuck().remove(&path.unwrap_or_default(), &job.name());
             lock(&self.state).left_behind.retain(|left| !is_this(left));
             return;
@@ -232,7 +233,7 @@ mod tests {
     use std::path::Path;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Counts its runs, and hangs at its path for as long as the test wants.
+    /// A job that counts its runs and hangs at its path for as long as the test requires.
     struct Counting {
         name: &'static str,
         runs: AtomicU64,

@@ -1,30 +1,30 @@
-//! The one account of delivery: batches sent, waiting and lost, with the reason. Log lines, self-metrics and exit codes
-//! all read it.
+//! Delivery accounting: batches sent, pending and lost, with the reason. Log lines, self-metrics and exit codes use
+//! these numbers.
 
 use std::time::{Duration, SystemTime};
 
 /// Why a batch was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// It was the oldest when the outbox was full.
+    /// The outbox was full and this was its oldest batch.
     Size,
-    /// It was larger than the whole outbox.
+    /// The batch was larger than the whole outbox.
     Oversize,
-    /// It was older than the limit.
+    /// The batch exceeded the maximum age.
     Age,
-    /// Its record on disk was damaged.
+    /// The record on disk was corrupt.
     Corrupt,
     /// The server rejected it permanently.
     Refused,
-    /// The disk lost it or did not take it while memory was full, or it could not be encoded.
+    /// Disk I/O failed, the disk was unusable while the memory buffer was full, or encoding failed.
     Io,
 }
 
 impl DropReason {
-    /// Every reason, in the order of the documentation.
+    /// All reasons, in documentation order.
     pub const ALL: [Self; 6] = [Self::Size, Self::Oversize, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
 
-    /// The reason as a metric's attribute has it.
+    /// The value of the metric attribute.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Size => "size",
@@ -37,40 +37,40 @@ impl DropReason {
     }
 }
 
-/// A number of batches and of the data points inside.
+/// A number of batches and their data points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Batches.
     pub batches: u64,
-    /// Data points, as far as known: a damaged record does not tell.
+    /// Data points; incomplete where a corrupt record hides its count.
     pub points: u64,
 }
 
 impl Tally {
-    /// These and those.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { batches: self.batches + other.batches, points: self.points + other.points }
     }
 
-    /// These without those.
+    /// The difference, saturating at zero.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self { batches: self.batches.saturating_sub(other.batches), points: self.points.saturating_sub(other.points) }
     }
 }
 
-/// What was lost, by reason.
+/// Lost batches and data points by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropCounts([Tally; DropReason::ALL.len()]);
 
 impl DropCounts {
-    /// What was lost for this reason.
+    /// Losses for this reason.
     pub fn get(&self, reason: DropReason) -> Tally {
         self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
-    /// Everything that was lost.
+    /// Losses for all reasons.
     pub fn total(&self) -> Tally {
         self.0.iter().fold(Tally::default(), |sum, tally| sum.and(*tally))
     }
@@ -80,7 +80,7 @@ impl DropCounts {
         self.add_tally(reason, Tally { batches: 1, points: points.into() });
     }
 
-    /// Counts part of a batch or several.
+    /// Counts several batches, or part of one.
     pub fn add_tally(&mut self, reason: DropReason, tally: Tally) {
         if let Some(sum) = self.0.get_mut(reason as usize) {
             *sum = sum.and(tally);
@@ -88,50 +88,50 @@ impl DropCounts {
     }
 }
 
-/// Delivery at one moment. Totals count from the start of the process.
+/// The state of delivery at one moment. Totals count from process start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Batches the server took.
+    /// Batches that the server accepted.
     pub exported_batches: u64,
-    /// Data points the server took.
+    /// Data points that the server accepted.
     pub exported_points: u64,
-    /// Of the batches: those that waited while delivery failed, or came from an earlier run.
+    /// Accepted batches that had been queued during an outage or left by an earlier run.
     pub replayed_batches: u64,
-    /// Data points that the server turned down inside requests that it took (partial success).
+    /// Data points that the server rejected in requests that it accepted (partial success).
     pub rejected_points: u64,
-    /// Requests that failed, retries included.
+    /// Failed requests, retries included.
     pub failed_sends: u64,
-    /// Batches that wait, those on their way included.
+    /// Undelivered batches, including those in flight.
     pub outbox_batches: u64,
-    /// Data points in them.
+    /// Data points in undelivered batches.
     pub outbox_points: u64,
-    /// Bytes that they take.
+    /// Bytes of undelivered batches.
     pub outbox_bytes: u64,
-    /// How long the oldest of them has waited.
+    /// Age of the oldest undelivered batch.
     pub outbox_oldest: Option<Duration>,
-    /// What was lost, by reason.
+    /// Losses by reason.
     pub dropped: DropCounts,
-    /// Of what was lost: batches of an earlier run, found damaged when the directory was opened.
+    /// Losses that were found when the directory was opened: corrupt batches of an earlier run. Included in `dropped`.
     pub found_lost: Tally,
-    /// Batches that were still waiting, and not on disk, when delivery ended.
+    /// Batches that were neither delivered nor on disk when delivery ended.
     pub lost_at_end: u64,
-    /// When the server last took something.
+    /// Time of the last accepted request.
     pub last_success: Option<SystemTime>,
 }
 
 impl Snapshot {
-    /// Whether anything of this run was lost, or turned down by the server.
+    /// Whether any data of this run was lost or rejected by the server.
     #[must_use]
     pub fn lost_any(&self) -> bool {
         self.rejected_points + self.lost_at_end > 0 || self.dropped.total() != self.found_lost
     }
 
-    /// What the server took.
+    /// Accepted batches and data points.
     pub(super) fn taken(&self) -> Tally {
         Tally { batches: self.exported_batches, points: self.exported_points }
     }
 
-    /// What was lost without a line of its own: refusals have one, and so has what the opening of the directory found.
+    /// Losses without a log line of their own; rejections and losses found when the directory is opened have one.
     pub(super) fn silent_losses(&self) -> Tally {
         self.dropped.total().without(self.dropped.get(DropReason::Refused)).without(self.found_lost)
     }

@@ -1,9 +1,9 @@
-//! How long to wait after a failure: exponential with full jitter, so that a fleet which lost its server at one moment
-//! does not come back at one moment.
+//! Delay after a failure: exponential backoff with full jitter, so that a fleet that loses its server at the same
+//! moment does not retry at the same moment.
 
 use std::time::Duration;
 
-/// The waits of one outage.
+/// The retry delays of one outage.
 #[derive(Debug)]
 pub struct Backoff {
     base: Duration,
@@ -13,13 +13,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first wait is drawn from zero to `base`, each next one from a range twice as long, up to `cap`. Without `jitter`
-    /// every wait is the whole of its range: what a fleet would do, for comparison.
+    /// The first delay is random between zero and `base`; the range doubles with each failure, up to `cap`. Without
+    /// `jitter`, each delay is the full range; tests use this to show how a fleet would behave.
     pub fn new(base: Duration, cap: Duration, jitter: bool) -> Self {
         Self { base, cap, jitter, failures: 0 }
     }
 
-    /// The wait after one more failure. Where the server asked for one, that is its floor, and the jitter comes on top.
+    /// The delay after another failure. If the server requested a delay, it is the minimum, and jitter is added to it.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let range = self.base.saturating_mul(2u32.saturating_pow(self.failures)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
@@ -27,7 +27,7 @@ impl Backoff {
         asked.unwrap_or_default() + range.mul_f64(part)
     }
 
-    /// Something was delivered.
+    /// Resets the delay after a successful delivery.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The bounds of what an outage may keep.
+/// Location and limits of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxConfig {
-    /// Directory of the outbox, or `None` to hold it in memory.
+    /// Directory of the outbox, or `None` to keep batches in memory.
     pub dir: Option<PathBuf>,
-    /// Most bytes it may hold.
+    /// Maximum size in bytes.
     pub max_bytes: u64,
-    /// Oldest batch it may hold.
+    /// Maximum age of a batch.
     pub max_age: Duration,
 }

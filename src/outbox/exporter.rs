@@ -1,4 +1,5 @@
-//! What the SDK's reader calls: each collection is encoded and pushed to the queue. No network and no disk is waited for.
+//! The exporter for the SDK's reader: encodes each collection and pushes it to the queue without waiting for network or
+//! disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,17 +27,17 @@ use crate::export::config::OtlpConfig;
 use crate::export::encode::{Encoder, count_points};
 use crate::export::wire::Wires;
 
-/// Builds the delivery and starts its sender on `runtime`, and its worker where there is a directory, on the file system `fs`.
+/// Starts delivery: the sender on `runtime` and, if there is a directory, its worker on the file system `fs`.
 ///
-/// `runtime` must be driven by another thread than the one that exports, for as long as the exporter lives. `boot_id` is
-/// `/proc/sys/kernel/random/boot_id` as a number, 0 where unknown; it makes the ages of batches exact across restarts of
-/// the agent. `stop` turning true announces the end: set it before the meter provider is shut down. The exporter's
-/// `shutdown` ends the delivery with or without it, for all clones: whoever rebuilds a meter provider around a clone must
-/// not pass the old one's shutdown on.
+/// `runtime` must be driven by a thread other than the exporting one, for as long as the exporter exists. `boot_id` is
+/// `/proc/sys/kernel/random/boot_id` as a number, or 0 if unknown; it keeps the ages of batches exact across restarts
+/// of the agent. `stop` becoming true announces the end: set it before the meter provider is shut down. The exporter's
+/// `shutdown` ends delivery with or without it, for all clones. Code that rebuilds a meter provider around a clone must
+/// not forward the old provider's shutdown.
 ///
 /// # Errors
-/// What is wrong with the endpoint, the headers or the certificates, in one line that names the flag; or that there is no
-/// thread for the directory.
+/// An invalid endpoint, header or certificate, in one line that names the flag; or the thread for the directory cannot
+/// be started.
 pub fn start<F: Fs>(
     fs: F,
     otlp: OtlpConfig,
@@ -50,7 +51,7 @@ pub fn start<F: Fs>(
     let (endpoint, timeout) = (otlp.shown_endpoint(), otlp.timeout);
     let wires = Arc::new(Wires::new(otlp, runtime.clone())?);
     let limits = Limits { max_bytes: outbox.max_bytes, max_age: outbox.max_age };
-    // Half of the outbox may travel; the other half takes what comes meanwhile.
+    // Half of the outbox may be in flight; the other half has room for new batches.
     let merge_bytes = tuning.merge_bytes.min(usize::try_from(limits.max_bytes / 2).unwrap_or(usize::MAX));
     let shared = Shared::new(Queue::new(limits, outbox.dir.is_some()));
     if let Some(dir) = outbox.dir.clone() {
@@ -66,10 +67,10 @@ pub fn start<F: Fs>(
     Ok((exporter, DeliveryHandle { shared, wires, task }))
 }
 
-/// The default bound of an outbox without a directory.
+/// Default size limit of an outbox in memory.
 pub const DEFAULT_MEMORY_BYTES: u64 = MEMORY_MAX_BYTES;
 
-/// The exporter to give to a `PeriodicReader`. Clones share one outbox and one connection.
+/// The exporter for a `PeriodicReader`. Clones share one outbox and one connection.
 #[derive(Clone)]
 pub struct OutboxExporter {
     shared: Arc<Shared>,
@@ -77,7 +78,7 @@ pub struct OutboxExporter {
     endpoint: Arc<str>,
 }
 
-/// Looks at the delivery and steers it, from any thread.
+/// Inspects and controls delivery from any thread.
 #[derive(Clone)]
 pub struct DeliveryHandle {
     shared: Arc<Shared>,
@@ -86,25 +87,25 @@ pub struct DeliveryHandle {
 }
 
 impl DeliveryHandle {
-    /// Delivery now. Does not block.
+    /// The current state of delivery. Does not block.
     pub fn stats(&self) -> Snapshot {
         self.shared.snapshot()
     }
 
-    /// What is lost if the process ends now: batches that are not on disk.
+    /// Batches that would be lost if the process ended now, because they are not on disk.
     pub fn unsaved(&self) -> Tally {
         self.shared.lock().queue.close()
     }
 
-    /// Whether the sender lives.
+    /// Whether the sender task is running.
     pub fn is_alive(&self) -> bool {
         !self.task.is_finished()
     }
 
-    /// Reads certificates and headers again and connects again.
+    /// Reloads certificates and headers, then reconnects.
     ///
     /// # Errors
-    /// What is wrong with them; the old ones stay in use.
+    /// Invalid certificates or headers; the previous ones stay in use.
     pub fn reload(&self) -> Result<(), ExportError> {
         self.wires.reload()
     }
@@ -128,7 +129,7 @@ impl PushMetricExporter for OutboxExporter {
             state.queue.to_write(false).is_some()
         };
         self.shared.wake.notify_one();
-        // While all is well the disk's thread sleeps.
+        // The disk thread sleeps during normal delivery.
         if wake_worker {
             self.shared.wake_worker();
         }

@@ -1,4 +1,4 @@
-//! What the outbox asks of a file system, behind a trait so that a test can refuse any of them.
+//! The file operations that the outbox needs, behind a trait so that tests can make each of them fail.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,25 +7,25 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Batches may name hosts, disks and users' mounts: for the agent's own user only.
+/// Batches may contain names of hosts, disks and users' mounts: only the agent's user may read them.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
 /// File operations of the outbox.
 pub trait Fs: Send + 'static {
-    /// Holds a directory until it is dropped.
+    /// Holds the lock on a directory until dropped.
     type Lock: Send;
-    /// Makes a directory and its parents, for this user only; one that exists stays as it is.
+    /// Creates a directory and its parents with mode 0700. An existing directory is not changed.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the lock that a file stands for. `WouldBlock` if another process has it.
+    /// Locks a file. `WouldBlock` if another process holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
-    /// The names of the regular files in a directory.
+    /// Lists the names of the regular files in a directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Writes a new file and returns when the disk has it.
+    /// Writes a new file and syncs it to disk.
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()>;
-    /// Gives a file its final name.
+    /// Renames a file.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Returns when the disk has the directory's names.
+    /// Syncs a directory, so that renames in it survive power loss.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Reads a file, at most `limit` bytes of it.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
@@ -61,7 +61,7 @@ impl Fs for OsFs {
 
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        // `create_new` follows no link that somebody left under this name.
+        // `create_new` does not follow an existing symbolic link.
         options.write(true).create_new(true).mode(FILE_MODE);
         let mut file = match options.open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -98,8 +98,8 @@ impl Fs for OsFs {
 fn create_dir(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
-    // A power cut must not take the new directory, and with it batches that are synced inside. Best effort: a parent
-    // need not be readable for us.
+    // Sync the parents, so that power loss cannot remove the new directory and the batches in it. Best effort: a parent
+    // may be unreadable for this user.
     for parent in missing.iter().filter_map(|path| path.parent()) {
         let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         drop(OsFs.sync_dir(here));
@@ -107,15 +107,15 @@ fn create_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The lock on a directory: held until it is dropped or the process ends, however it ends.
+/// An exclusive lock, released when dropped and by the kernel when the process ends.
 #[derive(Debug)]
 pub struct Lock(File);
 
 impl Lock {
-    /// Opens the lock file, creating it if need be, and takes the lock. `WouldBlock` if another process has it.
+    /// Creates the lock file if needed and locks it. `WouldBlock` if another process holds the lock.
     fn take(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
-        // What `File::try_lock` does, which needs a newer Rust than this crate's minimum.
+        // Equivalent to `File::try_lock`, which needs a newer Rust than the minimum version of this crate.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self(file))
     }
@@ -123,13 +123,14 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing would do, were it not for a child process between its fork and its exec, which has the file as well.
+        // Unlock explicitly: closing is not enough while a child process between fork and exec shares the file
+        // description.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
-/// Whether a process holds the lock that a file stands for, without taking it: even a short hold could be the one that an
-/// agent which starts now runs into.
+/// Whether a process holds the lock on a file. Does not take the lock, because even a short hold could make an agent
+/// that is starting fail.
 pub(super) fn is_locked(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let (Ok(meta), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else { return false };

@@ -1,4 +1,4 @@
-//! Undelivered batches, and their way to the backend.
+//! The outbox: queues undelivered batches and sends them to the backend.
 //!
 //! ```text
 //! reader's thread          runtime's thread                     worker's thread
@@ -16,22 +16,23 @@
 //! | file | purpose |
 //! |---|---|
 //! | [`exporter`] | called by the reader: encode, push, return |
-//! | `queue` | every batch that waits, in order, and its bounds |
-//! | [`account`] | the one account of what was sent, waits and was lost |
-//! | `sender` | one task: take the oldest, send, judge the answer |
+//! | `queue` | all undelivered batches in order, and their limits |
+//! | [`account`] | counts of sent, pending and lost batches |
+//! | `sender` | one task: take the oldest batches, send them, act on the answer |
 //! | `worker` | one thread that owns the directory |
-//! | `shared` | the lock around the queue, and how the three wake each other |
-//! | [`opening`] | which process owns a directory, and the files that an earlier process left |
+//! | `shared` | the lock around the queue, and the signals between the threads |
+//! | [`opening`] | locks a directory and reads the records that an earlier process left |
 //! | `record`, `names`, [`fs`] | one batch as one file |
 //! | [`moment`], [`backoff`], [`tuning`] | time |
-//! | `status` | log lines, and how rarely they are written |
+//! | `status` | log lines and their rate limits |
 //!
 //! # Threads, locks, states
 //!
-//! Three threads take part: the SDK's reader (pushes), the runtime (sender), the worker (only where there is a directory).
-//! One lock guards the queue and the little state that they share; it is never held while anything is read, written or
-//! sent, and the runtime's thread waits for nothing else. One condition variable wakes the worker and a shutdown that waits
-//! for the end, one notification wakes the sender. Nobody sends commands: each looks at the queue for what is its to do.
+//! There are three threads: the SDK's reader (pushes batches), the runtime (sender), and the worker (only with a
+//! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends, and
+//! it is the only lock that the runtime's thread takes. A condition variable wakes the worker and a shutdown that waits
+//! for the end; a notification wakes the sender. There are no command queues: each thread derives its next step from
+//! the queue.
 //!
 //! ```text
 //! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
@@ -39,25 +40,26 @@
 //! phase       running ──▶ closing ──▶ saving ──▶ ended
 //! ```
 //!
-//! While delivery works an entry goes from memory to the wire and touches no disk. It is written when it comes while the last
-//! request failed, when its request has been under way for a second, when older ones are on disk already, and at the end. A
-//! stale entry, whose record holds more than what is left of the batch, is not sent before its record is replaced. A directory
-//! is failing when it is full, read-only, locked by another agent, or cannot be read: batches wait in memory, at most
-//! 4 MiB of them, and move to disk in their order when it is usable.
+//! While delivery works, entries go from memory to the network without touching the disk. An entry is written to disk
+//! if it arrives after a failed request, if its request has been in flight for a second, if older entries are on disk
+//! already, or at shutdown. An entry is stale if part of its batch was accepted and its record still holds the whole
+//! batch; its record is replaced before the rest is sent. A directory is failing when it is full, read-only, locked by
+//! another agent, or unreadable. Batches then wait in memory, up to 4 MiB, and move to disk in order once the directory
+//! is usable.
 //!
 //! # Constraints
 //!
-//! - **Order.** Batches leave in the order in which they came; nothing overtakes. What an earlier run left comes first.
-//! - **Bounds.** Bytes and age are bounded. What is over a bound is dropped oldest first, and every drop is counted under
-//!   one of six reasons ([`DropReason`]). A batch that is larger than the whole outbox has one try and is lost alone.
-//! - **Durability.** What is on disk survives a kill, a crash and a power cut.
-//! - **Containment.** A damaged record costs that record, never a neighbour, and is never given out altered.
-//! - **No failure for the caller.** A disk that is full or refuses costs the oldest batches or durability for a while,
-//!   not the agent and not the new batch.
-//! - **Size.** At rest nothing is resident; on disk a waiting batch costs 40 bytes of memory. Memory comes back after a
-//!   peak.
-//! - **At least once.** A crash between the server's answer and the removal sends a batch again; so may a power cut
-//!   within the seconds that the file system takes to write a removal, and a lost answer.
+//! - **Order.** Batches are sent in the order of arrival. Batches of an earlier run are sent first.
+//! - **Limits.** Size and age are limited. Batches over a limit are dropped oldest first, and each drop is counted
+//!   under one of six reasons ([`DropReason`]). A batch that is larger than the whole outbox is tried once; if that
+//!   fails, only this batch is lost.
+//! - **Durability.** Batches on disk survive kills, crashes and power loss.
+//! - **Containment.** A corrupt record is dropped alone and is never sent.
+//! - **No failure for the caller.** A full or failing disk costs the oldest batches, or durability for a while. It
+//!   stops neither the agent nor the new batch.
+//! - **Memory.** An empty outbox uses no memory; a batch on disk uses 40 bytes. Memory is released after a peak.
+//! - **At least once.** A batch is sent again after a crash between the server's answer and the removal of the record,
+//!   after power loss before the file system has written the removal (seconds), and after a lost answer.
 //!
 //! # Layout on disk
 //!
@@ -65,28 +67,28 @@
 //!
 //! | name | content |
 //! |---|---|
-//! | `outbox.lock` | empty; its lock (`flock`) shows that an agent runs here; the kernel releases it with the process |
+//! | `outbox.lock` | empty; the agent holds its lock (`flock`), which the kernel releases when the process ends |
 //! | `00000000000000000042.batch` | one batch: a header with two checksums, then the request's bytes; mode 0600 |
-//! | `00000000000000000042.tmp` | a batch that was being written |
+//! | `00000000000000000042.tmp` | a batch whose write did not finish |
 //!
-//! The 20 digits are the sequence number, so `ls` shows the order of sending. A batch is written under its temporary
-//! name, synced, renamed, and the directory is synced: at every instant it is there entirely or not at all. The header
-//! is in `record.rs`, the reasons against one big queue file in `docs/adr/0003-outbox-storage.md`.
+//! The 20 digits are the sequence number, so `ls` lists batches in sending order. A batch is written under its
+//! temporary name, synced, and renamed, and then the directory is synced: its record is either complete or absent.
+//! `record.rs` describes the header; `docs/adr/0003-outbox-storage.md` has the reasons against a single queue file.
 //!
 //! # Recovery
 //!
-//! Opening takes the lock, deletes temporary files, reads each record's header and leaves its payload for the moment of
-//! sending. A record whose header is damaged or of another version or number is deleted and counted; one whose length or payload
-//! is wrong, when it is met. Foreign files are left alone. Numbering goes on after the highest number found. A full disk first
-//! loses the oldest batches, as many as one new one needs.
+//! Opening takes the lock, deletes temporary files and reads the header of each record. Payloads are read when they are
+//! sent. A record whose header is corrupt, or has another version or number, is deleted and counted. A record whose
+//! length or payload is wrong is dropped when it is read. Foreign files are not touched. Numbering continues after the
+//! highest number found. On a full disk, enough of the oldest batches are dropped to make room for a new one.
 //!
 //! # Age
 //!
-//! The wall clock may step, so it never measures age where something better is known. For a batch of this process, and
-//! for one that an earlier process left in this boot, it is the kernel's clock since boot. Only a batch from before a
-//! reboot has its age from the wall clock, read once at opening and counted on by the clock since boot: a step afterwards
-//! changes nothing. A stamp from the future, or from a clock that was never set, counts as fresh at opening: keeping a
-//! batch a day too long costs less than losing it.
+//! The wall clock may step, so age is measured with the kernel's clock since boot where possible: for batches of this
+//! process and for batches that an earlier process left in the same boot. Only a batch from before a reboot gets its
+//! age from the wall clock, once at opening; after that the clock since boot advances it, so later steps have no
+//! effect. A timestamp in the future, or from a clock that was never set, counts as age zero at opening: keeping a
+//! batch for a day too long costs less than losing it.
 
 pub mod account;
 pub mod backoff;
@@ -113,5 +115,5 @@ pub use moment::Moment;
 pub use opening::{OpenError, OpenFault};
 pub use tuning::{STOP_MOST, Tuning};
 
-/// Default bound of an outbox on disk.
+/// Default size limit of an outbox on disk.
 pub const DISK_MAX_BYTES: u64 = 64 * 1024 * 1024;

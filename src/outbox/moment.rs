@@ -1,42 +1,42 @@
-//! The two clocks the outbox needs, read once and handed in: no store reads a clock, so a test can step either.
+//! The two clocks of the outbox. They are read once and passed in, so that tests can step either of them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// An instant on both clocks.
+/// A reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The wall clock: may be wrong, may step either way.
+    /// The wall clock; it can be wrong and can step in either direction.
     pub wall: SystemTime,
-    /// Time since the kernel booted, suspend included (`CLOCK_BOOTTIME`): never steps, means nothing after a reboot.
+    /// Time since boot including suspend (`CLOCK_BOOTTIME`); it never steps, but restarts at each boot.
     pub up: Duration,
 }
 
 impl Moment {
-    /// Both clocks, now.
+    /// Reads both clocks.
     pub fn now() -> Self {
         let up = clock_gettime(ClockId::Boottime);
         Self { wall: SystemTime::now(), up: Duration::try_from(up).unwrap_or_default() }
     }
 
-    /// The wall clock `age` ago, as nanoseconds since 1970; 0 for anything before.
+    /// Wall-clock time `age` ago, in nanoseconds since 1970; 0 for earlier times.
     pub(super) fn wall_nanos_before(&self, age: Duration) -> u64 {
         nanos(self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(age))
     }
 
-    /// The time from the boot until `age` ago, in nanoseconds.
+    /// Time since boot `age` ago, in nanoseconds; 0 for times before the boot.
     pub(super) fn up_nanos_before(&self, age: Duration) -> u64 {
         nanos(self.up.saturating_sub(age))
     }
 
-    /// The time `age` ago on this boot's clock, in milliseconds, negative before this boot: half the size of a `Duration`, as
-    /// the index of a full outbox holds thousands.
+    /// Time since boot `age` ago, in milliseconds; negative for times before the boot. Half the size of a `Duration`: a
+    /// full outbox holds thousands of these.
     pub(super) fn born(&self, age: Duration) -> i64 {
         millis(self.up).saturating_sub(millis(age))
     }
 
-    /// How long ago that was; zero for what is not yet born.
+    /// The age of a batch with this [`Moment::born`]; zero if it is in the future.
     pub(super) fn age(&self, born: i64) -> Duration {
         Duration::from_millis(u64::try_from(millis(self.up).saturating_sub(born)).unwrap_or(0))
     }

@@ -1,38 +1,37 @@
-//! The names of the outbox's files: 20 digits of sequence number, so that the order of names is the order of sending.
+//! File names of the outbox: 20 digits of sequence number, so that sorting by name gives the sending order.
 
 use std::path::{Path, PathBuf};
 
-/// The file whose lock shows that an agent owns the directory.
+/// The lock file of the agent that owns the directory.
 pub(super) const LOCK_NAME: &str = "outbox.lock";
 const RECORD_SUFFIX: &str = ".batch";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const DIGITS: usize = 20;
 
-/// Where a batch is.
+/// The path of a record.
 pub(super) fn record(dir: &Path, seq: u64) -> PathBuf {
     dir.join(format!("{seq:0DIGITS$}{RECORD_SUFFIX}"))
 }
 
-/// Where a batch is while it is written.
+/// The path of a record while it is being written.
 pub(super) fn temporary(dir: &Path, seq: u64) -> PathBuf {
     dir.join(format!("{seq:0DIGITS$}{TEMPORARY_SUFFIX}"))
 }
 
-/// The meaning of a name in the directory.
+/// The kind of a file in the directory, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Record(u64),
     Temporary,
-    /// Not the outbox's; never touched.
+    /// Not created by the outbox; never touched.
     Foreign,
 }
 
 impl Name {
-    /// Tells what a name is.
     pub fn parse(name: &str) -> Self {
         let seq = |suffix| name.strip_suffix(suffix).and_then(digits);
         match (seq(RECORD_SUFFIX), seq(TEMPORARY_SUFFIX)) {
-            // Half of the range is never reached by counting; a name up there would leave no room to count on.
+            // Counting never reaches half of the range. A larger number would leave no room to count on from it.
             (Some(seq), _) if seq <= u64::MAX / 2 => Self::Record(seq),
             (_, Some(_)) => Self::Temporary,
             _ => Self::Foreign,

@@ -1,4 +1,4 @@
-//! Opening an outbox directory: which process owns it, and the files that an earlier process left.
+//! Opens an outbox directory: takes its lock and reads the records that an earlier process left.
 
 use std::fmt;
 use std::io;
@@ -13,27 +13,27 @@ use super::names::{self, Name};
 use super::queue::Entry;
 use super::record::{HEADER_BYTES, Header};
 
-/// Why a directory cannot be the outbox. Its text is one line that names the directory and what to do.
+/// Why a directory cannot be used as the outbox. Displayed as one line that names the directory and the fix.
 #[derive(Debug)]
 pub struct OpenError {
     /// The directory.
     pub dir: PathBuf,
-    /// The fault.
+    /// The cause.
     pub fault: OpenFault,
 }
 
-/// A fault of an outbox directory.
+/// A problem with an outbox directory.
 #[derive(Debug)]
 pub enum OpenFault {
-    /// Another agent has it.
+    /// Another agent holds the lock.
     InUse,
-    /// It is not there and cannot be made.
+    /// It does not exist and cannot be created.
     NotCreated(io::Error),
     /// It cannot be listed.
     NotReadable(io::Error),
-    /// Nothing can be written there, by mode or because the file system is read-only.
+    /// It is not writable: permissions or a read-only file system.
     NotWritable(io::Error),
-    /// Its file system has no locks.
+    /// Its file system does not support locks.
     NotLockable(io::Error),
 }
 
@@ -59,19 +59,19 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// A directory that this process has locked.
+/// A directory that this process has locked and read.
 pub(super) struct Opened<L> {
-    /// Held for as long as the directory is used.
+    /// Held while the directory is in use.
     pub lock: L,
-    /// The number of the record of entry 0.
+    /// The record number of entry 0.
     pub base: u64,
-    /// What an earlier process left, in order.
+    /// Batches of an earlier process, in order.
     pub entries: Vec<Entry>,
-    /// Records that were damaged or could not be read.
+    /// Records that were corrupt or unreadable.
     pub dropped: DropCounts,
 }
 
-/// Makes the directory if need be, takes its lock, tries to write there, and reads the header of each record.
+/// Creates the directory if needed, locks it, tests that it is writable, and reads the header of each record.
 pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Result<Opened<F::Lock>, OpenError> {
     let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
     fs.create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
@@ -82,11 +82,11 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
             _ => OpenFault::NotLockable(error),
         })
     })?;
-    // The lock file may be older than the mode of its directory: try, rather than learn at the first outage.
+    // The lock file may be writable although the directory no longer is: test now rather than at the first outage.
     let trial = names::temporary(dir, 0);
     match fs.write(&trial, [&[], &[]]) {
         Err(error) if refuses_writing(&error) => return Err(fail(OpenFault::NotWritable(error))),
-        // A full disk is no reason to go without its records.
+        // A full disk is not an error: its records can still be read.
         _ => drop(fs.remove(&trial)),
     }
     let (mut found, mut damaged) = (Vec::new(), Vec::new());
@@ -95,16 +95,16 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
     for name in fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error)))? {
         match Name::parse(&name) {
             Name::Foreign => {}
-            // Never renamed, so never counted as kept.
+            // An unfinished write: never renamed, so never counted as kept.
             Name::Temporary => drop(fs.remove(&dir.join(name))),
             Name::Record(number) => {
-                // Whatever is under this name, nothing new may get it.
+                // Never reuse this number, whatever the file contains.
                 next = next.max(number + 1);
                 match header(fs, dir, number) {
                     Ok(Some(header)) => found.push((number, header)),
                     Ok(None) => damaged.push(name),
                     Err(error) if is_shortage(&error) => return Err(fail(OpenFault::NotReadable(error))),
-                    // The next start may have better luck.
+                    // Counted as lost, but not deleted: the next start may be able to read it.
                     Err(_) => dropped.add(DropReason::Io, 0),
                 }
             }
@@ -114,7 +114,7 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
         dropped.add(DropReason::Corrupt, 0);
         drop(fs.remove(&dir.join(name)));
     }
-    // Directories list their names in any order.
+    // Directory entries are unordered.
     found.sort_unstable_by_key(|(number, _)| *number);
     let entry = |(number, header): (u64, Header)| Entry {
         id: id_of(number, next),
@@ -130,24 +130,24 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
     Ok(Opened { lock, base: next, entries, dropped })
 }
 
-/// The header of a record; `None` if it is damaged.
+/// Reads the header of a record; `None` if it is corrupt.
 fn header(fs: &impl Fs, dir: &Path, number: u64) -> io::Result<Option<Header>> {
     let head = fs.read(&names::record(dir, number), HEADER_BYTES as u64)?;
     Ok(Header::decode(&head).filter(|header| header.seq == number))
 }
 
-/// Whether this process or host is short of something, which passes; otherwise the file itself is at fault.
+/// Whether the error is a temporary shortage of this process or host rather than a problem with the file.
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INTR];
     shortages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// An entry's id from its record's number.
+/// Converts a record number to an entry id.
 fn id_of(number: u64, base: u64) -> i64 {
     number.wrapping_sub(base).cast_signed()
 }
 
-/// A record's number from its entry's id.
+/// Converts an entry id to a record number.
 pub(super) fn number_of(id: i64, base: u64) -> u64 {
     base.wrapping_add(id.cast_unsigned())
 }
@@ -166,11 +166,11 @@ fn report(dir: &Path, kept: usize, dropped: &DropCounts) {
     }
 }
 
-/// Whether `open` could have the directory. Its lock and its records are not touched, and nothing stays behind: another
-/// user may ask than the one that the agent will run as.
+/// Tests whether `open` would succeed. Does not touch the lock or the records and leaves no files behind, because the
+/// caller may be a different user than the agent.
 ///
 /// # Errors
-/// Why not.
+/// The reason why the directory cannot be used.
 pub fn probe(dir: &Path) -> Result<(), OpenError> {
     let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
     let made: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();

@@ -1,9 +1,9 @@
-//! The queue: every batch that waits, oldest first, in memory or on disk, and the account of the others' outcomes.
+//! The queue: all undelivered batches, oldest first, in memory or on disk, and the delivery account.
 //!
-//! Entries on disk are the older ones, since the worker writes in order. The entries of the request that is under way are *in
-//! flight*: no bound drops them, so that nothing counts as lost and is delivered nevertheless.
+//! The worker writes in order, so entries on disk are older than those in memory. Entries of the current request are
+//! *in flight*. Limits never drop them, so no batch is both counted as lost and delivered.
 //!
-//! Nothing here does I/O or waits: every method is short, so that the lock around the queue is never held for long.
+//! Nothing here does I/O or waits. Every method is short, so the lock around the queue is held only briefly.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -14,25 +14,25 @@ use super::account::{DropCounts, DropReason, Snapshot, Tally};
 use super::moment::Moment;
 use super::record::HEADER_BYTES;
 
-/// Most bytes that wait in memory for a disk that does not take them, and the default bound of an outbox without one.
+/// Limit for batches in memory while the disk is unusable, and the default size limit of an outbox without a directory.
 pub const MEMORY_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The unit that most file systems round a file up to.
+/// Allocation unit of most file systems.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Bounds of a queue.
+/// Limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes, headers included.
+    /// Maximum size in bytes, headers included.
     pub max_bytes: u64,
-    /// Oldest batch worth sending.
+    /// Maximum age of a batch.
     pub max_age: Duration,
 }
 
-/// A batch that waits: 40 bytes, and the payload while it is in memory.
+/// An undelivered batch: 40 bytes, plus the payload while it is in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Its place in the order. Batches of this process count from 0; those that an earlier one left are below.
+    /// Position in the order. Batches of this process count from 0; batches of an earlier process have negative ids.
     pub id: i64,
     /// See [`Moment::born`].
     pub born: i64,
@@ -40,9 +40,9 @@ pub(super) struct Entry {
     pub points: u32,
     /// Boxed, because most entries of a long queue are on disk and have none.
     pub payload: Option<Box<Bytes>>,
-    /// There is a record of it on disk.
+    /// A record on disk exists.
     pub saved: bool,
-    /// The record holds more than what is left of the batch.
+    /// The record holds the whole batch, but part of it has been accepted.
     pub stale: bool,
 }
 
@@ -60,25 +60,24 @@ pub(super) struct Item {
     pub payload: Bytes,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: Limits,
-    /// Bound of what waits for the disk; `None` where there is no directory.
+    /// Limit for batches that are not yet on disk; `None` without a directory.
     unsaved_max: Option<u64>,
     pub entries: VecDeque<Entry>,
     next_id: i64,
-    /// Bytes of entries that are larger than the whole queue may be.
+    /// Bytes of entries that are larger than the size limit.
     oversize_bytes: u64,
-    /// First and last id of the request that is under way.
+    /// First and last id of the request in flight.
     flight: Option<(i64, i64)>,
     /// The last request failed.
     failing: bool,
-    /// A request has been under way for so long that its batches belong on disk.
+    /// The current request has been in flight long enough that its batches must be saved.
     pub slow: bool,
-    /// Batches wait because delivery failed or an earlier run left them: what is sent now counts as replayed.
+    /// The queue holds batches of an outage or an earlier run; batches sent now count as replayed.
     backlog: bool,
-    /// Bytes of records that the sender waits for.
+    /// Size of the request that waits for records to be read.
     pub wanted: Option<usize>,
     /// The entry whose record is being written.
     pub writing: Option<i64>,
@@ -111,13 +110,13 @@ impl Queue {
         self.unsaved_max.is_some()
     }
 
-    /// Puts a batch behind everything that waits. Makes room by dropping the oldest.
+    /// Appends a batch; drops the oldest ones to make room.
     pub fn push(&mut self, payload: Bytes, points: u32, now: &Moment) {
         let (id, born, len) =
             (self.next_id, now.born(Duration::ZERO), u32::try_from(payload.len()).unwrap_or(u32::MAX));
         self.next_id += 1;
         let entry = Entry { id, born, len, points, payload: Some(Box::new(payload)), saved: false, stale: false };
-        // Too large to wait, but not too large to be sent: it has one try.
+        // Too large to queue, but it may be sent: it is tried once.
         if self.is_oversize(&entry) && ((self.failing && !self.entries.is_empty()) || self.oversize_bytes > 0) {
             return self.account.dropped.add(DropReason::Oversize, points);
         }
@@ -127,14 +126,14 @@ impl Queue {
         self.trim(now);
     }
 
-    /// A collection was lost before it came here.
+    /// Counts a collection that could not be encoded.
     pub fn lost_unencoded(&mut self, points: u32) {
         self.account.dropped.add(DropReason::Io, points);
     }
 
-    /// Takes the oldest batches, as many as fit into `max_bytes`, at least one; up to the id `alone_until` one by one. They
-    /// are in flight from now on. Without any, nothing waits, or the worker has to read it first; with `current`, also
-    /// where it has to replace the record of what is left of a batch.
+    /// Takes the oldest batches that fit into `max_bytes`, at least one, and marks them as in flight. Batches up to the
+    /// id `alone_until` are taken one at a time. Returns none if the queue is empty or the worker must first read the
+    /// record; with `current`, also if the worker must first replace a stale record.
     pub fn take(&mut self, max_bytes: usize, alone_until: Option<i64>, current: bool, now: &Moment) -> Vec<Item> {
         self.trim(now);
         let (mut items, mut room) = (Vec::<Item>::new(), Some(max_bytes));
@@ -154,7 +153,7 @@ impl Queue {
         items
     }
 
-    /// The records that the sender waits for, and their lengths.
+    /// The records that the sender is waiting for, with their file sizes.
     pub fn to_read(&self) -> Option<Vec<(i64, u64)>> {
         let (mut records, mut room) = (Vec::new(), Some(self.wanted?));
         for entry in self.entries.iter().take_while(|entry| entry.payload.is_none()) {
@@ -167,15 +166,15 @@ impl Queue {
         (!records.is_empty()).then_some(records)
     }
 
-    /// The payload of a record, for the sender.
+    /// Stores the payload of a record for the sender.
     pub fn loaded(&mut self, id: i64, payload: Bytes) {
         if let Some(entry) = self.get_mut(id) {
             entry.payload = Some(Box::new(payload));
         }
     }
 
-    /// The request that is under way was accepted. Of a batch that travels in parts, `rest` remains: its points count from
-    /// now on. Returns what the server has seen.
+    /// The request in flight was accepted. If a batch was sent in part, `rest` is the remainder; its points are counted
+    /// when it is sent. Returns the accepted batches and points.
     pub fn delivered(&mut self, rejected: u64, rest: Option<(Bytes, u32)>) -> Tally {
         let sent = self.land(rest);
         self.failing = false;
@@ -190,32 +189,32 @@ impl Queue {
         sent
     }
 
-    /// The server rejected the request that is under way, up to the `rest` of a batch.
+    /// The server rejected the request in flight; `rest` is the part of the batch that was not sent.
     pub fn refused(&mut self, rest: Option<(Bytes, u32)>) {
         let refused = self.land(rest);
         self.account.dropped.add_tally(DropReason::Refused, refused);
     }
 
-    /// The request failed and its batches are kept.
+    /// The request failed; its batches stay queued.
     pub fn kept(&mut self, now: &Moment) {
         self.again();
         (self.failing, self.backlog) = (true, true);
-        // Those that are larger than the queue cannot wait.
+        // Oversize batches cannot be queued.
         while let Some(position) = self.entries.iter().position(|entry| self.is_oversize(entry)) {
             self.lose(position, DropReason::Oversize);
         }
-        // A batch that waits on disk takes no memory.
+        // Payloads of batches on disk need not stay in memory.
         self.entries.iter_mut().filter(|entry| entry.saved && !entry.stale).for_each(|entry| entry.payload = None);
         self.trim(now);
     }
 
-    /// The request failed and its batches are sent again at once, in another form.
+    /// The request failed; its batches are sent again immediately, in another form.
     pub fn again(&mut self) {
         self.flight = None;
         self.account.failed_sends += 1;
     }
 
-    /// Ends the flight: its batches are done with, up to the rest of one. Returns what is gone.
+    /// Removes the batches in flight, except for the `rest` of a partly sent one. Returns what was removed.
     fn land(&mut self, mut rest: Option<(Bytes, u32)>) -> Tally {
         let mut gone = Tally::default();
         let Some((first, last)) = self.flight.take() else { return gone };
@@ -246,8 +245,8 @@ impl Queue {
         self.position(id).and_then(|position| self.entries.get_mut(position))
     }
 
-    /// The oldest batch that belongs on disk and is not there as it is: with `all`, or while delivery fails or is slow, or
-    /// behind a backlog that is there already.
+    /// The oldest batch that must be written to disk: a stale one; or an unsaved one if `all` is set, delivery fails or
+    /// is slow, or older batches are on disk already.
     pub fn to_write(&self, all: bool) -> Option<&Entry> {
         let front = self.entries.front()?;
         if front.stale {
@@ -257,13 +256,13 @@ impl Queue {
         self.entries.get(self.entries.partition_point(|entry| entry.saved)).filter(|_| belongs)
     }
 
-    /// The record of this entry is on disk, as the entry is now or as it was (`len`).
+    /// A record was written. `len` is the payload length that was written; the entry may have changed since.
     pub fn saved(&mut self, id: i64, len: u32) {
         let Some(entry) = self.get_mut(id) else {
-            // It was delivered or dropped meanwhile.
+            // Delivered or dropped in the meantime.
             return self.trash.push(id);
         };
-        // What is left of a batch is sent next.
+        // A partly sent batch is sent next: keep its payload.
         let next = entry.stale;
         (entry.saved, entry.stale) = (true, entry.len != len);
         if !next && !entry.stale {
@@ -271,7 +270,7 @@ impl Queue {
         }
     }
 
-    /// Puts what an earlier run left before everything else; `entries` are in order and below 0.
+    /// Inserts the batches of an earlier run before all others. `entries` are in order, with negative ids.
     pub fn found(&mut self, entries: Vec<Entry>, dropped: &DropCounts, now: &Moment) {
         DropReason::ALL.iter().for_each(|reason| self.account.dropped.add_tally(*reason, dropped.get(*reason)));
         self.account.found_lost = dropped.total();
@@ -283,14 +282,14 @@ impl Queue {
         self.trim(now);
     }
 
-    /// A record cannot be had any more.
+    /// Drops a batch whose record can no longer be read.
     pub fn unreadable(&mut self, id: i64, reason: DropReason) {
         if let Some(position) = self.position(id) {
             self.lose(position, reason);
         }
     }
 
-    /// Drops the oldest records that are worth `bytes` on disk, to make room there; whether any was.
+    /// Drops the oldest records to free `bytes` on disk. Returns whether any was dropped.
     pub fn make_room(&mut self, bytes: u64) -> bool {
         let mut freed = 0;
         while freed < bytes {
@@ -302,7 +301,7 @@ impl Queue {
         freed > 0
     }
 
-    /// Delivery ends: what is not on disk is lost.
+    /// Ends delivery. Batches that are not on disk are lost; returns them.
     pub fn close(&mut self) -> Tally {
         let batch = |entry: &Entry| Tally { batches: 1, points: entry.points.into() };
         let lost = self.entries.iter().filter(|entry| !entry.saved).map(batch).fold(Tally::default(), Tally::and);
@@ -322,7 +321,7 @@ impl Queue {
         entry.cost() > self.limits.max_bytes
     }
 
-    /// Enforces age and size, oldest first.
+    /// Enforces the limits on age and size, oldest first.
     fn trim(&mut self, now: &Moment) {
         let droppable = |queue: &Self, unsaved: bool| {
             let free =
@@ -347,8 +346,8 @@ impl Queue {
         self.give_back();
     }
 
-    /// Bytes that wait for the disk, less the newest batch, since one may be larger than the bound, and less those that have
-    /// one try only.
+    /// Bytes of unsaved batches, except for the newest one, which may exceed the limit, and for oversize ones, which
+    /// are tried only once.
     fn unsaved_older(&self) -> u64 {
         let older = self.entries.iter().rev().take_while(|entry| !entry.saved).skip(1);
         older.filter(|entry| !self.is_oversize(entry)).map(Entry::cost).sum()
@@ -383,7 +382,7 @@ impl Queue {
         self.oversize_bytes += if self.is_oversize(entry) { entry.cost() } else { 0 };
     }
 
-    /// Returns memory after a peak: an outage must not leave the agent larger than it found it.
+    /// Releases memory after a peak, so that an outage does not increase memory use permanently.
     fn give_back(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();

@@ -1,4 +1,4 @@
-//! One batch as one file: a header of 64 bytes, then the payload. All numbers are little-endian.
+//! The file format of a batch: a header of 64 bytes, then the payload. All numbers are little-endian.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -11,11 +11,11 @@
 //! | 24 | 8 | wall clock when pushed, nanoseconds since 1970 |
 //! | 32 | 8 | time since boot when pushed, nanoseconds |
 //! | 40 | 16 | boot id, 0 where unknown |
-//! | 56 | 4 | CRC-32 of the bytes before |
-//! | 60 | 4 | CRC-32 of the bytes before and the payload |
+//! | 56 | 4 | CRC-32 of the preceding bytes |
+//! | 60 | 4 | CRC-32 of the preceding bytes and the payload |
 //!
-//! The first checksum lets recovery trust a header without reading the payload: opening a full outbox reads 64 bytes a
-//! batch. The second one is checked before a batch is given out.
+//! With the first checksum, recovery can validate a header without reading the payload: opening a full outbox reads 64
+//! bytes per batch. The second checksum is verified before a batch is sent.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -28,11 +28,11 @@ pub(super) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"HKOB";
 const VERSION: u16 = 1;
 
-/// 2020-01-01: a wall clock before that was never set (a board without a battery starts in 1970), so a stamp from it
-/// tells nothing about age.
+/// 2020-01-01. A wall clock before that was never set (a board without a battery starts in 1970), so its timestamps say
+/// nothing about age.
 const NEVER_SET_BEFORE: Duration = Duration::from_secs(1_577_836_800);
 
-/// What is known of a record without its payload.
+/// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Sequence number.
@@ -55,7 +55,7 @@ impl Header {
         HEADER_BYTES as u64 + u64::from(self.payload_len)
     }
 
-    /// The header's bytes, checksums included.
+    /// Encodes the header, checksums included.
     pub fn encode(&self, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
@@ -75,7 +75,7 @@ impl Header {
         bytes
     }
 
-    /// Reads a header; `None` if it is damaged, cut or of another version.
+    /// Parses a header; `None` if it is corrupt, truncated or of another version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let covered = bytes.get(..HEADER_BYTES - 8)?;
         let mut rest = bytes;
@@ -94,7 +94,7 @@ impl Header {
         (known && crc == crc32fast::hash(covered)).then_some(header)
     }
 
-    /// How old the batch is, as far as can be known now. See the module documentation of the outbox for why.
+    /// The age of the batch, as far as it can be determined. The module documentation of the outbox explains the rules.
     pub(super) fn age(&self, now: &Moment, boot_id: u128) -> Duration {
         let (up, wall) = (Duration::from_nanos(self.up_nanos), Duration::from_nanos(self.wall_nanos));
         match boot_id != 0 && boot_id == self.boot_id {
@@ -105,7 +105,7 @@ impl Header {
     }
 }
 
-/// The payload of a whole file; `None` if anything about it is not as it was written.
+/// Returns the payload of a complete file; `None` if a checksum, the length or the number does not match.
 pub fn decode(file: Vec<u8>, seq: u64) -> Option<Bytes> {
     let file = Bytes::from(file);
     let header = Header::decode(&file)?;

@@ -1,9 +1,9 @@
-//! The sender: one task that takes the oldest batches, sends them, and judges the answer.
+//! The sender: one task that takes the oldest batches, sends them, and acts on the answer.
 //!
-//! Several batches travel in one request, since their encodings in a row are one valid request; a batch that is larger
-//! than a request may be travels in parts. A batch leaves the queue only after the server's answer: what a crash interrupts
-//! is sent again. After a part was accepted, the rest of the batch replaces it, in the queue and on disk, before the
-//! next part is sent. The consequences of an answer are the table in [`crate::export::verdict`].
+//! Several batches can share a request, because concatenated encodings are one valid request. A batch that is larger
+//! than the request limit is sent in parts. A batch leaves the queue only after the server's answer, so a crash causes
+//! it to be sent again. After a part is accepted, the rest replaces the batch, in the queue and on disk, before the
+//! next part is sent. [`crate::export::verdict`] has the table of answers and consequences.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,37 +24,37 @@ use crate::export::split::{self, Halves};
 use crate::export::verdict::{Accepted, Failure, LARGE_BYTES, Verdict};
 use crate::export::wire::Carrier;
 
-/// After this many requests in a row that no server answered, the connection is replaced: one that was cut silently would
-/// cost up to two minutes after the network is back.
+/// Reconnect after this many consecutive requests without an answer. A connection that was cut silently would otherwise
+/// delay delivery by up to two minutes after the network is back.
 const UNANSWERED_UNTIL_RECONNECT: u32 = 3;
 
-/// How often a batch that the server stumbles over is tried alone.
+/// How often a batch that causes a server error is retried alone.
 const DOUBTFUL_TRIES: u32 = 5;
 
-/// After this many accepted requests, requests may be twice as large again.
+/// Double the request size limit after this many accepted requests.
 const GROW_AFTER: u32 = 8;
 
-/// A size that a server's answer has shown to be too large is not tried again within this time.
+/// How long a size that the server rejected as too large is not tried again.
 const CEILING_HOLDS: Duration = Duration::from_secs(3600);
 
-/// Longest wait after a refusal: a server that rejects everything must not fill the outbox.
+/// Longest delay after a rejection: a server that rejects everything must not fill the outbox.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 
-/// A batch that has been under way for this long belongs on disk.
+/// A batch that has been in flight for this long is saved to disk.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// Batches of an earlier run are the older ones. Sending waits this long for a directory that takes its time to open.
+/// How long sending waits for the directory to open: batches of an earlier run are older and are sent first.
 const OPENING_MOST: Duration = Duration::from_secs(30);
-/// As [`OPENING_MOST`], once the process ends.
+/// As [`OPENING_MOST`], during shutdown.
 const OPENING_MOST_AT_END: Duration = Duration::from_secs(1);
 
-/// Between the end of sending and the last line, for the worker to save the rest: at least, and at most.
+/// Minimum and maximum time for the worker to save the remaining batches, between the end of sending and the last log
+/// line.
 const SAVE_LEAST: Duration = Duration::from_millis(400);
 const SAVE_MOST: Duration = Duration::from_millis(1_500);
-/// After the stop signal.
+/// Deadline of the last log line, after the stop signal.
 const LAST_LINE_AT: Duration = Duration::from_millis(4_400);
 
-/// Takes, sends, judges.
 pub(super) struct Sender<C> {
     shared: Arc<Shared>,
     carrier: Arc<C>,
@@ -62,16 +62,16 @@ pub(super) struct Sender<C> {
     tuning: Tuning,
     status: Status,
     backoff: Backoff,
-    /// Largest request, in bytes before compression.
+    /// Request size limit, in bytes before compression.
     limit: usize,
     ceiling: Option<(usize, Instant)>,
-    /// Accepted requests since the limit changed.
+    /// Accepted requests since the limit last changed.
     accepted: u32,
-    /// Requests in a row that no server answered.
+    /// Consecutive requests without an answer.
     unanswered: u32,
-    /// Batches up to this one are sent one by one.
+    /// Batches up to this id are sent one at a time.
     alone_until: Option<i64>,
-    /// The batch that is in doubt and how often it was tried alone.
+    /// The batch that causes server errors, and how often it was tried alone.
     doubt: (i64, u32),
 }
 
@@ -81,17 +81,17 @@ struct Request {
     size: usize,
     sent: Tally,
     last: i64,
-    /// The remaining part of the batch, where it does not fit.
+    /// The part of the batch that does not fit into the request.
     rest: Option<(Bytes, u32)>,
 }
 
-/// What comes after an answer.
+/// The next step after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Go,
-    /// A wait: at least this long where the server asked for it.
+    /// Wait for the backoff delay, or for the delay that the server requested if that is longer.
     Backoff(Option<Duration>),
-    /// A wait after a refusal.
+    /// Wait after a rejection.
     Pace,
 }
 
@@ -113,7 +113,7 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
-    /// Runs until delivery ends. A fault inside costs the request that is under way a second try, not the delivery.
+    /// Runs until delivery ends. After an internal error, the request in flight is sent again.
     pub async fn run(mut self) {
         self.wait_for_directory().await;
         while AssertUnwindSafe(self.send_all()).catch_unwind().await.is_err() {
@@ -135,7 +135,7 @@ impl<C: Carrier> Sender<C> {
         tokio::select! {
             () = opened => {}
             () = sleep(OPENING_MOST) => {}
-            // A short run ends before its directory is open; the batches in it go first nevertheless.
+            // A short run may end before its directory is open; its own batches are then sent first.
             () = self.stopped_for(OPENING_MOST_AT_END) => {}
         }
         if shared.lock().queue.entries.front().is_some_and(|entry| entry.saved) {
@@ -143,7 +143,7 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
-    /// Returns when the process ends and nothing is left to try.
+    /// Returns at shutdown when there is nothing left to try.
     async fn send_all(&mut self) {
         loop {
             let Some(request) = self.next_request() else {
@@ -155,19 +155,19 @@ impl<C: Carrier> Sender<C> {
             let next = self.deliver(request).await;
             let (wait, asked) = match next {
                 Next::Go => continue,
-                // One failure after the stop signal is enough: what waits now stays where it is.
+                // After the stop signal, one failure is enough: pending batches stay in the outbox.
                 _ if self.shared.since_stop().is_some() => return self.last_batch().await,
                 Next::Backoff(asked) => (self.backoff.next(asked), asked.is_some()),
                 Next::Pace => (self.backoff.next(None).min(REFUSAL_PAUSE), false),
             };
             if self.pause(wait).await && asked {
-                // The server asked for quiet: the end of this process is no reason to break it.
+                // The server requested a delay; respect it during shutdown as well.
                 return self.last_batch().await;
             }
         }
     }
 
-    /// Waits for the last collection, which is kept with the rest.
+    /// Waits for the last collection, which stays in the outbox with the other batches.
     async fn last_batch(&self) {
         let closing = async {
             while self.shared.lock().phase < Phase::Closing {
@@ -177,7 +177,7 @@ impl<C: Carrier> Sender<C> {
         let _ = timeout(self.budget_left(), closing).await;
     }
 
-    /// Waits for a batch, or for one that the worker has to read or write first. Whether there is a reason to go on.
+    /// Waits for a new batch, or for the worker to read or write one. Returns whether to continue.
     async fn idle(&mut self) -> bool {
         self.log(false);
         let reading = {
@@ -197,7 +197,7 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
-    /// Waits, but not beyond the end. Batches come meanwhile, and losses are logged. Whether the end came first.
+    /// Waits for this time or until shutdown begins; logs losses meanwhile. Returns whether shutdown began.
     async fn pause(&mut self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
@@ -211,7 +211,7 @@ impl<C: Carrier> Sender<C> {
         }
     }
 
-    /// Ready when the end began this long ago.
+    /// Completes when shutdown began this long ago.
     async fn stopped_for(&self, time: Duration) {
         self.shared.stop_signal().await;
         sleep(time.saturating_sub(self.shared.since_stop().unwrap_or_default())).await;
@@ -263,7 +263,7 @@ impl<C: Carrier> Sender<C> {
         next
     }
 
-    /// Sends, and puts the batches on disk when the answer takes long. After the stop signal it may take
+    /// Sends a request. If the answer is slow, its batches are saved to disk. After the stop signal, the limit is
     /// [`Tuning::stop_send`].
     async fn answer(&self, pieces: Vec<Bytes>) -> Result<Accepted, Failure> {
         let (most, at_end) = (self.request_timeout, self.tuning.stop_send.min(self.budget_left()));
@@ -354,12 +354,12 @@ impl<C: Carrier> Sender<C> {
         self.shared.lock().queue.kept(&Moment::now());
         let account = self.shared.snapshot();
         self.status.failed(&failure.words, &account, std::time::Instant::now());
-        // A certificate or a token that was replaced meanwhile may be the cure.
+        // A renewed certificate or token may fix the failure.
         self.carrier.refresh(true);
         Next::Backoff(asked)
     }
 
-    /// Saves the rest and writes the last lines.
+    /// Waits for the worker to save the remaining batches and writes the last log lines.
     async fn finish(mut self) {
         let shared = self.shared.clone();
         shared.lock().phase = Phase::Saving;

@@ -1,7 +1,7 @@
-//! What the threads of delivery share: the queue behind one lock, and the means to wake each other.
+//! State shared by the threads of delivery: the queue behind one lock, and the signals between the threads.
 //!
-//! The lock is held for as long as a few entries take to be moved, never while anything is read, written or sent. Only the
-//! worker and a shutdown wait on the condition variable; the sender, on the runtime's thread, is woken by a notification.
+//! The lock is held only to move a few entries, never during reads, writes or sends. The worker and a shutdown wait on
+//! the condition variable; the sender, on the runtime's thread, waits for a notification.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ use super::account::{Snapshot, Tally};
 use super::moment::Moment;
 use super::queue::Queue;
 
-/// Where the directory stands.
+/// State of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Directory {
-    /// There is none, or the worker has saved the rest and given it back.
+    /// Not configured, or released after the worker saved the remaining batches.
     None,
-    /// The first try to open it is under way.
+    /// The first attempt to open it is in progress.
     Opening,
-    /// It cannot be used now; it is tried again.
+    /// Currently unusable; retried.
     Failing,
     Open,
 }
 
-/// Where delivery stands. It only goes forward.
+/// Phase of delivery. Phases only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Running,
-    /// No further batch comes.
+    /// No more batches are pushed.
     Closing,
-    /// Nothing more is sent: the worker saves the rest.
+    /// No more batches are sent; the worker saves the rest.
     Saving,
-    /// The last line is written.
+    /// The last log line is written.
     Ended,
 }
 
@@ -41,17 +41,17 @@ pub(super) struct State {
     pub queue: Queue,
     pub directory: Directory,
     pub phase: Phase,
-    /// The operation that the disk is busy with began then.
+    /// Start of the current disk operation.
     pub busy: Option<Instant>,
 }
 
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Something changed for the worker, or for a shutdown that waits for the end.
+    /// Wakes the worker, and a shutdown that waits for the end.
     pub changed: Condvar,
-    /// Something changed for the sender.
+    /// Wakes the sender.
     pub wake: Notify,
-    /// When the end began: with the stop signal or the shutdown, whichever came first.
+    /// Start of the shutdown: the stop signal or the call of `shutdown`, whichever came first.
     stopped: watch::Sender<Option<Instant>>,
 }
 
@@ -62,7 +62,7 @@ impl Shared {
         Arc::new(Self { state, changed: Condvar::new(), wake: Notify::new(), stopped: watch::Sender::new(None) })
     }
 
-    /// Takes `stop` turning true for the beginning of the end.
+    /// Starts the shutdown when `stop` becomes true.
     pub fn watch_stop(self: &Arc<Self>, mut stop: watch::Receiver<bool>, runtime: &Handle) {
         let shared = self.clone();
         runtime.spawn(async move {
@@ -88,22 +88,22 @@ impl Shared {
         });
     }
 
-    /// How long the end has taken so far; `None` before it.
+    /// Time since shutdown began; `None` before it.
     pub fn since_stop(&self) -> Option<Duration> {
         self.stopped.borrow().map(|at| at.elapsed())
     }
 
-    /// Ready once the end has begun.
+    /// Completes once shutdown has begun.
     pub async fn stop_signal(&self) {
         let _ = self.stopped.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Lets the worker look for something to do.
+    /// Makes the worker check for work.
     pub fn wake_worker(&self) {
         self.changed.notify_all();
     }
 
-    /// The worker's wait for something to do, and for a moment.
+    /// Waits for a change that may be work for the worker, at most until the given time.
     pub fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
             None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -111,9 +111,9 @@ impl Shared {
         }
     }
 
-    /// No further batch comes: waits until the sender has written its last line, at most until `most` after the beginning of
-    /// the end. The caller's thread waits on its own clock, so that it ends even if nobody drives the runtime. The batches
-    /// that are lost then.
+    /// Stops accepting batches and waits for the sender's last log line, for `limit` or until `most` after shutdown
+    /// began, whichever is shorter. The caller's thread has its own timeout, so it returns even if nothing drives the
+    /// runtime. On a timeout, the error contains the lost batches.
     pub fn close(&self, limit: Duration, most: Duration) -> Result<(), Tally> {
         self.begin_end();
         let limit = limit.min(most.saturating_sub(self.since_stop().unwrap_or_default()));

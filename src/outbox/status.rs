@@ -1,9 +1,9 @@
-//! Log lines about delivery, and how rarely they are written.
+//! Log lines about delivery and their rate limits.
 //!
-//! WARN: something is wrong, nothing is lost yet. ERROR: something is lost, and how much. INFO: it goes well, or is over. One
-//! line when an outage begins, a reminder after a minute and then every ten, one line when it ends. The sender owns this:
-//! nobody else logs about delivery, except the worker about its directory. All figures are the account's: a line is due
-//! when one of them grew.
+//! WARN: there is a problem, but no data is lost. ERROR: data is lost, with the amount. INFO: normal operation, or a
+//! problem is over. An outage is logged when it begins, after one minute, then every ten minutes, and when it ends. The
+//! sender owns this state; only the worker logs too, about its directory. All numbers come from the account, and a line
+//! is due when one of them has grown.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use crate::export::reason::quote;
 
 const FIRST_REMINDER: Duration = Duration::from_secs(60);
 const NEXT_REMINDER: Duration = Duration::from_secs(600);
-/// A disk that is slow for a moment is no news.
+/// Shorter disk delays are not logged.
 const DISK_HANGS_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Status {
     endpoint: String,
     outage: Option<Outage>,
-    /// The reason of the last refusal.
+    /// The reason of the last rejection.
     pub refusal: String,
-    /// Refusals, data points turned down and losses that were logged.
+    /// Rejections, rejected data points and losses that were logged.
     refused: (Tally, Rarely),
     rejected: Rarely,
     lost: (Tally, Rarely),
-    /// Losses when no batch waited last.
+    /// Losses at the time when the queue was last empty.
     lost_before: Tally,
     disk: Rarely,
     disk_hangs: bool,
-    /// A batch was accepted.
+    /// At least one batch was accepted.
     delivers: bool,
 }
 
@@ -39,11 +39,11 @@ struct Outage {
     logged: Instant,
     pause: Duration,
     words: String,
-    /// The account when it began.
+    /// The account at the start of the outage.
     before: Snapshot,
 }
 
-/// A line that may be repeated after a while.
+/// Rate limit of a log line.
 #[derive(Default)]
 struct Rarely(Option<(Instant, Duration)>);
 
@@ -75,7 +75,7 @@ impl Status {
         }
     }
 
-    /// A request failed and its batches are kept.
+    /// Logs a failed request whose batches stay queued.
     pub fn failed(&mut self, words: &str, account: &Snapshot, now: Instant) {
         let endpoint = &self.endpoint;
         let Some(outage) = &mut self.outage else {
@@ -85,7 +85,7 @@ impl Status {
             return;
         };
         let quiet = now.duration_since(outage.logged);
-        // A new reason is news: the operator may just have mended the old one.
+        // Log a new reason early: the operator may just have fixed the old one.
         let news = outage.words != words && quiet >= FIRST_REMINDER;
         if quiet < outage.pause && !news {
             return;
@@ -103,8 +103,8 @@ impl Status {
         }
     }
 
-    /// Logs what changed. At the end (`last`) however short ago the last line was. The operation that the disk is busy with
-    /// began at `busy`.
+    /// Logs changes of the account. With `last` (at shutdown), rate limits do not apply. `busy` is the start of the
+    /// current disk operation.
     pub fn look(&mut self, account: &Snapshot, busy: Option<Instant>, now: Instant, last: bool) {
         self.disk(busy, now);
         if account.exported_batches > 0 && !std::mem::replace(&mut self.delivers, true) && self.outage.is_none() {
@@ -125,7 +125,7 @@ impl Status {
         }
     }
 
-    /// Nothing waits: the outage, if there was one, is over.
+    /// Logs the end of an outage when the queue is empty.
     fn emptied(&mut self, account: &Snapshot, losses: Tally, now: Instant) {
         let lost = losses.without(std::mem::replace(&mut self.lost_before, losses));
         let Some(Outage { began, before, .. }) = self.outage.take() else { return };
@@ -136,12 +136,12 @@ impl Status {
         if replayed.batches > 0 {
             info!("delivering to {endpoint} again after {after}: {} replayed, {lost}", shown(replayed));
         } else {
-            // All of it was rejected or grew too old; each has its own line.
+            // Every batch was rejected or expired; those have their own log lines.
             info!("no batch waits for {endpoint} any more after {after}: none replayed, {lost}");
         }
     }
 
-    /// The server took a request and had something to say: `message`, or the points that it turned down.
+    /// Logs a partial success: a `message`, rejected data points, or both.
     pub fn partial(&mut self, rejected: u64, message: &str, account: &Snapshot, now: Instant) {
         if (rejected == 0 && message.is_empty()) || !self.rejected.may(now) {
             return;
@@ -155,7 +155,7 @@ impl Status {
         }
     }
 
-    /// The sender reduces the size of its requests.
+    /// Logs that the request size limit was reduced.
     pub fn smaller(&self, words: &str, from: usize, to: usize) {
         info!("{} did not take a request of {from} bytes ({words}); sending requests of at most {to}", self.endpoint);
     }
@@ -170,7 +170,7 @@ impl Status {
         }
     }
 
-    /// Delivery ends.
+    /// Logs the end of delivery.
     pub fn closed(&self, lost: Tally, account: &Snapshot, on_disk: bool) {
         log_lost_at_end(&self.endpoint, lost, on_disk);
         let kept = account.outbox_batches.saturating_sub(lost.batches);
@@ -180,7 +180,7 @@ impl Status {
     }
 }
 
-/// The last line about batches that have no place to wait in.
+/// Logs batches that are lost at the end of delivery.
 pub(super) fn log_lost_at_end(endpoint: &str, lost: Tally, on_disk: bool) {
     if lost.batches > 0 {
         let why = match on_disk {
@@ -204,7 +204,7 @@ fn reasons(account: &Snapshot) -> String {
     some.collect::<Vec<_>>().join(", ")
 }
 
-/// A number of batches, in words.
+/// Formats a number of batches.
 pub(super) fn batches(n: u64) -> String {
     if n == 1 { "1 batch".into() } else { format!("{n} batches") }
 }
@@ -213,7 +213,7 @@ fn shown(tally: Tally) -> String {
     format!("{} ({} data points)", batches(tally.batches), tally.points)
 }
 
-/// A duration in whole seconds, as people write it.
+/// Formats a duration in whole seconds.
 fn span(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }

@@ -1,29 +1,30 @@
-//! Times and sizes of delivery that only tests have a reason to change.
+//! Timing and size parameters of delivery; only tests change them.
 
 use std::time::Duration;
 
-/// The most that the last collection and the delivery of what waits may take; the process ends within 5 s of the signal.
+/// Limit for the last collection and delivery at shutdown; the process must end within 5 s of the signal.
 pub const STOP_MOST: Duration = Duration::from_millis(4_600);
 
-/// See the module.
+/// Timing and size parameters of delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// The first wait after a failure is drawn from zero to this.
+    /// Upper end of the range for the first backoff delay.
     pub backoff_base: Duration,
-    /// No wait is drawn from a longer range than this.
+    /// Maximum range of a backoff delay.
     pub backoff_cap: Duration,
-    /// Whether waits are drawn at all; off only to show what a fleet would do without.
+    /// Whether delays are random. Only tests disable it, to show how a fleet would behave without jitter.
     pub backoff_jitter: bool,
-    /// Batches of an earlier run wait up to this long: after a power cut a whole fleet starts at once.
+    /// Batches of an earlier run are sent after a random delay up to this: after power loss, a whole fleet starts at
+    /// once.
     pub resume_within: Duration,
-    /// Batches that wait travel together up to this many bytes.
+    /// Maximum size of a request that merges several batches.
     pub merge_bytes: usize,
-    /// No request is larger before compression: below the 4 MiB that gRPC servers accept by default.
+    /// Maximum request size before compression: below the 4 MiB that gRPC servers accept by default.
     pub request_max_bytes: usize,
-    /// After the stop signal, the longest that one request may take: a healthy server answers within it, and its batch is
-    /// not sent twice.
+    /// Limit for one request after the stop signal: long enough for a healthy server, so that its batch is not sent
+    /// twice.
     pub stop_send: Duration,
-    /// From the stop signal to the end of every request.
+    /// Limit for all requests after the stop signal.
     pub stop_budget: Duration,
 }
 

@@ -1,11 +1,11 @@
-//! The worker: one thread that owns the directory. All disk operations run here, and no caller waits for them
-//! except the sender, for the records that it wants.
+//! The worker: one thread that owns the directory and runs all disk operations. No other thread waits for the disk,
+//! except the sender when it needs a record.
 //!
-//! It has no queue of commands. It looks at the shared state and runs the most urgent operation, one at a time: open the
-//! directory, delete records that are done with, read those that the sender wants, write the oldest batch that belongs on
-//! disk. Each of them may find the directory unusable (full, read-only, failing, taken by another agent): all but deletions
-//! are tried again after 1 s, then less often, up to every 30 s. A directory that hangs holds up this thread alone. Batches
-//! wait in memory meanwhile.
+//! There is no command queue. The worker checks the shared state and runs the most urgent operation: open the
+//! directory, delete delivered records, read the records that the sender needs, or write the oldest batch that must be
+//! on disk. If the directory is unusable (full, read-only, failing, locked by another agent), operations other than
+//! deletions are retried after 1 s and then less often, up to every 30 s. Batches wait in memory meanwhile. A directory
+//! that hangs blocks only this thread.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,48 +23,47 @@ use super::queue::Entry;
 use super::record::{self, Header};
 use super::shared::{Directory, Phase, Shared, State};
 
-/// The thread's stack; what it does is shallow.
+/// Stack size of the thread.
 const STACK_BYTES: usize = 128 * 1024;
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// A directory that works and fails by turns is logged once in this time.
+/// Minimum time between log lines about a directory that alternates between working and failing.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
-/// After a fault of the worker itself.
+/// Pause after an internal error of the worker.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// A record on a failing medium is given up after this many tries.
+/// A record on a failing medium is dropped after this many read attempts.
 const READ_TRIES: u32 = 5;
 
-/// Owns the directory.
 pub(super) struct Worker<F: Fs> {
     pub shared: Arc<Shared>,
     fs: F,
     dir: PathBuf,
     boot_id: u128,
-    /// The lock on the directory, and the number of the record of entry 0.
+    /// The lock on the directory, and the record number of entry 0.
     pub opened: Option<(F::Lock, u64)>,
-    /// When the directory is tried again, and the wait before, while it cannot be used.
+    /// Next retry and the last delay, while the directory is unusable.
     retry: Option<(Instant, Duration)>,
-    /// When its trouble was last logged, and whether the present one was.
+    /// When a problem was last logged, and whether the current one was.
     logged: (Option<Instant>, bool),
-    /// Records that could not be deleted.
+    /// Records that could not be deleted; retried later.
     pub leftovers: Vec<i64>,
-    /// The record that could not be read, and how often.
+    /// The unreadable record and its number of read attempts.
     unread: (i64, u32),
-    /// The last try, when delivery ends, was made.
+    /// The final attempt at shutdown was made.
     tried_last: bool,
 }
 
-/// The most urgent thing to do.
+/// The next operation.
 #[derive(Debug)]
 pub(super) enum Job {
     Open,
     Delete(Vec<i64>),
     Read(Vec<(i64, u64)>),
     Write(Entry),
-    /// Nothing, before this moment or a change.
+    /// Nothing to do until this time or a change.
     Wait(Option<Instant>),
-    /// Nothing any more.
+    /// Delivery has ended.
     End,
 }
 
@@ -74,7 +73,7 @@ impl<F: Fs> Worker<F> {
         Self { shared, fs, dir, boot_id, opened, retry, logged, leftovers, unread: (0, 0), tried_last: false }
     }
 
-    /// Runs on a thread of its own until delivery ends.
+    /// Starts the worker's thread, which runs until delivery ends.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -85,7 +84,7 @@ impl<F: Fs> Worker<F> {
                 thread::sleep(RESTART_PAUSE);
             }
             let shared = self.shared.clone();
-            // The directory is free for the next process when the end is known.
+            // Release the directory before the end is signalled, so that the next process can lock it.
             drop(self);
             shared.lock().directory = Directory::None;
             shared.wake.notify_one();
@@ -114,11 +113,11 @@ impl<F: Fs> Worker<F> {
         }
     }
 
-    /// The most urgent thing to do.
+    /// Chooses the most urgent operation.
     pub fn next(&mut self, state: &mut State, now: Instant) -> Job {
         let (queue, last) = (&mut state.queue, state.phase >= Phase::Saving);
         queue.writing = None;
-        // Deleting what was accepted waits for nothing: a record that stays is sent again by the next run.
+        // Delete delivered records first: the next run would send a remaining record again.
         if self.opened.is_some() && !queue.trash.is_empty() {
             return Job::Delete(std::mem::take(&mut queue.trash));
         }
@@ -126,7 +125,7 @@ impl<F: Fs> Worker<F> {
             None => Some(Job::Open),
             Some(_) => queue.to_read().map(Job::Read).or_else(|| queue.to_write(last).cloned().map(Job::Write)),
         };
-        // A disk that only takes nothing more can be read.
+        // A full disk can still be read.
         let readable = matches!(job, Some(Job::Read(_))) && self.unread.1 == 0;
         let retry_at = self.retry.map(|(at, _)| at).filter(|at| now < *at && !readable);
         match job {
@@ -152,8 +151,8 @@ impl<F: Fs> Worker<F> {
                 self.shared.wake.notify_one();
             }
             Job::Write(entry) => self.save(&entry, now, moment),
-            // Deletions are not synced one by one: a power cut may bring back the last seconds' and they are sent twice.
-            // Here, at the end, it costs nothing.
+            // Deletions are synced only here, at the end. After power loss, records deleted in the last seconds may
+            // reappear and are sent again.
             Job::End => drop(self.opened.as_ref().map(|_| self.fs.sync_dir(&self.dir))),
         }
     }
@@ -173,7 +172,7 @@ impl<F: Fs> Worker<F> {
         self.shared.wake.notify_one();
     }
 
-    /// The path of an entry's record.
+    /// The path of the record of an entry.
     pub fn record(&self, id: i64) -> PathBuf {
         names::record(&self.dir, self.number(id))
     }
@@ -192,7 +191,7 @@ impl<F: Fs> Worker<F> {
 
     fn read(&mut self, records: &[(i64, u64)], now: Instant) {
         for (id, file_len) in records {
-            // One byte more than there should be, to see that the file did not grow.
+            // Read one byte more than expected, to detect a file that has grown.
             let gone = match self.fs.read(&self.record(*id), file_len + 1) {
                 Ok(file) => match record::decode(file, self.number(*id)) {
                     Some(payload) => {
@@ -203,7 +202,7 @@ impl<F: Fs> Worker<F> {
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => DropReason::Io,
                 Err(error) => {
-                    // A bad sector does not recover; anything else may.
+                    // A bad sector does not recover; other errors may.
                     let medium = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
                     self.unread = (*id, if medium && self.unread.0 == *id { self.unread.1 + 1 } else { 1 });
                     if self.unread.1 < READ_TRIES {
@@ -222,10 +221,10 @@ impl<F: Fs> Worker<F> {
         }
     }
 
-    /// Writes the record of an entry, dropping the oldest ones if the disk is full.
+    /// Writes the record of an entry. If the disk is full, drops the oldest records and retries.
     fn save(&mut self, entry: &Entry, now: Instant, moment: &Moment) {
         let mut result = self.write(entry, moment);
-        // What is left of a batch must not push out the batch itself.
+        // Replacing a stale record must not drop the oldest record, which may be this batch's own.
         if !entry.saved && result.as_ref().is_err_and(no_room) {
             let (made, trash) = {
                 let queue = &mut self.shared.lock().queue;
@@ -249,11 +248,11 @@ impl<F: Fs> Worker<F> {
                 self.trouble(now, &why);
             }
         }
-        // The sender may wait for the record of what is left of a batch.
+        // The sender may be waiting for a stale record to be replaced.
         self.shared.wake.notify_one();
     }
 
-    /// Writes one record so that it is there entirely or not at all.
+    /// Writes one record atomically.
     fn write(&self, entry: &Entry, moment: &Moment) -> io::Result<()> {
         let Some(payload) = &entry.payload else { return Ok(()) };
         let (number, age) = (self.number(entry.id), moment.age(entry.born));
@@ -270,8 +269,8 @@ impl<F: Fs> Worker<F> {
             .write(&temporary, [&header.encode(payload), payload])
             .and_then(|()| self.fs.rename(&temporary, &record))
             .inspect_err(|_| drop(self.fs.remove(&temporary)))?;
-        // Without this the name may not survive a power cut. A record that failed here is written again later under the
-        // same name, so that it cannot be there twice; one that replaces another stays.
+        // Without the sync, the new name may not survive power loss. After a failed sync the record is removed and
+        // written again later, so that it does not exist twice; a record that replaced another one stays.
         self.fs.sync_dir(&self.dir).inspect_err(|_| {
             if !entry.saved {
                 drop(self.fs.remove(&record));
@@ -279,7 +278,7 @@ impl<F: Fs> Worker<F> {
         })
     }
 
-    /// The directory cannot be used for now.
+    /// Marks the directory as unusable and schedules a retry.
     fn trouble(&mut self, now: Instant, why: &str) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, before)| (before * 2).min(RETRY_MAX));
         if self.retry.is_none() {
@@ -294,7 +293,7 @@ impl<F: Fs> Worker<F> {
         self.shared.lock().directory = Directory::Failing;
     }
 
-    /// The directory was of use.
+    /// Marks the directory as usable.
     fn works(&mut self) {
         if self.retry.take().is_some() && self.logged.1 {
             tracing::info!("outbox directory {} can be used again", self.dir.display());

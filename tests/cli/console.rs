@@ -1,4 +1,4 @@
-//! The console: a table for people, one JSON object a cycle for programs.
+//! Tests of the console output: a table for people, one JSON object per cycle for programs.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Variables, and the `.env` file of a person's working directory.
+//! Tests of environment variables and of the `.env` file in the working directory.
 
 use crate::run::{Run, fixture};
 

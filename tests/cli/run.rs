@@ -1,4 +1,4 @@
-//! Runs the program with nothing of this process's environment, in an empty directory.
+//! Runs the program with an empty environment in an empty directory.
 
 use std::ffi::OsStr;
 use std::io::Read;

@@ -1,4 +1,5 @@
-//! Wrong usage: exit code 2 and one line that names the place, the value and what is allowed, before anything starts.
+//! Tests of usage errors: exit code 2 and one line with the source, the value and the allowed values, before anything
+//! starts.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;

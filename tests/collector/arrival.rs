@@ -1,4 +1,4 @@
-//! What arrives: metrics, units, kinds, attributes, values, times, the resource.
+//! Tests of the received data: metrics, units, kinds, attributes, values, times, the resource.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The ticks, as the data points' times show them.
+//! Tests of the collection ticks, based on the times of the data points.
 
 use std::time::Duration;
 

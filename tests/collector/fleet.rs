@@ -1,8 +1,8 @@
-//! 500 agents and one Collector, which goes away and comes back: how evenly they arrive, and that nothing is lost.
+//! 500 agents and one Collector that stops and starts again: the agents must be spread evenly and lose nothing.
 //!
-//! An agent here is a task: its own phase of the interval, its own connection, outbox and sender, as in the real one. What
-//! it sends is one number, `agent × 1,000,000 + cycle`, collected by one SDK pipeline for all. docs/fleet.md has a run's
-//! figures.
+//! An agent is a task here. Like a real agent, it has its own phase of the interval, connection, outbox and sender. It
+//! sends one number, `agent × 1,000,000 + cycle`, collected by one SDK pipeline for all agents. docs/fleet.md has the
+//! results of a run.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -1,7 +1,7 @@
-//! The agent against a real OpenTelemetry Collector: what it sends is what arrives.
+//! Tests of the agent with a real OpenTelemetry Collector: the received data must equal the sent data.
 //!
-//! `tests/collector/run` builds the Collector and runs these; plain `cargo test` leaves them out. Each test has a
-//! Collector, an agent and a directory of its own, on ports of its own, so they run side by side.
+//! `tests/collector/run` builds the Collector and runs these tests; plain `cargo test` skips them. Each test has its
+//! own Collector, agent, directory and ports, so they run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 #[allow(dead_code)] // what the in-process servers need of it

@@ -1,4 +1,4 @@
-//! A network that swallows packets without a word: from the start, or under a connection that worked.
+//! Tests of a network that silently drops packets, from the start or on an established connection.
 
 use std::rc::Rc;
 use std::thread::sleep;

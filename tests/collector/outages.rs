@@ -1,4 +1,4 @@
-//! Outages, kills and restarts: what was measured arrives, once, in order, and adds up.
+//! Tests of outages, kills and restarts: all measurements must arrive once, in order, with consistent totals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;

@@ -1,7 +1,7 @@
-//! The names and values of `--naming hostmetrics` against the receiver they are taken from, in the same Collector.
+//! Compares `--naming hostmetrics` with the hostmetrics receiver in the same Collector, by names and values.
 //!
-//! On recorded hosts nothing moves, so every value has to be the same. On the live host the receiver's readings before
-//! and after enclose the agent's.
+//! On recorded hosts nothing changes, so all values must be equal. On the live host, the agent's values must be between
+//! the receiver's readings before and after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Restarts of the agent, seen through the Collector's cumulative_to_delta: no jump, nothing twice.
+//! Tests of agent restarts through the Collector's cumulative_to_delta: no jumps, no duplicates.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The configuration that the repository ships for the Collector.
+//! Tests of the Collector configuration in this repository.
 
 use std::path::Path;
 use std::process::Command;

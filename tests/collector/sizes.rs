@@ -1,4 +1,4 @@
-//! Collections of any size into a Collector as it is by default, which takes 4 MiB in one message: every point arrives once.
+//! Tests with collections of any size and the Collector's default message limit of 4 MiB: every point must arrive once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

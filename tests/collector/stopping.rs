@@ -1,4 +1,4 @@
-//! The end of the agent: within 5 s, with a last collection, and with a word about what is lost.
+//! Tests of the agent's shutdown: within 5 s, with a last collection, and with a log line about lost data.
 
 use std::net::TcpListener;
 use std::time::Duration;

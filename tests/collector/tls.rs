@@ -1,4 +1,5 @@
-//! TLS towards the Collector's own receiver: mutual, rotated under a running agent, and what each failure is called.
+//! Tests of TLS with the Collector's receiver: mutual TLS, certificate rotation while the agent runs, and error
+//! messages.
 
 use std::fs;
 use std::path::Path;

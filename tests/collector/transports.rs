@@ -1,4 +1,4 @@
-//! Every way to send that a Collector listens to.
+//! Tests of every transport that a Collector accepts.
 
 use serde_json::{Value, json};
 

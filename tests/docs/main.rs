@@ -1,4 +1,4 @@
-//! The documents that are generated are what their sources say.
+//! Checks that generated documents match their sources.
 
 #![allow(clippy::unwrap_used)] // A test may panic.
 

@@ -1,4 +1,4 @@
-//! `docs/metrics.md`, made from the tables of the collectors, so that it lists exactly the metrics that are sent.
+//! Generates `docs/metrics.md` from the tables of the collectors, so that it lists exactly the metrics that are sent.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

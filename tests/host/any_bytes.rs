@@ -1,4 +1,5 @@
-//! Whatever bytes are in a file, no collector panics, and none stops another. Whatever the readings, no total goes back.
+//! With arbitrary file contents, no collector may panic or stop another one. With arbitrary readings, no total may
+//! decrease.
 
 use std::collections::BTreeMap;
 

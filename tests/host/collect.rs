@@ -1,4 +1,4 @@
-//! Collections through the SDK, as plain values.
+//! Makes collections through the SDK and returns them as plain values.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

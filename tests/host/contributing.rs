@@ -1,6 +1,7 @@
-//! CONTRIBUTING.md's example of a new collector: it compiles as it is shown and reports the values in the text.
+//! Tests the examples of new collectors in CONTRIBUTING.md: they must compile as shown and report the documented
+//! values.
 
-// What the example finds around it in `src/collectors`.
+// The items that the examples import from `src/collectors`.
 use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options};
 
 use heka_insights_agent::Detail;

@@ -1,5 +1,5 @@
-//! CPU time on hosts whose `/proc/stat` is odd, and the shares of the same readings. The collections are ten seconds apart:
-//! one CPU can spend 14.5 s between two of them.
+//! Tests of CPU time and shares with unusual `/proc/stat` contents. The collections are ten seconds apart: one CPU can
+//! count at most 14.5 s between two of them.
 
 use std::time::Duration;
 

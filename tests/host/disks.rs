@@ -1,4 +1,4 @@
-//! Rules of truth 2 and 3 for disks: each I/O is counted once, and totals survive disks that come and go.
+//! Rules of truth 2 and 3 for disks: each I/O is counted once, and totals are kept when disks are removed and added.
 
 use heka_insights_agent::internals::collectors::{DiskScope, Options};
 use heka_insights_agent::internals::metrics::counter::Since;

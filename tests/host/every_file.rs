@@ -1,10 +1,11 @@
-//! Rule of truth 5, end to end, for every file that the program opens: with a FIFO or with a file that never answers in its
-//! place, each collector that does not read it reports in every tick, `check` ends with status 1, and a stop ends all work.
+//! Rule of truth 5, end to end, for every file that the program opens. The file is replaced by a FIFO or by a file that
+//! never answers. Each collector that does not read it must report in every tick, `check` must end with status 1, and a
+//! stop must end all work.
 //!
-//! Which files these are, and which collector reads which, is seen with inotify while the program reads a fixture host. So a
-//! new collector's files are included. The short form tries one file of each kind (`temp1_input` and `temp2_input` are one kind) for
-//! three ticks and takes three minutes, so `.ci/run` has it as a step of its own; the long form tries every file for 5 s and three of
-//! them for a minute.
+//! inotify records which files the program opens on a fixture host and which collector reads them, so that the files of
+//! a new collector are included. The short form tests one file of each kind (`temp1_input` and `temp2_input` are of one
+//! kind) for three ticks. It takes three minutes and is a separate step of `.ci/run`. The long form tests every file
+//! for 5 s and three of them for a minute.
 //!
 //! ```sh
 //! cargo test --locked --test host -- --ignored --nocapture every_file_that_the_program_opens

@@ -1,4 +1,5 @@
-//! Rules of truth 4 and 5: absent, unsupported and failed differ, each is logged once, and each file is read once.
+//! Rules of truth 4 and 5: absent, unsupported and failed are distinct, each is logged once, and each file is read
+//! once.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! A fixture host copied into a temporary directory, so that a test may change its files between collections.
+//! Copies a fixture host to a temporary directory, so that a test can change its files between collections.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,5 @@
-//! One file whose reads wait until the test answers them: a FUSE file system that is nothing but this file. Or a directory,
-//! of whose file system statfs(2) waits. It needs root and `/dev/fuse`.
+//! A FUSE file system with a single file whose reads block until the test answers them, or with a directory on which
+//! statfs(2) blocks. Needs root and `/dev/fuse`.
 
 use std::fs::File;
 use std::io::{Read, Write};

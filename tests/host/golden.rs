@@ -1,5 +1,5 @@
-//! The whole collection of each fixture host, as text, beside the recorded one. `HEKA_UPDATE=1 cargo test golden`
-//! records it again: then look at the difference as at any other change.
+//! Compares the whole collection of each fixture host with a recorded text. `HEKA_UPDATE=1 cargo test golden` records
+//! it again; review the difference like any other change.
 
 use std::fs;
 use std::path::Path;

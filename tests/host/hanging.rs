@@ -1,4 +1,4 @@
-//! Rule of truth 5: a file that does not answer, or that is none, costs its own collector.
+//! Rule of truth 5: a file that hangs or is not a regular file affects only its own collector.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! A collector's fault, a collector's single reading, and views of a user's own, with collectors made for the test.
+//! Tests of panics, of the single reading per collection, and of a user's own views, with collectors made for the
+//! tests.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
-//! What a kernel would answer for a fixture host: each file system is as big as its mount point's name is long.
+//! Simulated system calls for a fixture host: the size of each file system is derived from the length of its mount
+//! point.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The log lines of this process. Tests run side by side, so each asks for the lines that hold a text of its own.
+//! Captures the log lines of this process. Tests run in parallel, so each one selects the lines that contain its own
+//! text.
 
 use std::io;
 use std::sync::{Mutex, Once};

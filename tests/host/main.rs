@@ -1,8 +1,8 @@
-//! The collectors on fixture hosts, through the SDK: every rule of truth by name, and the golden collections.
+//! Tests of the collectors on fixture hosts, through the SDK: the rules of truth and the golden collections.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
-// Where the example of CONTRIBUTING.md finds them in `src`.
+// The paths under which the examples of CONTRIBUTING.md find these in `src`.
 use heka_insights_agent::internals::{host, metrics};
 use support::exporter;
 

@@ -1,4 +1,4 @@
-//! The program on a host of which one file hangs.
+//! Tests of the program on a host with one file that hangs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Our readings against those of procfs-core, which parses the same files and is not ours: on the hosts whose files it
-//! can read whole.
+//! Compares readings with those of procfs-core, an independent parser of the same files, on the hosts that it can parse
+//! completely.
 
 use heka_insights_agent::internals::collectors::Options;
 use heka_insights_agent::internals::metrics::counter::Since;

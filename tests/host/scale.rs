@@ -1,4 +1,4 @@
-//! Big hosts: every series arrives, and a limit that was asked for is kept.
+//! Tests of large hosts: every series must arrive, and a configured limit must be enforced.
 
 use std::fmt::Write;
 

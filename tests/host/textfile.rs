@@ -1,4 +1,4 @@
-//! Metrics from text files, through the SDK.
+//! Tests of metrics from text files, through the SDK.
 
 use heka_insights_agent::internals::collectors::Options;
 

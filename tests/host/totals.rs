@@ -1,4 +1,4 @@
-//! Rules of truth 1 and 2: a counter counts the events since its start, and never goes back.
+//! Rules of truth 1 and 2: a counter counts the events since its start and never decreases.
 
 use heka_insights_agent::internals::collectors::Options;
 use heka_insights_agent::internals::metrics::counter::Since;

@@ -1,5 +1,5 @@
-//! An agent in the small: a real meter provider with one observable counter, a real reader, the delivery under test. The
-//! reader's interval is an hour; a test starts each collection.
+//! A minimal agent: a real meter provider with one observable counter, a real reader, and the delivery under test. The
+//! reader's interval is an hour; a test triggers each collection.
 
 use std::path::Path;
 use std::sync::Arc;

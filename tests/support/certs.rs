@@ -1,4 +1,4 @@
-//! Certificates for one test: an authority, and what it signs.
+//! Certificates for one test: an authority and the certificates that it signs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

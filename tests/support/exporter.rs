@@ -1,4 +1,4 @@
-//! An exporter that hands each collection to a function, for every test that needs one.
+//! An exporter that passes each collection to a function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

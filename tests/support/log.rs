@@ -1,4 +1,4 @@
-//! Captured log lines. Tests of one file run side by side, so a test asks for the lines that name its endpoint.
+//! Captures log lines. Tests of one file run in parallel, so each one selects the lines with its own endpoint.
 
 use std::io;
 use std::sync::{Mutex, Once};

@@ -1,4 +1,4 @@
-//! A reader that collects when it is asked; the provider has the other half of it.
+//! A reader that collects on request; the provider holds its other half.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the delivery tests share: scripted OTLP servers, an agent in the small, certificates, captured log lines.
+//! Shared code of the delivery tests: scripted OTLP servers, a minimal agent, certificates, captured log lines.
 #![allow(dead_code, missing_docs)] // Each test file uses its part.
 
 pub mod agent;

@@ -1,5 +1,5 @@
-//! A server that answers in any way an HTTP peer can: with a proxy's page, without a gRPC status, with a body that does not
-//! parse. Over HTTP/2 for gRPC and HTTP/1.1 for OTLP over HTTP.
+//! A server that can send any HTTP response: a proxy's page, an answer without a gRPC status, a body that does not
+//! parse. HTTP/2 for gRPC and HTTP/1.1 for OTLP over HTTP.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};

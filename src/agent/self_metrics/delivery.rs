@@ -1,4 +1,4 @@
-//! Delivery: data points that were sent or lost, and the contents of the outbox.
+//! Delivery metrics: data points sent and lost, and the contents of the outbox.
 
 use crate::collectors::Observer;
 use crate::metrics::naming::Detail::{Basic, Detailed};
@@ -65,7 +65,7 @@ fn lost(figures: &Snapshot) -> u64 {
     figures.dropped.total().points + figures.rejected_points
 }
 
-/// Reports a snapshot. The totals in it count from the start of the process, those reported from `base` on.
+/// Reports a snapshot. Totals in the snapshot count from process start; reported totals count from `base`.
 pub(super) fn report(base: Snapshot) -> impl Fn(&Snapshot, &str, &mut Observer<'_>) + Send + Sync + 'static {
     let reasons: [(DropReason, Attributes); DropReason::ALL.len()] = DropReason::ALL
         .map(|reason| (reason, own(&[(&DROP_REASON, AttributeValue::Word(Names::both(reason.as_str())))])));

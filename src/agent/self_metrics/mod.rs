@@ -1,12 +1,12 @@
-//! Metrics about the agent (`--self-metrics`): whether it works, its cost, its losses.
+//! Metrics about the agent (`--self-metrics`): health, resource usage and data loss.
 //!
-//! All names start with `heka.`: the conventions' `process.*` need a resource with `process.pid`, and this one is the
-//! host. All are in a scope of their own, so that they can be distinguished from the host's metrics and dropped in one place.
-//! Counters count from the registration. `Basic` rows are sent by default, one series each; `Detailed` ones, per collector
-//! and per reason, with `--self-metrics detailed`.
+//! All names start with `heka.`: the conventions' `process.*` metrics require a resource with `process.pid`, but this
+//! resource is the host. A separate scope distinguishes them from host metrics and allows dropping them in one place.
+//! Counters start at zero at registration. `Basic` rows are sent by default, with one series each; `Detailed` rows, per
+//! collector and per reason, require `--self-metrics detailed`.
 //!
-//! [`SelfMetrics::new`] comes before the registration of the collectors, since its first callback is the start of the
-//! collection; the others come after it, so that they report on the same collection.
+//! Call [`SelfMetrics::new`] before registering the collectors, because its first callback marks the start of the
+//! collection. Call the other functions afterwards, so that they report on the same collection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Name
 mod delivery;
 mod process;
 
-/// The scope's name.
+/// Instrumentation scope of the self-metrics.
 pub const SCOPE: &str = concat!(env!("CARGO_PKG_NAME"), ".self");
 
 const COLLECTOR: Attribute = Attribute { key: Names::both("heka.collector.name"), values: &[] };
@@ -62,22 +62,22 @@ const COLLECTORS: &[Metric] = &[
         .semconv("heka.collector.series_cut", "{series}", Detailed, &[&COLLECTOR]),
 ];
 
-/// Of these, what each scrape has.
+/// Rows that every scrape includes.
 const OUTCOMES: [&str; 2] = ["collector.duration", "collector.success"];
 
 /// The tables of all self-metrics, for the documentation.
 pub const TABLES: &[&[Metric]] = &[COLLECTION, delivery::METRICS, process::METRICS, COLLECTORS];
 
-/// Times collections: from the first callback to the moment in which the exporter is called.
+/// Measures the collection time, from the first callback to the call of the exporter.
 #[derive(Clone, Debug, Default)]
 pub struct Timer {
     begun: Arc<Mutex<Option<Instant>>>,
-    /// Nanoseconds of the last collection; 0 before the first.
+    /// Duration of the last collection in nanoseconds; 0 before the first.
     last: Arc<AtomicU64>,
 }
 
 impl Timer {
-    /// The collection is over. To be called at the start of an export; the time is exported with the next collection.
+    /// Ends the measurement. Call it at the start of an export; the time is exported with the next collection.
     pub fn collected(&self) {
         if let Some(begun) = lock(&self.begun).take() {
             self.last.store(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -93,7 +93,7 @@ impl Timer {
     }
 }
 
-/// The instruments of the agent's own metrics, on a meter whose scope is [`SCOPE`].
+/// The self-metrics instruments, on a meter with the scope [`SCOPE`].
 #[derive(Debug)]
 pub struct SelfMetrics {
     meter: Meter,
@@ -104,7 +104,7 @@ pub struct SelfMetrics {
 }
 
 impl SelfMetrics {
-    /// The process's own metrics. Before the collectors are registered.
+    /// Registers the process metrics. Call it before registering the collectors.
     #[must_use]
     pub fn new(meter: Meter, timer: &Timer, naming: Naming, detail: Detail) -> Self {
         let own = Self { meter, timer: timer.clone(), naming, detail, outcomes: false };
@@ -118,7 +118,7 @@ impl SelfMetrics {
         own
     }
 
-    /// The collection as a whole and each collector. After they are registered.
+    /// Registers the metrics of the collection and of each collector. Call it after registering the collectors.
     pub fn watch_collectors(&self, registered: &Registered) {
         let number = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let all = registered.collectors.clone();
@@ -155,19 +155,19 @@ impl SelfMetrics {
         self.watch(COLLECTORS, || (), report);
     }
 
-    /// The same with the duration and the success of each collector, as one expects of a scrape.
+    /// Adds the duration and success of each collector, as usual for scrapes.
     #[must_use]
     pub fn with_outcomes(self) -> Self {
         Self { outcomes: true, ..self }
     }
 
-    /// Sent and lost data points, and the outbox.
+    /// Registers the delivery metrics.
     pub fn watch_delivery(&self, figures: impl Fn() -> crate::outbox::Snapshot + Send + 'static) {
         let report = delivery::report(figures());
         self.watch(delivery::METRICS, figures, report);
     }
 
-    /// Creates a table's instruments. The first one's callback takes the reading that all of them report from.
+    /// Creates the instruments of a table. The callback of the first one takes the reading that all of them report.
     fn watch<T: Default + Send + 'static>(
         &self,
         metrics: &'static [Metric],
@@ -177,7 +177,7 @@ impl SelfMetrics {
         let state = Arc::new(Mutex::new((read, T::default())));
         let report = Arc::new(report);
         let mut first = true;
-        // The profile is the one that the instrument is registered under.
+        // The naming profile under which the instrument is registered.
         let naming = if self.naming == Naming::NodeExporter { self.naming } else { Naming::Semconv };
         for metric in metrics {
             let always = self.outcomes && OUTCOMES.contains(&metric.id);
@@ -197,12 +197,12 @@ impl SelfMetrics {
     }
 }
 
-/// The attributes of a series; self-metrics have the same in every profile.
+/// The attributes of a series; self-metrics have the same attributes in every profile.
 fn own(pairs: &[(&Attribute, AttributeValue)]) -> Attributes {
     attributes(Naming::Semconv, pairs)
 }
 
-/// A lock that a caught panic does not spoil.
+/// Locks a mutex; ignores poisoning by a caught panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

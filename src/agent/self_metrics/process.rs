@@ -1,7 +1,7 @@
-//! The agent's own process, from the real `/proc/self`, also if the host's `/proc` is elsewhere.
+//! Metrics of the agent's process, from the real `/proc/self`, even if the host's `/proc` is elsewhere.
 //!
-//! These files are read on the reader's own thread, without a deadline. The kernel writes them from this process' own
-//! accounts: no device, server or other process takes part, and neither file waits for the lock of the address space
+//! These files are read on the reader's thread without a deadline. The kernel generates them from this process's own
+//! counters: no device, server or other process is involved, and neither file needs the lock of the address space
 //! (`fs/proc/array.c`).
 
 use std::path::Path;
@@ -56,18 +56,18 @@ pub(super) const METRICS: &[Metric] = &[
         "Most address space that the agent may have; 2^64 - 1 without a limit", "getrlimit, RLIMIT_AS"),
 ];
 
-/// The fields of `/proc/self/stat` that are reported; times in clock ticks.
+/// Fields of `/proc/self/stat`; times in clock ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
-    /// In user and system mode.
+    /// CPU time in user and system mode.
     cpu: u64,
     threads: u64,
-    /// After boot.
+    /// Start time since boot.
     started: u64,
 }
 
 impl Stat {
-    /// The name before the last `)` may hold anything. What follows it begins with field 3.
+    /// The name may contain any byte and ends at the last `)`. The text after it starts with field 3.
     fn parse(bytes: &[u8]) -> Option<Self> {
         const FIRST: usize = 3;
         let rest = bytes.rsplit(|&b| b == b')').next()?;
@@ -76,13 +76,12 @@ impl Stat {
     }
 }
 
-/// Pages of address space and of resident memory.
+/// Parses the number of pages of address space and of resident memory.
 fn parse_statm(bytes: &[u8]) -> Option<(u64, u64)> {
     let mut fields = fields(bytes);
     Some((next_number(&mut fields)?, next_number(&mut fields)?))
 }
 
-/// One reading.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     /// Since the baseline.
@@ -92,20 +91,20 @@ pub(super) struct Figures {
     threads: Option<u64>,
     descriptors: Option<u64>,
     uptime_seconds: Option<f64>,
-    /// Seconds since 1970.
+    /// Start time in seconds since 1970.
     started: Option<f64>,
 }
 
-/// The files, which stay open.
+/// The sources, which stay open.
 pub(super) struct Process {
     stat: Source,
     statm: Source,
     buffer: Vec<u8>,
     ticks_per_second: f64,
     page_bytes: u64,
-    /// CPU time at the registration.
+    /// CPU time at registration.
     base: Option<Stat>,
-    /// Seconds since 1970, by the clock of the first reading: a clock that is set later changes no start.
+    /// Start time in seconds since 1970, computed once at the first reading: later clock steps do not change it.
     started: Option<f64>,
 }
 
@@ -149,7 +148,7 @@ impl Process {
     }
 }
 
-/// Seconds since boot, suspension included: the clock that the start of a process is given in.
+/// Seconds since boot, suspend included: the clock of process start times.
 fn since_boot() -> f64 {
     let now = clock_gettime(ClockId::Boottime);
     #[allow(clippy::cast_precision_loss)] // exact for millions of years
@@ -157,19 +156,19 @@ fn since_boot() -> f64 {
     seconds + nanos / 1e9
 }
 
-/// Since Linux 6.2 the size of the directory is their number; before, they are listed.
+/// Number of open file descriptors. Since Linux 6.2 it is the size of the directory; before, the entries are counted.
 fn descriptors() -> Option<u64> {
     const DIR: &str = "/proc/self/fd";
     let size = std::fs::metadata(DIR).ok()?.len();
     if size > 0 {
         return Some(size);
     }
-    // The listing holds a descriptor itself.
+    // Subtract the descriptor of the listing.
     Some((std::fs::read_dir(DIR).ok()?.count() as u64).saturating_sub(1))
 }
 
 pub(super) fn report(figures: &Figures, id: &str, out: &mut Observer<'_>) {
-    #[allow(clippy::cast_precision_loss)] // a limit is a round number, or none
+    #[allow(clippy::cast_precision_loss)] // the limit is a round number or unlimited
     let limit = |resource| rustix::process::getrlimit(resource).current.unwrap_or(u64::MAX) as f64;
     let (whole, seconds) = match id {
         "start" => (None, figures.started),

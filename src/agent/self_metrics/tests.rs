@@ -11,7 +11,7 @@ use crate::host::{Host, Roots};
 use crate::outbox::{DropCounts, DropReason, Snapshot};
 use crate::test_exporter::Calling;
 
-/// The last collection as lines `scope name{key=value,…} number`, and histograms as their counts.
+/// The last collection as lines `scope name{key=value,…} number`; a histogram is represented by its count.
 #[derive(Clone, Default)]
 struct Kept {
     timer: Timer,
@@ -77,7 +77,7 @@ impl Agent {
         (Self { provider, kept }, own)
     }
 
-    /// The self metrics of the next collection, without their scope, sorted.
+    /// The self-metrics of the next collection, without their scope, sorted.
     fn collect(&self) -> Vec<String> {
         self.provider.force_flush().unwrap();
         let prefix = format!("{SCOPE} ");

@@ -1,7 +1,8 @@
-//! Containers, from the cgroups that their runtimes make. No socket of a runtime and no privilege is needed.
+//! Containers, from the cgroups that their runtimes create. Needs no runtime socket and no privileges.
 //!
-//! A container in a container is a part of the outer one, which counts it. A container in a systemd service is reported
-//! here under `container.*` and inside the service under `systemd.service.*`; these are different metrics, so that no sum
+//! A nested container is part of the outer one and counted there. A container in a systemd service is reported here
+//! under `container.*` and as part of the service under `systemd.service.*`; these are different metrics, so that no
+//! sum contains it twice.
 //! has both.
 
 mod names;
@@ -70,11 +71,11 @@ const METRICS: &[Metric] = &[
         .semconv("container.uptime", "s", Detailed, IDENTITY),
 ];
 
-/// Containers that went away and are remembered: a container's id never comes back, except after a failed listing.
+/// Maximum number of removed containers that are remembered: an id only reappears after a failed listing.
 const MOST_GONE: usize = 64;
 
 struct Containers {
-    /// For the first reading: where the usage is read from is found by reading files.
+    /// Used at the first reading, because finding the source of the usage needs file access.
     context: Option<Context>,
     host: Host,
     groups: Option<Groups>,
@@ -105,7 +106,7 @@ impl Collector for Containers {
     }
 }
 
-/// The attributes of a container, from its cgroup's path and the names that can be had.
+/// The attributes of a container, from its cgroup path and the available names.
 fn identity(host: &Host, logs: &mut Logs<'_>, visited: &Visited<'_>) -> Identity {
     let text = |text: &str| AttributeValue::Text(Arc::from(text));
     let mut identity = Identity::new();

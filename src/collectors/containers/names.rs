@@ -1,14 +1,14 @@
-//! Names of containers that any user may see.
+//! Names of containers that are visible to any user.
 //!
-//! The kubelet links each container's log as `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`. Podman's helper process
-//! `conmon` has the name in its command line. Docker keeps names in files of root's. A name is looked for when a container
-//! is first seen.
+//! The kubelet links each container's log as `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`. Podman's helper
+//! process `conmon` has the name in its command line. Docker stores names in files that only root can read. A name is
+//! looked up when a container is first seen.
 
 use crate::host::cgroups::Visited;
 use crate::host::{Host, files};
 use crate::metrics::parse::{lines, number};
 
-/// The links of the kubelet, listed when the first container of a collection asks for them.
+/// The kubelet's links, listed on first use in a collection.
 pub(super) struct Logs<'a> {
     host: &'a Host,
     listed: Option<Vec<String>>,
@@ -27,14 +27,14 @@ impl<'a> Logs<'a> {
         };
         let end = format!("-{id}.log");
         let link = self.listed.get_or_insert_with(list).iter().find_map(|name| name.strip_suffix(&end))?;
-        // None of the three can hold an underscore.
+        // None of the three names can contain an underscore.
         let mut parts = link.split('_');
         let names = [parts.next()?, parts.next()?, parts.next()?];
         parts.next().is_none().then_some(names)
     }
 }
 
-/// The name of a container of Podman's, from the command line of the `conmon` in the scope beside the container's.
+/// The name of a Podman container, from the command line of `conmon` in the scope next to the container's.
 pub(super) fn of_conmon(host: &Host, visited: &Visited<'_>) -> Option<String> {
     let id = visited.name.strip_prefix("libpod-")?;
     let parent = visited.path.strip_suffix(visited.name)?;

@@ -1,4 +1,4 @@
-//! Which cgroups are containers: the runtime, the id and the pod, from the cgroup's path alone.
+//! Recognizes containers: runtime, id and pod are derived only from the cgroup path.
 //!
 //! | runtime | systemd driver | cgroupfs driver |
 //! |---|---|---|
@@ -12,18 +12,18 @@
 //! The helper processes of a runtime (`crio-conmon-ID.scope`, `libpod-conmon-ID.scope`) and virtual machines
 //! (`machine-qemu…`) are not containers.
 
-/// A container, as its cgroup's path describes it.
+/// A container, as described by its cgroup path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The runtime's id of 64 hexadecimal digits, or the name where the runtime has names only.
+    /// The runtime's id of 64 hexadecimal digits, or the name if the runtime has only names.
     pub id: String,
-    /// The runtime, where the path names it.
+    /// The runtime, if the path identifies it.
     pub runtime: Option<&'static str>,
-    /// The name, where the path has one (LXC, systemd-nspawn).
+    /// The name, if the path contains one (LXC, systemd-nspawn).
     pub name: Option<String>,
 }
 
-/// A Kubernetes pod, as one component of the path describes it.
+/// A Kubernetes pod, as described by a component of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// The pod's UID with dashes.
@@ -42,7 +42,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// The class of a pod whose cgroup has this path: the guaranteed ones have no folder of their own.
+    /// The class of a pod with this cgroup path. Guaranteed pods have no directory of their own.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
         if path.contains("besteffort") {
@@ -54,7 +54,7 @@ impl Qos {
         }
     }
 
-    /// As Kubernetes writes it.
+    /// The name in Kubernetes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Qos {
     }
 }
 
-/// Unit names that start a container's scope, and the runtime that they belong to.
+/// Prefixes of unit names and the runtime that uses them.
 const SCOPES: &[(&str, &str)] = &[
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -75,7 +75,7 @@ const SCOPES: &[(&str, &str)] = &[
     ("libpod-", "podman"),
 ];
 
-/// The container whose cgroup is `name` below a cgroup called `parent`, or `None` where it is no container.
+/// The container with the cgroup `name` below a cgroup named `parent`; `None` if it is not a container.
 #[must_use]
 pub fn container(parent: &str, name: &str) -> Option<Container> {
     let stem = name.strip_suffix(".scope").unwrap_or(name);
@@ -87,7 +87,7 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
     if is_id(name) {
         let runtime = match parent {
             "docker" => Some("docker"),
-            // Docker and CRI-O name themselves in the path; the other runtime of Kubernetes does not.
+            // Docker and CRI-O are named in the path; containerd, the other Kubernetes runtime, is not.
             parent if pod(parent).is_some() => Some("containerd"),
             _ => None,
         };
@@ -115,7 +115,7 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
     }
 }
 
-/// The pod whose cgroup is called `name`: `podUID`, or `kubepods-burstable-podUID.slice` with `_` for `-`.
+/// The pod with the cgroup `name`: `podUID`, or `kubepods-burstable-podUID.slice` with `_` for `-`.
 #[must_use]
 pub fn pod(name: &str) -> Option<Pod> {
     let stem = match name.strip_suffix(".slice") {
@@ -124,16 +124,16 @@ pub fn pod(name: &str) -> Option<Pod> {
     };
     let uid = stem.replace('_', "-");
     let hexadecimal = uid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    // A static pod's UID is a hash of 32 digits without dashes.
+    // The UID of a static pod is a hash of 32 digits without dashes.
     (uid.len() >= 32 && hexadecimal).then_some(Pod { uid })
 }
 
-/// 64 hexadecimal digits, as every runtime of OCI images gives its containers.
+/// Whether the text is 64 hexadecimal digits, the id format of all OCI runtimes.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Undoes systemd's `\x2d` for the bytes that a unit's name cannot hold.
+/// Decodes systemd's `\x2d` escapes of bytes that a unit name cannot contain.
 pub fn unescape(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;

@@ -1,4 +1,4 @@
-//! TCP sockets in each state and their queues, as node_exporter's tcpstat collector has them; with `--detail detailed`.
+//! TCP sockets by state and their queues, as in node_exporter's tcpstat collector; only with `--detail detailed`.
 
 use super::super::connections::Connections;
 use super::super::{Collector, Definition, Observer};

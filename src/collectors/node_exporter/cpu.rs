@@ -1,5 +1,5 @@
-//! CPU time in node_exporter's naming, where guest time is inside user and nice and each CPU has its own series. From
-//! `/proc/stat`, and frequencies, throttling and isolation from `/sys/devices/system/cpu`.
+//! CPU time in node_exporter's naming: guest time is included in user and nice, and each CPU has its own series. From
+//! `/proc/stat`; frequencies, throttling and isolation from `/sys/devices/system/cpu`.
 
 use super::super::cpu::parse_line;
 use super::super::{Collector, Context, Definition, Observer};
@@ -36,13 +36,13 @@ const MODE: Attribute = Attribute {
 const GUEST_MODE: Attribute =
     Attribute { key: Names::both("mode"), values: &[Names::both("user"), Names::both("nice")] };
 
-/// Modes of the columns of a line, guest time last.
+/// Modes of the columns, guest time last.
 const MODES: [&str; COLUMNS] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "user", "nice"];
 const COLUMNS: usize = 10;
 /// The first column of guest time.
 const GUEST: usize = 8;
 
-/// A file of a CPU's `cpufreq`, in kHz.
+/// A metric from a file in a CPU's `cpufreq`, in kHz.
 const fn frequency(file: &'static str, name: &'static str, description: &'static str) -> Metric {
     Metric::node(file, Gauge, Double, name, &[&CPU], description, "/sys/devices/system/cpu/cpu*/cpufreq")
 }
@@ -87,10 +87,10 @@ struct Cpu {
     host: Host,
     ticks_per_second: f64,
     times: Table<[Attributes; COLUMNS], COLUMNS>,
-    /// Cores and packages; the first column is the count of either.
+    /// Throttling of cores and packages, one count each.
     throttles: Table<(&'static str, Attributes), 1>,
     facts: Facts,
-    /// Numbers of the CPUs of sysfs, and whether they have the files that few have.
+    /// Numbers of the CPUs in sysfs.
     listed: Vec<u32>,
     isolated: Vec<u32>,
 }
@@ -102,7 +102,7 @@ impl Cpu {
         let isolated = read_small(&dir.join("isolated")).map(|list| ranges(&text(&list))).unwrap_or_default();
         #[allow(clippy::cast_precision_loss)] // 100 or 1000
         let ticks_per_second = host.ticks_per_second as f64;
-        // Guest time counts twice in the sum of all columns.
+        // Guest time is counted twice in the sum of all columns.
         let together = Together { per_second: host.ticks_per_second, times: 2 };
         Self {
             times: Table::new(rules([Kind::EVENTS; COLUMNS], &context.options).together(together), super::MOST),
@@ -179,7 +179,7 @@ impl Cpu {
     }
 }
 
-/// `0-3,8` as numbers.
+/// Parses `0-3,8` into numbers.
 fn ranges(list: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
     for part in list.split(',') {

@@ -1,5 +1,5 @@
-//! Disks in node_exporter's naming: every column of `/proc/diskstats` (Documentation/admin-guide/iostats.rst), for the
-//! devices that node_exporter chooses, and facts about them from udev's database and sysfs.
+//! Disks in node_exporter's naming: every column of `/proc/diskstats` (Documentation/admin-guide/iostats.rst) for the
+//! devices that node_exporter selects, and information about them from udev's database and sysfs.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ const fn column(
     Metric::node(name, kind, number, name, &[&DEVICE], description, "/proc/diskstats")
 }
 
-/// The metrics of the columns, in the file's order; facts after them.
+/// The metrics of the columns in file order, followed by the device information.
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
     column(Counter, Int, "node_disk_reads_completed_total", "Reads that were completed"),
@@ -63,15 +63,15 @@ const METRICS: &[Metric] = &[
 ];
 
 const COLUMNS: usize = 17;
-/// The column of operations in progress, which is no counter.
+/// Index of the operations in progress, which are not a counter.
 const IN_PROGRESS: usize = 8;
 const SECTOR_BYTES: f64 = 512.0;
 const MILLISECONDS_PER_SECOND: f64 = 1e3;
-/// Disks that went away are remembered up to this many.
+/// Maximum number of removed disks that are remembered.
 const MOST_GONE: usize = 1_024;
 
-/// Sectors and operations are the kernel's words; milliseconds are 32 bits on every kernel, and are added when an
-/// operation completes.
+/// Counter kinds. Sectors and operations have the kernel's word size; milliseconds have 32 bits on every kernel, and
+/// are added when an operation completes.
 fn kinds(word_bits: u32) -> [Kind; COLUMNS] {
     let events = Kind::EVENTS.word(word_bits);
     let time = Kind::UNLIMITED.narrow();
@@ -99,7 +99,7 @@ fn kinds(word_bits: u32) -> [Kind; COLUMNS] {
 struct Disk {
     series: Attributes,
     in_progress: u64,
-    /// How many columns this kernel has.
+    /// Number of columns that this kernel has.
     columns: usize,
 }
 
@@ -109,7 +109,7 @@ struct Disks {
     source: Source,
     disks: Table<Disk, COLUMNS>,
     facts: Facts,
-    /// Names and numbers of the devices whose facts were read.
+    /// Names and numbers of the devices whose information was read.
     known: Vec<(String, String, String)>,
 }
 
@@ -179,7 +179,7 @@ impl Disks {
     }
 }
 
-/// The properties of a device in udev's database: lines `E:NAME=value`.
+/// Parses the properties of a device in udev's database: lines `E:NAME=value`.
 fn parse_udev(data: &[u8]) -> BTreeMap<String, String> {
     let property = |line: &[u8]| {
         let line = text(line.strip_prefix(b"E:")?);
@@ -188,8 +188,8 @@ fn parse_udev(data: &[u8]) -> BTreeMap<String, String> {
     lines(data).filter_map(property).collect()
 }
 
-/// node_exporter's `collector.diskstats.device-exclude`: RAM and loop devices, floppies, and partitions of disks that are
-/// named by letters or by NVMe's namespaces.
+/// node_exporter's `collector.diskstats.device-exclude`: RAM and loop devices, floppies, and partitions of disks named
+/// by letters or NVMe namespaces.
 fn is_left_out(name: &str) -> bool {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     if stem.len() == name.len() {

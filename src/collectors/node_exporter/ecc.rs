@@ -31,12 +31,12 @@ const METRICS: &[Metric] = &[
     count("channel.uncorrectable", "node_edac_channel_uncorrectable_errors_total", &CHANNEL),
 ];
 
-/// Counts that are remembered for hardware that went away.
+/// Maximum number of counts remembered for removed hardware.
 const MOST_GONE: usize = 1_024;
 
 struct Errors {
     host: Host,
-    /// One count each, by the path of its file.
+    /// One count per file path.
     counts: Table<(&'static str, Attributes), 1>,
 }
 
@@ -77,7 +77,7 @@ impl Errors {
                 };
                 let dimm = read_small(&dir.join(format!("ch{channel}_dimm_label"))).map_or_else(
                     || "unknown".to_owned(),
-                    // "mc#0csrow#1channel#0" is "mc0_csrow1_channel0".
+                    // "mc#0csrow#1channel#0" becomes "mc0_csrow1_channel0".
                     |name| text(&name).replace('#', "").replace("csrow", "_csrow").replace("channel", "_channel"),
                 );
                 let [controller, row] = pairs.clone();

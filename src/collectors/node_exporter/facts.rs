@@ -1,4 +1,4 @@
-//! Series that a reading makes, each with its metric, its value and its labels.
+//! Series created by a reading, each with its metric, value and labels.
 
 use super::super::Observer;
 use crate::metrics::naming::{Attributes, labels};

@@ -1,5 +1,5 @@
-//! Facts about the host that hardly ever change, as series of value 1 whose labels hold them, and the two clocks: only in
-//! node_exporter's naming. The other namings have these facts in the resource.
+//! Rarely changing information about the host, as series with the value 1 and the information in labels, and the two
+//! clocks. Only in node_exporter's naming; the other namings have this information in the resource.
 //!
 //! From uname(2), `os-release`, `/proc/stat`, `/sys/class/dmi`, `/sys/class/nvme` and `/sys/devices/system/clocksource`.
 
@@ -27,7 +27,7 @@ const UNAME: [&Attribute; 6] = [
     &label("sysname"),
     &label("version"),
 ];
-/// The labels of `node_os_info` and the fields of `os-release`.
+/// The labels of `node_os_info` and the corresponding fields of `os-release`.
 const OS: [(&str, &str); 12] = [
     ("build_id", "BUILD_ID"),
     ("id", "ID"),
@@ -42,7 +42,7 @@ const OS: [(&str, &str); 12] = [
     ("version_codename", "VERSION_CODENAME"),
     ("version_id", "VERSION_ID"),
 ];
-/// The labels of `node_dmi_info`, each a file of `/sys/class/dmi/id`, but `system_vendor` is `sys_vendor`.
+/// The labels of `node_dmi_info`, each a file of `/sys/class/dmi/id`, except that `system_vendor` is `sys_vendor`.
 const DMI: [&str; 20] = [
     "bios_date",
     "bios_release",
@@ -164,7 +164,7 @@ impl Identities {
         }
         let field = |name: &str| release_field(&release, name).unwrap_or_default();
         let info = OS.map(|(label, name)| (label, field(name)));
-        // "20.04.2" is 20.04; a rolling release has no version.
+        // "20.04.2" becomes 20.04; a rolling release has no version.
         let version = field("VERSION_ID");
         let end = version.match_indices(|c: char| !c.is_ascii_digit()).nth(1).map_or(version.len(), |(place, _)| place);
         let version = version.get(..end).and_then(|version| version.parse().ok());
@@ -179,7 +179,7 @@ impl Identities {
         let mut pairs = Vec::new();
         for label in DMI {
             let file = if label == "system_vendor" { "sys_vendor" } else { label };
-            // Serial numbers are for root only.
+            // Serial numbers are readable only by root.
             pairs.extend(read_small(&dir.join(file)).map(|value| (label, text(&value))));
         }
         if !pairs.is_empty() {
@@ -217,7 +217,7 @@ impl Identities {
         ];
         self.facts.add("nvme", 1.0, &controller);
         for name in list(&dir) {
-            // A namespace is nvme0n1; a path of a multipath one is nvme0c1n1.
+            // A namespace is nvme0n1; a path of a multipath namespace is nvme0c1n1.
             let Some((_, nsid)) = name.strip_prefix("nvme").and_then(|rest| rest.rsplit_once('n')) else { continue };
             if nsid.is_empty() || !nsid.bytes().all(|b| b.is_ascii_digit()) {
                 continue;

@@ -1,4 +1,4 @@
-//! The kernel's own counts in node_exporter's naming: `/proc/stat`, `/proc/schedstat`, `/proc/sys`.
+//! Kernel counts in node_exporter's naming: `/proc/stat`, `/proc/schedstat`, `/proc/sys`.
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
@@ -35,17 +35,17 @@ const METRICS: &[Metric] = &[
 
 /// Counters of `/proc/stat`, in one row.
 const COUNTS: [&str; 3] = ["intr", "ctxt", "processes"];
-/// Metrics of the columns of a CPU's line of `/proc/schedstat` and the most that each grows a second: nanoseconds of one
-/// CPU, nanoseconds of every task that waits, events.
+/// Metrics of the columns of a CPU's line in `/proc/schedstat`, with the maximum growth per second: nanoseconds of one
+/// CPU, nanoseconds of all waiting tasks, events.
 const SCHEDSTAT: [(&str, Kind); 3] = [
     ("schedstat.running", Kind::at_most(1_000_000_000)),
     ("schedstat.waiting", Kind::UNLIMITED),
     ("schedstat.timeslices", Kind::EVENTS),
 ];
-/// Columns before these, the name among them.
+/// Number of columns before these, including the name.
 const SCHEDSTAT_BEFORE: usize = 7;
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
-/// NR_CPUS at its largest, on x86.
+/// Largest NR_CPUS, on x86.
 const MOST_CPUS: usize = 8_192;
 
 struct Kernel {

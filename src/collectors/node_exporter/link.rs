@@ -55,7 +55,7 @@ const METRICS: &[Metric] = &[
         "Interfaces of the bond that are up", "/sys/class/net/*/lower_*/bonding_slave/mii_status"),
 ];
 
-/// Files that change as links come and go; the others are read again now and then.
+/// Files that change when a link goes up or down; the others are read less often.
 const CHANGING: [&str; 2] = ["carrier", "flags"];
 const STEADY: [&str; 11] = [
     "addr_assign_type",
@@ -71,9 +71,9 @@ const STEADY: [&str; 11] = [
     "type",
 ];
 const CHANGES: [&str; 3] = ["carrier_changes", "carrier_up_count", "carrier_down_count"];
-/// Of the interface's flags, the one that means administratively up.
+/// The interface flag for administratively up.
 const IFF_UP: u64 = 1;
-/// `speed` is in megabits a second.
+/// Unit of `speed`: megabits per second.
 const BYTES_PER_MEGABIT: f64 = 125_000.0;
 const MOST_GONE: usize = 1_024;
 
@@ -121,7 +121,7 @@ impl Links {
                 self.changing.add(id, value as f64, &device);
             }
         }
-        // A link that is down has no speed: the file cannot be read.
+        // The file cannot be read if the link is down.
         if let Ok(megabits) = text(&read_small(&dir.join("speed")).unwrap_or_default()).parse::<i32>() {
             self.changing.add("speed", f64::from(megabits) * BYTES_PER_MEGABIT, &device);
         }
@@ -151,7 +151,7 @@ impl Links {
             let bond = dir.join(master);
             let slaves = read_small(&bond.join("bonding/slaves")).map(|names| text(&names)).unwrap_or_default();
             let is_up = |slave: &&str| {
-                // Kernels before 3.11 have `slave_` in place of `lower_`.
+                // Kernels before 3.11 have `slave_` instead of `lower_`.
                 let state = ["lower", "slave"]
                     .iter()
                     .find_map(|kind| read_small(&bond.join(format!("{kind}_{slave}/bonding_slave/mii_status"))));
@@ -165,7 +165,7 @@ impl Links {
     }
 }
 
-/// A decimal number, or a hexadecimal one after `0x`.
+/// Parses a decimal number, or a hexadecimal one with `0x`.
 fn integer(text: &[u8]) -> Option<u64> {
     match text.strip_prefix(b"0x") {
         Some(digits) => u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),
@@ -175,7 +175,7 @@ fn integer(text: &[u8]) -> Option<u64> {
 
 impl Collector for Links {
     fn read(&mut self, reader: &mut Reader) {
-        // `bonding_masters` is a file among the directories.
+        // `bonding_masters` is a file between the directories.
         let mut names = list(&self.host.sys("class/net"));
         names.retain(|name| name != "bonding_masters");
         let changed = names != self.names;

@@ -1,9 +1,9 @@
-//! Collectors that report in node_exporter's naming what the other namings report in another shape: each column of a file
-//! as a metric of its own, per CPU, and with node_exporter's choice of devices. A definition here has the name of the
-//! collector whose files it reads, so that `--collectors` means the same in every naming.
+//! Collectors for metrics that have another shape in node_exporter's naming: each column of a file is a separate
+//! metric, per CPU, for the devices that node_exporter selects. A definition has the name of the collector that reads
+//! the same files, so that `--collectors` has the same meaning in every naming.
 //!
-//! Where node_exporter declares a metric untyped, it is a gauge here and passes the kernel's number on. Counters go
-//! through [`crate::metrics::counter`] as everywhere.
+//! A metric that node_exporter declares as untyped is a gauge here and has the kernel's number. Counters use
+//! [`crate::metrics::counter`] like everywhere else.
 
 pub mod connections;
 pub mod cpu;
@@ -33,18 +33,18 @@ use super::Options;
 use crate::host::files;
 use crate::metrics::counter::{Kind, Rules};
 
-/// The most entries of a directory of sysfs.
+/// Maximum number of directory entries in sysfs.
 const MOST: usize = 65_536;
 
-/// After so many collections, what hardly ever changes is read again.
+/// Rarely changing files are read again after this many collections.
 const REFRESH: u64 = 60;
 
-/// Counters as the options want them.
+/// Counter rules with the configured options.
 fn rules<const N: usize>(kinds: [Kind; N], options: &Options) -> Rules<N> {
     Rules::new(kinds, options.since).delta(options.delta)
 }
 
-/// The names in a directory, sorted; none where it is not there.
+/// The names in a directory, sorted; empty if it does not exist.
 fn list(dir: &Path) -> Vec<String> {
     let names = files::list(dir).unwrap_or_default();
     let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
@@ -52,7 +52,7 @@ fn list(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The numbers of the entries `cpuN` of a directory, in their order.
+/// The numbers of the entries `cpuN` in a directory, sorted.
 fn cpus(dir: &Path) -> Vec<u32> {
     let mut numbers: Vec<u32> = list(dir).iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
     numbers.sort_unstable();

@@ -1,5 +1,5 @@
-//! Network interfaces in node_exporter's naming: all columns of `/proc/1/net/dev`, and packets without a handler from
-//! sysfs, of every interface.
+//! Network interfaces in node_exporter's naming: all columns of `/proc/1/net/dev` for every interface, and packets
+//! without a handler from sysfs.
 
 use super::super::network::split_line;
 use super::super::{Collector, Context, Definition, Observer, Options};
@@ -21,7 +21,7 @@ const fn column(name: &'static str, description: &'static str) -> Metric {
     Metric::node(name, Counter, Int, name, &[&DEVICE], description, "/proc/1/net/dev")
 }
 
-/// The file's columns in their order.
+/// The columns in file order.
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
     column("node_network_receive_bytes_total", "Bytes received"),
@@ -45,10 +45,10 @@ const METRICS: &[Metric] = &[
 ];
 
 const COLUMNS: usize = 17;
-/// The columns of `/proc/net/dev`; the last metric is from sysfs.
+/// Number of columns of `/proc/net/dev`; the last metric is from sysfs.
 const FILE_COLUMNS: usize = 16;
 const BYTES: [usize; 2] = [0, 8];
-/// Interfaces that went away are remembered up to this many.
+/// Maximum number of removed interfaces that are remembered.
 const MOST_GONE: usize = 1_024;
 
 struct Network {

@@ -14,7 +14,7 @@ pub const DEFINITION: Definition =
     Definition { name: "power", metrics: METRICS, new: |context| Box::new(Power::new(context)) };
 
 const SUPPLY: Attribute = label("power_supply");
-/// The files that are labels of `node_power_supply_info`.
+/// The files that become labels of `node_power_supply_info`.
 const WORDS: [&str; 11] = [
     "capacity_level",
     "charge_type",
@@ -29,7 +29,7 @@ const WORDS: [&str; 11] = [
     "usb_type",
 ];
 
-/// A file with a number, and how many of its units are one of the metric's.
+/// A metric from a file with a number.
 const fn file(name: &'static str, metric: &'static str) -> Metric {
     Metric::node(
         name,
@@ -97,8 +97,8 @@ const METRICS: &[Metric] = &[
     file("temp_min", "node_power_supply_temp_min_celsius"),
 ];
 
-/// How many of a file's units are one of its metric's: files have tenths of a degree, millionths of a volt, an ampere, a
-/// watt, their hours, and whole numbers.
+/// The divisor from a file's unit to the metric's unit: files contain tenths of a degree; millionths of volts, amperes,
+/// watts and their hours; or integers.
 fn divisor(name: &str) -> f64 {
     const WHOLE: [&str; 10] = [
         "authentic",
@@ -119,7 +119,7 @@ fn divisor(name: &str) -> f64 {
     }
 }
 
-/// One supply's readings.
+/// The readings of one power supply.
 struct Supply {
     series: Attributes,
     info: Attributes,

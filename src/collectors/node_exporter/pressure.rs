@@ -35,7 +35,7 @@ const MICROSECONDS_PER_SECOND: f64 = 1e6;
 
 struct Pressure {
     files: [(Source, &'static str); FILES.len()],
-    /// A file each: a row of zeros is no reading.
+    /// One row per file and line, because a row of zeros does not count as a reading.
     totals: [Counters<1>; LINES.len()],
 }
 
@@ -49,7 +49,7 @@ impl Pressure {
     }
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`: the total of a line, in microseconds.
+/// The total of a line in microseconds: `some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`.
 fn total(bytes: &[u8], name: &[u8]) -> Option<u64> {
     let line = lines(bytes).find(|line| fields(line).next() == Some(name))?;
     number(fields(line).find_map(|field| field.strip_prefix(b"total="))?)

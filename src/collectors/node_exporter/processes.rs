@@ -1,6 +1,6 @@
-//! Processes and threads in each state, as node_exporter's processes collector has them, under the letters of
-//! `/proc/[pid]/stat`; with `--detail detailed`. Each thread's file is read, so a count that takes more CPU time than the processes
-//! collector allows is not made at every collection.
+//! Processes and threads by state, as in node_exporter's processes collector, under the letters of `/proc/[pid]/stat`;
+//! only with `--detail detailed`. This reads a file per thread. If a count exceeds the CPU time limit of the processes
+//! collector, it is not repeated in every collection.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ const METRICS: &[Metric] = &[
 struct Counts {
     pids: u64,
     threads: u64,
-    /// By the letter of the state.
+    /// Number of processes by state letter.
     processes: BTreeMap<u8, u64>,
     thread_states: BTreeMap<u8, u64>,
 }
@@ -49,10 +49,10 @@ struct Counts {
 struct Processes {
     host: Host,
     counts: Option<Counts>,
-    /// The most threads and the most process ids.
+    /// Maximum number of threads and of process ids.
     limits: [Option<u64>; 2],
     failed: bool,
-    /// How many collections are still to pass without a count.
+    /// Number of collections to skip before the next count.
     rest: u32,
 }
 
@@ -61,7 +61,7 @@ impl Processes {
         Self { host: context.host.clone(), counts: None, limits: [None; 2], failed: false, rest: 0 }
     }
 
-    /// Counts all processes and their threads; `None` where some are hidden.
+    /// Counts all processes and their threads; `None` if some are hidden.
     fn count(&self) -> std::io::Result<Option<Counts>> {
         let proc = self.host.proc("");
         if hidden::by_mount_options(&proc) {
@@ -80,7 +80,7 @@ impl Processes {
             }
         })?;
         for pid in with_threads {
-            // A process that has ended since has no threads.
+            // A process that has ended meanwhile has no threads.
             let _ = processes::each(&proc.join(pid.to_string()).join("task"), &mut |_, stat| {
                 *counts.thread_states.entry(stat.state).or_default() += 1;
             });

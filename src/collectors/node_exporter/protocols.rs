@@ -1,4 +1,4 @@
-//! The network protocols' counts that node_exporter reports by default, from `/proc/1/net/netstat`, `snmp` and `snmp6`.
+//! Counters of network protocols that node_exporter reports by default, from `/proc/1/net/netstat`, `snmp` and `snmp6`.
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
@@ -71,9 +71,9 @@ const METRICS: &[Metric] = &[
 ];
 
 struct Netstat {
-    /// In pairs of lines: names, then numbers.
+    /// Files with pairs of lines: names, then numbers.
     pairs: [Source; 2],
-    /// One name and one number a line.
+    /// A file with one name and number per line.
     six: Source,
     keys: Keys,
 }
@@ -89,7 +89,7 @@ impl Netstat {
     }
 }
 
-/// `Tcp: RtoMin MaxConn` and below it `Tcp: 200 -1`: the number of `Tcp_MaxConn` is -1.
+/// Parses pairs of lines: for `Tcp: RtoMin MaxConn` followed by `Tcp: 200 -1`, `Tcp_MaxConn` is -1.
 fn take_pairs(bytes: &[u8], keys: &mut Keys) {
     let mut lines = lines(bytes);
     let mut name = Vec::new();
@@ -109,7 +109,7 @@ fn take_pairs(bytes: &[u8], keys: &mut Keys) {
     }
 }
 
-/// `Ip6InOctets 5`: the number of `Ip6_InOctets`.
+/// Parses lines such as `Ip6InOctets 5`: `Ip6_InOctets` is 5.
 fn take_six(bytes: &[u8], keys: &mut Keys) {
     let mut name = Vec::new();
     for line in lines(bytes) {

@@ -1,5 +1,5 @@
-//! What waits in the network's queues: ARP entries of each interface and bytes in the queues of UDP sockets. From
-//! `/proc/1/net/arp`, `udp` and `udp6`; only in node_exporter's naming.
+//! Network queues: ARP entries per interface and bytes in the queues of UDP sockets. From `/proc/1/net/arp`, `udp` and
+//! `udp6`; only in node_exporter's naming.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ struct Queues {
     arp: Source,
     udp: [(Source, &'static str); 2],
     neighbours: BTreeMap<String, u64>,
-    /// Transmit and receive, of each protocol that the kernel has.
+    /// Transmit and receive queues of each protocol that the kernel has.
     queued: Vec<(&'static str, [u64; 2])>,
 }
 
@@ -46,7 +46,7 @@ impl Queues {
     }
 }
 
-/// How many lines name each interface, which is the last field. The first line is the heading.
+/// Counts the lines per interface, which is the last field. The first line is a heading.
 fn parse_arp(bytes: &[u8]) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for line in lines(bytes).skip(1) {
@@ -57,7 +57,7 @@ fn parse_arp(bytes: &[u8]) -> BTreeMap<String, u64> {
     found
 }
 
-/// The sums of the fields `tx_queue:rx_queue`, in hexadecimal.
+/// Sums the hexadecimal fields `tx_queue:rx_queue`.
 fn parse_queues(bytes: &[u8]) -> [u64; 2] {
     let hexadecimal = |digits: &[u8]| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let mut sums = [0_u64; 2];

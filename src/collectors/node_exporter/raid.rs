@@ -67,20 +67,21 @@ impl Raid {
     }
 }
 
-/// One array of `mdstat`.
+/// An array in `mdstat`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Array {
     name: String,
     state: String,
-    /// Active, failed, spare.
+    /// Active, failed and spare disks.
     disks: [u64; 3],
     required: u64,
     blocks: u64,
     synced: u64,
 }
 
-/// An array is a line `md0 : active raid1 sda[0] sdb[1]`, one with its blocks, `523968 blocks [2/2] [UU]`, and perhaps more
-/// that begin with blanks: a bitmap, the progress of `recovery = 8.5% (16775552/195310144)` and its like.
+/// Parses `mdstat`. An array is a line `md0 : active raid1 sda[0] sdb[1]`, a line with its blocks, `523968 blocks [2/2]
+/// [UU]`, and optional lines that start with blanks: a bitmap, or a progress such as `recovery = 8.5%
+/// (16775552/195310144)`.
 fn parse(file: &str) -> Vec<Array> {
     let mut arrays: Vec<Array> = Vec::new();
     let mut fixed = false;
@@ -92,7 +93,7 @@ fn parse(file: &str) -> Vec<Array> {
             }
             let state = fields.next().unwrap_or_default().to_owned();
             let count = |what: &str| line.matches(what).count() as u64;
-            // These levels have no spare or failed disks, and mdstat no `[2/2]` for them.
+            // These levels have no spare or failed disks, and no `[2/2]` in mdstat.
             fixed = line.contains("raid0") || line.contains("linear");
             let members = if fixed { count("[") } else { 0 };
             let disks = [members, count("(F)"), count("(S)")];
@@ -142,14 +143,14 @@ impl Collector for Raid {
         let dir = self.host.sys("block");
         for name in list(&dir).into_iter().filter(|name| name.starts_with("md")) {
             let device = [("device", name.clone())];
-            // "4 (3)" while the array is reshaped.
+            // "4 (3)" while the array is being reshaped.
             let value = |file: &str| {
                 let content = read_small(&dir.join(&name).join("md").join(file))?;
                 number(content.split(|&b| b == b' ').next()?)
             };
             if let Some(disks) = value("raid_disks") {
                 self.facts.add("raid_disks", disks as f64, &device);
-                // An array without redundancy has no such file, and lacks no disk.
+                // An array without redundancy has no such file and is never degraded.
                 self.facts.add("degraded", value("degraded").unwrap_or(0) as f64, &device);
             }
         }

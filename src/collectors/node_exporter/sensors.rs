@@ -20,7 +20,7 @@ const SENSOR: Attribute = label("sensor");
 const ZONE: [&Attribute; 2] = [&label("type"), &label("zone")];
 const DEVICE: [&Attribute; 2] = [&label("name"), &label("type")];
 
-/// A file of a sensor, whose number is left out of its id: `temp1_input` is `temp_input`.
+/// A metric from a sensor file. The id omits the sensor number: `temp1_input` becomes `temp_input`.
 const fn file(kind: crate::metrics::naming::Kind, id: &'static str, name: &'static str) -> Metric {
     Metric::node(
         id,
@@ -177,7 +177,7 @@ impl Sensors {
             let same = chips.iter().filter(|(other, ..)| other == device && other.is_some()).count();
             let number = dir.file_name().map(|name| clean(&name.to_string_lossy())).unwrap_or_default();
             let chip = match (device, driver) {
-                // Several chips of one device are distinguished by their drivers' names.
+                // Several chips of one device are distinguished by the names of their drivers.
                 (Some(device), Some(driver)) if same > 1 => format!("{device}_{driver}"),
                 (Some(device), None) if same > 1 => format!("{device}_{number}"),
                 (Some(name), _) | (None, Some(name)) => name.clone(),
@@ -204,7 +204,7 @@ impl Sensors {
                 }
                 continue;
             }
-            // A frequency's sensor is named by its label, and has none without.
+            // A frequency sensor is identified by its label and is omitted without one.
             if (kind, element) == ("freq", "input") {
                 let label = read_small(&dir.join(format!("{sensor}_label")));
                 if let (Some(hertz), Some(label)) = (file().and_then(|value| signed(&value)), label) {
@@ -242,7 +242,7 @@ impl Sensors {
     }
 }
 
-/// `temp1_crit_alarm` is of kind `temp`, of the sensor `temp1`, and its element is `crit_alarm`.
+/// Splits `temp1_crit_alarm` into the kind `temp`, the sensor `temp1` and the element `crit_alarm`.
 fn split(file: &str) -> Option<(&str, &str, &str)> {
     const KINDS: [&str; 10] = ["temp", "in", "fan", "pwm", "curr", "power", "energy", "humidity", "intrusion", "freq"];
     let (sensor, element) = file.split_once('_').unwrap_or((file, ""));
@@ -250,7 +250,7 @@ fn split(file: &str) -> Option<(&str, &str, &str)> {
     (KINDS.contains(&kind) && kind.len() < sensor.len()).then_some((kind, sensor, element))
 }
 
-/// How many of a file's units are one of the metric's.
+/// The divisor from a file's unit to the metric's unit.
 fn divisor(kind: &str, element: &str) -> f64 {
     match (kind, element) {
         (_, "fault" | "alarm" | "beep") | ("temp", "type") => 1.0,
@@ -261,7 +261,7 @@ fn divisor(kind: &str, element: &str) -> f64 {
     }
 }
 
-/// The bus and the name of the device behind a chip: `platform_coretemp_0`.
+/// The bus and name of a chip's device: `platform_coretemp_0`.
 fn device_name(dir: &Path) -> Option<String> {
     let device = files::canonicalize(&dir.join("device")).ok()?;
     let name = clean(&device.file_name()?.to_string_lossy());
@@ -273,7 +273,7 @@ fn driver_name(dir: &Path) -> Option<String> {
     read_small(&dir.join("name")).map(|name| clean(&text(&name))).filter(|name| !name.is_empty())
 }
 
-/// A name with nothing but lower-case letters, digits, colons and underscores.
+/// Replaces all characters except lower-case letters, digits, colons and underscores.
 fn clean(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == ':' { c } else { '_' };
     name.to_lowercase().chars().map(allowed).collect::<String>().trim_matches('_').to_owned()

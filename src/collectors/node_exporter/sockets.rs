@@ -1,4 +1,4 @@
-//! Sockets, packets before the protocols, and connection tracking in node_exporter's naming: `/proc/1/net/sockstat`,
+//! Sockets, packets in the CPU backlogs, and connection tracking in node_exporter's naming: `/proc/1/net/sockstat`,
 //! `sockstat6`, `softnet_stat`, `/proc/sys/net/netfilter` and `/proc/1/net/stat/nf_conntrack`.
 
 use super::super::{Collector, Context, Definition, Observer};
@@ -88,7 +88,7 @@ const METRICS: &[Metric] = &[
     tracked("search_restart", "node_nf_conntrack_stat_search_restart"),
 ];
 
-/// The columns of `softnet_stat` that are counters, with their metrics, and two that are not.
+/// The counter columns of `softnet_stat` with their metrics.
 const SOFTNET: [(&str, usize); 6] = [
     ("node_softnet_processed_total", 0),
     ("node_softnet_dropped_total", 1),
@@ -99,10 +99,10 @@ const SOFTNET: [(&str, usize); 6] = [
 ];
 const BACKLOG_COLUMN: usize = 11;
 const CPU_COLUMN: usize = 12;
-/// NR_CPUS at its largest, on x86.
+/// Largest NR_CPUS, on x86.
 const MOST_CPUS: usize = 8_192;
 
-/// One CPU of `softnet_stat`.
+/// A CPU in `softnet_stat`.
 struct Softnet {
     series: Attributes,
     backlog: u64,
@@ -137,7 +137,7 @@ impl Sockets {
         }
     }
 
-    /// `TCP: inuse 4 orphan 0`: the number of `TCP_inuse` is 4.
+    /// Parses lines such as `TCP: inuse 4 orphan 0`: `TCP_inuse` is 4.
     fn take_sockstat(bytes: &[u8], page_bytes: u64, keys: &mut Keys) {
         for line in lines(bytes) {
             let mut fields = fields(line);
@@ -166,7 +166,7 @@ impl Sockets {
         }
     }
 
-    /// A line of names, then a line of hexadecimal numbers for each CPU.
+    /// Parses a line of names followed by a line of hexadecimal numbers per CPU.
     fn take_tracking(bytes: &[u8], keys: &mut Keys) {
         let mut lines = lines(bytes);
         let names: Vec<&[u8]> = lines.next().into_iter().flat_map(fields).collect();

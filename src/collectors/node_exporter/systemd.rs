@@ -1,5 +1,5 @@
-//! systemd's units, sockets and timers, as node_exporter's systemd collector has them; with `--detail detailed`. Without
-//! `--service-include` the units that it leaves out by default are left out here.
+//! systemd units, sockets and timers, as in node_exporter's systemd collector; only with `--detail detailed`. Without
+//! `--service-include`, node_exporter's default exclusions apply.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -51,22 +51,22 @@ const METRICS: &[Metric] = &[
 ];
 
 const STATES: [&str; 5] = ["active", "activating", "deactivating", "inactive", "failed"];
-/// The kinds of units that node_exporter leaves out by default.
+/// Kinds of units that node_exporter excludes by default.
 const LEFT_OUT: [&str; 5] = ["automount", "device", "mount", "scope", "slice"];
 
-/// A unit that is reported.
+/// A reported unit.
 struct Reported {
     state: String,
     series: [Attributes; STATES.len()],
     name: Attributes,
-    /// The last elapse of a timer, in microseconds since 1970.
+    /// Last trigger time of a timer, in microseconds since 1970.
     triggered: Option<u64>,
-    /// Connections of a socket: open, and refused.
+    /// Open and refused connections of a socket.
     connections: [Option<u64>; 2],
 }
 
 impl Reported {
-    /// A unit of this `Type=`, which only services have here.
+    /// Creates a unit with this `Type=`; only services have one here.
     fn new(name: &str, of_type: &str) -> Self {
         let series = |state: &str| {
             labels(&[("name", name.to_owned()), ("state", state.to_owned()), ("type", of_type.to_owned())])
@@ -87,7 +87,7 @@ struct Units {
     about: Vec<(&'static str, f64, Attributes)>,
     counts: BTreeMap<String, u64>,
     units: BTreeMap<String, Reported>,
-    /// Restarts of services, and accepted connections of sockets.
+    /// Restarts of services; `accepted` counts connections of sockets.
     restarts: Table<Attributes, 1>,
     accepted: Table<Attributes, 1>,
 }
@@ -118,7 +118,7 @@ impl Units {
         let units: Vec<&Unit> = all.iter().filter(is_reported).take(MOST_SERVICES).collect();
         let of = |kind| units.iter().copied().filter(move |unit| Kind::of(&unit.name) == Some(kind));
 
-        // A service's type changes with its file alone.
+        // The type of a service changes only with its unit file.
         let new: Vec<&Unit> = of(Kind::Service).filter(|unit| !self.units.contains_key(&unit.name)).collect();
         let mut asked: Vec<Property<'_>> = ["Version", "Virtualization", "SystemState"].map(manager).into();
         asked.extend(new.iter().map(|unit| unit.property(Kind::Service, "Type")));
@@ -166,7 +166,7 @@ fn named(name: &str) -> Attributes {
     labels(&[("name", name.to_owned())])
 }
 
-/// The metrics about systemd itself, from its version, the virtualization and its state.
+/// Metrics about systemd, from its version, the virtualization and its state.
 fn about([version, virtualization, state]: [Option<Value>; 3]) -> Vec<(&'static str, f64, Attributes)> {
     let mut found = Vec::new();
     if let Some(version) = version.and_then(Value::text) {
@@ -182,7 +182,8 @@ fn about([version, virtualization, state]: [Option<Value>; 3]) -> Vec<(&'static 
     found
 }
 
-/// The first number of three digits or more, with what follows a dot: 252.39 of `252.39-1~deb12u1`. 0 where there is none.
+/// The first number with at least three digits, and a fraction if present: 252.39 for `252.39-1~deb12u1`. 0 if there is
+/// none.
 fn version_number(version: &str) -> f64 {
     let is_digit = |c: char| c.is_ascii_digit();
     let mut parts = version.split(|c| !is_digit(c) && c != '.');
@@ -252,7 +253,7 @@ mod tests {
     use crate::host::systemd::tests::{Bus, message, units_body};
     use crate::metrics::counter::Since;
 
-    /// A property's answer: a number of four or eight bytes, or a text.
+    /// Encodes the reply for a property: a number of four or eight bytes, or a text.
     fn value(answer: &Value, wide: bool) -> Vec<u8> {
         match answer {
             Value::Number(number) if wide => [&[1, b't', 0, 0, 0, 0, 0, 0][..], &number.to_le_bytes()].concat(),

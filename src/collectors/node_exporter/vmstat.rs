@@ -1,4 +1,4 @@
-//! The lines of `/proc/vmstat` that node_exporter reports by default, under the collector paging.
+//! The lines of `/proc/vmstat` that node_exporter reports by default, as part of the collector paging.
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;

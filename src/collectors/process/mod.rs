@@ -1,15 +1,15 @@
 //! The largest processes, by CPU time since the last walk and by memory: `--top-processes N`.
 //!
-//! All processes would be thousands of series. These are at most four times N processes, and usually about N to two N: see
-//! `ranking.rs`. CPU time and I/O count from the moment that a process is first reported; a process that ended has no
-//! series, and a pid that is used again is another process with its own `process.creation.time`.
+//! All processes would be thousands of series. This reports at most 4 × N processes, usually N to 2 × N; see
+//! `ranking.rs`. CPU time and I/O count from the time when a process is first reported. A process that has ended has no
+//! series; a reused pid is another process with its own `process.creation.time`.
 //!
-//! I/O, open files and the path of the executable are visible for processes of the agent's own user, and for all with
-//! CAP_SYS_PTRACE; where they are not, they are missing. Command lines hold secrets: they are sent only with
+//! I/O, open files and the path of the executable are visible for processes of the agent's user, and for all processes
+//! with CAP_SYS_PTRACE; otherwise they are absent. Command lines may contain secrets: they are sent only with
 //! `--process-command-lines`.
 //!
-//! A walk costs some 10 µs a process, nearly all of it the kernel's. Where it takes more than 40 ms of CPU time, it is made
-//! less often: the collections in between report the last one's gauges and totals.
+//! A walk costs about 10 µs per process, almost all of it in the kernel. If it takes more than 40 ms of CPU time, walks
+//! are made less often: the collections in between report the gauges and totals of the last walk.
 
 mod ranking;
 
@@ -34,7 +34,7 @@ use ranking::{Candidate, Key, Ranking};
 pub const DEFINITION: Definition =
     Definition { name: "process", metrics: METRICS, new: |context| Box::new(TopProcesses::new(context)) };
 
-/// The most that `--top-processes` may ask for.
+/// Maximum value of `--top-processes`.
 pub const MOST_PROCESSES: usize = 100;
 
 const PID: Attribute = Attribute { key: Names::both("process.pid"), values: &[] };
@@ -71,7 +71,7 @@ const METRICS: &[Metric] = &[
 ];
 
 const COLUMNS: usize = 4;
-/// Clock ticks a second of all CPUs that Linux supports, at the highest rate of the clock.
+/// Maximum clock ticks per second: all CPUs that Linux supports, at the highest tick rate.
 const CPU_TICKS: u64 = 8192 * 1_000;
 
 struct Series {
@@ -84,7 +84,7 @@ struct Series {
     open_files: Option<u64>,
 }
 
-/// The part of a process that a walk keeps, in case the process is reported.
+/// Values of a process that a walk keeps in case the process is reported.
 struct Found {
     name: Box<[u8]>,
     user: u64,
@@ -100,7 +100,7 @@ struct TopProcesses {
     ranking: Ranking,
     table: Table<Series, COLUMNS>,
     owners: HashMap<u32, Arc<str>>,
-    /// How many collections are still to pass without a walk.
+    /// Number of collections to skip before the next walk.
     rest: u32,
     hidden_reported: bool,
 }
@@ -121,7 +121,7 @@ impl TopProcesses {
         }
     }
 
-    /// Walks all processes, chooses, and reads the rest of those that were chosen.
+    /// Walks all processes, selects the largest, and reads their other files.
     fn walk(&mut self, reader: &mut Reader) {
         let proc = self.host.proc("");
         let mut candidates = Vec::new();
@@ -155,7 +155,7 @@ impl TopProcesses {
         }
         self.table.begin(reader.now());
         let chosen = self.ranking.choose(&candidates);
-        // In the order of the walk, so that the table finds its rows where they were.
+        // Keep the order of the walk, so that the table finds its rows at the same positions.
         for candidate in candidates.iter().filter(|candidate| chosen.contains(&candidate.key)) {
             let Some(process) = found.get(&candidate.key) else { continue };
             let (pid, start) = candidate.key;
@@ -245,7 +245,7 @@ impl Series {
     }
 }
 
-/// The attributes of a process, as far as this user can see them.
+/// The attributes of a process that are visible to this user.
 fn identity(
     host: &Host,
     (pid, start): Key,
@@ -257,7 +257,7 @@ fn identity(
     let path = |name: &str| host.proc(&format!("{pid}/{name}"));
     let executable = files::read_link(&path("exe")).ok().and_then(|exe| exe.file_name().map(ToOwned::to_owned));
     let name = executable.as_ref().map_or(&*process.name, |name| name.as_bytes());
-    // A file that was replaced by an upgrade is shown with this suffix.
+    // The suffix of an executable that was replaced by an upgrade.
     let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
     let mut pairs = vec![(&PID, AttributeValue::Int(i64::from(pid))), (&EXECUTABLE, text(name))];
     if let Some(created) = creation_time(host, start) {
@@ -281,7 +281,7 @@ fn identity(
     pairs
 }
 
-/// The path in the unified hierarchy or, on version 1, in the one that systemd keeps.
+/// The path in the unified hierarchy or, with version 1, in systemd's own hierarchy.
 fn cgroup(file: &[u8]) -> Option<&[u8]> {
     let of = |prefix: &[u8]| lines(file).find_map(|line| line.strip_prefix(prefix));
     of(b"0::").or_else(|| {
@@ -291,8 +291,8 @@ fn cgroup(file: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// The time at which a process started, in whole seconds as RFC 3339 writes them. The boot time is the kernel's own
-/// (`btime` of `/proc/stat`), which does not change with every reading as the clock minus the uptime would.
+/// The start time of a process in RFC 3339 format, in whole seconds. Uses the kernel's boot time (`btime` of
+/// `/proc/stat`), because the current time minus the uptime would vary between readings.
 fn creation_time(host: &Host, start: u64) -> Option<Arc<str>> {
     let stat = files::read(&host.proc("stat")).ok()?;
     let boot = number(fields(lines(&stat).find_map(|line| line.strip_prefix(b"btime "))?).next()?)?;
@@ -301,7 +301,7 @@ fn creation_time(host: &Host, start: u64) -> Option<Arc<str>> {
     Some(Arc::from(humantime::format_rfc3339_seconds(time).to_string()))
 }
 
-/// The user's name in the host's `/etc/passwd`, or the number.
+/// The user's name from the host's `/etc/passwd`, or the number.
 fn user_name(host: &Host, uid: u32) -> Arc<str> {
     let passwd = files::read(&host.etc("passwd")).unwrap_or_default();
     let name = lines(&passwd).find_map(|line| {
@@ -312,7 +312,7 @@ fn user_name(host: &Host, uid: u32) -> Arc<str> {
     name.map_or_else(|| Arc::from(uid.to_string()), |name| Arc::from(String::from_utf8_lossy(name)))
 }
 
-/// Bytes read and written, where this user may see them.
+/// Bytes read and written, if visible to this user.
 fn io(host: &Host, pid: u32) -> Option<[u64; 2]> {
     let file = files::read(&host.proc(&format!("{pid}/io"))).ok()?;
     let of = |key: &[u8]| lines(&file).find_map(|line| number(line.strip_prefix(key)?.trim_ascii()));

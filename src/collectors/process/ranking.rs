@@ -1,43 +1,44 @@
-//! Which processes are reported: the largest by CPU time and by memory, without series that flicker.
+//! Selects the processes to report: the largest by CPU time and by memory, without frequent changes.
 
 use std::collections::{HashMap, HashSet};
 
-/// A process for good: its pid, and when it started in clock ticks since boot. A pid that is used again is another one.
+/// Identifies a process uniquely: its pid, and its start time in clock ticks since boot. A reused pid has another start
+/// time.
 pub type Key = (u32, u64);
 
-/// One process, as the ranking sees it.
+/// A process in the ranking.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Which process.
+    /// The process.
     pub key: Key,
-    /// CPU time so far, in clock ticks.
+    /// Total CPU time, in clock ticks.
     pub cpu: u64,
-    /// Resident pages.
+    /// Resident memory, in pages.
     pub memory: u64,
 }
 
-/// Ranks processes. A process enters with a rank below `most`, and stays while its rank is below twice that: the difference
-/// keeps two processes of about one size from taking turns.
+/// Ranks processes. A process is added if its rank is below `most`, and stays while its rank is below twice that. The
+/// hysteresis prevents two processes of similar size from alternating.
 #[derive(Debug)]
 pub struct Ranking {
     most: usize,
-    /// CPU time of every process at the last walk.
+    /// CPU time of all processes at the last walk.
     last: HashMap<Key, u64>,
-    /// The processes that were chosen by CPU time, and those by memory.
+    /// The processes selected by CPU time, and those selected by memory.
     chosen: [HashSet<Key>; 2],
 }
 
 impl Ranking {
-    /// A ranking of the `most` largest by each measure.
+    /// Creates a ranking of the `most` largest by each measure.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { most, last: HashMap::new(), chosen: Default::default() }
     }
 
-    /// The processes to report, in no order: at most four times `most`. At the first walk CPU time is ranked by all that
-    /// was used so far; later by the growth since the last walk.
+    /// Selects the processes to report, in no particular order: at most four times `most`. CPU time is ranked by the
+    /// growth since the last walk; at the first walk by the total.
     pub fn choose(&mut self, candidates: &[Candidate]) -> HashSet<Key> {
-        // A process that was not there at the last walk used all of its time since then.
+        // A new process used all of its time since the last walk.
         let used = |one: &Candidate| one.cpu.saturating_sub(self.last.get(&one.key).copied().unwrap_or(0));
         let by_cpu: Vec<(u64, Key)> = candidates.iter().map(|one| (used(one), one.key)).collect();
         let by_memory = candidates.iter().map(|one| (one.memory, one.key)).collect();
@@ -50,15 +51,15 @@ impl Ranking {
     }
 }
 
-/// The largest by one measure, of which `before` had been chosen at the last walk.
+/// Selects the largest by one measure; `before` is the selection of the last walk.
 fn take(most: usize, mut measure: Vec<(u64, Key)>, before: &HashSet<Key>) -> HashSet<Key> {
-    // Nothing used is no rank: an idle host has no largest process.
+    // Processes without usage are not ranked, so that none is reported on an idle host.
     measure.retain(|(size, _)| *size > 0);
     let stay = most.saturating_mul(2).min(measure.len());
     if stay == 0 {
         return HashSet::new();
     }
-    // Among equals the lower pid comes first, so that the order does not change by chance.
+    // Ties are ordered by pid, so that the selection is stable.
     let order = |a: &(u64, Key), b: &(u64, Key)| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
     if stay < measure.len() {
         measure.select_nth_unstable_by(stay - 1, order);
@@ -87,7 +88,7 @@ mod tests {
     fn the_largest_by_cpu_and_the_largest_by_memory_are_chosen() {
         let mut ranking = Ranking::new(1);
         assert_eq!(pids(&ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 1, 1)])), [1, 2]);
-        // Process 3 used 90 ticks since then, process 1 none.
+        // Since the last walk, process 3 used 90 ticks and process 1 none.
         assert_eq!(pids(&ranking.choose(&[one(1, 10, 1), one(2, 5, 100), one(3, 91, 1)])), [2, 3]);
     }
 

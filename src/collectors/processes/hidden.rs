@@ -1,4 +1,5 @@
-//! Whether the mount options of `/proc` hide other users' processes from the agent (hidepid, Documentation/filesystems/proc.rst).
+//! Whether mount options of `/proc` hide processes of other users from the agent (hidepid,
+//! Documentation/filesystems/proc.rst).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -6,21 +7,21 @@ use std::path::Path;
 use crate::host::files;
 use crate::metrics::parse::{fields, lines, number};
 
-/// Bit of the capability that sees every process.
+/// Number of the capability that makes every process visible.
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// A mount of procfs that hides processes, and who is exempt.
+/// The options of a procfs mount that hide processes, with the exempt group.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     hides: bool,
-    /// Hides from the group too.
+    /// Whether it also hides from the exempt group.
     ptraceable: bool,
-    /// The group that it does not hide from.
+    /// The exempt group.
     gid: Option<u64>,
 }
 
-/// Whether `proc` is a mount that hides processes from this one. Where it cannot be found out, it is `false`: the walk over the
-/// processes sees the denials.
+/// Whether the mount at `proc` hides processes from this one. `false` if it cannot be determined; the walk then detects
+/// denied accesses.
 pub fn by_mount_options(proc: &Path) -> bool {
     let Ok(meta) = files::metadata(proc) else { return false };
     let Ok(mounts) = files::read(&proc.join("self/mountinfo")) else { return false };
@@ -33,14 +34,14 @@ pub fn by_mount_options(proc: &Path) -> bool {
     !sees_all(&status, &options)
 }
 
-/// The options of the procfs that is mounted as the device `major:minor`.
+/// The options of the procfs with the device number `major:minor`.
 fn mount_options(mountinfo: &[u8], device: &[u8]) -> Options {
     let mut options = Options::default();
     for line in lines(mountinfo) {
         if fields(line).nth(2) != Some(device) {
             continue;
         }
-        // The options of the file system are the third field after the lone dash.
+        // The file system options are the third field after the single dash.
         let mut after = fields(line).skip_while(|&field| field != b"-").skip(1);
         let (Some(b"proc"), Some(of_file_system)) = (after.next(), after.nth(1)) else { continue };
         for option in of_file_system.split(|&b| b == b',') {
@@ -55,7 +56,7 @@ fn mount_options(mountinfo: &[u8], device: &[u8]) -> Options {
     options
 }
 
-/// Whether a process with this `/proc/self/status` sees every process all the same.
+/// Whether a process with this `/proc/self/status` sees every process nevertheless.
 fn sees_all(status: &[u8], options: &Options) -> bool {
     lines(status).any(|line| {
         let mut fields = fields(line);
@@ -65,7 +66,7 @@ fn sees_all(status: &[u8], options: &Options) -> bool {
                 .and_then(|hex| std::str::from_utf8(hex).ok())
                 .and_then(|hex| u64::from_str_radix(hex, 16).ok())
                 .is_some_and(|set| set & (1 << CAP_SYS_PTRACE) != 0),
-            // The group of the file system accesses is the fourth of real, effective, saved, file system.
+            // The fields are the real, effective, saved and file system group; the last one applies.
             Some(b"Gid:") => {
                 !options.ptraceable && options.gid.is_some() && fields.nth(3).and_then(number) == options.gid
             }

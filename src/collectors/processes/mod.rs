@@ -1,18 +1,18 @@
 //! Processes created and processes in each state, from `/proc/stat` and `/proc/[pid]/stat`.
 //!
-//! `created` is the kernel's count of forks, which holds threads as well (clone is a fork to it).
+//! `created` is the kernel's count of forks, which includes threads (clone counts as a fork).
 //!
-//! A process is in the state of its main thread, and in one state only: the states add up to the processes. hostmetrics
-//! overwrites `running` and `blocked` with procs_running and procs_blocked of `/proc/stat`, which count threads, so its
-//! states do not add up; here both profiles count processes. The conventions know running, sleeping, stopped and defunct;
-//! `blocked` (D, uninterruptible: waits for a disk) and `idle` (I, a kernel thread with nothing to do, since Linux 4.14)
-//! are separate from sleeping, as hostmetrics does. A letter that is none of these is `unknown`, from its first sight on.
+//! A process has the state of its main thread, so the states sum to the number of processes. hostmetrics overwrites
+//! `running` and `blocked` with procs_running and procs_blocked of `/proc/stat`, which count threads, so its states do
+//! not sum to it; here both profiles count processes. The conventions define running, sleeping, stopped and defunct. As
+//! in hostmetrics, `blocked` (D, uninterruptible: waiting for a disk) and `idle` (I, an idle kernel thread, since Linux
+//! 4.14) are separate from sleeping. Other letters are `unknown`, reported once one has been seen.
 //!
-//! The count is of the pid namespace whose `/proc` is read: in a container without the host's pid namespace, the
-//! container's. Where the mount option hidepid hides processes of others, a count would be low, so there is none.
+//! The count covers the pid namespace of the `/proc` that is read: in a container without the host's pid namespace, the
+//! container's. If the mount option hidepid hides processes, the count would be too low and is omitted.
 //!
-//! The kernel takes some 10 µs to say one process' state, and has no cheaper way to ask. Where a count takes more CPU time than
-//! 40 ms, some collections have none, so that on the average it stays below.
+//! Reading the state of one process takes the kernel about 10 µs, and there is no cheaper way. If a count takes more
+//! than 40 ms of CPU time, it is skipped in some collections, so that the average stays below this limit.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,27 +66,27 @@ const METRICS: &[Metric] = &[
         .hostmetrics("system.processes.count", "{processes}", Basic, &[&STATE]),
 ];
 
-/// The CPU time that counting may take of a collection, on the average.
+/// Average CPU time limit of counting, per collection.
 const MOST_PER_COLLECTION: Duration = Duration::from_millis(40);
 
 struct Processes {
     created: Counters<1>,
     proc: PathBuf,
-    /// Whether the mount options, as they were at the start, hide processes. A later remount shows in the walk.
+    /// Whether the mount options at startup hide processes. A later remount is detected by the walk.
     hidden: bool,
     series: [Attributes; STATES],
     counts: Option<Counts>,
     seen_unknown: bool,
-    /// How the last count went.
+    /// Result of the last count.
     health: Health,
     /// The CPU time that this thread has used.
     cpu_time: fn() -> Duration,
-    /// How many collections are still to pass without a count.
+    /// Number of collections to skip before the next count.
     rest: u32,
     rest_told: bool,
 }
 
-/// How many collections pass without a count after one that took so much CPU time.
+/// How many collections to skip after a count that took this much CPU time.
 pub(super) fn rest_after(took: Duration) -> u32 {
     let collections = took.as_nanos().div_ceil(MOST_PER_COLLECTION.as_nanos()).max(1);
     u32::try_from(collections - 1).unwrap_or(u32::MAX)
@@ -94,12 +94,12 @@ pub(super) fn rest_after(took: Duration) -> u32 {
 
 /// The CPU time that this thread has used.
 pub(super) fn thread_cpu_time() -> Duration {
-    // The kernel's nanoseconds are below a second, and its clock begins at zero.
+    // The kernel's nanoseconds are below one second, and the clock starts at zero.
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The cause of hidden processes, and the remedy.
+/// The cause of hidden processes, and the fix.
 pub(super) const HIDDEN: &str = "processes of other users are hidden; their count is left out, it would be too low. Give the agent \
      CAP_SYS_PTRACE, or the group of the mount option gid=, or mount without hidepid (systemd: ProtectProc=default)";
 
@@ -133,7 +133,7 @@ impl Processes {
         }
     }
 
-    /// Sets how many collections pass before the next count, after one that took so much CPU time.
+    /// Sets the number of collections to skip after a count that took this much CPU time.
     fn pace(&mut self, took: Duration) {
         self.rest = rest_after(took);
         if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
@@ -174,7 +174,7 @@ fn words(error: Errno) -> String {
     if error == Errno::SRCH { "it shows no process 1".to_owned() } else { error.to_string() }
 }
 
-/// The count of forks. It stands near the end, after lines that are long on large hosts.
+/// Parses the count of forks. Searched from the end, because large hosts have long lines before it.
 fn created(stat: &[u8]) -> Option<u64> {
     stat.rsplit(|&b| b == b'\n').find_map(|line| {
         let mut fields = fields(line.strip_prefix(b"processes")?);
@@ -195,10 +195,10 @@ impl Collector for Processes {
         }
         let begun = (self.cpu_time)();
         let outcome = self.count();
-        // It may have been mounted again with other options since the start.
+        // The options may have changed by a remount since startup.
         let denied = matches!(outcome, Err(Errno::ACCESS | Errno::PERM | Errno::SRCH));
         let hidden = denied && (self.hidden || hidden::by_mount_options(&self.proc));
-        // The baselines' reading, before the first collection, is not one that something is sent of.
+        // The baseline reading before the first collection is not sent, so it has no effect on skipping.
         if reader.cycle() > 0 {
             self.pace((self.cpu_time)().saturating_sub(begun));
         }

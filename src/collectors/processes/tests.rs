@@ -13,7 +13,7 @@ fn semconv(counts: [u64; 6]) -> Vec<String> {
     states.iter().zip(counts).map(|(state, n)| format!("system.process.count{{process.state={state}}} {n}")).collect()
 }
 
-/// A host with these processes, `(pid, content of its stat)`.
+/// Creates a host with these processes, `(pid, content of its stat)`.
 fn host(processes: &[(&str, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("proc")).unwrap();
@@ -61,7 +61,7 @@ fn a_state_that_has_no_name_is_unknown_and_no_process_is_lost() {
     let points = Bench::new(DEFINITION, fixture("hostile", options)).next();
     let mut expected = vec!["system.process.created 4242".to_owned()];
     expected.extend(semconv([1, 2, 2, 1, 2, 1]));
-    // 4002 4003 4008 4009 4010 4011 4014 4016
+    // Pids 4002 4003 4008 4009 4010 4011 4014 4016.
     expected.push("system.process.count{process.state=unknown} 8".to_owned());
     assert_eq!(points, expected);
 }
@@ -159,7 +159,7 @@ fn a_proc_that_cannot_be_listed_is_a_failure_of_the_count_and_of_stat() {
     assert_eq!(processes.reader.failures() - before, 2);
 }
 
-/// A clock of CPU time that goes on by `MILLIS` at each look, so a count takes as much.
+/// A CPU clock that advances by `MILLIS` at each call, so that a count takes that long.
 fn slow<const MILLIS: u64>() -> std::time::Duration {
     thread_local!(static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
     LOOKS.set(LOOKS.get() + 1);
@@ -187,8 +187,8 @@ fn a_count_that_takes_long_is_not_made_at_every_collection() {
     assert_eq!(counted(slow::<100>), "##..#..#.", "the baselines' reading does not count");
 }
 
-/// Prints the cost of counting 10,000 processes: `cargo test --release -- --ignored ten_thousand --nocapture`. The
-/// files are ordinary ones, unless HEKA_MEASURE_ROOT names a root with a real `/proc`.
+/// Prints the cost of counting 10,000 processes: `cargo test --release -- --ignored ten_thousand --nocapture`. Uses
+/// ordinary files, unless HEKA_MEASURE_ROOT names a root with a real `/proc`.
 #[test]
 #[ignore = "a measurement"]
 fn ten_thousand_processes() {

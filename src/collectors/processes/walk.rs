@@ -1,4 +1,4 @@
-//! One pass over the processes of `/proc` that allocates nothing.
+//! Counts the processes of `/proc` in one pass without allocations.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -13,19 +13,19 @@ use crate::host::files;
 
 /// Number of distinct states.
 pub const STATES: usize = 7;
-/// The place in [`Counts`] of states that have no place of their own.
+/// Index in [`Counts`] of all other states.
 pub const UNKNOWN_AT: usize = STATES - 1;
 
-/// Processes running, sleeping, blocked, idle, stopped, defunct, and in a state that has no name here.
+/// Number of processes running, sleeping, blocked, idle, stopped, defunct, and in any other state.
 pub type Counts = [u64; STATES];
 
-/// Room for the beginning of `/proc/[pid]/stat`: a pid, a name of at most 64 bytes and their escapes, the state.
+/// Buffer size for the beginning of `/proc/[pid]/stat`: a pid, a name of at most 64 bytes with its escapes, the state.
 const STAT_BYTES: usize = 256;
-/// Room for a few hundred entries of the directory.
+/// Buffer size for a few hundred directory entries.
 const ENTRIES_BYTES: usize = 16 * 1024;
 
-/// Counts the processes by state. A process that ends in between is none. `EACCES` or `EPERM` where one may
-/// not be read, `ESRCH` where there is no first one, which every pid namespace has.
+/// Counts the processes by state. A process that ends meanwhile is not counted. Returns `EACCES` or `EPERM` if a
+/// process is not readable, and `ESRCH` if there is no process 1, which every pid namespace has.
 pub fn count(proc: &Path) -> Result<Counts, Errno> {
     let walk = walk(proc).map_err(|_| Errno::INPROGRESS)?;
     let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -57,7 +57,7 @@ pub fn count(proc: &Path) -> Result<Counts, Errno> {
     if first_seen { Ok(counts) } else { Err(Errno::SRCH) }
 }
 
-/// Digits that begin with no zero and are a pid: the kernel's are below 2^22.
+/// Whether the name is a pid: digits without a leading zero. Pids are below 2^22.
 fn is_pid(name: &[u8]) -> bool {
     const MOST_DIGITS: usize = 10;
     name.len() <= MOST_DIGITS && name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit)
@@ -71,7 +71,7 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
         *to = *from;
     }
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-    // Anything but a regular file is not waited for, and has no state.
+    // Do not block on anything but a regular file, which would have no state.
     const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
     let file = retry_on_intr(|| openat(dir, path, FLAGS, Mode::empty()))?;
     let mut buffer = [0u8; STAT_BYTES];
@@ -85,7 +85,7 @@ fn state_of(dir: &OwnedFd, pid: &[u8]) -> Result<usize, Errno> {
     Ok(state(buffer.get(..length).unwrap_or_default()))
 }
 
-/// The state in the content of `/proc/[pid]/stat`: the letter after the last `)`, since a name may hold any byte.
+/// The state in `/proc/[pid]/stat`: the letter after the last `)`, because the name may contain any byte.
 pub(super) fn state(stat: &[u8]) -> usize {
     let letter = memchr::memrchr(b')', stat).and_then(|at| match stat.get(at + 1..) {
         Some([b' ', letter] | [b' ', letter, b' ' | b'\n', ..]) => Some(*letter),

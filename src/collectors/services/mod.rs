@@ -1,11 +1,10 @@
-//! systemd's units: how many are in each state, which failed, how often services were restarted and, with `--detail detailed`,
-//! the usage of each service (`usage.rs`). Units are off where the host has neither systemd's Varlink socket nor a system
-//! bus.
+//! systemd units: number in each state, failed units, restarts of services and, with `--detail detailed`, the usage of
+//! each service (`usage.rs`). Units are not reported if the host has neither systemd's Varlink socket nor a system bus.
 //!
-//! The list of units is requested at most every ten seconds, restarts once a minute (`session.rs`): each answer costs systemd work.
-//! Names are the Collector's systemd receiver's; `systemd.unit.count` is this collector's own, since the receiver sends a
-//! series for each unit and state. The receiver counts CPU time in microseconds; here it is in seconds, as the conventions
-//! have times.
+//! The list of units is requested at most every ten seconds and restarts once a minute (`session.rs`), because each
+//! reply costs systemd CPU time. Names are those of the Collector's systemd receiver, except `systemd.unit.count`: the
+//! receiver sends a series for each unit and state. The receiver counts CPU time in microseconds; here it is in
+//! seconds, as in the conventions.
 
 pub(super) mod session;
 mod usage;
@@ -40,7 +39,7 @@ const DEACTIVATING: Names = Names::both("deactivating");
 const MAINTENANCE: Names = Names::both("maintenance");
 const REFRESHING: Names = Names::both("refreshing");
 const STATES: [Names; 8] = [ACTIVE, RELOADING, INACTIVE, FAILED, ACTIVATING, DEACTIVATING, MAINTENANCE, REFRESHING];
-/// The states that are reported also where no unit is in them; the others are rare.
+/// Number of states that are reported even without units; the others are rare.
 const ALWAYS: usize = 6;
 
 #[rustfmt::skip] // a table
@@ -86,23 +85,23 @@ const METRICS: &[Metric] = &[
         .semconv("systemd.service.pressure.time", "s", Detailed, &[&NAME, &RESOURCE, &TYPE]),
 ];
 
-/// Services whose restarts are asked for, and failed units that are named, at most.
+/// Maximum number of services with restarts, and of named failed units.
 pub(super) const MOST_SERVICES: usize = 4_096;
-/// Services that are gone are remembered up to this many.
+/// Maximum number of removed services that are remembered.
 pub(super) const MOST_GONE: usize = 256;
 
 struct Services {
     naming: Naming,
     session: Session,
-    /// Which units have series of their own.
+    /// Selects the units with their own series.
     filter: Filter,
-    /// For the first reading: where the usage is read from is found by reading files.
+    /// Used at the first reading, because finding the source of the usage needs file access.
     context: Option<Context>,
     usage: Option<Groups>,
     counts: Option<[u64; STATES.len()]>,
     count_series: [Attributes; STATES.len()],
     failed: Vec<(String, Attributes)>,
-    /// The restarts, and a column that is never zero, so that a first restart counts.
+    /// Restarts, and a column that is never zero, so that the first restart is counted.
     restarts: Table<Attributes, 2>,
 }
 

@@ -1,5 +1,5 @@
-//! When systemd is asked, and what is logged where it does not answer. The list of units stands for ten seconds, restarts for
-//! a minute: each answer costs systemd work.
+//! Schedules the requests to systemd and logs failures. The list of units is valid for ten seconds and restarts for a
+//! minute, because each reply costs systemd CPU time.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use tracing::{info, warn};
 use crate::host::Reader;
 use crate::host::systemd::{Property, Systemd, Unit, Value};
 
-/// How long a list of units stands. A little less than the usual interval, which is not exact.
+/// How long a list of units is valid. Slightly less than the usual interval, which is not exact.
 const LIST_LASTS: Duration = Duration::from_millis(9_500);
-/// How long counts of restarts stand.
+/// How long counts of restarts are valid.
 const RESTARTS_LAST: Duration = Duration::from_millis(59_500);
 
-/// A client of systemd with its timetable.
+/// A client of systemd with its schedule.
 pub(in crate::collectors) struct Session {
     systemd: Systemd,
     listed: Option<Instant>,
@@ -25,7 +25,7 @@ pub(in crate::collectors) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Good,
-    /// There is no bus, or no systemd on it, which is normal.
+    /// There is no bus or no systemd on it, which is normal.
     Absent,
     Failed,
 }
@@ -35,7 +35,7 @@ impl Session {
         Self { systemd, listed: None, asked: None, health: Health::Good }
     }
 
-    /// Whether the list does not stand any more; the next one is taken from now on.
+    /// Whether a new list is needed; if so, its validity starts now.
     pub(in crate::collectors) fn is_due(&mut self) -> bool {
         let due = self.listed.is_none_or(|when| when.elapsed() >= LIST_LASTS);
         if due {
@@ -44,7 +44,7 @@ impl Session {
         due
     }
 
-    /// The units. What is asked after it must fit into the time as well.
+    /// Requests the units. Half of the time is reserved for the requests that follow.
     pub(in crate::collectors) fn units(&mut self, reader: &Reader) -> io::Result<Vec<Unit>> {
         self.systemd.units(reader.time_left() / 2)
     }
@@ -61,7 +61,7 @@ impl Session {
         self.asked.is_none_or(|when| when.elapsed() >= RESTARTS_LAST)
     }
 
-    /// How often systemd restarted each of the services; `None` where it does not say, before systemd 235.
+    /// The number of restarts of each service; `None` if it is unknown (before systemd 235).
     pub(in crate::collectors) fn restarts(
         &mut self,
         services: &[&Unit],
@@ -72,7 +72,7 @@ impl Session {
         Ok(counts)
     }
 
-    /// Whether the questions failed, so that what is not known any more is to be left out. Logs when a state begins.
+    /// Whether the requests failed, so that outdated values must be dropped. Logs changes of the state.
     pub(in crate::collectors) fn failed(&mut self, result: io::Result<()>, reader: &mut Reader) -> bool {
         let path = self.systemd.socket().clone();
         let (health, error) = match result {
@@ -87,7 +87,7 @@ impl Session {
             }
             return false;
         };
-        // A bus that does not answer would hold up each collection.
+        // After a timeout, keep the schedule: a bus that does not answer would delay each collection.
         self.listed = self.listed.filter(|_| error.kind() == io::ErrorKind::TimedOut);
         if health == Health::Absent {
             reader.note(path, false, "");

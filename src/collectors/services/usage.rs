@@ -1,8 +1,9 @@
-//! CPU time, memory, I/O, tasks, kills and pressure of each service, from the cgroups that systemd makes.
+//! CPU time, memory, I/O, tasks, OOM kills and pressure of each service, from systemd's cgroups.
 //!
-//! Reported are the services of `system.slice` and of the slices in it (templates such as `getty@tty1.service`), the first
-//! process as `init.scope`, and each other slice at the top, such as `user.slice`, as one. So every process of the host is
-//! counted once, apart from containers in a scope of `system.slice`, which the collector containers has.
+//! Reported are the services of `system.slice` and of its slices (templates such as `getty@tty1.service`), the first
+//! process as `init.scope`, and every other top-level slice, such as `user.slice`, as a whole. Every process of the
+//! host is thus counted once, except for containers in a scope of `system.slice`, which the collector containers
+//! reports.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::host::cgroups::Visited;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::AttributeValue;
 
-/// Reads the usage of every service that the filter admits.
+/// Reads the usage of every service that matches the filter.
 pub(super) fn read(groups: &mut Groups, filter: &Filter, reader: &mut Reader) {
     let place = |visited: &Visited<'_>| match place(visited) {
         Place::Reported if !filter.admits(&unescape(visited.name), true) => Place::Other,

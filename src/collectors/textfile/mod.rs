@@ -1,12 +1,12 @@
-//! Metrics from files: every metric of `*.prom` in the directory of `--textfile-dir`, under the names as written.
+//! Metrics from files: every metric of `*.prom` in the directory of `--textfile-dir`, with unchanged names.
 //!
-//! A file that is replaced by rename is read whole, before or after. A file that did not change since the last collection
-//! is not read again. A problem is one warning that names the file and the line: a file with a fault is left out
-//! whole, a series that another file has already is left out alone, and so is a name that this program reports itself or
-//! that OpenTelemetry does not allow.
+//! A file that is replaced by rename is read either before or after. A file that has not changed since the last
+//! collection is not read again. A problem is logged as one warning with the file and the line. A file with a syntax
+//! error is dropped as a whole. A single series is dropped if another file already has it, or if its name belongs to
+//! this program or is invalid in OpenTelemetry.
 //!
-//! Counters count from the agent's start as all counters do, and with `--counters-since boot` they are the files' own.
-//! When one steps back, its total waits there; the reading is the new baseline.
+//! Counters count from the agent's start like all counters; with `--counters-since boot` they have the values of the
+//! files. If a counter decreases, its total stays unchanged and the reading becomes the new baseline.
 
 mod parse;
 
@@ -48,35 +48,35 @@ const METRICS: &[Metric] = &[
         .node_exporter("node_textfile_scrape_error", Basic, &[]),
 ];
 
-/// Files that are read at most.
+/// Maximum number of files.
 const MOST_FILES: usize = 1_000;
-/// Series of all files together.
+/// Maximum number of series in all files.
 const MOST_SERIES: usize = 20_000;
-/// Names for which instruments are made.
+/// Maximum number of names with instruments.
 const MOST_NAMES: usize = 1_000;
 
-/// What tells that a file is as it was.
+/// Identifies the version of a file.
 type Stamp = (u64, i64, i64, u64);
 
-/// A file as it was last read.
+/// A file as of its last reading.
 struct Known {
     name: String,
     path: PathBuf,
     series: Attributes,
     stamp: Stamp,
-    /// `None` where it is left out.
+    /// `None` if the file was dropped.
     parsed: Option<Parsed>,
-    /// A part of it is left out.
+    /// Whether a part of it was dropped.
     partly: bool,
 }
 
-/// A metric of the files.
+/// A metric in the files.
 struct Family {
     kind: Kind,
     points: Vec<(Attributes, f64)>,
 }
 
-/// A counter's last reading and its total.
+/// The last reading of a counter and its total.
 struct Total {
     reading: f64,
     total: f64,
@@ -91,10 +91,10 @@ struct Textfile {
     known: Vec<Known>,
     families: BTreeMap<String, Family>,
     totals: HashMap<(String, Vec<(String, String)>), Total>,
-    /// The names that instruments were asked for, with their kinds.
+    /// Names with requested instruments, and their kinds.
     announced: HashMap<String, Kind>,
     fresh: Vec<Discovered>,
-    /// The directory could not be read.
+    /// Whether the directory could not be read.
     failed: bool,
     first: bool,
 }
@@ -117,7 +117,7 @@ impl Textfile {
         }
     }
 
-    /// Reads what changed; whether anything did.
+    /// Reads changed files; returns whether any changed.
     fn read_files(&mut self, dir: &Path, reader: &mut Reader) -> bool {
         let mut names = match files::list(dir) {
             Ok(names) => {
@@ -142,7 +142,7 @@ impl Textfile {
         let mut changed = false;
         for name in names.take(MOST_FILES) {
             let path = dir.join(name);
-            // A file that is gone by now.
+            // The file has been removed meanwhile.
             let Ok(meta) = files::metadata(&path) else { continue };
             let stamp = (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.size());
             let known = before.iter().position(|known| known.name == name).map(|at| before.swap_remove(at));
@@ -159,7 +159,7 @@ impl Textfile {
         changed || !before.is_empty()
     }
 
-    /// Combines the files' samples. Omissions are logged, since a file changed.
+    /// Combines the samples of all files. Logs dropped samples, because a file has changed.
     fn assemble(&mut self) {
         for family in self.families.values_mut() {
             family.points.clear();
@@ -195,7 +195,7 @@ impl Textfile {
         }
     }
 
-    /// Why the sample is left out. A name that is new is announced.
+    /// Why a sample must be dropped, if so. Requests an instrument for a new name.
     fn admit(&mut self, sample: &Sample, parsed: &Parsed) -> Option<&'static str> {
         match self.announced.get(&sample.name) {
             Some(kind) if *kind == sample.kind => return None,
@@ -241,13 +241,13 @@ impl Textfile {
     }
 }
 
-/// Whether one of this program's metrics has that name in the profile.
+/// Whether a metric of this program has that name in the profile.
 fn is_own(name: &str, naming: Naming) -> bool {
     let metrics = COLLECTORS.iter().flat_map(|definition| definition.metrics);
     metrics.filter_map(|metric| metric.shape(naming)).any(|shape| shape.name == name)
 }
 
-/// The content of a file, `None` where it is left out. Called when the file changed, so that a fault is logged once.
+/// Reads a file; `None` if it is dropped. Called only when the file has changed, so that an error is logged once.
 fn read_file(path: &Path) -> Option<Parsed> {
     let refuse = |line: usize, words: &str| {
         let line = if line > 0 { format!(", line {line}") } else { String::new() };
@@ -268,7 +268,7 @@ impl Collector for Textfile {
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
         if self.dir.is_none() {
-            // node_exporter has this one always.
+            // node_exporter always has this metric.
             if metric.id == "error" && self.naming == Naming::NodeExporter {
                 out.int(0, &[]);
             }
@@ -312,7 +312,7 @@ mod tests {
         Bench::new(DEFINITION, host.context(options))
     }
 
-    /// Each point of a metric, `labels value`.
+    /// The points of a metric, `labels value`.
     fn points(textfile: &mut Bench, name: &str) -> Vec<String> {
         textfile.next();
         textfile.discovered_points(name)
@@ -337,7 +337,7 @@ mod tests {
     fn a_counter_counts_from_the_start_and_waits_where_it_steps_back() {
         let host = Host::empty();
         let write = |value: u64| {
-            // Renamed into its place, as node_exporter asks for.
+            // Renamed into place, as node_exporter recommends.
             host.write("textfiles/a.tmp", format!("# TYPE runs_total counter\nruns_total {value}\n"));
             std::fs::rename(host.path("textfiles/a.tmp"), host.path("textfiles/a.prom")).unwrap();
         };

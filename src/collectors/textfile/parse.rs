@@ -1,18 +1,18 @@
-//! Prometheus' text format, version 0.0.4, as node_exporter takes it from files: no timestamps, no reserved labels. One fault
-//! refuses the whole file.
+//! Parses Prometheus' text format, version 0.0.4, with node_exporter's rules for files: no timestamps, no reserved
+//! labels. One error rejects the whole file.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::metrics::naming::Kind;
 
-/// A file's metrics.
+/// The metrics of a file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Parsed {
     pub samples: Vec<Sample>,
     pub helps: HashMap<String, String>,
 }
 
-/// One line with a value.
+/// A line with a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub name: String,
@@ -20,14 +20,14 @@ pub struct Sample {
     pub labels: Vec<(String, String)>,
     pub value: f64,
     pub kind: Kind,
-    /// Its line, from 1.
+    /// Line number, from 1.
     pub line: usize,
 }
 
-/// Why a file is refused.
+/// Why a file is rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
     pub words: &'static str,
 }
@@ -88,7 +88,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
     Ok(parsed)
 }
 
-/// The kind of a sample: the parts of a histogram and a summary are counters.
+/// The kind of a sample: the parts of histograms and summaries are counters.
 fn kind(name: &str, types: &HashMap<&str, &str>) -> Kind {
     let part = |suffixes: &[&str], of: &str| {
         suffixes.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(|base| types.get(base) == Some(&of))
@@ -101,7 +101,7 @@ fn kind(name: &str, types: &HashMap<&str, &str>) -> Kind {
 
 type Labels = Vec<(String, String)>;
 
-/// A line's name and labels, and what follows them.
+/// Parses a line's name and labels; returns them with the rest of the line.
 fn series(line: &str) -> Result<(&str, Labels, &str), &'static str> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
@@ -142,7 +142,7 @@ fn series(line: &str) -> Result<(&str, Labels, &str), &'static str> {
     }
 }
 
-/// A text in quotes, and what follows it.
+/// Parses a quoted text; returns it with the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let text = text.strip_prefix('"')?;
     let mut out = String::new();
@@ -161,13 +161,13 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// A number as Prometheus writes it.
+/// Parses a number in Prometheus' syntax.
 fn value(word: &str) -> Option<f64> {
     match word.to_ascii_lowercase().as_str() {
         "nan" => Some(f64::NAN),
         "inf" | "+inf" => Some(f64::INFINITY),
         "-inf" => Some(f64::NEG_INFINITY),
-        // The standard library also takes "infinity".
+        // The standard library would also accept "infinity".
         word if word.bytes().all(|b| b.is_ascii_digit() || b"+-.e".contains(&b)) => word.parse().ok(),
         _ => None,
     }

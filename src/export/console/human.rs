@@ -1,15 +1,16 @@
-//! Numbers for people.
+//! Human-readable numbers.
 
 use super::series::Value;
 use crate::metrics::naming::Kind;
 
-/// A value with its unit: bytes in binary units, shares in percent, times that are no totals in the largest fitting unit.
+/// Formats a value with its unit: bytes in binary units, ratios in percent, times other than totals in the largest unit
+/// that fits.
 #[must_use]
 pub fn value(value: Value, unit: &str, kind: Kind) -> String {
     let number = value.as_f64();
     match unit {
         "By" => bytes(number),
-        // A whole number is a state, such as that of a link: 1 or 0.
+        // An integer is a state, such as the state of a link: 1 or 0.
         "1" if matches!(value, Value::Double(_)) => format!("{:.1} %", number * 100.0),
         "s" => time(number, kind),
         "Hz" => format!("{:.2} GHz", number / 1e9),
@@ -20,7 +21,7 @@ pub fn value(value: Value, unit: &str, kind: Kind) -> String {
     }
 }
 
-/// A change a second, with its unit. Seconds a second are a share of the time.
+/// Formats a change per second with its unit. Seconds per second are shown as a percentage.
 #[must_use]
 pub fn rate(rate: f64, unit: &str) -> String {
     match unit {
@@ -44,7 +45,7 @@ fn bytes(number: f64) -> String {
     if unit == "B" { format!("{number:.0} B") } else { format!("{number:.1} {unit}") }
 }
 
-/// Totals stay in seconds, so that a row of them can be compared.
+/// Formats seconds. Totals stay in seconds so that the values in a row can be compared.
 fn time(seconds: f64, kind: Kind) -> String {
     match seconds {
         s if kind == Kind::Counter => format!("{s:.2} s"),
@@ -54,7 +55,7 @@ fn time(seconds: f64, kind: Kind) -> String {
     }
 }
 
-/// A name of the host's without the characters that steer a terminal.
+/// Replaces control characters in a name, which could contain terminal escape sequences.
 pub fn harmless(name: &str) -> String {
     name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -1,13 +1,13 @@
-//! The JSON object: one per collection, in one line, raw numbers.
+//! JSON output: one object per collection, in one line, with unscaled numbers.
 //!
-//! `cpu`, `memory`, … hold each metric by its name, as a list of series. `disk_io` (the sum over the physical disks)
-//! and `disk_io_perdisk` (by device) repeat the disks' counters in the shape of psutil.
+//! `cpu`, `memory`, … hold each metric by name, as a list of series. `disk_io` (the sum over the physical disks) and
+//! `disk_io_perdisk` (by device) repeat the disk counters in the format of psutil.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::series::{Collection, Series, Value, Values};
 
-/// The collection as one line of JSON.
+/// Formats the collection as one line of JSON.
 #[must_use]
 pub fn render(collection: &Collection) -> String {
     let mut object = Map::new();
@@ -69,7 +69,7 @@ fn disks(object: &mut Map<String, Json>, metrics: &[Values]) {
     }
 }
 
-/// The metric and the direction of a counter that node_exporter's naming has under a name of its own.
+/// The metric and direction of a counter that has its own name in node_exporter's naming.
 fn node_exporter_counter(name: &str) -> Option<(&'static str, Option<&'static str>)> {
     Some(match name {
         "node_disk_read_bytes_total" => ("io", Some("read")),
@@ -85,7 +85,7 @@ fn node_exporter_counter(name: &str) -> Option<(&'static str, Option<&'static st
     })
 }
 
-/// psutil's name of a disk counter; times are in milliseconds there.
+/// psutil's name for a disk counter; psutil's times are in milliseconds.
 fn counter(id: &str, direction: Option<&str>, value: Value) -> Option<(String, Json)> {
     #[allow(clippy::cast_possible_truncation)] // `as` saturates
     let millis = || json!((value.as_f64() * 1e3).round() as i64);

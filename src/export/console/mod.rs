@@ -1,4 +1,4 @@
-//! The console: a table for people, or one JSON object per collection for programs.
+//! Console output: a table for people, or one JSON object per collection for programs.
 
 pub mod human;
 pub mod json;
@@ -20,10 +20,10 @@ use crate::metrics::naming::Naming;
 use series::{History, Tables};
 use view::View;
 
-/// Table or JSON.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A table, with rates beside the totals from the second collection on.
+    /// A table; from the second collection on, it shows rates beside the totals.
     Table,
     /// One JSON object per collection, in one line.
     Json,
@@ -31,15 +31,15 @@ pub enum Format {
 
 /// How collections are printed.
 pub struct Layout {
-    /// Table or JSON.
+    /// The output format.
     pub format: Format,
-    /// The profile of the metrics' names.
+    /// The naming profile of the metrics.
     pub naming: Naming,
-    /// The metrics that are printed.
+    /// The metrics to print.
     pub tables: Tables,
-    /// Time to the next collection, if there is one.
+    /// Time until the next collection, if there is one.
     pub interval: Option<Duration>,
-    /// The room for a table, asked for each time since a terminal can change its size.
+    /// Returns the size of the output. Called for each table, because a terminal can be resized.
     pub view: Box<dyn Fn() -> View + Send + Sync>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl ConsoleExporter {
-    /// Prints to `output`; calls `closed` with the reason when a write fails.
+    /// Prints to `output`. If a write fails, calls `closed` with the error.
     pub fn new(
         layout: Layout,
         output: Box<dyn Write + Send>,

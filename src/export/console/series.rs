@@ -1,4 +1,4 @@
-//! A collection as plain values: collectors in the order of the list, metrics in the order of their tables, series sorted.
+//! A collection as plain values, in the order of the collectors and their metric tables, with sorted series.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,53 +8,54 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric as SdkMetric, M
 
 use crate::metrics::naming::{Kind, Metric, Naming, Number};
 
-/// The collectors by name, in the order in which they are printed, each with its table of metrics.
+/// The collectors by name with their metric tables, in printing order.
 pub type Tables = Vec<(&'static str, &'static [Metric])>;
 
 /// One collection.
 #[derive(Debug)]
 pub struct Collection {
-    /// When it was collected.
+    /// Time of the collection.
     pub time: SystemTime,
-    /// Seconds since the previous one; `None` at the first.
+    /// Seconds since the previous collection; `None` at the first.
     pub elapsed: Option<f64>,
-    /// The host's name, as the resource has it.
+    /// Host name from the resource.
     pub host: Option<String>,
     /// Its metrics.
     pub metrics: Vec<Values>,
 }
 
-/// One metric's values.
+/// The values of one metric.
 #[derive(Debug)]
 pub struct Values {
-    /// Its collector.
+    /// The metric's collector.
     pub collector: &'static str,
-    /// Its row in the collector's table.
+    /// The metric's row in the collector's table.
     pub metric: &'static Metric,
-    /// The name it is sent under.
+    /// The name under which the metric is exported.
     pub name: Cow<'static, str>,
-    /// Its unit.
+    /// The metric's unit.
     pub unit: &'static str,
-    /// Its series.
+    /// The metric's series.
     pub series: Vec<Series>,
 }
 
-/// One series' value.
+/// The value of one series.
 #[derive(Debug)]
 pub struct Series {
-    /// Attributes whose values are the host's own names: a device, a CPU. Empty for the host as a whole.
+    /// Attributes whose values are names on this host, such as a device or a CPU. Empty for a series about the whole
+    /// host.
     pub labels: Vec<(String, String)>,
-    /// Attributes whose values are a fixed set of words.
+    /// Attributes whose values are from a fixed set.
     pub words: Vec<(String, String)>,
-    /// Where its words stand in their sets.
+    /// Positions of the fixed attribute values in their sets.
     pub order: Vec<usize>,
-    /// The value, whole numbers as they are.
+    /// The value as observed.
     pub value: Value,
-    /// A counter's change per second, from the second collection on.
+    /// A counter's rate per second; available from the second collection on.
     pub rate: Option<f64>,
 }
 
-/// A value as it was observed.
+/// An observed value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     /// A whole number.
@@ -64,9 +65,9 @@ pub enum Value {
 }
 
 impl Value {
-    /// As a floating-point number.
+    /// Converts to a floating-point number.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)] // for people to read
+    #[allow(clippy::cast_precision_loss)] // for display only
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Int(value) => value as f64,
@@ -75,7 +76,7 @@ impl Value {
     }
 }
 
-/// The previous collection, for the rates.
+/// The previous collection, needed to compute rates.
 #[derive(Debug, Default)]
 pub struct History {
     taken: Option<Instant>,
@@ -83,9 +84,9 @@ pub struct History {
 }
 
 impl History {
-    /// Converts a collection to plain values and remembers its counters.
+    /// Converts a collection to plain values and stores its counters.
     pub fn take(&mut self, metrics: &ResourceMetrics, naming: Naming, tables: &Tables) -> Collection {
-        // Rates need a clock that nobody sets.
+        // Rates need a monotonic clock.
         let (time, now) = (SystemTime::now(), Instant::now());
         let elapsed = self.taken.map(|before| now.duration_since(before).as_secs_f64());
         let mut found: Vec<(usize, usize, Values)> = Vec::new();
@@ -124,7 +125,7 @@ impl History {
     }
 }
 
-/// Where a metric stands in the tables.
+/// The position of a metric in the tables.
 struct Row {
     collector: &'static str,
     collector_place: usize,
@@ -135,10 +136,10 @@ struct Row {
     naming: Naming,
 }
 
-/// The scope of the host's metrics.
+/// The instrumentation scope of the host metrics.
 const HOST_SCOPE: &str = env!("CARGO_PKG_NAME");
 
-/// The row of a metric that a collector found and no table has.
+/// A row for a metric that was discovered at runtime and is in no table.
 fn discovered(metric: &SdkMetric) -> Row {
     static COUNTER: Metric = Metric::new("", Kind::Counter, Number::Double, "", "");
     static GAUGE: Metric = Metric::new("", Kind::Gauge, Number::Double, "", "");
@@ -157,7 +158,7 @@ fn discovered(metric: &SdkMetric) -> Row {
     }
 }
 
-/// The row of a metric of the tables; `None` for others, such as the agent's own.
+/// The table row of a metric; `None` for other metrics, such as self-metrics.
 fn row(metric: &SdkMetric, naming: Naming, tables: &Tables) -> Option<Row> {
     for (collector_place, (collector, table)) in tables.iter().enumerate() {
         for (metric_place, row) in table.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The table: one group per collector, one row per metric and device, one column per word (a mode, a state, a direction).
+//! Table output: one group per collector, one row per metric and device, one column per fixed attribute value (a mode,
+//! a state, a direction).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
@@ -9,17 +10,17 @@ use super::series::{Collection, Series, Values};
 use super::top;
 use super::view::View;
 
-/// The most words that are columns; more become rows.
+/// Maximum number of attribute values shown as columns; more are shown as rows.
 const MOST_COLUMNS: usize = 4;
 const INDENT: &str = "  ";
 
-/// Rows that share their columns.
+/// Rows with the same columns.
 struct Grid {
     columns: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
 }
 
-/// The collection as lines that fit the view. `interval` is the time to the next collection.
+/// Formats the collection as lines that fit the view. `interval` is the time until the next collection.
 #[must_use]
 pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -> Vec<String> {
     let time = humantime::format_rfc3339_seconds(collection.time);
@@ -74,12 +75,12 @@ fn grids(metrics: &[Values], view: View) -> Vec<(&'static str, Grid)> {
     grids
 }
 
-/// Whether it is the share of the CPUs' time, which makes the rate of their time a second percentage.
+/// Whether this is CPU utilization. If it is shown, the rate of CPU time would show the same percentage again.
 fn is_share(values: &Values) -> bool {
     values.collector == "cpu" && values.metric.id == "cpu.utilization" && !values.series.is_empty()
 }
 
-/// The interfaces without traffic: none since the last reading, or none at all at the first one.
+/// The interfaces without traffic: since the previous collection, or in total at the first one.
 fn idle(metrics: &[Values]) -> HashSet<String> {
     let mut busy: HashMap<String, bool> = HashMap::new();
     for series in metrics.iter().filter(|values| values.collector == "network").flat_map(|values| &values.series) {
@@ -91,7 +92,7 @@ fn idle(metrics: &[Values]) -> HashSet<String> {
     busy.into_iter().filter(|(_, busy)| !busy).map(|(interface, _)| interface).collect()
 }
 
-/// The column heads of a metric: its attribute values in the order of their sets, or one empty head.
+/// The column headings of a metric: its attribute values in the order of their sets, or one empty heading.
 fn columns(values: &Values) -> Vec<String> {
     let words: BTreeMap<&Vec<usize>, String> =
         values.series.iter().map(|series| (&series.order, column(series))).collect();
@@ -120,7 +121,7 @@ fn rows(
     let shown = |series: &&Series| {
         values.collector != "network" || !series.labels.first().is_some_and(|(_, name)| idle.contains(name))
     };
-    // The whole over the devices comes last, below its parts; over one device it is the same number again.
+    // The total over all devices is shown below them. With one device, it would repeat the same number.
     let (parts, whole): (Vec<&Series>, Vec<&Series>) =
         values.series.iter().filter(shown).partition(|series| !series.labels.is_empty());
     let devices: HashSet<String> = parts.iter().map(|series| device(series)).collect();
@@ -150,12 +151,12 @@ fn rows(
 fn render_grid(lines: &mut Vec<String>, grid: Grid, width: usize) {
     let grid = if grid.columns.len() > MOST_COLUMNS { transposed(grid) } else { grid };
     let plain = lay_out(&grid);
-    // Too wide: one line per value.
+    // Too wide: print one line per value.
     let fits = plain.iter().all(|line| line.chars().count() <= width);
     lines.extend(if fits { plain } else { lay_out(&list(grid)) });
 }
 
-/// The columns as rows, and the rows as columns.
+/// Swaps rows and columns.
 fn transposed(grid: Grid) -> Grid {
     let cell =
         |place: usize| grid.rows.iter().map(|(_, cells)| cells.get(place).cloned().unwrap_or_default()).collect();
@@ -294,7 +295,7 @@ mod tests {
             "       60  a-user-wit     2.0   700.0 MiB       12  data\u{fffd}base  data.service",
         ];
         assert_eq!(table(Some).lines().skip(3).collect::<Vec<_>>(), expected);
-        // Without rates the largest by memory is first.
+        // Without rates, sorted by memory.
         let first = table(|_| None);
         assert!(first.lines().nth(5).unwrap().starts_with("       60  a-user-wit       -   700.0 MiB"), "{first}");
         assert!(first.lines().all(|line| line.chars().count() <= VIEW.width));

@@ -1,4 +1,4 @@
-//! The processes of `--top-processes` as a table like that of top(1): one line for each, the busiest first.
+//! The processes of `--top-processes` as a table like that of top(1): one line per process, the busiest first.
 
 use std::collections::HashMap;
 
@@ -6,23 +6,22 @@ use super::human;
 use super::series::{Series, Value, Values};
 use crate::metrics::naming::Kind;
 
-/// The collector whose series are shown so.
+/// The collector whose series are shown in this format.
 pub(super) const COLLECTOR: &str = "process";
 
 const HEAD: &str = "      PID  OWNER         %CPU      MEMORY  THREADS  EXECUTABLE, UNIT";
 
-/// One process.
 #[derive(Default)]
 struct Process<'a> {
-    /// A label of one of its series: the same in all.
+    /// Labels of the process; they are the same in all of its series.
     of: Option<&'a Series>,
-    /// Share of one CPU's time since the last reading; `None` at the first.
+    /// CPU usage since the previous collection, as a share of one CPU; `None` at the first.
     cpu: Option<f64>,
     memory: f64,
     threads: f64,
 }
 
-/// The lines of the table; none where no process is reported.
+/// The lines of the table; none if no process is reported.
 pub(super) fn lines(metrics: &[Values]) -> Vec<String> {
     let mut processes: HashMap<[&str; 2], Process<'_>> = HashMap::new();
     for values in metrics.iter().filter(|values| values.collector == COLLECTOR) {

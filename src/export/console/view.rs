@@ -3,22 +3,23 @@
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-/// The width for a pipe or a file.
+/// Line width for a pipe or a file.
 const PIPE_WIDTH: usize = 80;
 
-/// The room for one table.
+/// The space for one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Characters in a line.
+    /// Characters per line.
     pub width: usize,
-    /// Lines, if tables are drawn over each other; otherwise each follows the last one.
+    /// Number of lines if each table overwrites the previous one; `None` if tables are appended.
     pub height: Option<usize>,
-    /// Metrics have their full names.
+    /// Whether metrics have their full names.
     pub full_names: bool,
 }
 
 impl View {
-    /// The view of standard output now. `redraw` draws over the last table if it is a terminal.
+    /// The view of the current standard output. With `redraw`, each table overwrites the previous one if it is a
+    /// terminal.
     #[must_use]
     pub fn of_stdout(redraw: bool, full_names: bool) -> Self {
         let out = io::stdout();
@@ -32,8 +33,8 @@ impl View {
         }
     }
 
-    /// The lines as they are written: after the last table, or over it. The last line of the screen stays free for the
-    /// cursor; lines that do not fit are counted.
+    /// Returns the text to write: the lines after the previous table, or over it. The last line of the screen stays
+    /// empty for the cursor; lines that do not fit are counted.
     #[must_use]
     pub fn write(&self, lines: &[String], first: bool) -> String {
         let mut text = String::new();
@@ -47,7 +48,7 @@ impl View {
         };
         let room = height.saturating_sub(1).max(1);
         let shown = if lines.len() > room { room - 1 } else { lines.len() };
-        // Clear the screen once; later, go to its top and clear the rest of each line and of the screen.
+        // Clear the screen once. Later, go to its top and clear the rest of each line and of the screen.
         text.push_str(if first { "\x1b[2J\x1b[H" } else { "\x1b[H" });
         for line in lines.iter().take(shown) {
             text += line;

@@ -1,10 +1,10 @@
-//! The address that scrapes come to, and the sockets that listen on it.
+//! The listen address for scrapes, and its sockets.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-/// Host and port. An empty host is every interface.
+/// Host and port. An empty host means all interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// A name or an address, without brackets.
@@ -13,7 +13,7 @@ pub struct Listen {
     pub port: u16,
 }
 
-/// The OpenTelemetry specification's default for its Prometheus exporter.
+/// The default of the OpenTelemetry specification for a Prometheus exporter.
 impl Default for Listen {
     fn default() -> Self {
         Self { host: "localhost".to_owned(), port: 9464 }
@@ -28,7 +28,7 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// `HOST:PORT`, `[IPV6]:PORT` or `:PORT`.
+    /// Parses `HOST:PORT`, `[IPV6]:PORT` or `:PORT`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
@@ -41,14 +41,14 @@ impl Listen {
         (bare && (!host.contains(':') || text.starts_with('['))).then_some(Self { host, port })
     }
 
-    /// Listens on every address of the host: `localhost` is an IPv4 and an IPv6 address, and a scraper may use either.
+    /// Listens on every address of the host: `localhost` has an IPv4 and an IPv6 address, and a scraper may use either.
     ///
     /// # Errors
-    /// That of the first address that cannot be had, such as a port in use. An address family that this host lacks is
-    /// none while another one works.
+    /// The error of the first address that cannot be bound, such as a port in use. An address family that this host
+    /// lacks is not an error if another one works.
     pub fn bind(&self) -> io::Result<Vec<TcpListener>> {
         let mut addresses: Vec<SocketAddr> = if self.host.is_empty() {
-            // Takes IPv4 as well, unless net.ipv6.bindv6only is set.
+            // Includes IPv4 unless net.ipv6.bindv6only is set.
             vec![(Ipv6Addr::UNSPECIFIED, self.port).into(), (Ipv4Addr::UNSPECIFIED, self.port).into()]
         } else {
             (self.host.as_str(), self.port).to_socket_addrs()?.collect()
@@ -57,7 +57,7 @@ impl Listen {
         let mut listeners: Vec<TcpListener> = Vec::new();
         let mut missing = None;
         for mut address in addresses {
-            // With port 0, all addresses get the port that the first one got.
+            // With port 0, all addresses use the port that the kernel chose for the first one.
             if let Some(first) = listeners.first() {
                 address.set_port(first.local_addr()?.port());
             }
@@ -66,11 +66,11 @@ impl Listen {
                     listener.set_nonblocking(true)?;
                     listeners.push(listener);
                 }
-                // EAFNOSUPPORT has no kind of its own.
+                // EAFNOSUPPORT has no `ErrorKind`.
                 Err(error) if error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97) => {
                     missing = Some(error);
                 }
-                // The IPv6 socket for every interface holds the IPv4 port too.
+                // The IPv6 socket for all interfaces already listens on the IPv4 port.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && self.host.is_empty() && !listeners.is_empty() => {
                 }
                 Err(error) => return Err(error),

@@ -1,14 +1,14 @@
-//! The endpoint that Prometheus scrapes.
+//! The HTTP endpoint for Prometheus.
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`listen`] | the address, and the sockets that listen on it |
-//! | [`server`] | HTTP: paths, gzip, the scrape's timeout, stopping |
+//! | [`listen`] | the listen address and its sockets |
+//! | [`server`] | the HTTP server: paths, gzip, scrape timeout, shutdown |
 //! | [`names`] | the name under which Prometheus stores a metric |
 //!
-//! The text is made by `opentelemetry-prometheus`, whose reader is the provider's only one: beside a second reader,
-//! callbacks would overlap. Names are translated before, by a view, as Prometheus' OTLP receiver translates them: the
-//! library differs from it in some units.
+//! `opentelemetry-prometheus` produces the text. Its reader is the only one of the provider, because the callbacks of
+//! two readers would overlap. A view translates the names beforehand, in the way of Prometheus' OTLP receiver, because
+//! the library translates some units differently.
 
 pub mod listen;
 pub mod names;
@@ -22,21 +22,21 @@ pub use listen::Listen;
 
 use crate::export::ExportError;
 
-/// The content type of a scrape's answer.
+/// Content type of the response to a scrape.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Makes the text of one collection.
+/// Formats one collection as text.
 #[derive(Debug)]
 pub struct Exposition {
     registry: Registry,
 }
 
 impl Exposition {
-    /// An exposition, and the reader of the provider whose metrics it shows. `target_info` is one more series that
-    /// carries the resource's attributes.
+    /// Creates an exposition, and the reader to add to the provider. `target_info` adds a series with the attributes of
+    /// the resource.
     ///
     /// # Errors
-    /// The library's own.
+    /// An error of the library.
     pub fn new(target_info: bool) -> Result<(Self, PrometheusExporter), ExportError> {
         let registry = Registry::new();
         let builder = opentelemetry_prometheus::exporter()
@@ -49,10 +49,10 @@ impl Exposition {
         Ok((Self { registry }, reader))
     }
 
-    /// Collects once. Every instrument's callback runs on the calling thread.
+    /// Collects once. All callbacks run on the calling thread.
     ///
     /// # Errors
-    /// Where a metric cannot be written as text.
+    /// A metric cannot be formatted as text.
     pub fn collect(&self) -> Result<Bytes, ExportError> {
         let text = TextEncoder::new().encode_to_string(&self.registry.gather());
         text.map(Bytes::from).map_err(|error| ExportError::new(error.to_string()))

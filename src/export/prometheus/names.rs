@@ -2,9 +2,9 @@
 
 use crate::metrics::naming::Kind;
 
-/// The name under which Prometheus 3 stores a metric that comes by OTLP, as its default translation makes it
-/// (`UnderscoreEscapingWithSuffixes`): `_` for characters that a name may not have, the unit and `total` or `ratio` at the end unless
-/// the name has that word already.
+/// The name under which Prometheus 3 stores a metric received over OTLP, with the default translation strategy
+/// (`UnderscoreEscapingWithSuffixes`): `_` replaces invalid characters; the unit and `total` or `ratio` are appended
+/// unless the name already contains them.
 #[must_use]
 pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
     let mut words: Vec<&str> =
@@ -32,7 +32,7 @@ pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
     words.join("_")
 }
 
-/// A unit that is counted, in words. Annotations such as `{packet}` have none.
+/// The word for a unit. Annotations such as `{packet}` have none.
 fn word(unit: &str) -> &str {
     match unit {
         "s" => "seconds",

@@ -1,7 +1,7 @@
 //! The HTTP server: `/metrics` and `/-/healthy`.
 //!
-//! A scrape asks for one collection and waits no longer than the scraper does. The number of connections is bounded, and
-//! one that sends no request is closed.
+//! A scrape triggers one collection and waits for it no longer than the scraper's timeout. The number of connections is
+//! limited, and connections without requests are closed.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -25,24 +25,24 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::CONTENT_TYPE as TEXT;
 
-/// Connections at a time.
+/// Maximum number of connections.
 const CONNECTIONS: u32 = 64;
-/// The longest silence of a connection, between two requests or in the middle of one: more than a common scrape interval.
+/// Close a connection that is idle for this long, between or within requests. Longer than common scrape intervals.
 const SILENCE: Duration = Duration::from_secs(120);
-/// The largest head of a request.
+/// Maximum size of request headers.
 const HEAD_BYTES: usize = 16 * 1024;
-/// The timeout of a scraper that does not send one.
+/// Timeout for a scraper that does not send one.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The part of a scraper's timeout that is reserved for the transfer of the answer.
+/// Part of the scraper's timeout that is reserved for sending the response.
 const WAY_BACK: Duration = Duration::from_millis(500);
-/// The most that answers under way get at a stop.
+/// Time limit for responses in progress at shutdown.
 const STOP: Duration = Duration::from_secs(1);
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// Asks for a collection, whose text goes through the channel. A channel that is dropped is no collection.
+/// Requests a collection; its text is sent to the channel. Dropping the channel means that there is no collection.
 pub type Ask = Box<dyn Fn(oneshot::Sender<Bytes>) + Send + Sync>;
 
-/// The server at work.
+/// The running server.
 #[derive(Debug)]
 pub struct Server {
     free: Arc<Semaphore>,
@@ -53,10 +53,10 @@ struct Endpoint {
     stopped: watch::Receiver<bool>,
 }
 
-/// Answers on `listeners` until the runtime ends. Once `stopped` is true, every answer is 503.
+/// Serves requests on `listeners` until the runtime ends. Once `stopped` is true, every response is 503.
 ///
 /// # Errors
-/// Where a listener cannot be handed to the runtime.
+/// A listener cannot be registered with the runtime.
 pub fn serve(
     listeners: Vec<StdListener>,
     ask: Ask,
@@ -74,10 +74,10 @@ pub fn serve(
 }
 
 impl Server {
-    /// Waits for the answers that are under way, within a bound.
+    /// Waits for responses in progress, for a limited time.
     pub fn finish(&self, runtime: &Handle) {
         let idle = self.free.acquire_many(CONNECTIONS);
-        // The result indicates whether the bound was reached; either way the server ends now.
+        // Whether the time limit was reached does not matter: the server ends now.
         let _ = runtime.block_on(async { tokio::time::timeout(STOP, idle).await.is_ok() });
     }
 }
@@ -92,7 +92,7 @@ async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>, free: Arc<Semaph
                     drop(place);
                 });
             }
-            // Too many open files, most likely: what waits is accepted later.
+            // Probably too many open files: pending connections are accepted later.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -119,7 +119,7 @@ async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
             _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
         }
     }
-    // A client's errors are not logged: anyone may connect.
+    // Client errors are not logged, because anyone may connect.
     let _ = connection.await;
 }
 
@@ -149,7 +149,7 @@ impl Endpoint {
     }
 }
 
-/// How long this scraper waits for its answer.
+/// The timeout of this scraper.
 fn patience(headers: &HeaderMap) -> Duration {
     let given = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let timeout = given

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
 
-/// An endpoint whose collections the test answers.
+/// An endpoint whose collections are provided by the test.
 fn endpoint() -> (Endpoint, Receiver<oneshot::Sender<Bytes>>, watch::Sender<bool>) {
     let (asked, asks) = channel();
     let asked = Mutex::new(asked);
@@ -13,7 +13,7 @@ fn endpoint() -> (Endpoint, Receiver<oneshot::Sender<Bytes>>, watch::Sender<bool
     (Endpoint { ask, stopped }, asks, stop)
 }
 
-/// An endpoint whose every collection is this text.
+/// An endpoint that always returns this text.
 fn always(text: &'static str) -> (Endpoint, watch::Sender<bool>) {
     let (stop, stopped) = watch::channel(false);
     let ask: Ask = Box::new(move |sender| sender.send(Bytes::from_static(text.as_bytes())).unwrap());

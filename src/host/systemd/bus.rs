@@ -1,4 +1,4 @@
-//! A connection to the system bus: authentication, calls, answers.
+//! A connection to the system bus: authentication, calls and replies.
 
 use std::io;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::time::Instant;
 use super::channel::Channel;
 use super::wire::{Call, FIXED_BYTES, Fields, Fixed, Kind, decode_fields};
 
-/// Messages that are not the awaited answer and are skipped at most: a bus sends one at the beginning.
+/// Maximum number of skipped messages while waiting for a reply; the bus sends one at the beginning.
 const MOST_OTHERS: usize = 64;
-/// The longest line of the authentication.
+/// Maximum length of an authentication line.
 const MOST_LINE_BYTES: usize = 512;
 
 const HELLO: Call<'static> = Call {
@@ -20,7 +20,7 @@ const HELLO: Call<'static> = Call {
     arguments: &[],
 };
 
-/// An answer to a call.
+/// The reply to a call.
 #[derive(Debug)]
 pub struct Answer {
     pub big_endian: bool,
@@ -28,17 +28,17 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A connection for which the bus has answered `Hello`.
+/// A connection after a successful `Hello`.
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
-    /// Of the last call that was sent.
+    /// Serial of the last call that was sent.
     serial: u32,
-    /// Of the last call that was answered.
+    /// Serial of the last call that was answered.
     answered: u32,
 }
 
-/// The error for what no bus sends.
+/// The error for an invalid message.
 pub fn no_answer() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the system bus sent what is no answer")
 }
@@ -47,7 +47,7 @@ impl Connection {
     /// Connects, authenticates and calls `Hello`.
     pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
         let mut new = Self { channel: Channel::open(socket, deadline)?, serial: 0, answered: 0 };
-        // The empty DATA lets the bus take the user from the socket.
+        // With an empty DATA, the bus takes the user id from the socket.
         new.channel.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         let mut line = new.line()?;
         if line.starts_with(b"DATA") {
@@ -61,12 +61,12 @@ impl Connection {
         Ok(new)
     }
 
-    /// Until when the following calls may take.
+    /// Sets the deadline of the following calls.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.channel.set_deadline(deadline);
     }
 
-    /// Sends calls; each has one answer, in their order.
+    /// Sends calls; their replies arrive in the same order.
     pub fn send(&mut self, calls: &[Call<'_>]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for call in calls {
@@ -76,17 +76,17 @@ impl Connection {
         self.channel.write(&bytes)
     }
 
-    /// The answer to the next call, where a refusal is an error.
+    /// The reply to the next call; an error reply is returned as an error.
     pub fn answer(&mut self) -> io::Result<Answer> {
         self.answer_or_refusal()?.map_err(|name| match name.rsplit('.').next() {
-            // The bus is there, and who is asked is not.
+            // The bus is running, but the called service is not.
             Some("ServiceUnknown" | "NameHasNoOwner") => io::ErrorKind::NotFound.into(),
             Some("AccessDenied") => io::ErrorKind::PermissionDenied.into(),
             _ => io::Error::other("the system bus answered with an error"),
         })
     }
 
-    /// The answer to the next call, or the name of the error with which it is refused.
+    /// The reply to the next call, or the name of the error reply.
     pub fn answer_or_refusal(&mut self) -> io::Result<Result<Answer, String>> {
         self.answered += 1;
         for _ in 0..MOST_OTHERS {
@@ -114,7 +114,7 @@ impl Connection {
         Ok((fixed.kind, fields, Answer { big_endian: fixed.big_endian, signature: String::new(), body }))
     }
 
-    /// A line of the authentication, without its end. Read byte by byte: what follows is a message's.
+    /// Reads an authentication line without its end. Read byte by byte, because the next bytes belong to a message.
     fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         while line.len() < MOST_LINE_BYTES {

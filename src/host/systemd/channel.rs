@@ -1,4 +1,4 @@
-//! A connection to a Unix socket of which every step is bounded in time.
+//! A connection to a Unix socket with a deadline for every operation.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Connects. A listener whose queue is full is an error at once: an ordinary connect would wait as long as it likes.
+    /// Connects. A listener with a full queue is an immediate error; a blocking connect would wait without limit.
     pub fn open(socket: &Path, deadline: Instant) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -25,7 +25,7 @@ impl Channel {
         Ok(Self { stream, deadline })
     }
 
-    /// Until when the following calls may take.
+    /// Sets the deadline of the following operations.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
     }
@@ -69,7 +69,7 @@ impl Channel {
     }
 }
 
-/// Whether to try once more.
+/// Whether to retry.
 fn timed_out(error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted => Ok(()),

@@ -1,9 +1,9 @@
-//! systemd's units, over Varlink where systemd has it (`varlink.rs`), otherwise over its D-Bus interface
-//! (org.freedesktop.systemd1(5)). Any user may read both.
+//! systemd's units, over Varlink if available (`varlink.rs`), otherwise over its D-Bus interface
+//! (org.freedesktop.systemd1(5)). Both are readable by any user.
 //!
-//! Clients of a few calls, on the standard library: the libraries for D-Bus cost ten times their memory. Every step is bounded
-//! in time and every message in size; whatever the peer sends is an error at most. After an error the connection is closed,
-//! and the next call opens another.
+//! These are minimal clients based on the standard library, because D-Bus libraries use ten times their memory. Every
+//! operation has a deadline and every message a size limit; invalid data from the peer is only an error. After an error
+//! the connection is closed, and the next call opens a new one.
 
 mod bus;
 mod channel;
@@ -19,22 +19,22 @@ use wire::{Call, Decoder};
 
 use super::Host;
 
-/// One unit that systemd has loaded.
+/// A unit that is loaded in systemd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Its name, such as `ssh.service`.
     pub name: String,
-    /// Whether systemd has read the unit's file: a unit may also be known only because another one asks for it.
+    /// Whether the unit's file was loaded. A unit may also be known only because another unit refers to it.
     pub loaded: bool,
     /// `active`, `failed` and so on.
     pub active_state: String,
-    /// The name of its D-Bus object; empty where the unit was listed over Varlink.
+    /// Path of its D-Bus object; empty if the unit was listed over Varlink.
     path: String,
-    /// How often systemd restarted it, where the list has that.
+    /// Number of restarts by systemd, if the list contains it.
     restarts: Option<u64>,
 }
 
-/// A property of one of systemd's objects.
+/// A property of a systemd object.
 #[derive(Clone, Copy, Debug)]
 pub struct Property<'a> {
     path: &'a str,
@@ -43,20 +43,20 @@ pub struct Property<'a> {
 }
 
 impl Unit {
-    /// A property that the unit has as a `kind` (`Service`, `Timer` and so on).
+    /// A property of the unit for its `kind` (`Service`, `Timer` and so on).
     #[must_use]
     pub fn property(&self, kind: Kind, name: &'static str) -> Property<'_> {
         Property { path: &self.path, interface: kind.interface(), name }
     }
 }
 
-/// A property of systemd itself.
+/// A property of the manager.
 #[must_use]
 pub fn manager(name: &'static str) -> Property<'static> {
     Property { path: LIST_UNITS.path, interface: LIST_UNITS.interface, name }
 }
 
-/// The kinds of units that have properties of interest.
+/// Kinds of units with properties that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A service.
@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// The kind of the unit of this name.
+    /// The kind of a unit, by its name.
     #[must_use]
     pub fn of(unit: &str) -> Option<Self> {
         match unit.rsplit_once('.')?.1 {
@@ -88,23 +88,23 @@ impl Kind {
     }
 }
 
-/// What a property is.
+/// The value of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A whole number.
+    /// An integer.
     Number(u64),
     /// A text.
     Text(String),
 }
 
 impl Value {
-    /// The number.
+    /// Returns the number, if it is one.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         if let Self::Number(number) = self { Some(number) } else { None }
     }
 
-    /// The text.
+    /// Returns the text, if it is one.
     #[must_use]
     pub fn text(self) -> Option<String> {
         if let Self::Text(text) = self { Some(text) } else { None }
@@ -127,14 +127,14 @@ const LIST_UNITS: Call<'static> = Call {
     member: "ListUnits",
     arguments: &[],
 };
-/// An array of units: name, description, load state, active state, sub state, followed unit, object path, job's id, type and
-/// object path.
+/// D-Bus signature of a list of units: name, description, load state, active state, sub state, followed unit, object
+/// path, and the job's id, type and object path.
 const UNITS: &str = "a(ssssssouso)";
-/// Requests that are sent before their answers are read: few enough for the socket's buffers.
+/// Number of requests sent before replies are read; small enough for the socket buffers.
 const AT_ONCE: usize = 64;
 
 impl Systemd {
-    /// A client that connects at its first call.
+    /// Creates a client that connects at the first call.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         let run = host.root().join("run");
@@ -145,26 +145,26 @@ impl Systemd {
         }
     }
 
-    /// A client that uses D-Bus alone, for properties that Varlink does not have.
+    /// Creates a client that uses only D-Bus, for properties that Varlink does not have.
     #[must_use]
     pub fn over_dbus(host: &Host) -> Self {
         Self { varlink: None, ..Self::new(host) }
     }
 
-    /// Where the system bus listens.
+    /// The socket of the system bus.
     #[must_use]
     pub fn socket(&self) -> &PathBuf {
         &self.socket
     }
 
-    /// The units that are loaded.
+    /// Lists the loaded units.
     ///
     /// # Errors
-    /// `NotFound` where there is no system bus, or no systemd on it, `PermissionDenied` where it may not be used, `TimedOut` after `most`,
-    /// `InvalidData` for an answer that is none, and those of the socket.
+    /// `NotFound` if there is no system bus or no systemd on it, `PermissionDenied` if access is denied, `TimedOut`
+    /// after `most`, `InvalidData` for an invalid reply, and errors of the socket.
     pub fn units(&mut self, most: Duration) -> io::Result<Vec<Unit>> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
-        // A systemd without Varlink has no such socket. A quarter of the time is left for the bus.
+        // Older systemd versions have no Varlink socket. A quarter of the time is reserved for the bus.
         let varlink = match self.varlink.as_ref().map(|path| varlink::units(path, Instant::now() + most * 3 / 4)) {
             Some(Ok(units)) => return Ok(units),
             Some(Err(error)) => error,
@@ -175,13 +175,12 @@ impl Systemd {
             let answer = connection.answer()?;
             parse_units(&answer.signature, Decoder::new(&answer.body, answer.big_endian)).ok_or_else(bus::no_answer)
         });
-        // Without a bus, a Varlink socket that is there and fails is the failure.
+        // If there is no bus but a Varlink socket exists, report the error of Varlink.
         let absent = matches!(varlink.kind(), NotFound | ConnectionRefused);
         listed.map_err(|bus| if bus.kind() == NotFound && !absent { varlink } else { bus })
     }
 
-    /// The properties, in their order; `None` where systemd does not have one: before the version that brought it, or of a
-    /// unit that is gone.
+    /// Reads properties, in order; `None` if systemd does not have one: an older version, or the unit no longer exists.
     ///
     /// # Errors
     /// As [`Systemd::units`].
@@ -204,8 +203,8 @@ impl Systemd {
         })
     }
 
-    /// How often systemd restarted each of the services, in their order; `None` where it does not say (before systemd 235,
-    /// or a unit that is gone).
+    /// The number of restarts of each service, in order; `None` if it is unknown (before systemd 235, or the unit no
+    /// longer exists).
     ///
     /// # Errors
     /// As [`Systemd::units`].
@@ -218,7 +217,7 @@ impl Systemd {
         Ok(counts.into_iter().map(|count| count?.number()).collect())
     }
 
-    /// Where the bus has closed the connection since the last call, it is asked once more over a new one.
+    /// Runs `work` on the connection. If the bus has closed it since the last call, retries once over a new one.
     fn with<T>(&mut self, most: Duration, work: impl Fn(&mut Connection) -> io::Result<T>) -> io::Result<T> {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let deadline = Instant::now() + most;

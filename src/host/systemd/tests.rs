@@ -1,4 +1,4 @@
-//! The client against a scripted bus.
+//! Tests of the client against a scripted bus.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,7 @@ use crate::host::Roots;
 
 const MOST: Duration = Duration::from_secs(20);
 
-/// A host with a bus that takes one client after the other through these scripts.
+/// A host with a bus that runs one of these scripts for each client.
 pub(crate) struct Bus {
     pub(crate) dir: tempfile::TempDir,
     server: Option<JoinHandle<()>>,
@@ -42,14 +42,14 @@ impl Bus {
     }
 }
 
-/// The client, from the bus's side.
+/// The server side of a client's connection.
 pub(crate) struct Peer {
     reader: BufReader<UnixStream>,
     stream: UnixStream,
 }
 
 impl Peer {
-    /// Takes the authentication and the hello.
+    /// Answers the authentication and the hello.
     pub(crate) fn welcome(mut self) -> Self {
         let mut line = String::new();
         for expected in ["\0AUTH EXTERNAL\r\n", "DATA\r\n", "BEGIN\r\n"] {
@@ -63,12 +63,12 @@ impl Peer {
         let mut name = Vec::new();
         put_text(&mut name, ":1.7");
         self.send(&message(2, serial, "s", &name));
-        // What a bus sends to each client.
+        // The signal that a bus sends to each client.
         self.send(&message(4, 0, "s", &name));
         self
     }
 
-    /// The next call's serial and member.
+    /// Reads the next call; returns its serial and member.
     pub(crate) fn call(&mut self) -> (u32, String) {
         let mut fixed = [0; wire::FIXED_BYTES];
         self.reader.read_exact(&mut fixed).unwrap();
@@ -82,7 +82,7 @@ impl Peer {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        // A client that has given up is no failure of the bus.
+        // The client may already have closed the connection.
         let _ = self.stream.write_all(bytes);
     }
 }
@@ -98,7 +98,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// A message of this kind (2 return, 3 error, 4 signal) that answers the call of that serial.
+/// Creates a message of this kind (2 return, 3 error, 4 signal) as reply to the call with this serial.
 pub(crate) fn message(kind: u8, reply: u32, signature: &str, body: &[u8]) -> Vec<u8> {
     let mut fields = vec![5, 1, b'u', 0];
     fields.extend_from_slice(&reply.to_le_bytes());
@@ -115,7 +115,7 @@ pub(crate) fn message(kind: u8, reply: u32, signature: &str, body: &[u8]) -> Vec
     out
 }
 
-/// An error of that name, which answers the call of that serial.
+/// Creates an error reply with this name to the call with this serial.
 fn refusal(reply: u32, name: &str) -> Vec<u8> {
     let mut fields = vec![5, 1, b'u', 0];
     fields.extend_from_slice(&reply.to_le_bytes());
@@ -128,9 +128,9 @@ fn refusal(reply: u32, name: &str) -> Vec<u8> {
     out
 }
 
-/// The body of an answer to ListUnits.
+/// Creates the body of a reply to ListUnits.
 pub(crate) fn units_body(units: &[(&str, &str)]) -> Vec<u8> {
-    // The array's length, and padding to its elements.
+    // The length of the array, and padding to its elements.
     let mut body = vec![0; 8];
     for (name, state) in units {
         pad(&mut body, 8);
@@ -147,7 +147,7 @@ pub(crate) fn units_body(units: &[(&str, &str)]) -> Vec<u8> {
     body
 }
 
-/// A script that answers the list of units, then each question after a service's restarts.
+/// A script that answers each list of units, and then the calls for the restarts of services.
 pub(crate) fn answering(lists: Vec<Vec<(&'static str, &'static str)>>, restarts: Vec<u32>) -> Script {
     Box::new(move |peer| {
         let mut peer = peer.welcome();
@@ -168,7 +168,7 @@ pub(crate) fn answering(lists: Vec<Vec<(&'static str, &'static str)>>, restarts:
     })
 }
 
-/// A script that answers the first call after the hello with these bytes, and then closes the connection.
+/// A script that answers the first call after the hello with these bytes and closes the connection.
 fn hostile(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Script {
     Box::new(move |peer| {
         let mut peer = peer.welcome();
@@ -237,7 +237,7 @@ fn hostile_answers_are_errors() {
         Box::new(|serial| message(3, serial, "s", &[])),
         Box::new(|serial| message(2, serial + 1, UNITS, &units_body(&[]))),
         Box::new(|serial| message(2, serial, "as", &units_body(&[]))),
-        // A body that is not there, and lengths that lie.
+        // A missing body, and wrong lengths.
         Box::new(|serial| message(2, serial, UNITS, &[])),
         Box::new(|serial| message(2, serial, UNITS, &[0xff; 64])),
         Box::new(|serial| message(2, serial, UNITS, &units_body(&[("a", "active")])[..40])),
@@ -251,7 +251,7 @@ fn hostile_answers_are_errors() {
             body[8..12].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
             message(2, serial, UNITS, &body)
         }),
-        // Signals without end.
+        // Too many signals.
         Box::new(|_| message(4, 0, "s", b"\x01\0\0\0x\0").repeat(100)),
     ];
     for (number, answer) in answers.into_iter().enumerate() {
@@ -287,10 +287,10 @@ fn varlink_is_asked_first_and_its_failure_is_one_where_there_is_no_bus() {
     let listener = UnixListener::bind(dir.path().join("run/systemd/report/io.systemd.Manager")).unwrap();
     let host = Host::new(&Roots { root: Some(dir.path().to_owned()), ..Roots::default() });
     let mut systemd = Systemd::new(&host);
-    // Nobody accepts the connection.
+    // The server has not accepted the connection.
     assert_eq!(systemd.units(Duration::from_millis(20)).unwrap_err().kind(), io::ErrorKind::TimedOut);
     let server = std::thread::spawn(move || {
-        // The first connection is the one that was given up.
+        // The client abandoned the first connection.
         for mut stream in [listener.accept().unwrap().0, listener.accept().unwrap().0] {
             let message = |name: &str, value: &str, continues: bool| {
                 format!(

@@ -1,7 +1,7 @@
-//! systemd's units over Varlink: the interface io.systemd.Metrics, from systemd 260 on, which needs no bus.
+//! systemd's units over Varlink: the interface io.systemd.Metrics, available since systemd 260, which needs no bus.
 //!
-//! One call lists all metrics of the manager. Each value is a message of its own, a JSON object and a zero byte; the last one
-//! does not continue. Of these the state of each unit and the restarts of each service are taken.
+//! One call lists all metrics of the manager. Each value is a separate message, a JSON object followed by a zero byte;
+//! the last one does not have `continues` set. Only the state of each unit and the restarts of each service are used.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,12 +14,12 @@ use super::Unit;
 use super::channel::Channel;
 
 const CALL: &[u8] = b"{\"method\":\"io.systemd.Metrics.List\",\"more\":true}\0";
-/// The longest message: a unit's name has at most 255 bytes.
+/// Maximum message size; a unit name has at most 255 bytes.
 const MOST_MESSAGE_BYTES: usize = 16 * 1024;
-/// The longest answer: 300 units are about half a megabyte.
+/// Maximum size of the whole reply; 300 units are about half a megabyte.
 const MOST_BYTES: usize = 16 << 20;
 
-/// The units that are loaded, each with its restarts if it is a service.
+/// Lists the loaded units, with the restarts of services.
 pub fn units(socket: &Path, deadline: Instant) -> io::Result<Vec<Unit>> {
     let mut channel = Channel::open(socket, deadline)?;
     channel.write(CALL)?;
@@ -41,7 +41,7 @@ pub fn units(socket: &Path, deadline: Instant) -> io::Result<Vec<Unit>> {
             start += end + 1;
             if !more {
                 units.iter_mut().for_each(|unit: &mut Unit| unit.restarts = restarts.remove(&unit.name));
-                // Every host has units: a manager without them calls the metric by another name.
+                // Every host has units: a manager without them uses another name for the metric.
                 return if units.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(units) };
             }
         }
@@ -50,11 +50,11 @@ pub fn units(socket: &Path, deadline: Instant) -> io::Result<Vec<Unit>> {
     }
 }
 
-/// Takes a message; returns whether more follow.
+/// Evaluates a message; returns whether more follow.
 fn take(message: &[u8], units: &mut Vec<Unit>, restarts: &mut HashMap<String, u64>) -> io::Result<bool> {
     let message: Value = serde_json::from_slice(message).map_err(|_| no_answer())?;
     if message.get("error").is_some() {
-        // No such method or metric.
+        // The method or the metric does not exist.
         return Err(io::ErrorKind::NotFound.into());
     }
     let parameters = message.get("parameters").ok_or_else(no_answer)?;
@@ -93,7 +93,7 @@ mod tests {
 
     const MOST: Duration = Duration::from_secs(20);
 
-    /// What a client gets of a server that answers its call with these bytes and then ends the connection.
+    /// Returns the client's result if a server replies with these bytes and closes the connection.
     fn asked(answer: Vec<u8>) -> io::Result<Vec<Unit>> {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
@@ -103,7 +103,7 @@ mod tests {
             let mut call = vec![0; CALL.len()];
             stream.read_exact(&mut call).unwrap();
             assert_eq!(call, CALL);
-            // A client that has given up is no failure of the server.
+            // The client may already have closed the connection.
             let _ = stream.write_all(&answer);
         });
         let units = units(&socket, Instant::now() + MOST);

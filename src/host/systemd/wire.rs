@@ -1,12 +1,12 @@
-//! D-Bus messages (dbus-specification, "Message Protocol"): the small part that these calls and their answers need.
+//! D-Bus messages (dbus-specification, "Message Protocol"): the subset needed for these calls and replies.
 
-/// The longest message that is read: 300 units are about 100 kB.
+/// Maximum message size; 300 units are about 100 kB.
 pub const MOST_BYTES: usize = 4 << 20;
-/// Bytes before a message's header fields.
+/// Size of a message before its header fields.
 pub const FIXED_BYTES: usize = 16;
 
 const METHOD_CALL: u8 = 1;
-/// A service that is not running is not started for this.
+/// Do not start a service that is not running.
 const NO_AUTO_START: u8 = 2;
 const PROTOCOL_VERSION: u8 = 1;
 
@@ -18,7 +18,7 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// A call whose arguments are all strings.
+/// A call with string arguments only.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     pub destination: &'a str,
@@ -29,7 +29,7 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Appends the message. Its beginning is aligned in itself, wherever it stands in `out`.
+    /// Appends the message. Alignment is relative to its own start, not to the start of `out`.
     pub fn encode(&self, serial: u32, out: &mut Vec<u8>) {
         let mut body = Vec::new();
         self.arguments.iter().for_each(|argument| put_text(&mut body, argument));
@@ -76,7 +76,7 @@ fn pad(out: &mut Vec<u8>, to: usize) {
     out.resize(out.len().next_multiple_of(to), 0);
 }
 
-/// What kind of message it is, as the specification numbers them.
+/// The kind of a message, numbered as in the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Return,
@@ -84,18 +84,18 @@ pub enum Kind {
     Other,
 }
 
-/// A message's first bytes.
+/// The fixed part of a message header.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed {
     pub kind: Kind,
     pub big_endian: bool,
-    /// Bytes of the header fields, with their padding.
+    /// Size of the header fields, including padding.
     pub fields_bytes: usize,
     pub body_bytes: usize,
 }
 
 impl Fixed {
-    /// `None` for what is no message, or one that is too long.
+    /// `None` if it is not a message, or too long.
     pub fn decode(bytes: &[u8; FIXED_BYTES]) -> Option<Self> {
         let [endian, kind, _flags, version, ..] = *bytes;
         let big_endian = match endian {
@@ -124,18 +124,18 @@ impl Fixed {
     }
 }
 
-/// The fields of an answer's header that matter.
+/// The relevant header fields of a reply.
 #[derive(Debug, Default)]
 pub struct Fields {
-    /// The serial of the call that it answers.
+    /// Serial of the call that it answers.
     pub serial: Option<u32>,
-    /// The body's signature.
+    /// Signature of the body.
     pub signature: String,
-    /// What an error is called.
+    /// Name of the error.
     pub error: String,
 }
 
-/// Reads an answer's header fields.
+/// Decodes the header fields of a reply.
 pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<Fields> {
     let mut decoder = Decoder::new(fields, big_endian);
     let mut found = Fields::default();
@@ -172,7 +172,7 @@ pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<Fields> {
     Some(found)
 }
 
-/// Reads values one after the other; `None` where the bytes do not have one.
+/// Decodes consecutive values; `None` if the bytes do not contain one.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     bytes: &'a [u8],
@@ -216,7 +216,7 @@ impl<'a> Decoder<'a> {
         Some(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
-    /// A string or an object path.
+    /// Decodes a string or an object path.
     pub fn text(&mut self) -> Option<&'a str> {
         let length = usize::try_from(self.u32()?).ok()?;
         let text = self.skip(length)?;
@@ -229,7 +229,7 @@ impl<'a> Decoder<'a> {
         (self.byte()? == 0).then(|| std::str::from_utf8(text).ok())?
     }
 
-    /// Where the array that begins here ends; its elements are aligned so.
+    /// Decodes the start of an array with this alignment; returns the position of its end.
     pub fn array(&mut self, alignment: usize) -> Option<usize> {
         let length = usize::try_from(self.u32()?).ok()?;
         self.align(alignment)?;

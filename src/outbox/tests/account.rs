@@ -1,9 +1,9 @@
-//! The log lines that read the account.
+//! Tests of the log lines that are derived from the account.
 
 use super::status::Status;
 use super::*;
 
-/// A writer whose text a test can read.
+/// A log writer whose text a test can read.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -18,7 +18,7 @@ impl io::Write for Log {
     }
 }
 
-/// The log lines of what runs on this thread, each as its level and text.
+/// Runs a closure on this thread and returns its log lines, each as level and text.
 fn lines_of(run: impl FnOnce()) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();

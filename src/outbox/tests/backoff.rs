@@ -1,4 +1,4 @@
-//! The waits of an outage.
+//! Tests of the backoff delays.
 
 use super::super::backoff::Backoff;
 use super::*;

@@ -1,8 +1,8 @@
-//! Size and age.
+//! Tests of the limits on size and age.
 
 use super::*;
 
-/// A queue that holds `n` batches of one byte.
+/// Limits for a queue of `n` one-byte batches.
 fn room_for(n: u64) -> Limits {
     Limits { max_bytes: n * 65, ..limits() }
 }
@@ -49,7 +49,7 @@ fn a_batch_that_is_too_old_is_dropped_and_not_sent() {
     assert_eq!(outbox.dropped(DropReason::Age), 1);
 }
 
-/// What is left after a restart at `now`, of a batch pushed at `pushed`, with the boot id `boot`.
+/// The number of batches left after a restart at `now` with the boot id `boot`, if one batch was pushed at `pushed`.
 fn after_restart(pushed: Moment, now: Moment, boot: u128) -> usize {
     let fs = FakeFs::default();
     let limits = Limits { max_age: HOUR, ..limits() };

@@ -1,4 +1,4 @@
-//! Records that are not as they were written.
+//! Tests of corrupt records.
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn a_record_that_cannot_be_read_is_kept_and_one_on_a_bad_sector_is_given_up_afte
 
 #[test]
 fn records_of_the_version_before_are_read() {
-    // As e8b7deb wrote it: `HKOB`, version 1, 64 bytes of header.
+    // Written by e8b7deb: `HKOB`, version 1, 64 bytes of header.
     const RECORD: &str = "484b4f420100000003000000070000002a00000000000000000032b491d4b318\
                           00e1f5050000000007b00000000000000000000000000000e7949609ae470957\
                           616263";

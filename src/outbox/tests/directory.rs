@@ -1,4 +1,4 @@
-//! A directory that cannot be had, now or for a while: batches wait in memory and move to disk when it can.
+//! Tests of an unusable directory: batches wait in memory and move to disk once it is usable.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn a_batch_that_was_accepted_while_it_was_written_is_not_left_on_disk() {
     outbox.push("quick", at(0));
     outbox.take(usize::MAX, at(0));
     let id = outbox.shared.lock().queue.entries[0].id;
-    // As if the worker were between the write and the report of it.
+    // As if the worker were between the write and reporting it.
     outbox.shared.lock().queue.delivered(0, None);
     outbox.shared.lock().queue.saved(id, 5);
     assert_eq!(outbox.shared.lock().queue.trash, [id]);

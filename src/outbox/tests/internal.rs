@@ -1,4 +1,4 @@
-//! Faults of the sender and of the worker themselves.
+//! Tests of internal errors of the sender and the worker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::export::verdict::Accepted;
 use crate::export::wire::{Answer, Carrier};
 
-/// A server whose first two requests end in a fault.
+/// A server whose first two requests end in a panic.
 #[derive(Clone, Default)]
 struct Faulty(Arc<AtomicUsize>);
 

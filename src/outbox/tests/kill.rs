@@ -1,4 +1,4 @@
-//! kill -9 at random points: all that was on disk is there, in order, intact and once.
+//! kill -9 at random points: every batch on disk must still exist afterwards, in order, intact and once.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -10,12 +10,12 @@ const DIR_VARIABLE: &str = "HEKA_TEST_OUTBOX_KILL";
 const SEED_VARIABLE: &str = "HEKA_TEST_SEED";
 const ROUNDS: u32 = 100;
 
-/// The content of batch `n`: its number, and more than a block of bytes that depend on it.
+/// The content of batch `n`: its number, repeated to more than one disk block.
 fn text(n: u64) -> String {
     format!("{n} ").repeat(600)
 }
 
-/// The number of a batch, after checking every byte of it.
+/// Verifies every byte of a batch and returns its number.
 fn number(body: &[u8]) -> u64 {
     let body = std::str::from_utf8(body).unwrap();
     let n = body.split(' ').next().unwrap().parse().unwrap();
@@ -41,7 +41,7 @@ impl Real {
         while self.worker.step(Instant::now(), &Moment::now()) == Step::Done {}
     }
 
-    /// The number of the oldest batch, in flight from now on.
+    /// Takes the oldest batch and returns its number.
     fn take(&mut self) -> Option<u64> {
         let items = take(&self.shared, 0, Moment::now()).or_else(|| {
             self.settle();
@@ -71,7 +71,7 @@ fn child_pushes_and_sends_until_killed() {
         outbox.settle();
         assert!(outbox.shared.lock().queue.to_write(true).is_none());
         report("saved", n);
-        // Three of four are sent while the child lives.
+        // Three of four batches are sent while the child is alive.
         if n % 4 == 3 {
             for _ in 0..3 {
                 let Some(sent) = outbox.take() else { break };
@@ -84,7 +84,7 @@ fn child_pushes_and_sends_until_killed() {
     }
 }
 
-/// One life of a child, killed while it works, or while it opens the directory; returns its lines.
+/// Runs one child that is killed while it works or while it opens the directory. Returns its output lines.
 fn one_life(dir: &Path, while_opening: bool, rng: &mut fastrand::Rng) -> Vec<(String, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "outbox::tests::kill::child_pushes_and_sends_until_killed", "--ignored", "--nocapture"])
@@ -99,7 +99,7 @@ fn one_life(dir: &Path, while_opening: bool, rng: &mut fastrand::Rng) -> Vec<(St
         line.clear();
         assert!(lines.read_line(&mut line).unwrap() > 0, "the child ended");
     }
-    // Then a random while: up to some dozen batches.
+    // Then a random delay: up to a few dozen batches.
     std::thread::sleep(Duration::from_micros(rng.u64(0..25_000)));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -115,13 +115,13 @@ fn one_life(dir: &Path, while_opening: bool, rng: &mut fastrand::Rng) -> Vec<(St
 
 #[test]
 fn batches_on_disk_survive_kill_9() {
-    // A failure prints the seed. The same seed gives the same pauses, but not the same progress of the child.
+    // A failing run prints its seed. The same seed gives the same delays, but not the same progress of the child.
     let seed = std::env::var(SEED_VARIABLE).ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("{SEED_VARIABLE}={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
     let (mut next, mut saved_in_all) = (1, 0);
-    // Batches that must be there, oldest first, from the lives before.
+    // Batches of earlier rounds that must exist, oldest first.
     let mut expected: Vec<u64> = Vec::new();
     for round in 0..ROUNDS {
         std::fs::write(dir.path().join("next"), next.to_string()).unwrap();
@@ -132,7 +132,7 @@ fn batches_on_disk_survive_kill_9() {
 
         let mut outbox = Real::open(dir.path());
         assert_eq!(outbox.shared.snapshot().dropped, DropCounts::default(), "round {round}: nothing is torn");
-        // Half of the rounds leave a backlog for the next one.
+        // Every second round leaves a backlog for the next one.
         let keep = round % 2 == 0;
         let mut found = Vec::new();
         let waiting = outbox.shared.snapshot().outbox_batches;
@@ -155,7 +155,7 @@ fn batches_on_disk_survive_kill_9() {
         expected.retain(|n| !sending.contains(n));
         assert!(expected.iter().all(|n| found.contains(n)), "round {round}: {found:?} lacks some of {expected:?}");
         assert!(sent.iter().all(|n| !found.contains(n)), "round {round}: {found:?} has some of {sent:?} again");
-        // Beyond what was reported there may be the one being saved and the one being removed, no more.
+        // Besides the reported batches, at most the one being saved and the one being removed may exist.
         assert!(found.len() <= expected.len() + 2, "round {round}");
         next = found.iter().chain(&saved).max().map_or(next, |last| last + 1);
         expected = if keep { found } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! The queue, the worker and the sender together: on a file system in memory whose every operation a test can refuse.
+//! Tests of queue, worker and sender together, on an in-memory file system whose every operation can be made to fail.
 
 mod account;
 mod backoff;
@@ -26,13 +26,13 @@ use super::shared::{Directory, Phase, Shared};
 use super::worker::{Job, Worker};
 use super::*;
 
-/// A day in 2026, where the tests' wall clock starts.
+/// Start of the tests' wall clock: a day in 2026.
 const TODAY: Duration = Duration::from_secs(1_780_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 const BOOT: u128 = 0xB007;
 const DIR: &str = "/outbox";
 
-/// A moment `secs` after the boot, with a wall clock that agrees.
+/// A moment `secs` after boot, on both clocks.
 fn at(secs: u64) -> Moment {
     let up = Duration::from_secs(secs);
     Moment { wall: UNIX_EPOCH + TODAY + up, up }
@@ -42,17 +42,17 @@ fn limits() -> Limits {
     Limits { max_bytes: DISK_MAX_BYTES, max_age: 24 * HOUR }
 }
 
-/// A disk in memory: written data outlives the process, unless an injected fault prevents that.
+/// A disk in memory: written data survives the process unless an injected fault prevents it.
 #[derive(Debug, Default)]
 struct Disk {
     files: BTreeMap<String, Vec<u8>>,
     locked: bool,
     faults: Faults,
-    /// Records written.
+    /// Number of records written.
     writes: usize,
 }
 
-/// The operations that fail.
+/// Injected faults.
 #[derive(Clone, Debug, Default)]
 struct Faults {
     open: Option<Errno>,
@@ -61,16 +61,16 @@ struct Faults {
     sync: Option<Errno>,
     remove: Option<Errno>,
     read: Option<Errno>,
-    /// Bytes that fit, in blocks of 4,096.
+    /// Free space in bytes, in blocks of 4,096.
     capacity: Option<u64>,
-    /// So many times, opening ends in a fault of the program itself.
+    /// Number of times that opening panics.
     panics: u8,
 }
 
 #[derive(Clone, Debug, Default)]
 struct FakeFs(Arc<Mutex<Disk>>);
 
-/// Gives the directory back when it is dropped.
+/// Releases the directory when dropped.
 struct FakeLock(FakeFs);
 
 impl Drop for FakeLock {
@@ -88,7 +88,7 @@ impl FakeFs {
         self.disk().faults = faults;
     }
 
-    /// The names of records, in order.
+    /// The names of the records, in order.
     fn records(&self) -> Vec<String> {
         self.disk().files.keys().filter(|name| name.ends_with(".batch")).cloned().collect()
     }
@@ -172,19 +172,18 @@ impl Fs for FakeFs {
     }
 }
 
-/// The outcome of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Something was done.
+    /// An operation was run.
     Done,
-    /// There is nothing to do before a moment, or before something changes.
+    /// Nothing to do until a given time or a change.
     Wait,
-    /// Delivery is over.
+    /// Delivery has ended.
     End,
 }
 
 impl<F: Fs> Worker<F> {
-    /// What the worker's thread does between two looks at the shared state.
+    /// Runs one iteration of the worker's thread.
     fn step(&mut self, now: Instant, moment: &Moment) -> Step {
         let shared = self.shared.clone();
         let job = self.next(&mut shared.lock(), now);
@@ -198,14 +197,14 @@ impl<F: Fs> Worker<F> {
     }
 }
 
-/// The oldest batches, in flight from now on; `None` where nothing waits or a record must be read or written first.
+/// Takes the oldest batches; `None` if the queue is empty or a record must be read or written first.
 fn take(shared: &Shared, max_bytes: usize, now: Moment) -> Option<Vec<Item>> {
     let mut state = shared.lock();
     let current = state.directory == Directory::Open;
     Some(state.queue.take(max_bytes, None, current, &now)).filter(|items| !items.is_empty())
 }
 
-/// A queue and its worker, one step at a time; no thread takes part.
+/// A queue and its worker, driven step by step without threads.
 struct Outbox {
     shared: Arc<Shared>,
     worker: Worker<FakeFs>,
@@ -219,7 +218,7 @@ impl Outbox {
         outbox
     }
 
-    /// The directory is not opened yet.
+    /// Creates an outbox whose directory is not open yet.
     fn closed(fs: &FakeFs, limits: Limits) -> Self {
         let shared = Shared::new(Queue::new(limits, true));
         let worker = Worker::new(shared.clone(), fs.clone(), DIR.into(), BOOT);
@@ -230,24 +229,24 @@ impl Outbox {
         self.shared.lock().queue.push(Bytes::copy_from_slice(text.as_bytes()), 1, &now);
     }
 
-    /// A request of the oldest batches fails: from here on, batches belong on disk.
+    /// Lets a request of the oldest batches fail; from then on, batches are saved to disk.
     fn fail(&mut self, now: Moment) {
         let _ = self.take(usize::MAX, now);
         self.shared.lock().queue.kept(&now);
     }
 
-    /// The worker does all it can now.
+    /// Runs the worker until it has nothing to do.
     fn settle(&mut self, now: Moment) {
         while self.worker.step(self.clock, &now) == Step::Done {}
     }
 
-    /// The same after this many seconds.
+    /// Advances the worker's clock by `secs`, then runs it until it has nothing to do.
     fn settle_after(&mut self, secs: u64, now: Moment) {
         self.clock += Duration::from_secs(secs);
         self.settle(now);
     }
 
-    /// The oldest batches as text, in flight from now on.
+    /// Takes the oldest batches and returns them as text.
     fn take(&mut self, max_bytes: usize, now: Moment) -> Vec<String> {
         let items = take(&self.shared, max_bytes, now).or_else(|| {
             self.settle(now);
@@ -257,7 +256,7 @@ impl Outbox {
         items.unwrap_or_default().into_iter().map(text).collect()
     }
 
-    /// Everything that waits, delivered one request after the other.
+    /// Delivers all batches, one request at a time, and returns them as text.
     fn drain(&mut self, now: Moment) -> Vec<String> {
         let mut all = Vec::new();
         loop {

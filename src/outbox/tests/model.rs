@@ -1,10 +1,11 @@
-//! Random histories of the whole (exporter's push, queue, worker, disk, sender, server) against a plain list of points.
+//! Random histories of the whole outbox (exporter's push, queue, worker, disk, sender, server), compared with a plain
+//! list of points.
 //!
-//! A history pushes batches, lets the server answer in every way, lets the disk fail in every way, lets time pass and kills
-//! the process. Each data point carries a number. At every step the account must add up: each point that came in was
-//! accepted, was dropped and counted, or waits. The server must see the numbers in order, and none of them again after it
-//! accepted it, unless the answer was lost or the process was killed before the record was deleted. Once server and disk are
-//! well, everything that waits must arrive.
+//! A history pushes batches, varies the server's answers and the disk's failures, advances time, and kills the process.
+//! Each data point carries a number. At every step the account must be balanced: each pushed point was accepted, was
+//! dropped and counted, or is pending. The server must receive the numbers in order. It must not receive a number again
+//! after it accepted it, unless the answer was lost or the process was killed before the record was deleted. Once
+//! server and disk work, all pending points must arrive.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,19 +24,19 @@ use crate::export::wire::{Answer, Carrier};
 
 const HISTORIES: u64 = 10_000;
 
-/// The way a server takes one request.
+/// How a server handles one request.
 #[derive(Clone, Copy, Debug)]
 enum Behaviour {
     Accept,
-    /// Some points are turned down.
+    /// Rejects some points.
     Partial,
-    /// The data is taken, the answer never comes.
+    /// Accepts the data, but the answer is lost.
     LoseAnswer,
     Hang,
     Unavailable,
     Doubt,
     Refuse,
-    /// What is larger than this is too large.
+    /// Rejects requests that are larger than this.
     TooLarge(usize),
     TooLargeByTimeout,
 }
@@ -43,13 +44,13 @@ enum Behaviour {
 #[derive(Debug, Default)]
 struct Server {
     script: VecDeque<Behaviour>,
-    /// Numbers of the points, in the order in which they were accepted and the answer arrived.
+    /// Numbers of accepted points, in order; the answer arrived.
     accepted: Vec<u64>,
-    /// Numbers that may come again.
+    /// Numbers that may be sent again.
     again: BTreeSet<u64>,
-    /// Points of requests that were accepted, as the answers counted them.
+    /// Accepted points, including those whose answer was lost.
     taken: u64,
-    /// Numbers of the last request that was accepted.
+    /// Numbers of the last accepted request.
     last: Vec<u64>,
 }
 
@@ -111,7 +112,6 @@ impl Server {
     }
 }
 
-/// A request of points with these numbers.
 fn request(numbers: std::ops::Range<u64>) -> Bytes {
     let data_points = numbers.map(|n| NumberDataPoint { time_unix_nano: n, ..Default::default() }).collect();
     let metric = Metric { name: "m".repeat(20), data: Some(Data::Gauge(Gauge { data_points })), ..Default::default() };
@@ -132,15 +132,14 @@ fn numbers(request: &[u8]) -> Vec<u64> {
         .collect()
 }
 
-/// One process, until it is killed.
 struct Life {
     outbox: Outbox,
     sender: JoinHandle<()>,
     begun: tokio::time::Instant,
-    /// Points that came in: pushed, and found on disk.
+    /// Points that were pushed or found on disk.
     came: u64,
     taken_before: u64,
-    /// The disk has failed in this life.
+    /// Whether the disk has failed in this life.
     faulty: bool,
 }
 
@@ -165,7 +164,7 @@ impl Life {
         }
     }
 
-    /// Every point that came is somewhere.
+    /// Asserts that every point is accounted for.
     fn check(&self, backend: &Backend) {
         let stats = self.outbox.stats();
         let opened = self.outbox.worker.opened.is_some();
@@ -176,7 +175,7 @@ impl Life {
         } else {
             assert!(accounted <= self.came, "{stats:?}");
         }
-        // An answer that is on its way counts with the server first.
+        // The server counts an accepted request before its answer arrives.
         let taken = backend.0.lock().unwrap().taken - self.taken_before;
         assert!(stats.exported_points + stats.rejected_points <= taken, "{stats:?} of {taken}");
         let state = self.outbox.shared.lock();
@@ -191,7 +190,7 @@ impl Life {
 }
 
 impl Life {
-    /// A kill now sends again at most the last request, and records that are about to be deleted.
+    /// Asserts that a kill now would resend only the last request and records that are about to be deleted.
     fn check_records(&self, fs: &FakeFs, backend: &Backend) {
         if self.faulty {
             return;
@@ -201,7 +200,7 @@ impl Life {
         let server = backend.0.lock().unwrap();
         for record in fs.records().iter().filter(|record| !deleted.contains(record)) {
             for number in numbers(&fs.disk().files[record][HEADER_BYTES..]) {
-                // What an earlier life left was excused when that ended.
+                // Records of an earlier life were excused when it ended.
                 let accepted = server.accepted.binary_search(&number).is_ok() && !server.again.contains(&number);
                 assert!(!accepted || server.last.contains(&number), "{number} of {record} was accepted long ago");
             }
@@ -209,7 +208,7 @@ impl Life {
     }
 }
 
-/// The numbers of the points in all records.
+/// The numbers of the points in all records on disk.
 fn on_disk(fs: &FakeFs) -> Vec<u64> {
     let records = fs.records();
     let disk = fs.disk();
@@ -271,7 +270,7 @@ async fn history(seed: u64) {
                 life.faulty = true;
             }
             15 => {
-                // kill -9, and a new process
+                // kill -9, then a new process.
                 life.sender.abort();
                 let _ = (&mut life.sender).await;
                 drop(life);
@@ -294,7 +293,7 @@ async fn history(seed: u64) {
         life.check(&backend);
         life.check_records(&fs, &backend);
     }
-    // Everything is well again.
+    // Server and disk work again.
     fs.fail(Faults::default());
     backend.0.lock().unwrap().script.clear();
     for _ in 0..600 {
@@ -323,7 +322,7 @@ impl Drop for Seed {
     }
 }
 
-/// Every fourth history, from `first` on: four tests run side by side.
+/// Every fourth history, from `first` on: four tests run in parallel.
 fn histories(first: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     for seed in (first..HISTORIES).step_by(4) {

@@ -1,4 +1,4 @@
-//! A batch that travels in parts: after each part, queue and record hold the rest.
+//! Tests of batches that are sent in parts: after each part, queue and record hold only the rest.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn the_rest_of_a_batch_replaces_it_in_the_queue_on_disk_and_in_the_account() {
     assert_eq!(take(&outbox.shared, 1, at(0)), None, "the rest is not sent before its record is replaced");
     outbox.settle(at(0));
     assert!(take(&outbox.shared, 1, at(0)).is_some());
-    // A kill here sends only the rest again.
+    // After a kill here, only the rest is sent again.
     drop(outbox);
     let mut outbox = Outbox::open(&fs, limits());
     assert_eq!(outbox.stats().outbox_points, 5);

@@ -1,4 +1,4 @@
-//! The end: the worker saves the rest, and what it cannot save is counted.
+//! Tests of shutdown: the worker saves pending batches, and those that it cannot save are counted as lost.
 
 use super::*;
 

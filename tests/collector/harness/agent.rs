@@ -1,4 +1,4 @@
-//! The agent's own binary.
+//! Runs the agent's binary.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The real Collector, on 127.0.0.1 and a port of its own, writing what it gets into files.
+//! Runs a real Collector on 127.0.0.1 with its own port; it writes the received data to files.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! What must hold of all that was delivered, whatever happened on the way.
+//! Invariants of the delivered data, independent of failures during delivery.
 
 use std::collections::BTreeMap;
 use std::path::Path;

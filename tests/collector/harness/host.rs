@@ -1,4 +1,4 @@
-//! Hosts to read: those of tests/fixtures, and one whose counters a test moves between two ticks.
+//! Hosts to read: those of tests/fixtures, and one whose counters a test changes between two ticks.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What the tests are made of: a Collector, an agent, a host whose counters a test moves, and the points that arrived.
+//! Test harness: a Collector, an agent, a host with counters that a test changes, and the received points.
 
 mod agent;
 mod collector;

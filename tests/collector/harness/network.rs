@@ -1,7 +1,7 @@
-//! Two network namespaces of a test's own with one cable between them, which can be cut without notice to either end.
+//! Two network namespaces for one test, connected by a virtual cable that can be cut without notice to either end.
 //!
-//! A cut is a wrong hardware address in both neighbour tables: packets leave and nobody takes them. No reset, no ICMP, no
-//! carrier that goes away, which is what a dead firewall or a radio link does.
+//! To cut the cable, both neighbor tables get a wrong hardware address: packets are sent, but nobody receives them.
+//! There is no reset, no ICMP error and no loss of carrier, as with a failed firewall or radio link.
 
 use std::path::Path;
 use std::process::Command;

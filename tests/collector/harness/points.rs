@@ -1,4 +1,4 @@
-//! Data points as the Collector's file exporter writes them: one JSON object a line, of one request or several.
+//! Data points as written by the Collector's file exporter: one JSON object per line, for one or more requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

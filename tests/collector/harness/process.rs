@@ -1,4 +1,4 @@
-//! A child process whose output goes to a file, and that ends with the test.
+//! A child process that writes its output to a file and is ended with the test.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
