@@ -420,7 +420,14 @@ mod tests {
         wall: Arc<Mutex<SystemTime>>,
         events: mpsc::Sender<Event>,
         shutdowns: Arc<AtomicU64>,
-        thread: thread::JoinHandle<bool>,
+        thread: thread::JoinHandle<Result<bool, AgentError>>,
+    }
+
+    impl Running {
+        /// Whether the last flush ended.
+        fn end(self) -> bool {
+            self.thread.join().unwrap().unwrap()
+        }
     }
 
     fn run(interval: Duration, once: bool) -> Running {
@@ -454,8 +461,7 @@ mod tests {
             delivery: None,
         };
         let shutdowns = exporter.shutdowns();
-        let thread =
-            thread::spawn(move || cadence.run(&context, &Resource::builder_empty().build(), &exporter).unwrap());
+        let thread = thread::spawn(move || cadence.run(&context, &Resource::builder_empty().build(), &exporter));
         Running { exports, wall, events, shutdowns, thread }
     }
 
@@ -472,8 +478,9 @@ mod tests {
         let (third, time) = running.exports.iter().find(|(start, _)| *start != second).unwrap();
         assert!(third > second && time >= third, "and a step back likewise");
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
-        assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1, "the exporter outlives its generations");
+        let shutdowns = Arc::clone(&running.shutdowns);
+        running.end();
+        assert_eq!(shutdowns.load(Ordering::Relaxed), 1, "the exporter outlives its generations");
     }
 
     #[test]
@@ -508,7 +515,7 @@ mod tests {
         assert!(second > first && time >= second);
         assert!(running.exports.iter().take(3).all(|(start, _)| start == second), "there is room now");
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
+        assert!(running.end());
     }
 
     #[test]
@@ -520,7 +527,7 @@ mod tests {
         assert!(second > first && time >= second);
         assert_eq!(running.exports.recv().unwrap().0, second, "one step, one new start");
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
+        assert!(running.end());
     }
 
     #[test]
@@ -532,7 +539,7 @@ mod tests {
         *running.wall.lock().unwrap() -= Duration::from_secs(2);
         assert!(running.exports.iter().take(3).all(|(start, _)| start == first));
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
+        assert!(running.end());
     }
 
     #[test]
@@ -564,7 +571,7 @@ mod tests {
         let nearest = before.iter().flat_map(|a| after.iter().map(|b| apart(*a, *b))).min().unwrap();
         assert!(nearest < INTERVAL.as_nanos() / 5, "{before:?} and {after:?} of {INTERVAL:?}");
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
+        assert!(running.end());
     }
 
     #[test]
@@ -572,15 +579,25 @@ mod tests {
         let running = run(Duration::from_secs(3_600), false);
         running.exports.recv().unwrap();
         running.events.send(Event::Stop).unwrap();
-        running.thread.join().unwrap();
+        running.thread.join().unwrap().unwrap();
         assert_eq!(running.exports.iter().count(), 1);
         assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1);
     }
 
     #[test]
+    fn without_the_readers_thread_the_run_ends_with_an_error() {
+        let Running { exports, events: _events, thread, .. } = run(Duration::from_millis(20), false);
+        exports.recv().unwrap();
+        // The exporter panics at the closed channel, and the reader's thread ends.
+        drop(exports);
+        let error = thread.join().unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("collections cannot be made: "), "{error}");
+    }
+
+    #[test]
     fn once_is_one_collection_and_no_more() {
         let running = run(Duration::from_secs(3_600), true);
-        assert!(running.thread.join().unwrap(), "the flush ended");
+        assert!(running.thread.join().unwrap().unwrap(), "the flush ended");
         assert_eq!(running.exports.iter().count(), 1);
         assert_eq!(running.shutdowns.load(Ordering::Relaxed), 1);
     }
