@@ -86,13 +86,13 @@ def clock_step(machine):
         hours = {cycle.timestamp[:13] for cycle in cycles}
         assert len(hours) > 1, f"the clock was not set: {hours}"
         rates = [rate for cycle in cycles if (rate := cycle.rate("system.cpu.time")) is not None]
-        assert len(rates) >= 8, f"{len(rates)} of {len(cycles)} collections have rates"
+        assert len(rates) >= len(cycles) - 3, f"{len(rates)} of {len(cycles)} collections have rates"
         cpus = len(kernel_cpus(machine))
-        # Each CPU spends a second a second; the kernel counts it in hundredths, and idle time late.
-        assert 0.8 * cpus < sum(rates) / len(rates) < 1.2 * cpus, f"seconds of CPU time a second, of {cpus} CPUs: {rates}"
+        # A second per second on each CPU. The kernel counts hundredths, and misses some when the machine's host is busy. With the wall
+        # clock, a rate would be 0.0006 after the step ahead, and missing after the step back.
         for rate in rates:
-            assert 0.4 * cpus < rate < 2 * cpus, f"seconds of CPU time a second, of {cpus} CPUs: {rates}"
-        return f"{sum(rates) / len(rates):.2f} s of CPU time a second, of {cpus} CPUs"
+            assert 0.1 * cpus < rate < 2.5 * cpus, f"seconds of CPU time per second on {cpus} CPUs: {rates}"
+        return f"{sum(rates) / len(rates):.2f} s of CPU time per second on {cpus} CPUs"
 
 
 def nvme_over_tcp(machine):
