@@ -4,7 +4,7 @@
     python3 benches/soak --minutes 5 --dry        a first impression
     python3 benches/soak --binary PATH            a build of one's own
 
-Fails when resident size grew by more than 5 % between the first two minutes and the end, when descriptors or threads
+Fails when resident size grew by more than 5 % between the first ten minutes and the end, when descriptors or threads
 differ, when a collection did not arrive, or when the agent's log has an ERROR line. See benches/README.md.
 """
 

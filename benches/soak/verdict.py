@@ -1,10 +1,11 @@
-"""Two windows of whole restart cycles, one after the first two minutes and one at the end, held against each other."""
+"""Two windows of whole restart cycles, one after the first ten minutes and one at the end, held against each other."""
 
 import re
 import statistics
 
-# Cycles before the first window.
-SETTLING = 2
+# Fewest and most cycles before the first window. The agent releases its code after the start, and maps code that is seldom used, such
+# as that of a failed connection, when it is first used.
+SETTLING, SETTLING_MOST = 2, 10
 GROWTH_MOST = 0.05
 
 
@@ -23,8 +24,9 @@ def log(text):
 def windows(results):
     samples = results["samples"]
     cycles = samples[-1]["cycle"] + 1
-    length = max(1, min(3, (cycles - SETTLING) // 2))
-    return [summary(results, first, length) for first in (SETTLING, cycles - length)]
+    settling = min(SETTLING_MOST, max(SETTLING, cycles // 6))
+    length = max(1, min(3, (cycles - settling) // 2))
+    return [summary(results, first, length) for first in (settling, cycles - length)]
 
 
 def summary(results, first, length):
