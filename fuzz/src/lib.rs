@@ -1,11 +1,13 @@
 //! A host whose files the fuzzer writes, and a reader that checks each collection.
 
+use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use heka_insights_agent::{Detail, HostMetrics, Naming, Registered};
 use opentelemetry::metrics::MeterProvider;
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -57,6 +59,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 pub struct Collection {
     reader: Manual,
     into: ResourceMetrics,
+    totals: HashMap<String, f64>,
     _keep: (SdkMeterProvider, Registered),
 }
 
@@ -67,24 +70,41 @@ impl Collection {
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         let metrics = HostMetrics::builder().collectors([collector]).expect("a collector").detail(Detail::Detailed);
         let registered = metrics.naming(naming).root(host.path("")).register(&provider.meter("fuzz"));
-        Self { reader, into: ResourceMetrics::default(), _keep: (provider, registered) }
+        Self { reader, into: ResourceMetrics::default(), totals: HashMap::new(), _keep: (provider, registered) }
     }
 
-    /// Collects, and checks that each value is one that a number of that kind can have.
+    /// Collects, and checks that each value is one that a number of that kind can have, and that no total falls.
     pub fn collect(&mut self) {
         self.reader.collect(&mut self.into).expect("a collection");
         for metric in self.into.scope_metrics().flat_map(|scope| scope.metrics()) {
             let name = metric.name();
+            let totals = &mut self.totals;
+            let mut total = |attributes: &mut dyn Iterator<Item = &KeyValue>, value: f64| {
+                let before = totals.entry(format!("{name} {:?}", attributes.collect::<Vec<_>>())).or_default();
+                assert!(value >= *before, "{name} falls from {before} to {value}");
+                *before = value;
+            };
             match metric.data() {
                 AggregatedMetrics::F64(MetricData::Sum(sum)) => {
-                    sum.data_points().for_each(|point| check(name, point.value(), sum.is_monotonic()));
+                    for point in sum.data_points() {
+                        check(name, point.value(), sum.is_monotonic());
+                        if sum.is_monotonic() {
+                            total(&mut point.attributes(), point.value());
+                        }
+                    }
                 }
                 AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
                     gauge.data_points().for_each(|point| check(name, point.value(), false));
                 }
                 // The wire has signed numbers: a larger one would arrive as 0.
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                    sum.data_points().for_each(|point| assert!(i64::try_from(point.value()).is_ok(), "{name} is {}", point.value()));
+                    for point in sum.data_points() {
+                        assert!(i64::try_from(point.value()).is_ok(), "{name} is {}", point.value());
+                        if sum.is_monotonic() {
+                            #[allow(clippy::cast_precision_loss)] // equal totals stay equal
+                            total(&mut point.attributes(), point.value() as f64);
+                        }
+                    }
                 }
                 _ => {}
             }

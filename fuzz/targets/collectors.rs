@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("system", "proc/uptime"),
     ("pressure", "proc/pressure/cpu"),
     ("pressure", "proc/pressure/memory"),
+    ("pressure", "proc/pressure/io"),
     ("kernel", "proc/stat"),
     ("kernel", "proc/vmstat"),
     ("kernel", "proc/loadavg"),
@@ -44,6 +45,17 @@ const FILES: &[(&str, &str)] = &[
     ("link", "sys/class/net/bond0/bonding/slaves"),
     ("link", "sys/class/net/eth0/speed"),
     ("ecc", "sys/devices/system/edac/mc/mc0/ce_count"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/cpu.stat"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/memory.stat"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/memory.events"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/memory.current"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/io.stat"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/pids.current"),
+    ("containers", "sys/fs/cgroup/system.slice/docker-4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f.scope/cgroup.procs"),
+    ("services", "sys/fs/cgroup/system.slice/nginx.service/cpu.stat"),
+    ("services", "sys/fs/cgroup/system.slice/nginx.service/memory.stat"),
+    ("services", "sys/fs/cgroup/system.slice/nginx.service/io.stat"),
+    ("services", "sys/fs/cgroup/system.slice/nginx.service/cpu.pressure"),
 ];
 
 const NAMINGS: [Naming; 3] = [Naming::Semconv, Naming::Hostmetrics, Naming::NodeExporter];

@@ -39,9 +39,9 @@ use crate::agent::systemd::ServiceManager;
 use crate::collectors::limit::Limits;
 use crate::export::console::view::View;
 use crate::export::console::{ConsoleExporter, Format, Layout};
-use crate::host::Host;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
+use crate::host::{Host, boot_time};
 use crate::metrics::naming::Detail;
 use crate::outbox::fs::OsFs;
 use crate::outbox::{self, DeliveryHandle, Tuning};
@@ -276,13 +276,13 @@ impl Cadence {
         let mut ticks = Ticks::new(start + self.first, self.interval);
         // Taken after the generation is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
-        let mut watch = StepWatch::new(begun, start);
+        let mut watch = StepWatch::new(begun, boot_time());
         let mut startup = Startup::default();
         self.manager.ready();
         // A stop or a closed channel ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             let now = (self.wall)();
-            let step = watch.look(now, Instant::now());
+            let step = watch.look(now, boot_time());
             // Even for a small step back: a data point's time must not be before its start time.
             if step.is_some() || now < begun {
                 match step {

@@ -382,6 +382,24 @@ mod tests {
     }
 
     #[test]
+    fn zeros_for_one_reading_change_no_total() {
+        let host = host();
+        let mut kernel = Bench::new(DEFINITION, host.context(Options::default()));
+        let mut totals = |interrupts: u64, switches: u64, kills: u64| {
+            host.write("proc/stat", &format!("intr {interrupts} 1 2\nctxt {switches}\n"));
+            host.write("proc/vmstat", &format!("pgfault 5\noom_kill {kills}\n"));
+            let points = kernel.next();
+            ["system.cpu.interrupts", "system.cpu.context_switches", "system.memory.linux.oom_kills"].map(|name| {
+                let point = points.iter().find_map(|point| point.strip_prefix(name)?.strip_prefix(' '));
+                point.unwrap().parse::<u64>().unwrap()
+            })
+        };
+        assert_eq!(totals(950, 5_100, 4), [50, 100, 1]);
+        assert_eq!(totals(0, 0, 0), [50, 100, 1]);
+        assert_eq!(totals(1_000, 5_200, 5), [100, 200, 2]);
+    }
+
+    #[test]
     fn a_host_without_the_files_reports_nothing_and_fails_nothing() {
         let host = Host::empty();
         host.write("proc/stat", "cpu 1 2 3 4\n");

@@ -78,7 +78,7 @@ pub struct Calls {
 impl Calls {
     /// Calls the running kernel.
     pub const LIVE: Self =
-        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time };
+        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time_of };
     /// Calls nothing. A recorded host has no clock: its collections are ten seconds apart.
     pub const NONE: Self = Self {
         space: |_| Err(io::ErrorKind::Unsupported.into()),
@@ -88,7 +88,12 @@ impl Calls {
     };
 }
 
-fn boot_time(_cycle: u64) -> Duration {
+fn boot_time_of(_cycle: u64) -> Duration {
+    boot_time()
+}
+
+/// Time since boot, suspends included: CLOCK_BOOTTIME.
+pub fn boot_time() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

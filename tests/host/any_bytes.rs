@@ -106,7 +106,10 @@ fn everything(delta: bool) -> Options {
 
 /// The log lines about panics that were caught, but for those of the tests that cause them.
 fn faults() -> Vec<String> {
-    log::lines("has a fault").into_iter().filter(|line| !line.contains("the collector faulty-")).collect()
+    log::lines("internal error in the collector")
+        .into_iter()
+        .filter(|line| !line.contains("the collector faulty-"))
+        .collect()
 }
 
 /// No total is below what it ever was, no difference below zero.

@@ -78,6 +78,25 @@ fn idle_that_steps_back_by_an_hour_after_a_suspend_goes_on() {
 }
 
 #[test]
+fn idle_that_steps_back_while_the_clock_counts_the_suspend_is_in_doubt_and_goes_on() {
+    let idle = [6_199_880, 6_200_780, 5_851_000, 5_851_900, 5_852_800, 5_853_700];
+    let contents = one_cpu(&idle.map(|idle| (idle, 50)));
+    let host = FixtureHost::empty();
+    host.write("proc/stat", &contents[0]);
+    let mut context = host.context(Options::default());
+    context.host.calls.clock = |cycle| Duration::from_secs(cycle * 10 + if cycle > 1 { 3_600 } else { 0 });
+    let mut pipeline = Pipeline::new(&context);
+    let mut collect = |content: &String| {
+        host.write("proc/stat", content);
+        pipeline.collect()
+    };
+    let collected: Vec<_> = contents[1..].iter().map(&mut collect).collect();
+    assert_eq!(seconds(&collected, &["idle"]), [9.0, 9.0, 9.0, 27.0, 36.0]);
+    assert_eq!(seconds(&collected, &["user"]), [1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(shares(&collected, "idle"), [None, None, None, None, Some(0.9)]);
+}
+
+#[test]
 fn three_of_four_cpus_that_return_with_no_idle_time_add_none() {
     let all = |idle: u64, others: u64| {
         stat(&[(0, 100, idle, 0), (1, 100, others, 0), (2, 100, others, 0), (3, 100, others, 0)])

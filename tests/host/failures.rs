@@ -52,6 +52,26 @@ fn a_file_that_vanishes_holds_its_totals_and_takes_its_states_away() {
 }
 
 #[test]
+fn only_of_counters_the_log_states_that_totals_are_held() {
+    log::keep();
+    for (file, line) in [
+        ("proc/vmstat", "its counters hold their last totals until it can"),
+        ("proc/meminfo", "its metrics are left out until it can"),
+    ] {
+        let host = FixtureHost::copy("server");
+        let mut pipeline = Pipeline::new(&host.context(Options::default()));
+        pipeline.collect();
+        host.remove(file);
+        std::fs::create_dir(host.root().join(file)).unwrap();
+        pipeline.collect();
+        pipeline.collect();
+        let lines = log::lines(&host.root().join(file).display().to_string());
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("WARN") && lines[0].ends_with(line), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_file_that_vanishes_sends_no_wrong_difference() {
     let empty = |host: &FixtureHost, file: &str| host.write(file, "");
     for spoil in [FixtureHost::remove, empty] {

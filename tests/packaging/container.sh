@@ -35,10 +35,31 @@ last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY
     echo "container: the two Dockerfiles differ from FROM scratch on" >&2
     exit 1
 }
-# Nothing pulls the compiler's image here, but what it builds from must be in its context.
+# Nothing pulls the compiler's image here, but each script that the build runs must be in its context, and each directory of sources.
+in_context() {
+    path=$1
+    until grep -qx "!$path" .dockerignore; do
+        path=$(dirname "$path")
+        [ "$path" != . ] || { echo "container: .dockerignore keeps $1 out" >&2; exit 1; }
+    done
+}
+scripts=Dockerfile checked=
+while [ -n "$scripts" ]; do
+    # shellcheck disable=SC2086 # words
+    scripts=$(sed '/^ *#/d' $scripts | grep -oE 'packaging/[a-z0-9/_-]+' | sort -u)
+    new=
+    for script in $scripts; do
+        case " $checked " in *" $script "*) continue ;; esac
+        [ -f "$script" ] || continue
+        in_context "$script"
+        checked="$checked $script" new="$new $script"
+    done
+    scripts=$new
+done
+[ "$(echo "$checked" | wc -w)" -ge 5 ] || { echo "container: the build's scripts are not found:$checked" >&2; exit 1; }
 crates=$(sed -n 's#.*path = "\([a-z]*\)/.*#\1#p' Cargo.toml | sort -u | grep -vx -e src -e benches -e tests || true)
-for path in build packaging/build-static packaging/remap packaging/release packaging/container/layout $crates $(sed -n 's/.*concat!(env!("CARGO_MANIFEST_DIR"), "\/\([a-z]*\)\/.*/\1/p' build.rs); do
-    grep -qx "!$path" .dockerignore || { echo "container: .dockerignore keeps $path out" >&2; exit 1; }
+for path in build $crates $(sed -n 's/.*concat!(env!("CARGO_MANIFEST_DIR"), "\/\([a-z]*\)\/.*/\1/p' build.rs); do
+    in_context "$path"
 done
 compose config --quiet
 

@@ -11,6 +11,8 @@ pub struct Row<const N: usize> {
     columns: [Column; N],
     /// When the row was last read: when the marks of all columns without a doubt were read.
     at: Duration,
+    /// The time between the two readings before.
+    interval: Duration,
     doubts: Vec<(usize, Doubt)>,
     /// Whether the last reading was not wholly believed.
     doubtful: bool,
@@ -23,6 +25,7 @@ impl<const N: usize> Default for Row<N> {
         Self {
             columns: [Column::NEW; N],
             at: Duration::ZERO,
+            interval: Duration::MAX,
             doubts: Vec::new(),
             doubtful: false,
             comparable: false,
@@ -46,8 +49,10 @@ impl<const N: usize> Row<N> {
         }
         let elapsed = now.saturating_sub(self.at);
         (self.comparable, self.new) = (!self.doubtful, false);
+        // Not of a longer time, such as a suspend, after which idle may have stepped back by hours.
+        let interval = allowed(elapsed.min(self.interval));
+        let hold = rules.together.map_or(0, |together| growth(together.per_second, interval).saturating_mul(3));
         let allowed = allowed(elapsed);
-        let hold = rules.together.map_or(0, |together| growth(together.per_second, allowed).saturating_mul(3));
         let common = rules.together.map(|together| together.limit(elapsed));
         let over = common.is_some_and(|common| self.is_over(readings, now, common, rules));
         for (place, reading) in readings.iter().enumerate() {
@@ -76,6 +81,9 @@ impl<const N: usize> Row<N> {
         self.doubts.retain(|(_, doubt)| !doubt.is_over());
         self.doubtful = self.doubts.iter().any(|(_, doubt)| doubt.state == State::InDoubt);
         self.comparable &= !self.doubtful;
+        if !self.new {
+            self.interval = elapsed;
+        }
         self.at = now;
         grown
     }
