@@ -1,5 +1,5 @@
-//! A FUSE file system with a single file whose reads block until the test answers them, or with a directory on which
-//! statfs(2) blocks. Needs root and `/dev/fuse`.
+//! A FUSE file system with a single file whose reads block until the test answers them, or with an empty directory on
+//! which statfs(2) and readdir(3) block. Needs root and `/dev/fuse`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +18,9 @@ const STATFS: u32 = 17;
 const RELEASE: u32 = 18;
 const FLUSH: u32 = 25;
 const INIT: u32 = 26;
+const OPENDIR: u32 = 27;
+const READDIR: u32 = 28;
+const RELEASEDIR: u32 = 29;
 const INTERRUPT: u32 = 36;
 const BATCH_FORGET: u32 = 42;
 
@@ -33,7 +36,7 @@ enum Answer {
     Error,
 }
 
-/// A read that waits, or a statfs.
+/// A read of the file or the directory that waits, or a statfs.
 #[derive(Clone, Copy)]
 struct Waiting {
     request: u64,
@@ -137,11 +140,11 @@ fn serve(mut device: &File, mode: u32, state: &Mutex<State>) {
             INIT => reply(device, unique, 0, &init()),
             GETATTR => reply(device, unique, 0, &attributes(mode)),
             // Direct I/O: each read comes here.
-            OPEN => reply(device, unique, 0, &[[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]].concat()),
-            READ | STATFS => {
+            OPEN | OPENDIR => reply(device, unique, 0, &[[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]].concat()),
+            READ | READDIR | STATFS => {
                 let mut state = state.lock().unwrap();
                 let (offset, size) =
-                    if code == READ { (number64(request, 48), number32(request, 56)) } else { (0, u32::MAX) };
+                    if code != STATFS { (number64(request, 48), number32(request, 56)) } else { (0, u32::MAX) };
                 let read = Waiting { request: unique, offset, size };
                 state.reads += 1;
                 match &state.answer {
@@ -149,7 +152,7 @@ fn serve(mut device: &File, mode: u32, state: &Mutex<State>) {
                     answer => reply_to_read(device, read, answer),
                 }
             }
-            FLUSH | RELEASE => reply(device, unique, 0, &[]),
+            FLUSH | RELEASE | RELEASEDIR => reply(device, unique, 0, &[]),
             _ => reply(device, unique, NOT_IMPLEMENTED, &[]),
         }
     }

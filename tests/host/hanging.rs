@@ -244,6 +244,50 @@ fn a_file_of_sysfs_or_of_a_process_that_hangs_costs_its_collector_and_is_named()
     }
 }
 
+/// Directories that are listed, each with a metric of the collector that lists it.
+const DIRECTORIES: [(&str, &str); 4] = [
+    ("sys/class/net", "hw.network.up"),
+    ("sys/class/hwmon", "hw.temperature"),
+    ("sys/devices/system/edac/mc", "hw.errors"),
+    ("proc", "system.process.count"),
+];
+
+#[test]
+fn a_directory_that_hangs_costs_its_collector_until_it_answers() {
+    log::keep();
+    for (directory, own) in DIRECTORIES {
+        let host = FixtureHost::whole("server");
+        let path = host.root().join(directory).canonicalize().unwrap();
+        let mut context = host.context(detailed());
+        // A file system mounted over `/proc` would hide the other collectors' files.
+        if directory == "proc" {
+            context.options.collectors = Some(vec!["processes".to_owned(), "sensors".to_owned()]);
+        }
+        let Some(hanging) = HangingFile::file_system(&path) else { return };
+        context.host.deadline = Duration::from_millis(400);
+        let mut pipeline = Pipeline::new(&context);
+        for _ in 0..2 {
+            let collected = pipeline.collect();
+            assert!(!has(&collected, own), "{own} with {directory}");
+            let other = if directory == "proc" { "hw.temperature" } else { "system.memory.limit" };
+            assert!(has(&collected, other), "{other} without {directory}");
+        }
+        let lines = log::lines(host.mark());
+        let late = lines.iter().filter(|line| line.contains("does not answer")).count();
+        assert_eq!(late, 1, "{directory}: {lines:?}");
+        drop(hanging);
+        let begun = Instant::now();
+        while !has(&pipeline.collect(), own) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{own} does not come back: {:?}",
+                log::lines(host.mark())
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 #[test]
 fn a_file_of_etc_that_hangs_costs_that_part_of_the_identity() {
     log::keep();
