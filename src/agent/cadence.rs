@@ -142,6 +142,14 @@ mod tests {
         assert_eq!(watch.look(wall + SECOND, start + 40 * SECOND), Some(-100.0));
     }
 
+    #[test]
+    fn a_suspend_is_no_step() {
+        let (wall, boot) = (UNIX_EPOCH + Duration::from_secs(1_000_000), 500 * SECOND);
+        let mut watch = StepWatch::new(wall, boot);
+        let hour = 3_610 * SECOND;
+        assert_eq!(watch.look(wall + hour, boot + hour), None);
+    }
+
     proptest! {
         #[test]
         fn ticks_are_always_ahead_and_on_the_grid(millis in proptest::collection::vec(0u64..20_000, 1..50)) {

@@ -270,3 +270,21 @@ fn a_device_with_traffic_that_is_left_out_is_seen_in_check() {
     assert!(line.contains("left out") && line.contains("loop0") && !line.contains("sda"), "{line}");
     assert!(line.contains(" ok "), "a remark is no problem: {line}");
 }
+
+#[test]
+fn a_host_without_any_id_is_told_once_that_the_instance_id_changes() {
+    let host = FixtureHost::whole("server");
+    let once = |host: &FixtureHost| {
+        let arguments = ["--once", "--exporter", "console", "--collectors", "load"];
+        let mut agent = program(host.root(), &arguments).spawn().unwrap();
+        assert_eq!(wait(&mut agent, Duration::from_secs(10)), Some(0));
+        text(agent.stderr.take()).matches("service.instance.id changes at each start").count()
+    };
+    assert_eq!(once(&host), 0);
+    for file in ["etc/machine-id", "var/lib/dbus/machine-id", "sys/class/dmi/id/product_uuid"] {
+        if host.root().join(file).symlink_metadata().is_ok() {
+            host.remove(file);
+        }
+    }
+    assert_eq!(once(&host), 1);
+}
