@@ -229,7 +229,7 @@ fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, 
 mod tests {
     use super::*;
     use crate::host::Roots;
-    use crate::host::bounded::access;
+    use crate::host::bounded::{MOST_STUCK, access};
     use std::path::Path;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -300,6 +300,29 @@ mod tests {
         }
         worker.run(jobs, 3);
         assert_eq!((a.runs(), b.runs(), c.runs()), (4, 3, 4));
+    }
+
+    #[test]
+    fn threads_that_hang_are_bounded_and_are_replaced_again_when_they_return() {
+        let worker = worker(Duration::from_millis(20));
+        let job = |number: usize| Counting::new(Box::leak(format!("/{number}").into_boxed_str()));
+        let hanging: Vec<_> = (0..MOST_STUCK).map(job).collect();
+        let held: Vec<_> = hanging.iter().map(|job| job.hang()).collect();
+        let last = job(MOST_STUCK);
+        // One collection may be late on a busy machine: each job is handed over until its thread is left behind.
+        for job in &hanging {
+            let job = Arc::clone(job) as Arc<dyn Job>;
+            while worker.hangs(&job).is_none() {
+                worker.run([Arc::clone(&job)], 1);
+            }
+        }
+        worker.run(list(&[&last]), 2);
+        assert_eq!(last.runs(), 0, "there is no thread left");
+        assert!(hanging.iter().all(|job| job.runs() == 0));
+        drop(held);
+        while last.runs() == 0 {
+            worker.run(list(&[&last]), 3);
+        }
     }
 
     #[test]
