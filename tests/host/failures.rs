@@ -72,6 +72,30 @@ fn only_of_counters_the_log_states_that_totals_are_held() {
 }
 
 #[test]
+fn a_file_without_a_reading_is_one_line_and_one_failed_reading_in_each_collection() {
+    log::keep();
+    let spoils: [fn(&FixtureHost, &str); 4] = [
+        FixtureHost::remove,
+        |host, file| host.write(file, ""),
+        |host, file| host.write(file, "\0".repeat(4_000)),
+        |host, file| host.write(file, "no such thing\n"),
+    ];
+    for spoil in spoils {
+        for file in ["proc/stat", "proc/meminfo", "proc/loadavg", "proc/uptime"] {
+            let host = FixtureHost::copy("server");
+            let mut pipeline = Pipeline::new(&host.context(Options::default()));
+            pipeline.collect();
+            spoil(&host, file);
+            for _ in 0..3 {
+                pipeline.collect();
+            }
+            let lines = log::lines(&host.root().join(file).display().to_string());
+            assert!(lines.len() == 1 && lines[0].starts_with("WARN"), "{file}: {lines:?}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_vanishes_sends_no_wrong_difference() {
     let empty = |host: &FixtureHost, file: &str| host.write(file, "");
     for spoil in [FixtureHost::remove, empty] {
