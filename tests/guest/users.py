@@ -84,7 +84,7 @@ class Tree:
 def cpu_limits(machine):
     """CPU time and throttled time of a service and of containers of five runtimes, one with a container in it"""
     with Tree(machine) as tree:
-        machine.run("\n".join(f"echo 50000 100000 > {tree.root}/{path}/cpu.max" for path in tree.paths))
+        machine.run("\n".join(f"echo 25000 100000 > {tree.root}/{path}/cpu.max" for path in tree.paths))
         tree.busy([*tree.paths, NESTED], 1)  # a cgroup that used nothing yet has no first reading
         with Agent(machine, "containers,services", "--detail detailed") as agent:
             before, first = {path: tree.cpu(path) for path in tree.paths}, agent.next()[-1]
