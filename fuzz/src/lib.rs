@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use heka_insights_agent::{Detail, HostMetrics, Naming, Registered};
+use heka_insights_agent::internals::collectors::{self, Context, Options, Registered};
+use heka_insights_agent::internals::host::{Host as RealHost, Roots};
+use heka_insights_agent::{Detail, Naming};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
@@ -18,6 +20,11 @@ mod manual;
 
 use manual::Manual;
 
+/// Where the textfile collector looks.
+pub const TEXTFILES: &str = "textfile";
+/// Directories of files that the recorded host lacks.
+const MORE: [&str; 5] = [TEXTFILES, "sys/class/power_supply/BAT0", "sys/class/dmi/id", "sys/class/nvme/nvme0", "proc/2400/task"];
+
 /// A copy of a recorded host in memory.
 pub struct Host(TempDir);
 
@@ -26,6 +33,9 @@ impl Host {
     pub fn copy(name: &str) -> io::Result<Self> {
         let host = Self(TempDir::new_in("/dev/shm")?);
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name), host.0.path())?;
+        for directory in MORE {
+            fs::create_dir_all(host.path(directory))?;
+        }
         Ok(host)
     }
 
@@ -60,7 +70,10 @@ pub struct Collection {
     reader: Manual,
     into: ResourceMetrics,
     totals: HashMap<String, f64>,
-    _keep: (SdkMeterProvider, Registered),
+    /// Whether the values are the host's: those of text files are whatever the file has.
+    of_host: bool,
+    registered: Registered,
+    _provider: SdkMeterProvider,
 }
 
 impl Collection {
@@ -68,14 +81,30 @@ impl Collection {
     pub fn of(host: &Host, collector: &str, naming: Naming) -> Self {
         let reader = Manual::new();
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
-        let metrics = HostMetrics::builder().collectors([collector]).expect("a collector").detail(Detail::Detailed);
-        let registered = metrics.naming(naming).root(host.path("")).register(&provider.meter("fuzz"));
-        Self { reader, into: ResourceMetrics::default(), totals: HashMap::new(), _keep: (provider, registered) }
+        let context = Context {
+            host: RealHost::new(&Roots { root: Some(host.path("")), ..Roots::default() }),
+            options: Options {
+                collectors: Some(vec![collector.to_owned()]),
+                detail: Detail::Detailed,
+                naming,
+                top_processes: 3,
+                process_command_lines: true,
+                textfile_dir: Some(host.path(TEXTFILES)),
+                ..Options::default()
+            },
+        };
+        let registered = collectors::register(&provider.meter("fuzz"), &context);
+        let of_host = collector != "textfile";
+        Self { reader, into: ResourceMetrics::default(), totals: HashMap::new(), of_host, registered, _provider: provider }
     }
 
     /// Collects, and checks that each value is one that a number of that kind can have, and that no total falls.
     pub fn collect(&mut self) {
         self.reader.collect(&mut self.into).expect("a collection");
+        self.registered.discover();
+        if !self.of_host {
+            return;
+        }
         for metric in self.into.scope_metrics().flat_map(|scope| scope.metrics()) {
             let name = metric.name();
             let totals = &mut self.totals;

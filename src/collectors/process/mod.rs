@@ -128,7 +128,7 @@ impl TopProcesses {
         let mut found: HashMap<Key, Found> = HashMap::new();
         let outcome = processes::each(&proc, &mut |pid, stat| {
             let key = (pid, stat.start);
-            candidates.push(Candidate { key, cpu: stat.user + stat.system, memory: stat.resident_pages });
+            candidates.push(Candidate { key, cpu: stat.user.saturating_add(stat.system), memory: stat.resident_pages });
             found.insert(
                 key,
                 Found {
@@ -376,6 +376,15 @@ mod tests {
         assert!(busy.ends_with("} 2.5"), "{busy}");
         let read = of(&points, "process.disk.io").into_iter().find(|point| point.contains("direction=read")).unwrap();
         assert!(read.ends_with(" 4096"), "{read}");
+    }
+
+    #[test]
+    fn cpu_times_that_are_too_large_for_a_sum_leave_the_others_as_they_are() {
+        let host = host();
+        let stat = format!("70 (small) S 1 1 1 0 -1 0 0 0 0 0 {} 5 0 0 20 0 3 0 70 8192 1 0\n", u64::MAX);
+        host.write("proc/70/stat", stat);
+        let points = Bench::new(DEFINITION, host.context(options(1))).next();
+        assert!(of(&points, "process.memory.usage").iter().any(|point| point.contains("=large")), "{points:#?}");
     }
 
     #[test]
