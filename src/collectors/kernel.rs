@@ -386,8 +386,8 @@ mod tests {
         let host = host();
         let mut kernel = Bench::new(DEFINITION, host.context(Options::default()));
         let mut totals = |interrupts: u64, switches: u64, kills: u64| {
-            host.write("proc/stat", &format!("intr {interrupts} 1 2\nctxt {switches}\n"));
-            host.write("proc/vmstat", &format!("pgfault 5\noom_kill {kills}\n"));
+            host.write("proc/stat", format!("intr {interrupts} 1 2\nctxt {switches}\n"));
+            host.write("proc/vmstat", format!("pgfault 5\noom_kill {kills}\n"));
             let points = kernel.next();
             ["system.cpu.interrupts", "system.cpu.context_switches", "system.memory.linux.oom_kills"].map(|name| {
                 let point = points.iter().find_map(|point| point.strip_prefix(name)?.strip_prefix(' '));
