@@ -366,7 +366,6 @@ fn single(bytes: &[u8]) -> Option<u64> {
 /// Parses the numbers for `keys`, one `key number` pair per line. The first line with a key is used.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
     let mut found = [None; N];
-    let mut missing = N;
     for line in lines(bytes) {
         // The longest of these files has about 50 lines and is read for every cgroup; comparing the blank first is
         // cheaper.
@@ -374,8 +373,7 @@ fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
         let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
         if slot.is_none() {
             *slot = line.get(key.len()..).and_then(|value| number(value.trim_ascii()));
-            missing -= usize::from(slot.is_some());
-            if missing == 0 {
+            if found.iter().all(Option::is_some) {
                 break;
             }
         }

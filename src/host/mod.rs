@@ -78,7 +78,7 @@ pub struct Calls {
 impl Calls {
     /// Calls the running kernel.
     pub const LIVE: Self =
-        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: boot_time_of };
+        Self { space: usage::of_path, sockets: sockets::count, adjtimex: heka_adjtimex::read, clock: |_| boot_time() };
     /// Calls nothing. A recorded host has no clock: its collections are ten seconds apart.
     pub const NONE: Self = Self {
         space: |_| Err(io::ErrorKind::Unsupported.into()),
@@ -86,10 +86,6 @@ impl Calls {
         adjtimex: || Err(io::ErrorKind::Unsupported.into()),
         clock: |cycle| Duration::from_secs(10).saturating_mul(u32::try_from(cycle).unwrap_or(u32::MAX)),
     };
-}
-
-fn boot_time_of(_cycle: u64) -> Duration {
-    boot_time()
 }
 
 /// Time since boot, suspends included: CLOCK_BOOTTIME.

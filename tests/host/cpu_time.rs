@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::collectors::{Context, Options};
 use heka_insights_agent::internals::metrics::counter::Since;
 
 use crate::collect::{Collected, Pipeline};
@@ -17,16 +17,23 @@ fn stat(cpus: &[(u32, u64, u64, u64)]) -> String {
     "cpu 7 7 7 7 7 7 7 7 7 7\n".to_owned() + &cpus.iter().map(line).collect::<String>() + "intr 1 2 3\n"
 }
 
-fn start(options: Options, first: &str) -> (FixtureHost, Pipeline) {
-    let host = FixtureHost::empty();
-    host.write("proc/stat", first);
-    let pipeline = Pipeline::new(&host.context(options));
-    (host, pipeline)
-}
-
 /// A collection after each of the contents; the first is the baseline.
 fn collections(options: Options, contents: &[String]) -> Vec<Collected> {
-    let (host, mut pipeline) = start(options, &contents[0]);
+    let host = FixtureHost::empty();
+    collect_each(&host, &host.context(options), contents)
+}
+
+/// As [`collections`]; the second collection comes an hour late, since the clock counts a suspend.
+fn across_a_suspend(contents: &[String]) -> Vec<Collected> {
+    let host = FixtureHost::empty();
+    let mut context = host.context(Options::default());
+    context.host.calls.clock = |cycle| Duration::from_secs(cycle * 10 + if cycle > 1 { 3_600 } else { 0 });
+    collect_each(&host, &context, contents)
+}
+
+fn collect_each(host: &FixtureHost, context: &Context, contents: &[String]) -> Vec<Collected> {
+    host.write("proc/stat", &contents[0]);
+    let mut pipeline = Pipeline::new(context);
     let mut collect = |content: &String| {
         host.write("proc/stat", content);
         pipeline.collect()
@@ -80,17 +87,7 @@ fn idle_that_steps_back_by_an_hour_after_a_suspend_goes_on() {
 #[test]
 fn idle_that_steps_back_while_the_clock_counts_the_suspend_is_in_doubt_and_goes_on() {
     let idle = [6_199_880, 6_200_780, 5_851_000, 5_851_900, 5_852_800, 5_853_700];
-    let contents = one_cpu(&idle.map(|idle| (idle, 50)));
-    let host = FixtureHost::empty();
-    host.write("proc/stat", &contents[0]);
-    let mut context = host.context(Options::default());
-    context.host.calls.clock = |cycle| Duration::from_secs(cycle * 10 + if cycle > 1 { 3_600 } else { 0 });
-    let mut pipeline = Pipeline::new(&context);
-    let mut collect = |content: &String| {
-        host.write("proc/stat", content);
-        pipeline.collect()
-    };
-    let collected: Vec<_> = contents[1..].iter().map(&mut collect).collect();
+    let collected = across_a_suspend(&one_cpu(&idle.map(|idle| (idle, 50))));
     assert_eq!(seconds(&collected, &["idle"]), [9.0, 9.0, 9.0, 27.0, 36.0]);
     assert_eq!(seconds(&collected, &["user"]), [1.0, 2.0, 3.0, 4.0, 5.0]);
     assert_eq!(shares(&collected, "idle"), [None, None, None, None, Some(0.9)]);
@@ -166,17 +163,8 @@ fn a_reading_of_10_to_the_18_once_or_for_good_is_never_counted() {
 
 #[test]
 fn the_time_of_a_suspend_is_time_that_passed() {
-    let host = FixtureHost::empty();
-    host.write("proc/stat", stat(&[(0, 100, 50_000, 0)]));
-    let mut context = host.context(Options::default());
-    // The second collection comes an hour late: the clock counts a suspend.
-    context.host.calls.clock = |cycle| Duration::from_secs(cycle * 10 + if cycle > 1 { 3_600 } else { 0 });
-    let mut pipeline = Pipeline::new(&context);
-    let mut idle = |ticks| {
-        host.write("proc/stat", stat(&[(0, 100, ticks, 0)]));
-        pipeline.collect().value("system.cpu.time", &["idle"])
-    };
-    assert_eq!([51_000, 412_000, 413_000].map(&mut idle), [10.0, 3_620.0, 3_630.0]);
+    let contents = [50_000, 51_000, 412_000, 413_000].map(|idle| stat(&[(0, 100, idle, 0)]));
+    assert_eq!(seconds(&across_a_suspend(&contents), &["idle"]), [10.0, 3_620.0, 3_630.0]);
 }
 
 #[test]

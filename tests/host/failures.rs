@@ -72,7 +72,7 @@ fn only_of_counters_the_log_states_that_totals_are_held() {
 }
 
 #[test]
-fn a_file_without_a_reading_is_one_line_and_one_failed_reading_in_each_collection() {
+fn a_file_without_a_reading_is_one_line_however_long_it_lasts() {
     log::keep();
     let spoils: [fn(&FixtureHost, &str); 4] = [
         FixtureHost::remove,

@@ -8,10 +8,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Resource;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::collectors::Observer;
-use crate::host::Source;
+use crate::host::{Source, boot_time};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Metric;
@@ -133,7 +132,7 @@ impl Process {
         let base = self.base;
         #[allow(clippy::cast_precision_loss)] // ticks of one process
         let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
-        let uptime = stat.map(|stat| (since_boot() - seconds(stat.started)).max(0.0));
+        let uptime = stat.map(|stat| (boot_time().as_secs_f64() - seconds(stat.started)).max(0.0));
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs_f64());
         self.started = self.started.or_else(|| Some(now()? - uptime?));
         Figures {
@@ -146,14 +145,6 @@ impl Process {
             started: self.started,
         }
     }
-}
-
-/// Seconds since boot, suspend included: the clock of process start times.
-fn since_boot() -> f64 {
-    let now = clock_gettime(ClockId::Boottime);
-    #[allow(clippy::cast_precision_loss)] // exact for millions of years
-    let (seconds, nanos) = (now.tv_sec as f64, now.tv_nsec as f64);
-    seconds + nanos / 1e9
 }
 
 /// Number of open file descriptors. Since Linux 6.2 it is the size of the directory; before, the entries are counted.
@@ -214,7 +205,7 @@ mod tests {
         let figures = Process::new().read();
         assert!(figures.resident_bytes.unwrap() > 0 && figures.virtual_bytes >= figures.resident_bytes);
         assert!(figures.threads.unwrap() > 0 && figures.descriptors.unwrap() > 0);
-        assert!(figures.uptime_seconds.unwrap() < since_boot());
+        assert!(figures.uptime_seconds.unwrap() < boot_time().as_secs_f64());
         assert!(figures.cpu_seconds.unwrap() >= 0.0);
     }
 
