@@ -396,8 +396,8 @@ fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection()
 
 #[test]
 fn no_part_of_an_endpoint_but_scheme_host_and_port_is_ever_printed() {
-    for (endpoint, protocol) in [("http://localhost:1/s3cr3t", "http/protobuf"), ("http://localhost:1/s3cr3t", "grpc")]
-    {
+    let endpoints = ["http://localhost:1/s3cr3t", "http://localhost:1/?token=s3cr3t", "http://localhost:1#s3cr3t"];
+    for (endpoint, protocol) in endpoints.into_iter().flat_map(|url| [(url, "http/protobuf"), (url, "grpc")]) {
         let arguments = ["--endpoint", endpoint, "--protocol", protocol, "--log-level", "trace"];
         let mut program = Program::start(agent(&[&arguments as &[_], &["--once"]].concat()));
         program.end();

@@ -22,8 +22,8 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
     };
     let allowed = table::ENDPOINT.row.allowed;
     // An invalid endpoint is never replaced by the default, not even from a shared variable: metrics would be sent
-    // elsewhere. The text before an @ may be a password.
-    let wrong = || if found.value.contains('@') { found.wrong_secret(allowed) } else { found.wrong(allowed) };
+    // elsewhere.
+    let wrong = || found.wrong_url(allowed);
     if let Some(path) = found.value.strip_prefix("unix:") {
         return match protocol {
             Some(Protocol::HttpProtobuf) => Err(wrong()),

@@ -173,7 +173,11 @@ fn command(arguments: &Arguments) -> Result<Command, UsageError> {
     match arguments.command.as_deref() {
         Some("check") if once => Err(UsageError("--once: not with the command check".to_owned())),
         Some("check") => Ok(Command::Check { send, json }),
-        Some(other) => Err(UsageError(format!("'{other}' is not a command; allowed: check, or no command to run"))),
+        Some(other) if nearest::nearest(other, ["check"]).is_some() => {
+            Err(UsageError(format!("'{other}' is not a command; did you mean check?")))
+        }
+        // A part of a value that was not quoted arrives as a command, and it may be a secret.
+        Some(_) => Err(UsageError("unknown command (not shown); allowed: check, or no command to run".to_owned())),
         None if send || json => {
             let flag = if send { table::SEND.row.flag } else { table::JSON.row.flag };
             Err(UsageError(format!("{flag}: only with the command check")))

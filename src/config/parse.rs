@@ -6,6 +6,7 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use crate::config::found::{Found, Parsed};
+use crate::export::headers::reserved;
 
 /// Any text.
 pub fn text(found: Found<'_>) -> Parsed<String> {
@@ -118,6 +119,9 @@ pub fn headers(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
     };
     if !headers.iter().all(valid) {
         return Err(None);
+    }
+    if let Some(name) = headers.iter().find_map(|(name, _)| reserved(name)) {
+        return Err(Some(format!("headers other than {name}, which belongs to the protocol")));
     }
     Ok(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
 }

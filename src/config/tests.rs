@@ -438,10 +438,38 @@ fn a_wrong_endpoint_is_refused_wherever_it_comes_from() {
 }
 
 #[test]
-fn a_password_in_an_endpoint_is_refused_and_not_shown() {
-    for value in ["https://user:hunter2@h:1", "ftp://user:hunter2@h", "http://user:hunter2@h h"] {
+fn a_wrong_endpoint_with_more_than_a_host_and_a_port_is_not_shown() {
+    for value in [
+        "https://user:hunter2@h:1",
+        "ftp://user:hunter2@h",
+        "http://user:hunter2@h h",
+        "https://h:99999/v1?key=hunter2",
+        "https://h:99999?hunter2",
+        "https://h:x#hunter2",
+        "ftp://h/hunter2",
+        "h/hunter2",
+        "h:1/hunter2",
+        "https:\\\\h\\hunter2",
+        "://h/hunter2",
+        "unix:hunter2@h",
+    ] {
         let error = bad(&["--endpoint", value], &[]);
-        assert!(error.contains("--endpoint") && !error.contains("hunter2"), "{error}");
+        assert!(error.starts_with("--endpoint: ") && error.contains("allowed: http://"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_url_where_another_setting_expects_none_is_not_shown() {
+    for row in table::SETTINGS.iter().map(|setting| setting.row()).filter(|row| !matches!(row.kind, Kind::Switch { .. })) {
+        for value in ["https://user:hunter2@h", "https://h/hunter2", "https://h?k=hunter2"] {
+            let results = row.variables.iter().map(|variable| resolve(&[], &[(variable.0, value)]));
+            let flag = (!row.flag.is_empty()).then(|| resolve(&[row.flag, value], &[]));
+            for result in results.chain(flag) {
+                let printed = result.map_or_else(|error| error.to_string(), |config| config.warnings.join("\n"));
+                assert!(!printed.contains("hunter2"), "{printed}");
+            }
+        }
     }
 }
 
@@ -464,6 +492,7 @@ fn a_wrong_header_is_refused_without_its_value() {
         (&["--header", "hunter2"][..], &[][..], "--header"),
         (&["--header", "bad name=hunter2"], &[], "--header"),
         (&["--header", "k=hunter2\u{7f}"], &[], "--header"),
+        (&["--header", "Content-Type=hunter2"], &[], "--header"),
         (&[], &[("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")], "OTEL_EXPORTER_OTLP_HEADERS"),
         (&[], &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=hunter2%ff")], "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
     ] {
