@@ -452,6 +452,37 @@ fn an_error_names_the_proxy_on_the_way() {
 }
 
 #[test]
+fn a_proxy_in_an_environment_file_is_used_as_one_in_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.env");
+    fs::write(&file, "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.test:4317\nHTTP_PROXY=http://127.0.0.1:1\n")
+        .unwrap();
+    let output = agent(&["check", "--env-file", file.to_str().unwrap()]).stdout(Stdio::piped()).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("through the proxy 127.0.0.1:1"), "{printed}");
+}
+
+#[test]
+fn a_proxy_variable_that_cannot_be_used_ends_the_program_unless_the_target_is_excepted() {
+    use std::os::unix::ffi::OsStrExt;
+    for value in [&b"http://proxy\xff:3128"[..], b"socks5://user:s3cr3t@proxy.test"] {
+        let start = |exceptions: &str| {
+            let mut command = agent(&["--once", "--endpoint", "https://collector.test:1"]);
+            command.env("HTTPS_PROXY", std::ffi::OsStr::from_bytes(value)).env("NO_PROXY", exceptions);
+            let mut program = Program::start(command);
+            assert_eq!(program.end().0, Some(1));
+            program.log()
+        };
+        let log = start("elsewhere.example");
+        assert!(log.lines().count() == 1 && log.contains("HTTPS_PROXY: "), "{log}");
+        assert!(!log.contains("s3cr3t"), "{log}");
+        // The name exists nowhere.
+        let log = start(".test");
+        assert!(log.contains("cannot deliver to https://collector.test:1") && !log.contains("HTTPS_PROXY"), "{log}");
+    }
+}
+
+#[test]
 fn an_error_about_a_file_of_tls_names_what_the_user_set() {
     for (variable, name) in [
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),

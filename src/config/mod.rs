@@ -155,11 +155,10 @@ impl Config {
 /// A warning for each unknown variable with this program's prefix. A known variable that is not UTF-8 is an error.
 fn unused(environment: &Environment) -> Result<Vec<String>, UsageError> {
     let known: Vec<&str> = table::variable_names().collect();
-    if let Some(name) = environment.not_unicode().iter().find(|name| known.contains(&name.as_str())) {
+    if let Some(name) = known.iter().find(|name| environment.is_not_unicode(name)) {
         return Err(UsageError(format!("{name}: its value (not shown) is not valid; allowed: UTF-8")));
     }
-    let names = environment.names().into_iter().chain(environment.not_unicode().iter().map(String::as_str));
-    let unknown = names.filter(|name| name.starts_with("HEKA_") && !known.contains(name));
+    let unknown = environment.names().into_iter().filter(|name| name.starts_with("HEKA_") && !known.contains(name));
     let line = |name: &str| match nearest::nearest(name, known.iter().copied()) {
         Some(near) => format!("{name}: unknown variable, ignored; did you mean {near}?"),
         None => format!("{name}: unknown variable, ignored; --help lists all variables"),
@@ -239,6 +238,7 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
         gzip: lookup.value(&table::COMPRESSION)?,
         timeout: lookup.value(&table::TIMEOUT)?,
         tls: TlsFiles { ca: path(ca), cert: path(cert), key: path(key), places },
+        proxies: lookup.proxies(),
         temporality,
     })
 }

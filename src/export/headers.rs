@@ -92,7 +92,7 @@ pub fn reserved(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::config::{Protocol, Temporality, TlsFiles};
+    use crate::export::config::{Protocol, Proxies, Temporality, TlsFiles};
     use std::time::Duration;
 
     fn config(headers: &[(&str, &str)], file: Option<&Path>) -> OtlpConfig {
@@ -104,6 +104,7 @@ mod tests {
             gzip: false,
             timeout: Duration::from_secs(1),
             tls: TlsFiles::default(),
+            proxies: Proxies::default(),
             temporality: Temporality::Cumulative,
         }
     }
