@@ -11,7 +11,7 @@ const METRICS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
 /// The protocol and the full endpoint. Adds a line to `notes` if the protocol was inferred.
 pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Protocol, String), UsageError> {
     let protocol = lookup.optional(&table::PROTOCOL)?;
-    let insecure = lookup.value(&table::INSECURE)?;
+    let insecure = lookup.found(&table::INSECURE)?;
     let Some(found) = lookup.find(&table::ENDPOINT.row).into_iter().next() else {
         let protocol = protocol.unwrap_or(Protocol::Grpc);
         let endpoint = match protocol {
@@ -36,7 +36,14 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
         if !found.is_otel() || protocol == Some(Protocol::HttpProtobuf) {
             return Err(wrong());
         }
-        text = format!("{}://{text}", if insecure { "http" } else { "https" });
+        text = format!("{}://{text}", if insecure.is_some_and(|(insecure, _)| insecure) { "http" } else { "https" });
+    } else if let Some((value, variable)) = insecure
+        && text.starts_with(if value { "https://" } else { "http://" })
+    {
+        lookup.warnings.push(format!(
+            "{}: '{value}' is not used, since the scheme of {} decides whether TLS is used",
+            variable.place, found.place
+        ));
     }
     // A fragment is never sent to a server.
     text.truncate(text.find('#').unwrap_or(text.len()));

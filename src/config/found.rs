@@ -1,14 +1,16 @@
 //! A value as given by the user, and the error message for an invalid one.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A usage error, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(pub String);
 
+/// Without control characters: a value or a path may contain line breaks and the escape sequences of a terminal.
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+        self.0.chars().try_for_each(|letter| f.write_char(shown(letter)))
     }
 }
 

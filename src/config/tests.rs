@@ -400,6 +400,16 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
 }
 
 #[test]
+fn an_error_and_a_warning_are_one_line_whatever_the_value_and_the_name_contain() {
+    for value in ["wrong\n ERROR forged", "wrong\u{1b}[31m", "wrong\r\u{9b}31m\u{7f}"] {
+        let unknown = good(&[], &[(&format!("HEKA_{value}"), "1")]).warnings;
+        for line in printed(value).into_iter().chain(unknown) {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn a_guessed_protocol_is_said_in_one_line() {
     let notes = |arguments: &[&str]| good(arguments, &[]).notes;
     let guessed = notes(&["--endpoint", "http://h:4318"]);
@@ -421,6 +431,37 @@ fn an_endpoint_without_a_scheme_is_as_secure_as_insecure_says() {
     let signal = ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true");
     assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "false"), signal]), "http://h:1");
     assert_eq!(endpoint(&[(GENERAL, "https://h:1"), (INSECURE, "true")]), "https://h:1", "a scheme wins");
+    let warnings = |url, insecure| good(&[], &[(GENERAL, url), (INSECURE, insecure)]).warnings;
+    for (url, insecure) in [("https://h:1", "true"), ("http://h:1", "false")] {
+        let warnings = warnings(url, insecure);
+        let line = format!("{INSECURE}: '{insecure}' is not used, since the scheme of {GENERAL} decides");
+        assert!(warnings.len() == 1 && warnings[0].starts_with(&line), "{warnings:?}");
+    }
+    for (url, insecure) in [("https://h:1", "false"), ("http://h:1", "true"), ("h:1", "true"), ("h:1", "false")] {
+        assert!(warnings(url, insecure).is_empty(), "{url} {insecure}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_of_the_otlp_exporter_is_one_warning_with_the_nearest_name() {
+    let warnings = |name| good(&[], &[(name, "http://h:1")]).warnings;
+    for (name, near) in [
+        ("OTEL_EXPORTER_OTLP_ENDPIONT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_EXPORTER_OTLP_METRIC_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+        ("OTEL_EXPORTER_OTLP_CA_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    ] {
+        assert_eq!(warnings(name), [format!("{name}: unknown variable, ignored; did you mean {near}?")]);
+    }
+    let far = "OTEL_EXPORTER_OTLP_RETRY_DISABLED";
+    assert_eq!(warnings(far), [format!("{far}: unknown variable, ignored; --help lists all variables")]);
+    for of_others in [
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "OTEL_TRACES_EXPORTER",
+    ] {
+        assert!(warnings(of_others).is_empty(), "{of_others}");
+    }
 }
 
 #[test]
@@ -461,16 +502,25 @@ fn a_wrong_endpoint_with_more_than_a_host_and_a_port_is_not_shown() {
 
 #[test]
 fn a_url_where_another_setting_expects_none_is_not_shown() {
-    for row in table::SETTINGS.iter().map(|setting| setting.row()).filter(|row| !matches!(row.kind, Kind::Switch { .. })) {
-        for value in ["https://user:hunter2@h", "https://h/hunter2", "https://h?k=hunter2"] {
-            let results = row.variables.iter().map(|variable| resolve(&[], &[(variable.0, value)]));
-            let flag = (!row.flag.is_empty()).then(|| resolve(&[row.flag, value], &[]));
-            for result in results.chain(flag) {
-                let printed = result.map_or_else(|error| error.to_string(), |config| config.warnings.join("\n"));
-                assert!(!printed.contains("hunter2"), "{printed}");
-            }
+    for value in ["https://user:hunter2@h", "https://h/hunter2", "https://h?k=hunter2"] {
+        for line in printed(value) {
+            assert!(!line.contains("hunter2"), "{line}");
         }
     }
+}
+
+/// Errors and warnings of each setting with this value, by its flag and by its variables.
+fn printed(value: &str) -> Vec<String> {
+    let results = table::SETTINGS.iter().map(|setting| setting.row()).flat_map(|row| {
+        let takes_value = !row.flag.is_empty() && !matches!(row.kind, Kind::Switch { .. });
+        let variables = row.variables.iter().map(|variable| resolve(&[], &[(variable.0, value)]));
+        variables.chain(takes_value.then(|| resolve(&[&format!("{}={value}", row.flag)], &[])))
+    });
+    let lines = |result: Result<Config, UsageError>| match result {
+        Ok(config) => config.warnings,
+        Err(error) => vec![error.to_string()],
+    };
+    results.flat_map(lines).collect()
 }
 
 #[test]
