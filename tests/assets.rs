@@ -93,9 +93,9 @@ const PROXIES: &str = "
 | `no_proxy`, `NO_PROXY` | Endpoints that are reached directly, separated by commas: a host with its subdomains (`example.com`, `.example.com` or `*.example.com`), `host:port`, an address, a network (`10.0.0.0/8`), or `*` for all |
 
 The first variable of a row that is set is used. Like every other variable, they may be in `.env` or in the file of
-`--env-file`. The value is `http://host:port`, `http://user:password@host:port` or `host:port`; the agent speaks plain HTTP to
-the proxy. A variable that applies to the endpoint and is not the URL of such a proxy (SOCKS, `https://`) ends the program with
-status 1 instead of a direct connection.
+`--env-file`. The value is `http://host:port`, `http://user:password@host:port` or `host:port`, with percent-encoding in user
+and password (`%40` for `@`); the agent speaks plain HTTP to the proxy. A variable that applies to the endpoint and is not the
+URL of such a proxy (SOCKS, `https://`) ends the program with status 1 instead of a direct connection.
 
 `https://` endpoints and gRPC go through a `CONNECT` tunnel, which the proxy must allow for the endpoint's port, such as 4317.
 `http://` endpoints over HTTP are requested from the proxy with their full URL. `localhost`, loopback addresses and `unix:`

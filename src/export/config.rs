@@ -54,6 +54,12 @@ impl Default for Places {
     }
 }
 
+/// Whether it is only `host` or `host:port`, with a valid port.
+pub fn is_host_and_port(authority: &http::uri::Authority) -> bool {
+    let (host, whole) = (authority.host(), authority.as_str());
+    !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))
+}
+
 /// A proxy variable that is set.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyVariable {

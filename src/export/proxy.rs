@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::ExportError;
-use super::config::{Proxies, ProxyVariable};
+use super::config::{Proxies, ProxyVariable, is_host_and_port};
 use super::tcp::Resolver;
 
 /// A connector for one target.
@@ -87,7 +87,7 @@ fn select(proxies: &Proxies, target: &Uri) -> Result<Option<Intercept>, ExportEr
         return Ok(None);
     }
     let usable = |proxy: &Intercept| {
-        proxy.uri().scheme_str() == Some("http") && proxy.uri().host().is_some_and(|host| !host.is_empty())
+        proxy.uri().scheme_str() == Some("http") && proxy.uri().authority().is_some_and(is_host_and_port)
     };
     let url = |value: &String| if value.contains("://") { value.clone() } else { format!("http://{value}") };
     let proxy = variable.value.as_ref().and_then(|value| through(&url(value))).filter(usable);
@@ -277,6 +277,9 @@ mod tests {
             "https://proxy.test",
             "http://",
             "http://:3128",
+            "http://proxy.test:s3cr3t",
+            "http://user:s3cr3t@proxy.test:99999",
+            "http://user:s3@cr3t@proxy.test",
             "a b:s3cr3t",
             "not UTF-8",
         ] {
@@ -311,6 +314,13 @@ mod tests {
         assert_eq!(select("http://collector.test/", &both), Ok(Some("http://low.test/".to_owned())));
         let request = [("HTTP_PROXY", "up.test"), ("REQUEST_METHOD", "GET")];
         assert_eq!(select("http://collector.test/", &request), Ok(None));
+    }
+
+    #[test]
+    fn an_error_of_the_resolver_names_the_proxy() {
+        let source = "dns error: failed to lookup address information".into();
+        let words = crate::export::reason::words(&ThroughProxy { proxy: "proxy.test:1".to_owned(), source });
+        assert!(words.starts_with("through the proxy proxy.test:1: the host name cannot be resolved"), "{words}");
     }
 
     #[test]
