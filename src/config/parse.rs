@@ -13,9 +13,12 @@ pub fn text(found: Found<'_>) -> Parsed<String> {
     Ok(found.value.to_owned())
 }
 
-/// Any path.
+/// A path. Log lines contain paths, and a line break in one would start a line of its own.
 pub fn path(found: Found<'_>) -> Parsed<PathBuf> {
-    Ok(PathBuf::from(found.value))
+    match found.value.contains(char::is_control) {
+        false => Ok(PathBuf::from(found.value)),
+        true => Err(Some("a path without control characters".to_owned())),
+    }
 }
 
 /// A boolean. `OTEL_*` variables follow their specification: `true` or `false`. Other sources also accept common words.

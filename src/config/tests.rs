@@ -385,6 +385,9 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
         (&["--endpoint", "https://h/v1/metrics"], &[], Http, "https://h/v1/metrics"),
         (&["--endpoint", "http://h:4318", "--protocol", "grpc"], &[], Grpc, "http://h:4318"),
         (&["--endpoint", "https://h:4317"], &[], Grpc, "https://h:4317"),
+        // The scheme may be in upper case.
+        (&["--endpoint", "HTTPS://h:4317"], &[], Grpc, "https://h:4317"),
+        (&[], &[HTTP, (GENERAL, "Http://h:1")], Http, "http://h:1/v1/metrics"),
         (&["--endpoint", "http://[::1]:4318"], &[], Http, "http://[::1]:4318/v1/metrics"),
         // gRPC over a Unix socket.
         (&["--endpoint", "unix:/run/otel.sock"], &[], Grpc, "unix:/run/otel.sock"),
@@ -476,6 +479,17 @@ fn a_wrong_endpoint_is_refused_wherever_it_comes_from() {
         }
     }
     assert!(bad(&["--endpoint", "unix:/s", "--protocol", "http/protobuf"], &[]).contains("--endpoint"));
+    for value in ["unix:/a#b", "unix:/a\nb"] {
+        assert!(bad(&[], &[(GENERAL, value)]).starts_with(GENERAL));
+    }
+}
+
+#[test]
+fn a_path_with_a_control_character_is_refused() {
+    for name in ["HEKA_OUTBOX_DIR", "HEKA_TEXTFILE_DIR", "HEKA_ROOT_PATH", "HOST_PROC", "HEKA_HEADERS_FILE"] {
+        let error = bad(&[], &[(name, "/a\nb")]);
+        assert!(error.starts_with(name) && error.ends_with("allowed: a path without control characters"), "{error}");
+    }
 }
 
 #[test]
