@@ -68,7 +68,8 @@ fn configuration() -> String {
          backslash, does not separate a list of regular expressions.\n\n\
          When a person runs the program, it also reads `.env` in the working directory (never in a parent directory);\n\
          variables that are already set take precedence. Both that file and the one that `--env-file` names have one\n\
-         `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n",
+         `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n\
+         The last assignment to a name is used.\n",
     );
     for heading in table::HEADINGS {
         let _ = write!(page, "\n## {heading}\n\n| flag | effect | default | variables |\n|---|---|---|---|\n");
@@ -76,8 +77,30 @@ fn configuration() -> String {
             page.push_str(&row(*setting));
         }
     }
+    page.push_str(PROXIES);
     page
 }
+
+/// These variables are not in the table, because all programs share them.
+const PROXIES: &str = "
+## Proxies
+
+| variable | effect |
+|---|---|
+| `https_proxy`, `HTTPS_PROXY` | Proxy for `https://` endpoints |
+| `http_proxy`, `HTTP_PROXY` | Proxy for `http://` endpoints |
+| `all_proxy`, `ALL_PROXY` | Proxy for both, if the variable of the endpoint's scheme is not set |
+| `no_proxy`, `NO_PROXY` | Endpoints that are reached directly, separated by commas: a host with its subdomains (`example.com`, `.example.com` or `*.example.com`), `host:port`, an address, a network (`10.0.0.0/8`), or `*` for all |
+
+The first variable of a row that is set is used. Like every other variable, they may be in `.env` or in the file of
+`--env-file`. The value is `http://host:port`, `http://user:password@host:port` or `host:port`, with percent-encoding in user
+and password (`%40` for `@`); the agent speaks plain HTTP to the proxy. A variable that applies to the endpoint and is not the
+URL of such a proxy (SOCKS, `https://`) ends the program with status 1 instead of a direct connection.
+
+`https://` endpoints and gRPC go through a `CONNECT` tunnel, which the proxy must allow for the endpoint's port, such as 4317.
+`http://` endpoints over HTTP are requested from the proxy with their full URL. `localhost`, loopback addresses and `unix:`
+endpoints are never reached through a proxy. With `REQUEST_METHOD` set (a CGI program), `HTTP_PROXY` is ignored.
+";
 
 fn row(setting: &dyn AnySetting) -> String {
     let row = setting.row();

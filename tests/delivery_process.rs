@@ -396,8 +396,8 @@ fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection()
 
 #[test]
 fn no_part_of_an_endpoint_but_scheme_host_and_port_is_ever_printed() {
-    for (endpoint, protocol) in [("http://localhost:1/s3cr3t", "http/protobuf"), ("http://localhost:1/s3cr3t", "grpc")]
-    {
+    let endpoints = ["http://localhost:1/s3cr3t", "http://localhost:1/?token=s3cr3t", "http://localhost:1#s3cr3t"];
+    for (endpoint, protocol) in endpoints.into_iter().flat_map(|url| [(url, "http/protobuf"), (url, "grpc")]) {
         let arguments = ["--endpoint", endpoint, "--protocol", protocol, "--log-level", "trace"];
         let mut program = Program::start(agent(&[&arguments as &[_], &["--once"]].concat()));
         program.end();
@@ -448,6 +448,37 @@ fn an_error_names_the_proxy_on_the_way() {
         let log = program.log();
         assert!(log.contains("through the proxy") && log.contains("127.0.0.1:1"), "{endpoint}: {log}");
         assert!(!log.contains("s3cr3t"), "{log}");
+    }
+}
+
+#[test]
+fn a_proxy_in_an_environment_file_is_used_as_one_in_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.env");
+    fs::write(&file, "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.test:4317\nHTTP_PROXY=http://127.0.0.1:1\n")
+        .unwrap();
+    let output = agent(&["check", "--env-file", file.to_str().unwrap()]).stdout(Stdio::piped()).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("through the proxy 127.0.0.1:1"), "{printed}");
+}
+
+#[test]
+fn a_proxy_variable_that_cannot_be_used_ends_the_program_unless_the_target_is_excepted() {
+    use std::os::unix::ffi::OsStrExt;
+    for value in [&b"http://proxy\xff:3128"[..], b"socks5://user:s3cr3t@proxy.test"] {
+        let start = |exceptions: &str| {
+            let mut command = agent(&["--once", "--endpoint", "https://collector.test:1"]);
+            command.env("HTTPS_PROXY", std::ffi::OsStr::from_bytes(value)).env("NO_PROXY", exceptions);
+            let mut program = Program::start(command);
+            assert_eq!(program.end().0, Some(1));
+            program.log()
+        };
+        let log = start("elsewhere.example");
+        assert!(log.lines().count() == 1 && log.contains("HTTPS_PROXY: "), "{log}");
+        assert!(!log.contains("s3cr3t"), "{log}");
+        // The name exists nowhere.
+        let log = start(".test");
+        assert!(log.contains("cannot deliver to https://collector.test:1") && !log.contains("HTTPS_PROXY"), "{log}");
     }
 }
 

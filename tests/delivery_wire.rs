@@ -5,10 +5,11 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
-use heka_insights_agent::internals::export::config::{OtlpConfig, Temporality};
+use heka_insights_agent::internals::export::config::{OtlpConfig, Proxies, ProxyVariable, Temporality};
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use support::agent::{Agent, config};
@@ -22,11 +23,6 @@ use tonic::Status;
 fn in_child(test: &str, variables: &[(&str, &str)]) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", test, "--ignored", "--nocapture"]);
-    for name in
-        ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"]
-    {
-        child.env_remove(name);
-    }
     let output = child.envs(variables.iter().copied()).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
@@ -212,22 +208,29 @@ fn bad_configurations_are_refused_with_the_flag_and_no_secret() {
     assert!(error.contains("--headers-file") && error.contains("/nonexistent/headers"), "{error}");
 }
 
+/// A configuration whose target exists only behind the proxy.
+fn behind(endpoint: &str, variables: &[(&str, &str)]) -> OtlpConfig {
+    let value = |wanted| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+    let proxies = Proxies::from_variables(|name| value(name).map(|value| ProxyVariable { name, value: Some(value) }));
+    OtlpConfig { proxies, ..config(endpoint) }
+}
+
+fn exports(config: OtlpConfig) {
+    let agent = Agent::start(config);
+    agent.tick_through();
+    assert_eq!(agent.handle.stats().exported_batches, 1);
+}
+
 #[test]
 fn http_goes_through_the_proxy_that_the_environment_names() {
     let ca = Authority::new("ours");
     let dir = tempfile::tempdir().unwrap();
-    let file = ca.file(dir.path());
     let server = HttpServer::with(Some(ca.sign("collector.test").for_http(None)));
     let proxy = Proxy::start(server.addr);
     let url = format!("http://user:pass@{}", proxy.addr);
-    in_child(
-        "child_exports_through_a_proxy",
-        &[
-            ("TEST_ENDPOINT", "https://collector.test:4318/v1/metrics"),
-            ("TEST_CA", file.to_str().unwrap()),
-            ("HTTPS_PROXY", &url),
-        ],
-    );
+    let mut config = behind("https://collector.test:4318/v1/metrics", &[("HTTPS_PROXY", &url)]);
+    config.tls.ca = Some(ca.file(dir.path()));
+    exports(config);
     // The shutdown collects once more.
     assert_eq!(taken(&server.scene.seen()), [1, 1]);
     let head = proxy.heads.lock().unwrap()[0].clone();
@@ -235,11 +238,7 @@ fn http_goes_through_the_proxy_that_the_environment_names() {
     assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz"), "{head}");
     assert!(!server.scene.seen()[0].headers.contains_key("proxy-authorization"));
 
-    let url = format!("http://user:pass@{}", proxy.addr);
-    in_child(
-        "child_exports_through_a_proxy",
-        &[("TEST_ENDPOINT", "http://collector.test:4318/v1/metrics"), ("HTTP_PROXY", &url)],
-    );
+    exports(behind("http://collector.test:4318/v1/metrics", &[("HTTP_PROXY", &url)]));
     let head = proxy.heads.lock().unwrap().iter().find(|head| head.starts_with("POST ")).unwrap().clone();
     assert!(head.starts_with("POST http://collector.test:4318/v1/metrics HTTP/1.1\r\n"), "{head}");
     assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz"), "{head}");
@@ -247,17 +246,27 @@ fn http_goes_through_the_proxy_that_the_environment_names() {
 
 #[test]
 fn grpc_goes_through_a_tunnel_of_the_proxy() {
-    let server = GrpcServer::start();
-    let proxy = Proxy::start(server.addr);
-    let url = format!("http://{}", proxy.addr);
-    for (scheme, variable) in [("http", "HTTP_PROXY"), ("http", "http_proxy")] {
-        let endpoint = format!("{scheme}://collector.test:4317");
-        in_child("child_exports_through_a_proxy", &[("TEST_ENDPOINT", &endpoint), (variable, &url)]);
-    }
-    // The shutdown collects once more.
-    assert_eq!(taken(&server.scene.seen()), [1, 1, 1, 1]);
-    for head in proxy.heads.lock().unwrap().iter() {
-        assert!(head.starts_with("CONNECT collector.test:4317 HTTP/1.1\r\n"), "{head}");
+    let ca = Authority::new("ours");
+    let dir = tempfile::tempdir().unwrap();
+    for (scheme, variable) in [("http", "HTTP_PROXY"), ("http", "http_proxy"), ("https", "HTTPS_PROXY")] {
+        let tls = (scheme == "https").then(|| ca.sign("collector.test").for_grpc(None));
+        let server = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), tls);
+        let proxy = Proxy::start(server.addr);
+        // The variable for the other scheme must not apply.
+        let other = if scheme == "https" { "HTTP_PROXY" } else { "HTTPS_PROXY" };
+        let url = format!("http://user:pass@{}", proxy.addr);
+        let variables = [(variable, url.as_str()), (other, "http://127.0.0.1:1")];
+        let mut config = behind(&format!("{scheme}://collector.test:4317"), &variables);
+        config.tls.ca = Some(ca.file(dir.path()));
+        exports(config);
+        // The shutdown collects once more.
+        assert_eq!(taken(&server.scene.seen()), [1, 1], "{variable}");
+        let heads = proxy.heads.lock().unwrap();
+        assert!(!heads.is_empty());
+        for head in heads.iter() {
+            assert!(head.starts_with("CONNECT collector.test:4317 HTTP/1.1\r\n"), "{head}");
+            assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz"), "{head}");
+        }
     }
 }
 
@@ -265,33 +274,15 @@ fn grpc_goes_through_a_tunnel_of_the_proxy() {
 fn http_goes_past_the_proxy_to_hosts_that_no_proxy_names() {
     let proxy = Proxy::start("127.0.0.1:0".parse().unwrap());
     let url = format!("http://{}", proxy.addr);
-    let run = |child: &str, no_proxy: &str| {
-        let endpoint = "http://collector.test:4318/v1/metrics";
-        in_child(child, &[("TEST_ENDPOINT", endpoint), ("HTTP_PROXY", &url), ("NO_PROXY", no_proxy)]);
-        proxy.heads.lock().unwrap().len()
-    };
+    let config = |no: &str| behind("http://collector.test:4318/v1/metrics", &[("HTTP_PROXY", &url), ("NO_PROXY", no)]);
     // The name exists nowhere but behind the proxy.
     for no_proxy in ["collector.test", "elsewhere.example,.test", "*"] {
-        assert_eq!(run("child_exports_past_a_proxy_to_nobody", no_proxy), 0, "{no_proxy}");
+        let agent = Agent::start(config(no_proxy));
+        agent.tick();
+        eventually("a failure", || agent.handle.stats().failed_sends > 0);
+        assert_eq!(agent.handle.stats().exported_batches, 0);
     }
-    assert!(run("child_exports_through_a_proxy", "elsewhere.example") > 0);
-}
-
-#[test]
-#[ignore = "run by its parent with variables set"]
-fn child_exports_past_a_proxy_to_nobody() {
-    let agent = Agent::start(config(variable("TEST_ENDPOINT")));
-    agent.tick();
-    eventually("a failure", || agent.handle.stats().failed_sends > 0);
-    assert_eq!(agent.handle.stats().exported_batches, 0);
-}
-
-#[test]
-#[ignore = "run by its parent with variables set"]
-fn child_exports_through_a_proxy() {
-    let mut config = config(variable("TEST_ENDPOINT"));
-    config.tls.ca = std::env::var_os("TEST_CA").map(Into::into);
-    let agent = Agent::start(config);
-    agent.tick_through();
-    assert_eq!(agent.handle.stats().exported_batches, 1);
+    assert_eq!(proxy.heads.lock().unwrap().len(), 0);
+    exports(config("elsewhere.example"));
+    assert!(!proxy.heads.lock().unwrap().is_empty());
 }

@@ -133,7 +133,12 @@ fn ended(error: &clap::Error) -> Ended {
 }
 
 fn unexpected(argument: &str) -> UsageError {
-    // The value may be a secret.
+    // The value may be a secret, and so may a word without a flag: `--header Authorization: Bearer TOKEN` without quotes.
+    if !argument.starts_with('-') {
+        return UsageError(
+            "unexpected argument (not shown) that belongs to no flag; --help lists all flags".to_owned(),
+        );
+    }
     let name = argument.split('=').next().unwrap_or_default();
     let command = command();
     let flags: Vec<String> =

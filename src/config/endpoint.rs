@@ -3,7 +3,7 @@
 use crate::config::found::UsageError;
 use crate::config::lookup::Lookup;
 use crate::config::table;
-use crate::export::config::Protocol;
+use crate::export::config::{Protocol, is_host_and_port};
 
 const METRICS_PATH: &str = "/v1/metrics";
 const METRICS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
@@ -11,7 +11,7 @@ const METRICS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
 /// The protocol and the full endpoint. Adds a line to `notes` if the protocol was inferred.
 pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Protocol, String), UsageError> {
     let protocol = lookup.optional(&table::PROTOCOL)?;
-    let insecure = lookup.value(&table::INSECURE)?;
+    let insecure = lookup.found(&table::INSECURE)?;
     let Some(found) = lookup.find(&table::ENDPOINT.row).into_iter().next() else {
         let protocol = protocol.unwrap_or(Protocol::Grpc);
         let endpoint = match protocol {
@@ -22,25 +22,37 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
     };
     let allowed = table::ENDPOINT.row.allowed;
     // An invalid endpoint is never replaced by the default, not even from a shared variable: metrics would be sent
-    // elsewhere. The text before an @ may be a password.
-    let wrong = || if found.value.contains('@') { found.wrong_secret(allowed) } else { found.wrong(allowed) };
+    // elsewhere.
+    let wrong = || found.wrong_url(allowed);
     if let Some(path) = found.value.strip_prefix("unix:") {
         return match protocol {
             Some(Protocol::HttpProtobuf) => Err(wrong()),
-            _ if !path.starts_with('/') => Err(wrong()),
+            _ if !path.starts_with('/') || path.contains(|c: char| c == '#' || c.is_control()) => Err(wrong()),
             _ => Ok((Protocol::Grpc, found.value.to_owned())),
         };
     }
-    let mut text = found.value.to_owned();
-    if !text.contains("://") {
-        if !found.is_otel() || protocol == Some(Protocol::HttpProtobuf) {
-            return Err(wrong());
+    let mut text = match found.value.split_once("://") {
+        Some((scheme, rest)) => {
+            // Compared in lower case from here on.
+            let scheme = scheme.to_ascii_lowercase();
+            if let Some((value, variable)) = insecure
+                && scheme == if value { "https" } else { "http" }
+            {
+                lookup.warnings.push(format!(
+                    "{}: '{value}' is not used, since the scheme of {} decides whether TLS is used",
+                    variable.place, found.place
+                ));
+            }
+            format!("{scheme}://{rest}")
         }
-        text = format!("{}://{text}", if insecure { "http" } else { "https" });
-    }
+        None if !found.is_otel() || protocol == Some(Protocol::HttpProtobuf) => return Err(wrong()),
+        None if insecure.is_some_and(|(value, _)| value) => format!("http://{}", found.value),
+        None => format!("https://{}", found.value),
+    };
     // A fragment is never sent to a server.
     text.truncate(text.find('#').unwrap_or(text.len()));
     let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+    // Credentials belong in a header, which is never printed.
     if !matches!(uri.scheme_str(), Some("http" | "https")) || !uri.authority().is_some_and(is_host_and_port) {
         return Err(wrong());
     }
@@ -64,10 +76,4 @@ pub fn endpoint(lookup: &mut Lookup<'_>, notes: &mut Vec<String>) -> Result<(Pro
         _ => text,
     };
     Ok((protocol, whole))
-}
-
-/// Whether it is only `host` or `host:port`: credentials belong in a header, which is never printed.
-fn is_host_and_port(authority: &http::uri::Authority) -> bool {
-    let (host, whole) = (authority.host(), authority.as_str());
-    !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))
 }

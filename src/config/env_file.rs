@@ -3,7 +3,7 @@
 //! One `NAME=VALUE` per line; empty lines and lines that start with `#` or `;` are ignored. `export ` may precede the
 //! name. A value is plain, 'single-quoted' or "double-quoted". In a plain value, ` #` starts a comment. In double
 //! quotes, a backslash escapes the next character (`\n` is a line break). Nothing is expanded: `$` is an ordinary
-//! character.
+//! character. The last assignment to a name is used, as by systemd and a shell.
 
 use crate::config::found::UsageError;
 
@@ -13,14 +13,16 @@ use crate::config::found::UsageError;
 /// A line that is not an assignment. The message has its number but not its content, which may be a secret.
 pub fn parse(name: &str, text: &str) -> Result<Vec<(String, String)>, UsageError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut variables = Vec::new();
+    let mut variables: Vec<(String, String)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         let wrong = || UsageError(format!("{name}: line {} is not NAME=VALUE", index + 1));
-        variables.push(assignment(line).ok_or_else(wrong)?);
+        let (name, value) = assignment(line).ok_or_else(wrong)?;
+        variables.retain(|(known, _)| *known != name);
+        variables.push((name, value));
     }
     Ok(variables)
 }
@@ -92,6 +94,12 @@ mod tests {
     fn a_byte_order_mark_carriage_returns_and_comments_are_no_part_of_a_value() {
         let variables = parse("f", "\u{feff}# first\r\nA=1\r\n\r\n; more\r\nB=\"2\"\r\n").unwrap();
         assert_eq!(variables, [("A", "1"), ("B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_last_assignment_to_a_name_is_used() {
+        let variables = parse("f", "A=1\nB=2\nA=3\nB=\n").unwrap();
+        assert_eq!(variables, [("A", "3"), ("B", "")].map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A value as given by the user, and the error message for an invalid one.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A usage error, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(pub String);
 
+/// Without control characters: a value or a path may contain line breaks and the escape sequences of a terminal.
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+        self.0.chars().try_for_each(|letter| f.write_char(shown(letter)))
     }
 }
 
@@ -46,10 +48,20 @@ impl Found<'_> {
         self.is_otel() || self.place == "RUST_LOG"
     }
 
-    /// The error for an invalid value.
+    /// The error for an invalid value. A URL with a user part, a path, a query or a fragment is not printed, because any of
+    /// them may contain a token.
     #[must_use]
     pub fn wrong(&self, allowed: &str) -> UsageError {
+        if self.value.contains("://") && !is_bare(self.value) {
+            return self.wrong_secret(allowed);
+        }
         UsageError(format!("{}: '{}' is not valid; allowed: {allowed}", self.place, self.value))
+    }
+
+    /// As [`Self::wrong`], for a setting whose value is a URL even if it has no scheme.
+    #[must_use]
+    pub fn wrong_url(&self, allowed: &str) -> UsageError {
+        if is_bare(self.value) { self.wrong(allowed) } else { self.wrong_secret(allowed) }
     }
 
     /// The error for an invalid value that must not be printed.
@@ -57,4 +69,10 @@ impl Found<'_> {
     pub fn wrong_secret(&self, allowed: &str) -> UsageError {
         UsageError(format!("{}: its value (not shown) is not valid; allowed: {allowed}", self.place))
     }
+}
+
+/// Whether a URL has only a scheme, a host and a port.
+fn is_bare(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    !rest.trim_end_matches('/').contains(['/', '\\', '?', '#', '@'])
 }

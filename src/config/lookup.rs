@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use crate::config::found::{Found, UsageError};
 use crate::config::setting::{Default, Row, Setting};
+use crate::export::config::{Proxies, ProxyVariable};
 
 /// The flags of the command line, in order.
 #[derive(Clone, Debug, std::default::Default)]
@@ -26,8 +27,8 @@ impl Arguments {
 /// The environment: variables of the process and of files. Empty variables count as unset.
 #[derive(Clone, Debug, std::default::Default)]
 pub struct Environment {
-    values: HashMap<String, String>,
-    not_unicode: Vec<String>,
+    /// `None` is a value that is not UTF-8.
+    values: HashMap<String, Option<String>>,
 }
 
 impl Environment {
@@ -42,26 +43,27 @@ impl Environment {
     pub fn add_process(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => self.add([(name, value)]),
-                Err(_) => self.not_unicode.push(name),
-            }
+            self.insert(name, value.into_string().ok());
         }
     }
 
     /// Adds variables that are not set yet.
     pub fn add(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (name, value) in variables {
-            if !value.trim().is_empty() {
-                self.values.entry(name).or_insert(value);
-            }
+            self.insert(name, Some(value));
         }
     }
 
-    /// A variable's value, trimmed.
+    fn insert(&mut self, name: String, value: Option<String>) {
+        if value.as_ref().is_none_or(|value| !value.trim().is_empty()) {
+            self.values.entry(name).or_insert(value);
+        }
+    }
+
+    /// A variable's value, trimmed; `None` if it is unset or not UTF-8.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|value| value.trim())
+        self.values.get(name)?.as_ref().map(|value| value.trim())
     }
 
     /// The names of all set variables, sorted.
@@ -71,9 +73,10 @@ impl Environment {
         names
     }
 
-    /// The names of variables whose value is not UTF-8.
-    pub fn not_unicode(&self) -> &[String] {
-        &self.not_unicode
+    /// Whether a variable is set, and its value is not UTF-8.
+    #[must_use]
+    pub fn is_not_unicode(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(Option::is_none)
     }
 }
 
@@ -157,6 +160,14 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// The proxy variables, which are shared by all programs and not in the table of settings.
+    pub fn proxies(&self) -> Proxies {
+        Proxies::from_variables(|name| {
+            let value = self.environment.values.get(name)?;
+            Some(ProxyVariable { name, value: value.as_ref().map(|value| value.trim().to_owned()) })
+        })
+    }
+
     fn of_environment(&self, row: &Row) -> Option<Found<'a>> {
         let found = |name: &'static str| Some(Found { place: name, value: self.environment.get(name)? });
         row.variables.iter().find_map(|variable| found(variable.0))
@@ -191,5 +202,18 @@ mod tests {
         let mut environment = Environment::new([("A".into(), String::new()), ("B".into(), "1".into())]);
         environment.add([("A".into(), "2".into()), ("B".into(), "2".into())]);
         assert_eq!((environment.get("A"), environment.get("B")), (Some("2"), Some("1")));
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_takes_precedence_as_any_other() {
+        use std::os::unix::ffi::OsStringExt;
+        let binary = || [("A".into(), OsString::from_vec(b"\xff".to_vec()))];
+        let mut environment = Environment::default();
+        environment.add_process(binary());
+        environment.add([("A".into(), "file".into())]);
+        assert!(environment.is_not_unicode("A") && environment.get("A").is_none());
+        let mut environment = Environment::new([("A".into(), "file".into())]);
+        environment.add_process(binary());
+        assert!(!environment.is_not_unicode("A") && environment.get("A") == Some("file"));
     }
 }

@@ -152,19 +152,38 @@ impl Config {
     }
 }
 
-/// A warning for each unknown variable with this program's prefix. A known variable that is not UTF-8 is an error.
+/// Prefixes of variables for this program. A misspelled endpoint would send the data to the default one.
+const PREFIXES: [&str; 2] = ["HEKA_", "OTEL_EXPORTER_OTLP_"];
+
+/// Starts of names that the specification defines for other signals, and for histograms, which the agent does not have.
+const FOR_OTHERS: [&str; 5] = [
+    "OTEL_EXPORTER_OTLP_TRACES_",
+    "OTEL_EXPORTER_OTLP_LOGS_",
+    "OTEL_EXPORTER_OTLP_PROFILES_",
+    "OTEL_EXPORTER_OTLP_SPAN_",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+];
+
+/// A warning for each unknown variable with one of the prefixes. A known variable that is not UTF-8 is an error.
 fn unused(environment: &Environment) -> Result<Vec<String>, UsageError> {
     let known: Vec<&str> = table::variable_names().collect();
-    if let Some(name) = environment.not_unicode().iter().find(|name| known.contains(&name.as_str())) {
+    if let Some(name) = known.iter().find(|name| environment.is_not_unicode(name)) {
         return Err(UsageError(format!("{name}: its value (not shown) is not valid; allowed: UTF-8")));
     }
-    let names = environment.names().into_iter().chain(environment.not_unicode().iter().map(String::as_str));
-    let unknown = names.filter(|name| name.starts_with("HEKA_") && !known.contains(name));
-    let line = |name: &str| match nearest::nearest(name, known.iter().copied()) {
-        Some(near) => format!("{name}: unknown variable, ignored; did you mean {near}?"),
-        None => format!("{name}: unknown variable, ignored; --help lists all variables"),
+    let line = |name: &str| {
+        let (prefix, rest) = PREFIXES.iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))?;
+        if known.contains(&name) || FOR_OTHERS.iter().any(|start| name.starts_with(start)) {
+            return None;
+        }
+        // The prefix is common to all and must not make two names similar.
+        let near = nearest::nearest(rest, known.iter().filter_map(|name| name.strip_prefix(prefix)));
+        let hint = match near {
+            Some(near) => format!("did you mean {prefix}{near}?"),
+            None => "--help lists all variables".to_owned(),
+        };
+        Some(UsageError(format!("{name}: unknown variable, ignored; {hint}")).to_string())
     };
-    Ok(unknown.map(line).collect())
+    Ok(environment.names().into_iter().filter_map(line).collect())
 }
 
 fn command(arguments: &Arguments) -> Result<Command, UsageError> {
@@ -173,7 +192,11 @@ fn command(arguments: &Arguments) -> Result<Command, UsageError> {
     match arguments.command.as_deref() {
         Some("check") if once => Err(UsageError("--once: not with the command check".to_owned())),
         Some("check") => Ok(Command::Check { send, json }),
-        Some(other) => Err(UsageError(format!("'{other}' is not a command; allowed: check, or no command to run"))),
+        Some(other) if nearest::nearest(other, ["check"]).is_some() => {
+            Err(UsageError(format!("'{other}' is not a command; did you mean check?")))
+        }
+        // A part of a value that was not quoted arrives as a command, and it may be a secret.
+        Some(_) => Err(UsageError("unknown command (not shown); allowed: check, or no command to run".to_owned())),
         None if send || json => {
             let flag = if send { table::SEND.row.flag } else { table::JSON.row.flag };
             Err(UsageError(format!("{flag}: only with the command check")))
@@ -235,6 +258,7 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
         gzip: lookup.value(&table::COMPRESSION)?,
         timeout: lookup.value(&table::TIMEOUT)?,
         tls: TlsFiles { ca: path(ca), cert: path(cert), key: path(key), places },
+        proxies: lookup.proxies(),
         temporality,
     })
 }

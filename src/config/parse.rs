@@ -6,15 +6,19 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use crate::config::found::{Found, Parsed};
+use crate::export::headers::reserved;
 
 /// Any text.
 pub fn text(found: Found<'_>) -> Parsed<String> {
     Ok(found.value.to_owned())
 }
 
-/// Any path.
+/// A path. Log lines contain paths, and a line break in one would start a line of its own.
 pub fn path(found: Found<'_>) -> Parsed<PathBuf> {
-    Ok(PathBuf::from(found.value))
+    match found.value.contains(char::is_control) {
+        false => Ok(PathBuf::from(found.value)),
+        true => Err(Some("a path without control characters".to_owned())),
+    }
 }
 
 /// A boolean. `OTEL_*` variables follow their specification: `true` or `false`. Other sources also accept common words.
@@ -118,6 +122,9 @@ pub fn headers(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
     };
     if !headers.iter().all(valid) {
         return Err(None);
+    }
+    if let Some(name) = headers.iter().find_map(|(name, _)| reserved(name)) {
+        return Err(Some(format!("headers other than {name}, which belongs to the protocol")));
     }
     Ok(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
 }

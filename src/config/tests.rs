@@ -385,6 +385,9 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
         (&["--endpoint", "https://h/v1/metrics"], &[], Http, "https://h/v1/metrics"),
         (&["--endpoint", "http://h:4318", "--protocol", "grpc"], &[], Grpc, "http://h:4318"),
         (&["--endpoint", "https://h:4317"], &[], Grpc, "https://h:4317"),
+        // The scheme may be in upper case.
+        (&["--endpoint", "HTTPS://h:4317"], &[], Grpc, "https://h:4317"),
+        (&[], &[HTTP, (GENERAL, "Http://h:1")], Http, "http://h:1/v1/metrics"),
         (&["--endpoint", "http://[::1]:4318"], &[], Http, "http://[::1]:4318/v1/metrics"),
         // gRPC over a Unix socket.
         (&["--endpoint", "unix:/run/otel.sock"], &[], Grpc, "unix:/run/otel.sock"),
@@ -396,6 +399,16 @@ fn an_endpoint_is_a_base_or_taken_as_it_is() {
             (*protocol, *endpoint),
             "{arguments:?} {variables:?}"
         );
+    }
+}
+
+#[test]
+fn an_error_and_a_warning_are_one_line_whatever_the_value_and_the_name_contain() {
+    for value in ["wrong\n ERROR forged", "wrong\u{1b}[31m", "wrong\r\u{9b}31m\u{7f}"] {
+        let unknown = good(&[], &[(&format!("HEKA_{value}"), "1")]).warnings;
+        for line in printed(value).into_iter().chain(unknown) {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
     }
 }
 
@@ -421,6 +434,37 @@ fn an_endpoint_without_a_scheme_is_as_secure_as_insecure_says() {
     let signal = ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true");
     assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "false"), signal]), "http://h:1");
     assert_eq!(endpoint(&[(GENERAL, "https://h:1"), (INSECURE, "true")]), "https://h:1", "a scheme wins");
+    let warnings = |url, insecure| good(&[], &[(GENERAL, url), (INSECURE, insecure)]).warnings;
+    for (url, insecure) in [("https://h:1", "true"), ("http://h:1", "false")] {
+        let warnings = warnings(url, insecure);
+        let line = format!("{INSECURE}: '{insecure}' is not used, since the scheme of {GENERAL} decides");
+        assert!(warnings.len() == 1 && warnings[0].starts_with(&line), "{warnings:?}");
+    }
+    for (url, insecure) in [("https://h:1", "false"), ("http://h:1", "true"), ("h:1", "true"), ("h:1", "false")] {
+        assert!(warnings(url, insecure).is_empty(), "{url} {insecure}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_of_the_otlp_exporter_is_one_warning_with_the_nearest_name() {
+    let warnings = |name| good(&[], &[(name, "http://h:1")]).warnings;
+    for (name, near) in [
+        ("OTEL_EXPORTER_OTLP_ENDPIONT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_EXPORTER_OTLP_METRIC_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+        ("OTEL_EXPORTER_OTLP_CA_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    ] {
+        assert_eq!(warnings(name), [format!("{name}: unknown variable, ignored; did you mean {near}?")]);
+    }
+    let far = "OTEL_EXPORTER_OTLP_RETRY_DISABLED";
+    assert_eq!(warnings(far), [format!("{far}: unknown variable, ignored; --help lists all variables")]);
+    for of_others in [
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "OTEL_TRACES_EXPORTER",
+    ] {
+        assert!(warnings(of_others).is_empty(), "{of_others}");
+    }
 }
 
 #[test]
@@ -435,14 +479,62 @@ fn a_wrong_endpoint_is_refused_wherever_it_comes_from() {
         }
     }
     assert!(bad(&["--endpoint", "unix:/s", "--protocol", "http/protobuf"], &[]).contains("--endpoint"));
+    for value in ["unix:/a#b", "unix:/a\nb"] {
+        assert!(bad(&[], &[(GENERAL, value)]).starts_with(GENERAL));
+    }
 }
 
 #[test]
-fn a_password_in_an_endpoint_is_refused_and_not_shown() {
-    for value in ["https://user:hunter2@h:1", "ftp://user:hunter2@h", "http://user:hunter2@h h"] {
-        let error = bad(&["--endpoint", value], &[]);
-        assert!(error.contains("--endpoint") && !error.contains("hunter2"), "{error}");
+fn a_path_with_a_control_character_is_refused() {
+    for name in ["HEKA_OUTBOX_DIR", "HEKA_TEXTFILE_DIR", "HEKA_ROOT_PATH", "HOST_PROC", "HEKA_HEADERS_FILE"] {
+        let error = bad(&[], &[(name, "/a\nb")]);
+        assert!(error.starts_with(name) && error.ends_with("allowed: a path without control characters"), "{error}");
     }
+}
+
+#[test]
+fn a_wrong_endpoint_with_more_than_a_host_and_a_port_is_not_shown() {
+    for value in [
+        "https://user:hunter2@h:1",
+        "ftp://user:hunter2@h",
+        "http://user:hunter2@h h",
+        "https://h:99999/v1?key=hunter2",
+        "https://h:99999?hunter2",
+        "https://h:x#hunter2",
+        "ftp://h/hunter2",
+        "h/hunter2",
+        "h:1/hunter2",
+        "https:\\\\h\\hunter2",
+        "://h/hunter2",
+        "unix:hunter2@h",
+    ] {
+        let error = bad(&["--endpoint", value], &[]);
+        assert!(error.starts_with("--endpoint: ") && error.contains("allowed: http://"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_url_where_another_setting_expects_none_is_not_shown() {
+    for value in ["https://user:hunter2@h", "https://h/hunter2", "https://h?k=hunter2"] {
+        for line in printed(value) {
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+}
+
+/// Errors and warnings of each setting with this value, by its flag and by its variables.
+fn printed(value: &str) -> Vec<String> {
+    let results = table::SETTINGS.iter().map(|setting| setting.row()).flat_map(|row| {
+        let takes_value = !row.flag.is_empty() && !matches!(row.kind, Kind::Switch { .. });
+        let variables = row.variables.iter().map(|variable| resolve(&[], &[(variable.0, value)]));
+        variables.chain(takes_value.then(|| resolve(&[&format!("{}={value}", row.flag)], &[])))
+    });
+    let lines = |result: Result<Config, UsageError>| match result {
+        Ok(config) => config.warnings,
+        Err(error) => vec![error.to_string()],
+    };
+    results.flat_map(lines).collect()
 }
 
 #[test]
@@ -464,6 +556,7 @@ fn a_wrong_header_is_refused_without_its_value() {
         (&["--header", "hunter2"][..], &[][..], "--header"),
         (&["--header", "bad name=hunter2"], &[], "--header"),
         (&["--header", "k=hunter2\u{7f}"], &[], "--header"),
+        (&["--header", "Content-Type=hunter2"], &[], "--header"),
         (&[], &[("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")], "OTEL_EXPORTER_OTLP_HEADERS"),
         (&[], &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=hunter2%ff")], "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
     ] {

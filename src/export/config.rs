@@ -54,6 +54,49 @@ impl Default for Places {
     }
 }
 
+/// Whether it is only `host` or `host:port`, with a valid port.
+pub fn is_host_and_port(authority: &http::uri::Authority) -> bool {
+    let (host, whole) = (authority.host(), authority.as_str());
+    !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))
+}
+
+/// A proxy variable that is set.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyVariable {
+    /// Its name, for error messages.
+    pub name: &'static str,
+    /// Its value, which may contain a password; `None` if it is not UTF-8.
+    pub value: Option<String>,
+}
+
+/// The proxy variables that apply to each kind of target.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// The proxy for `https` targets.
+    pub https: Option<ProxyVariable>,
+    /// The proxy for `http` targets.
+    pub http: Option<ProxyVariable>,
+    /// The targets that are reached directly.
+    pub exceptions: Option<ProxyVariable>,
+}
+
+impl Proxies {
+    /// Selects the variables. As in curl, the name in lower case is used if both are set.
+    pub fn from_variables(get: impl Fn(&'static str) -> Option<ProxyVariable>) -> Self {
+        let first = |names: &[&'static str]| names.iter().find_map(|name| get(name));
+        // In a CGI program, a request header sets HTTP_PROXY.
+        let of_request = get("REQUEST_METHOD").is_some();
+        Self {
+            https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            http: first(match of_request {
+                false => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
+                true => &["http_proxy", "all_proxy", "ALL_PROXY"],
+            }),
+            exceptions: first(&["no_proxy", "NO_PROXY"]),
+        }
+    }
+}
+
 /// Configuration of the OTLP exporter. Environment variables are already merged; code below this level does not read
 /// them.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,6 +116,8 @@ pub struct OtlpConfig {
     pub timeout: Duration,
     /// TLS certificate files.
     pub tls: TlsFiles,
+    /// The proxy variables.
+    pub proxies: Proxies,
     /// Aggregation temporality.
     pub temporality: Temporality,
 }

@@ -139,7 +139,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     if unix {
         return Ok(endpoint.connect_lazy());
     }
-    let proxy = ProxyConnector::from_env(tcp::connector(patience), &origin)?.for_tunnels_only();
+    let proxy = ProxyConnector::new(tcp::connector(patience), &config.proxies, &origin)?.for_tunnels_only();
     let tls = if secure { tls.client_config(&[b"h2"]) } else { tls::unused()?.into() };
     let connector = Watched::new(HttpsConnector::from((proxy, tls)), secure, last);
     Ok(endpoint.connect_with_connector_lazy(connector))

@@ -27,7 +27,8 @@ pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_
 /// Reads the headers file and merges it over the configured headers.
 ///
 /// # Errors
-/// A name or value that is invalid in HTTP, a reserved name, or an unreadable file. Messages never contain values.
+/// A name or value that is invalid in HTTP, a reserved name, or an unreadable file. Messages never contain a part of a
+/// header or of the file: if a line has no name, what looks like one is a part of the secret.
 pub fn load(config: &OtlpConfig) -> Result<HeaderMap, ExportError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
@@ -71,22 +72,27 @@ fn read_file(path: &Path) -> Result<HeaderMap, ExportError> {
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let lower = name.to_ascii_lowercase();
-    let parsed = HeaderName::from_bytes(lower.as_bytes())
-        .map_err(|_| format!("{name:?} is not a header name (letters, digits, `-`)"))?;
-    if RESERVED.contains(&lower.as_str()) {
-        return Err(format!("{name:?} belongs to the protocol and cannot be set"));
+    // `HeaderName` converts to lower case.
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| "the header's name (not shown) is not valid; allowed: letters, digits, `-`".to_owned())?;
+    if let Some(reserved) = reserved(name.as_str()) {
+        return Err(format!("{reserved:?} belongs to the protocol and cannot be set"));
     }
     let mut value = HeaderValue::from_str(value)
-        .map_err(|_| format!("the value of {name:?} holds a character that a header cannot carry"))?;
+        .map_err(|_| "the header's value (not shown) holds a character that a header cannot carry".to_owned())?;
     value.set_sensitive(true);
-    Ok((parsed, value))
+    Ok((name, value))
+}
+
+/// The name if the protocol defines it.
+pub fn reserved(name: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::config::{Protocol, Temporality, TlsFiles};
+    use crate::export::config::{Protocol, Proxies, Temporality, TlsFiles};
     use std::time::Duration;
 
     fn config(headers: &[(&str, &str)], file: Option<&Path>) -> OtlpConfig {
@@ -98,6 +104,7 @@ mod tests {
             gzip: false,
             timeout: Duration::from_secs(1),
             tls: TlsFiles::default(),
+            proxies: Proxies::default(),
             temporality: Temporality::Cumulative,
         }
     }
@@ -117,14 +124,18 @@ mod tests {
     #[test]
     fn an_error_names_the_place_and_never_the_value() {
         let error = load(&config(&[("x-key", "secret\u{7f}")], None)).unwrap_err().to_string();
-        assert!(error.contains("--header") && error.contains("x-key"), "{error}");
+        assert!(error.contains("--header: the header's value"), "{error}");
         assert!(!error.contains("secret"), "{error}");
         let error = load(&config(&[("content-type", "text/plain")], None)).unwrap_err().to_string();
         assert!(error.contains("content-type"), "{error}");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("headers");
-        fs::write(&path, "ok: 1\nsecret\n").unwrap();
-        let error = load(&config(&[], Some(&path))).unwrap_err().to_string();
-        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
+        for line in
+            ["secret", "Bearer secret==", "Bearer secret:", "secret=\u{7f}", "s\u{e9}secret=1", "=secret", ":secret"]
+        {
+            fs::write(&path, format!("ok: 1\n{line}\n")).unwrap();
+            let error = load(&config(&[], Some(&path))).unwrap_err().to_string();
+            assert!(error.contains("headers: line 2") && !error.contains("secret"), "{error}");
+        }
     }
 }

@@ -56,7 +56,7 @@ impl HttpWire {
         };
         let (target, mut headers) = (target.clone(), headers);
         let tcp = tcp::connector(config.timeout.min(tcp::CONNECT_TIMEOUT));
-        let proxy = ProxyConnector::from_env(tcp, &target)?;
+        let proxy = ProxyConnector::new(tcp, &config.proxies, &target)?;
         if let Some(authorization) = proxy.request_authorization(&target) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }

@@ -1,4 +1,4 @@
-//! The TCP connection for HTTP, direct or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+//! The TCP connection to a target, direct or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
 //! `NO_PROXY` configure.
 //!
 //! `https` targets use a `CONNECT` tunnel, so the proxy sees only the host name. `http` targets are requested from the
@@ -11,7 +11,6 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
@@ -25,66 +24,34 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::ExportError;
+use super::config::{Proxies, ProxyVariable, is_host_and_port};
 use super::tcp::Resolver;
 
-/// A connector that applies the proxy rules to every new connection.
+/// A connector for one target.
 #[derive(Clone)]
 pub struct ProxyConnector {
     tcp: HttpConnector<Resolver>,
-    rules: Arc<Matcher>,
-    /// Whether even `http` targets need a tunnel: gRPC cannot send a proxy request with the full URL.
+    /// The proxy on the way to the target.
+    proxy: Option<Intercept>,
+    /// Whether even an `http` target needs a tunnel: gRPC cannot send a proxy request with the full URL.
     tunnels_only: bool,
 }
 
 impl fmt::Debug for ProxyConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The rules contain the proxy's password.
+        // The proxy's URL may contain a password.
         f.write_str("ProxyConnector")
     }
 }
 
 impl ProxyConnector {
-    /// Reads the proxy variables and validates the one that applies to `target`.
+    /// Selects the proxy for `target`.
     ///
     /// # Errors
-    /// A variable that is not a usable proxy: a configured proxy must not be bypassed. The message contains the
-    /// variable's name but not its value, which may contain a password.
-    pub fn from_env(tcp: HttpConnector<Resolver>, target: &Uri) -> Result<Self, ExportError> {
-        Self::from_variables(tcp, target, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-    }
-
-    fn from_variables(
-        tcp: HttpConnector<Resolver>,
-        target: &Uri,
-        get: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ExportError> {
-        let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, get(name)?)));
-        let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
-        // In a CGI program, a request header sets HTTP_PROXY.
-        let http = match get("REQUEST_METHOD") {
-            None => first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
-            Some(_) => first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-        };
-        let no = first(&["no_proxy", "NO_PROXY"]).map(|(_, value)| exceptions(&value, target)).unwrap_or_default();
-        let value = |variable: &Option<(&str, String)>| variable.as_ref().map(|(_, value)| value.clone());
-        let mut rules = Matcher::builder().no(no);
-        if let Some(value) = value(&http) {
-            rules = rules.http(value);
-        }
-        if let Some(value) = value(&https) {
-            rules = rules.https(value);
-        }
-        let connector = Self { tcp, rules: Arc::new(rules.build()), tunnels_only: false };
-        let used = if target.scheme_str() == Some("https") { https } else { http };
-        if let Some((variable, value)) = used
-            && !is_usable(&value)
-            && !is_local(target)
-        {
-            return Err(ExportError::new(format!(
-                "{variable}: not the URL of a proxy that speaks HTTP (http://host:port); NO_PROXY excludes a host"
-            )));
-        }
-        Ok(connector)
+    /// The variable that applies is not a usable proxy: a configured proxy must not be bypassed. The message contains
+    /// the variable's name but not its value, which may contain a password.
+    pub fn new(tcp: HttpConnector<Resolver>, proxies: &Proxies, target: &Uri) -> Result<Self, ExportError> {
+        Ok(Self { tcp, proxy: select(proxies, target)?, tunnels_only: false })
     }
 
     /// Uses a tunnel for every target, which HTTP/2 requires.
@@ -97,19 +64,39 @@ impl ProxyConnector {
         if target.scheme_str() != Some("http") {
             return None;
         }
-        self.proxy_for(target)?.basic_auth().cloned()
-    }
-
-    fn proxy_for(&self, target: &Uri) -> Option<Intercept> {
-        if is_local(target) { None } else { self.rules.intercept(target) }
+        self.proxy.as_ref()?.basic_auth().cloned()
     }
 }
 
-/// Whether the value is a proxy URL with plain HTTP.
-fn is_usable(value: &str) -> bool {
-    let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    url.parse::<Uri>()
-        .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()))
+fn select(proxies: &Proxies, target: &Uri) -> Result<Option<Intercept>, ExportError> {
+    let variable = if target.scheme_str() == Some("https") { &proxies.https } else { &proxies.http };
+    let Some(variable) = variable else { return Ok(None) };
+    if is_local(target) {
+        return Ok(None);
+    }
+    let no = match &proxies.exceptions {
+        None => String::new(),
+        Some(ProxyVariable { value: Some(value), .. }) => exceptions(value, target),
+        Some(ProxyVariable { name, value: None }) => {
+            return Err(ExportError::new(format!("{name}: its value (not shown) is not valid; allowed: UTF-8")));
+        }
+    };
+    // An unusable value does not matter for an excepted target.
+    let through = |proxy: &str| Matcher::builder().all(proxy).no(no.as_str()).build().intercept(target);
+    if through("http://any.invalid").is_none() {
+        return Ok(None);
+    }
+    let usable = |proxy: &Intercept| {
+        proxy.uri().scheme_str() == Some("http") && proxy.uri().authority().is_some_and(is_host_and_port)
+    };
+    let url = |value: &String| if value.contains("://") { value.clone() } else { format!("http://{value}") };
+    let proxy = variable.value.as_ref().and_then(|value| through(&url(value))).filter(usable);
+    proxy.map(Some).ok_or_else(|| {
+        let name = variable.name;
+        ExportError::new(format!(
+            "{name}: not the URL of a proxy that speaks HTTP (http://host:port); NO_PROXY excludes a host"
+        ))
+    })
 }
 
 /// Converts `NO_PROXY` to the matcher's format: `*.domain` becomes `.domain`, and an entry with a port is kept only if
@@ -173,7 +160,7 @@ impl Service<Uri> for ProxyConnector {
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
-        let Some(proxy) = self.proxy_for(&target) else {
+        let Some(proxy) = self.proxy.clone() else {
             return Box::pin(async move { Ok(MaybeProxied { io: tcp.call(target).await?, absolute_form: false }) });
         };
         let host = proxy.uri().host().unwrap_or_default();
@@ -244,18 +231,19 @@ impl Write for MaybeProxied {
 mod tests {
     use super::*;
 
-    fn proxied(target: &'static str) -> Option<String> {
-        let rules = Matcher::builder().all("http://proxy.test:3128").no("inside.test,10.0.0.0/8").build();
-        let connector = ProxyConnector {
-            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
-            rules: Arc::new(rules),
-            tunnels_only: false,
-        };
-        connector.proxy_for(&Uri::from_static(target)).map(|proxy| proxy.uri().to_string())
+    fn select(target: &str, variables: &[(&'static str, &str)]) -> Result<Option<String>, String> {
+        let proxies = Proxies::from_variables(|name| {
+            let (name, value) = variables.iter().find(|(known, _)| *known == name)?;
+            Some(ProxyVariable { name, value: Some((*value).to_owned()).filter(|value| value != "not UTF-8") })
+        });
+        let proxy = super::select(&proxies, &target.parse().unwrap()).map_err(|error| error.to_string())?;
+        Ok(proxy.map(|proxy| proxy.uri().to_string()))
     }
 
     #[test]
     fn no_proxy_names_networks_and_the_local_host_go_straight() {
+        let variables = [("ALL_PROXY", "http://proxy.test:3128"), ("NO_PROXY", "inside.test,10.0.0.0/8")];
+        let proxied = |target| select(target, &variables).unwrap();
         assert_eq!(proxied("https://collector.test/v1/metrics").as_deref(), Some("http://proxy.test:3128/"));
         assert_eq!(proxied("http://collector.test/v1/metrics").as_deref(), Some("http://proxy.test:3128/"));
         for straight in [
@@ -270,23 +258,10 @@ mod tests {
         }
     }
 
-    fn rules(target: &str, variables: &[(&str, &str)]) -> Result<ProxyConnector, ExportError> {
-        let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        ProxyConnector::from_variables(
-            crate::export::tcp::connector(std::time::Duration::ZERO),
-            &target.parse().unwrap(),
-            get,
-        )
-    }
-
     #[test]
     fn no_proxy_knows_ports_wildcards_and_networks() {
         let past = |target: &str, no: &str| {
-            let uri: Uri = target.parse().unwrap();
-            rules(target, &[("HTTP_PROXY", "http://proxy.test:3128"), ("NO_PROXY", no)])
-                .unwrap()
-                .proxy_for(&uri)
-                .is_none()
+            select(target, &[("HTTP_PROXY", "http://proxy.test:3128"), ("NO_PROXY", no)]).unwrap().is_none()
         };
         assert!(past("http://collector.test:4318/", "elsewhere.test, collector.test:4318"));
         assert!(!past("http://collector.test:4318/", "collector.test:80"));
@@ -297,26 +272,64 @@ mod tests {
 
     #[test]
     fn a_variable_that_names_no_usable_proxy_is_an_error_without_its_value() {
-        for value in ["socks5://user:s3cr3t@proxy.test", "https://proxy.test", "http://", "a b:s3cr3t"] {
-            let error = rules("https://collector.test/", &[("HTTPS_PROXY", value)]).unwrap_err().to_string();
-            assert!(error.contains("HTTPS_PROXY") && !error.contains("s3cr3t"), "{error}");
+        for value in [
+            "socks5://user:s3cr3t@proxy.test",
+            "https://proxy.test",
+            "http://",
+            "http://:3128",
+            "http://proxy.test:s3cr3t",
+            "http://user:s3cr3t@proxy.test:99999",
+            "http://user:s3@cr3t@proxy.test",
+            "a b:s3cr3t",
+            "not UTF-8",
+        ] {
+            let proxy = ("HTTPS_PROXY", value);
+            let error = select("https://collector.test/", &[proxy]).unwrap_err();
+            assert!(error.starts_with("HTTPS_PROXY: ") && !error.contains("s3cr3t"), "{error}");
             // The variable does not apply to these targets.
-            assert!(rules("http://collector.test/", &[("HTTPS_PROXY", value)]).is_ok());
-            assert!(rules("https://localhost/", &[("HTTPS_PROXY", value)]).is_ok());
+            assert_eq!(select("http://collector.test/", &[proxy]), Ok(None));
+            assert_eq!(select("https://localhost/", &[proxy]), Ok(None));
+            assert_eq!(select("https://collector.test/", &[proxy, ("no_proxy", ".test")]), Ok(None));
+            assert_eq!(select("https://collector.test/", &[proxy, ("NO_PROXY", "*")]), Ok(None));
         }
-        for value in ["proxy.test:3128", "http://user:pass@proxy.test:3128/"] {
-            assert!(rules("https://collector.test/", &[("ALL_PROXY", value)]).is_ok());
+        for value in
+            ["proxy.test:3128", "proxy.test:3128/", "user:pass@proxy.test:3128", "http://user:pass@proxy.test:3128/"]
+        {
+            let proxy = Some("http://proxy.test:3128/".to_owned());
+            assert_eq!(select("https://collector.test/", &[("ALL_PROXY", value)]), Ok(proxy));
         }
     }
 
     #[test]
+    fn exceptions_that_are_not_utf8_are_an_error_only_beside_a_proxy() {
+        let no = ("NO_PROXY", "not UTF-8");
+        assert_eq!(select("https://collector.test/", &[no]), Ok(None));
+        let error = select("https://collector.test/", &[no, ("HTTPS_PROXY", "proxy.test:1")]).unwrap_err();
+        assert!(error.starts_with("NO_PROXY: "), "{error}");
+    }
+
+    #[test]
+    fn the_name_in_lower_case_is_used_if_both_are_set_and_a_request_sets_no_proxy() {
+        let both = [("http_proxy", "low.test"), ("HTTP_PROXY", "up.test")];
+        assert_eq!(select("http://collector.test/", &both), Ok(Some("http://low.test/".to_owned())));
+        let request = [("HTTP_PROXY", "up.test"), ("REQUEST_METHOD", "GET")];
+        assert_eq!(select("http://collector.test/", &request), Ok(None));
+    }
+
+    #[test]
+    fn an_error_of_the_resolver_names_the_proxy() {
+        let source = "dns error: failed to lookup address information".into();
+        let words = crate::export::reason::words(&ThroughProxy { proxy: "proxy.test:1".to_owned(), source });
+        assert!(words.starts_with("through the proxy proxy.test:1: the host name cannot be resolved"), "{words}");
+    }
+
+    #[test]
     fn the_proxys_password_is_in_no_debug_output() {
-        let rules = Matcher::builder().all("http://user:s3cr3t@proxy.test:3128").build();
-        let connector = ProxyConnector {
-            tcp: crate::export::tcp::connector(std::time::Duration::ZERO),
-            rules: Arc::new(rules),
-            tunnels_only: false,
-        };
-        assert!(!format!("{connector:?}").contains("s3cr3t"));
+        let tcp = crate::export::tcp::connector(std::time::Duration::ZERO);
+        let value = Some("http://user:s3cr3t@proxy.test:3128".to_owned());
+        let proxies = Proxies::from_variables(|name| Some(ProxyVariable { name, value: value.clone() }));
+        let proxies = Proxies { exceptions: None, ..proxies };
+        let connector = ProxyConnector::new(tcp, &proxies, &Uri::from_static("https://collector.test")).unwrap();
+        assert!(connector.proxy.is_some() && !format!("{connector:?}").contains("s3cr3t"));
     }
 }

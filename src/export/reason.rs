@@ -25,7 +25,7 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         next = link.source();
     }
     let text = chain(error);
-    by_text(&text).unwrap_or(text)
+    by_text(&text).map_or(text, |words| through + &words)
 }
 
 /// Whether the chain contains a timeout.

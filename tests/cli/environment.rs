@@ -45,6 +45,22 @@ fn a_dot_env_file_never_overrides_what_is_set() {
 }
 
 #[test]
+fn a_dot_env_file_of_a_parent_directory_is_not_read() {
+    let run = Run::console(&["--once"]).dot_env("HEKA_DETAIL=wrong\n").below("sub");
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.err.contains(NOTE), "{ended:?}");
+}
+
+#[test]
+fn a_dot_env_file_that_cannot_be_read_is_an_error_of_one_line() {
+    let ended = Run::console(&["--once"]).dot_env(b"HEKA_DETAIL=basic\xff\n").end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains(".env cannot be read: ") && ended.err.lines().count() == 1, "{ended:?}");
+    assert!(!ended.err.contains("basic"), "{ended:?}");
+}
+
+#[test]
 fn a_dot_env_file_is_not_read_under_systemd() {
     let ended = Run::console(&["--once"]).set("INVOCATION_ID", "0123456789abcdef").dot_env("HEKA_DETAIL=wrong\n").end();
     assert_eq!(ended.code, Some(0), "{ended:?}");

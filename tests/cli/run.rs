@@ -49,8 +49,16 @@ impl Run {
     }
 
     /// Puts a `.env` file in its directory.
-    pub fn dot_env(self, content: &str) -> Self {
+    pub fn dot_env(self, content: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.dir.path().join(".env"), content).unwrap();
+        self
+    }
+
+    /// Runs it in a subdirectory of its directory.
+    pub fn below(mut self, name: &str) -> Self {
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        self.command.current_dir(dir);
         self
     }
 

@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use heka_insights_agent::internals::agent::cadence::{self, Ticks};
-use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Proxies, Temporality, TlsFiles};
 use heka_insights_agent::internals::host::identity::Identity;
 use heka_insights_agent::internals::outbox::config::OutboxConfig;
 use heka_insights_agent::internals::outbox::fs::OsFs;
@@ -177,6 +177,7 @@ fn fleet(spread: bool) -> Outcome {
         gzip: false,
         timeout: Duration::from_secs(10),
         tls: TlsFiles::default(),
+        proxies: Proxies::default(),
         temporality: Temporality::Cumulative,
     };
     let tuning = Tuning { backoff_jitter: spread, ..Tuning::default() };

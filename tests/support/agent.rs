@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use heka_insights_agent::internals::export::ExportError;
-use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Proxies, Temporality, TlsFiles};
 use heka_insights_agent::internals::outbox::config::OutboxConfig;
 use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
 use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Tuning};
@@ -27,6 +27,7 @@ pub fn config(endpoint: impl Into<String>) -> OtlpConfig {
         gzip: false,
         timeout: Duration::from_secs(10),
         tls: TlsFiles::default(),
+        proxies: Proxies::default(),
         temporality: Temporality::Cumulative,
     }
 }
