@@ -8,15 +8,15 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use heka_insights_agent::internals::metrics::filter::Filter;
-use heka_insights_agent::{HostMetrics, HostMetricsBuilder};
+use heka_insights_agent::{HostMetrics, HostMetricsBuilder, Registered};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
-use support::exporter::Calling;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use support::manual::Manual;
 
 #[test]
 fn the_example_with_the_librarys_grpc_exporter_delivers_to_a_server() {
@@ -65,13 +65,16 @@ fn fixture(dir: &str) -> PathBuf {
 type Series = BTreeMap<(String, Vec<String>), f64>;
 
 fn collect(builder: &HostMetricsBuilder) -> Series {
-    let kept = Arc::new(Mutex::new(Series::new()));
-    let keeping = Arc::clone(&kept);
-    let reader = Calling::new(move |metrics| *keeping.lock().unwrap() = series(metrics)).reader();
-    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let reader = Manual::new();
+    let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
     builder.register(&provider.meter("test"));
-    provider.force_flush().unwrap();
-    kept.lock().unwrap().clone()
+    collected(&reader)
+}
+
+fn collected(reader: &Manual) -> Series {
+    let mut metrics = ResourceMetrics::default();
+    reader.collect(&mut metrics).unwrap();
+    series(&metrics)
 }
 
 /// The different values of an attribute.
@@ -122,40 +125,43 @@ fn a_hosts_proc_and_sys_can_be_apart_from_its_root() {
     assert!(disks(HostMetrics::builder().root(nowhere.path())).is_empty());
 }
 
+/// A provider with two readers and the CPU collector of a host whose `/proc/stat` the caller writes.
+fn two_readers(host: &Path) -> (SdkMeterProvider, [Manual; 2], Registered) {
+    let readers = [Manual::new(), Manual::new()];
+    let builder = SdkMeterProvider::builder().with_reader(readers[0].clone()).with_reader(readers[1].clone());
+    let provider = builder.build();
+    let registered = HostMetrics::builder().root(host).collectors(["cpu"]).unwrap().register(&provider.meter("test"));
+    (provider, readers, registered)
+}
+
+/// Writes `/proc/stat` with these ticks.
+fn stat(host: &Path, user: u64, idle: u64) {
+    let line = format!("{user} 0 0 {idle} 0 0 0 0 0 0");
+    std::fs::create_dir_all(host.join("proc")).unwrap();
+    std::fs::write(host.join("proc/stat"), format!("cpu  {line}\ncpu0 {line}\n")).unwrap();
+}
+
 #[test]
-fn two_readers_of_one_provider_get_the_same_true_utilization() {
+fn readers_that_collect_at_the_same_time_read_each_file_once_a_collection_and_miss_nothing() {
+    const ROUNDS: u64 = 200;
     let host = tempfile::tempdir().unwrap();
-    std::fs::create_dir(host.path().join("proc")).unwrap();
-    let stat = |user: u64, idle: u64| {
-        let line = format!("{user} 0 0 {idle} 0 0 0 0 0 0");
-        std::fs::write(host.path().join("proc/stat"), format!("cpu  {line}\ncpu0 {line}\n")).unwrap();
-    };
-    let kept = [Arc::<Mutex<Series>>::default(), Arc::default()];
-    let mut provider = SdkMeterProvider::builder();
-    for kept in &kept {
-        let kept = Arc::clone(kept);
-        let exporter = Calling::new(move |metrics| *kept.lock().unwrap() = series(metrics));
-        provider = provider.with_reader(exporter.reader());
-    }
-    let provider = provider.build();
-    stat(100, 100);
-    HostMetrics::builder().root(host.path()).collectors(["cpu"]).unwrap().register(&provider.meter("test"));
-    provider.force_flush().unwrap();
-    stat(125, 175);
-    let utilization = |kept: &Mutex<Series>| {
-        let is_busy = |(name, pairs): &&(String, Vec<String>)| {
-            name == "system.cpu.utilization" && pairs.iter().any(|pair| pair == "cpu.mode=user")
-        };
-        let kept = kept.lock().unwrap();
-        kept.keys().find(is_busy).map(|key| kept[key])
-    };
-    // A second after the first collection, which both readers took at the same moment.
-    let begun = std::time::Instant::now();
-    while utilization(&kept[0]).is_none() {
-        assert!(begun.elapsed() < support::PATIENCE, "no utilization");
-        provider.force_flush().unwrap();
-    }
-    assert_eq!(kept.each_ref().map(|kept| utilization(kept)), [Some(0.25); 2]);
+    stat(host.path(), 100, 100);
+    let (_provider, readers, registered) = two_readers(host.path());
+    let before = registered.file_reads();
+    let barrier = std::sync::Barrier::new(readers.len());
+    std::thread::scope(|scope| {
+        for reader in &readers {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    barrier.wait();
+                    let names: BTreeSet<_> = collected(reader).into_keys().map(|(name, _)| name).collect();
+                    assert!(names.contains("system.cpu.time") && names.contains("system.cpu.logical.count"));
+                }
+            });
+        }
+    });
+    // Of `/proc/stat`, the only file of these metrics.
+    assert_eq!(registered.file_reads() - before, 2 * ROUNDS);
 }
 
 /// The series of a collection.

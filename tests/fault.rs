@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test may panic.
 
+#[path = "support/exporter.rs"]
+mod exporter;
+
 use std::io;
 use std::sync::Mutex;
 
+use exporter::Calling;
 use heka_insights_agent::internals::agent::log::hook_panics;
 use heka_insights_agent::internals::collectors::{Collector, Context, Definition, Observer, Options, register_from};
 use heka_insights_agent::internals::host::{Host, Reader, Roots};
 use heka_insights_agent::internals::metrics::naming::{Detail, Kind, Metric, Number};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -44,38 +48,13 @@ const METRICS: &[Metric] = &[Metric::new("broken", Kind::Counter, Number::Int, "
     &[],
 )];
 
-/// Exports nothing.
-struct Nowhere;
-
-impl opentelemetry_sdk::metrics::exporter::PushMetricExporter for Nowhere {
-    async fn export(
-        &self,
-        _metrics: &opentelemetry_sdk::metrics::data::ResourceMetrics,
-    ) -> opentelemetry_sdk::error::OTelSdkResult {
-        Ok(())
-    }
-
-    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _timeout: std::time::Duration) -> opentelemetry_sdk::error::OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
-}
-
 #[test]
 fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
     let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
     format.with_writer(|| Keep).init();
     let usual = std::panic::take_hook();
     hook_panics();
-    let reader = PeriodicReader::builder(Nowhere).with_interval(std::time::Duration::MAX).build();
-    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let provider = SdkMeterProvider::builder().with_reader(Calling::new(|_| ()).reader()).build();
     let family = Definition { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
     let context = Context { host: Host::new(&Roots::default()), options: Options::default() };
     register_from(&provider.meter("test"), &context, &[family], None);

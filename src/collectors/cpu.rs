@@ -476,6 +476,8 @@ fn parse_cpuinfo(bytes: &[u8]) -> BTreeMap<u32, CpuInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::Options;
+    use crate::collectors::testing::{self, Bench};
 
     fn columns(line: &[u8]) -> Columns {
         parse_line(line).unwrap().1.unwrap()
@@ -515,6 +517,31 @@ mod tests {
         assert!((of.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(shares(&passed, 99).is_none());
         assert!(shares(&[0; MODES], 100).is_none());
+    }
+
+    #[test]
+    fn a_second_reader_right_after_the_first_gets_the_shares_of_the_same_period() {
+        let host = testing::Host::empty();
+        let stat = |user: u64, idle: u64| {
+            let line = format!("{user} 0 0 {idle} 0 0 0 0 0 0");
+            host.write("proc/stat", format!("cpu  {line}\ncpu0 {line}\n"));
+        };
+        let options = Options { utilization_period: Duration::from_secs(1), ..Options::default() };
+        let mut context = testing::context(&host.path(""), options);
+        // Pairs of readings: each second reading is half a second after the first.
+        context.host.calls.clock = |cycle| Duration::from_millis(cycle.div_ceil(2) * 10_000 - cycle % 2 * 500);
+        stat(100, 100);
+        let mut bench = Bench::new(DEFINITION, context);
+        let mut busy = |user, idle| {
+            stat(user, idle);
+            let mut points = bench.next().into_iter();
+            points.find_map(|point| point.strip_prefix("system.cpu.utilization{cpu.mode=user} ").map(str::to_owned))
+        };
+        assert_eq!([busy(100, 100), busy(100, 100)], [None, None]);
+        assert_eq!(busy(125, 175).as_deref(), Some("0.25"));
+        // All of the half second was busy. That share is not the first reader's, nor a period of its own.
+        assert_eq!(busy(175, 175).as_deref(), Some("0.25"));
+        assert_eq!(busy(225, 1075).as_deref(), Some("0.1"));
     }
 
     #[test]

@@ -169,7 +169,7 @@ struct Callback {
 
 impl Callback {
     fn run(&self, sink: Sink<'_>) {
-        self.collection.prepare(self.place);
+        let _turn = self.collection.prepare(self.place);
         match &self.held {
             Some(held) => {
                 if !held.keep(sink, |sink| self.observe(sink)) {

@@ -1,7 +1,9 @@
 //! The running collectors: all of them are read on the host's reading thread, once per collection.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use tracing::{error, warn};
@@ -40,12 +42,38 @@ pub(super) struct Collection {
     pub(super) outgrown: AtomicBool,
 }
 
-/// The instruments that have reported from the last readings. When one of them reports again, a new collection has
-/// begun. The SDK does not signal this, and a user's view may drop any instrument, including the first one.
+/// Number of threads whose collections can overlap without additional readings.
+const MOST_THREADS: usize = 8;
+
+/// The instruments that each thread's last collection has reported. The SDK does not signal the start of a collection,
+/// but all callbacks of one run on the same thread, so a new one has begun when an instrument reports again on a thread.
+/// A user's view may drop any instrument, including the first one.
 #[derive(Debug, Default)]
-struct Turn {
+pub(super) struct Turn {
     cycle: u64,
-    reported: Vec<bool>,
+    instruments: usize,
+    reported: HashMap<ThreadId, Vec<bool>>,
+}
+
+impl Turn {
+    /// Whether a collection begins with this report.
+    fn begins(&mut self, place: usize) -> bool {
+        let thread = thread::current().id();
+        if self.reported.len() >= MOST_THREADS {
+            self.reported.retain(|id, _| *id == thread);
+        }
+        // The first report of a thread begins a collection.
+        let reported = self.reported.entry(thread).or_insert_with(|| vec![true; place + 1]);
+        let begins = reported.get(place).copied().unwrap_or(false);
+        if begins {
+            reported.fill(false);
+        }
+        reported.resize(reported.len().max(place + 1), false);
+        if let Some(reported) = reported.get_mut(place) {
+            *reported = true;
+        }
+        begins
+    }
 }
 
 impl Collection {
@@ -88,8 +116,9 @@ impl Collection {
     /// Adds an instrument; returns its index for [`Collection::prepare`].
     pub(super) fn add_instrument(&self) -> usize {
         let mut turn = lock(&self.turn);
-        turn.reported.push(false);
-        turn.reported.len() - 1
+        let place = turn.instruments;
+        turn.instruments += 1;
+        place
     }
 
     /// Creates the collector and takes its baseline reading.
@@ -97,18 +126,15 @@ impl Collection {
         self.read(std::slice::from_ref(slot), 0);
     }
 
-    /// Reads all collectors if the instrument is the first one that reports in this collection.
-    pub(super) fn prepare(&self, place: usize) {
+    /// Reads all collectors if this report of the instrument begins a collection. The instrument reports while it holds
+    /// the returned guard, so that a collection on another thread cannot begin to read meanwhile.
+    pub(super) fn prepare(&self, place: usize) -> MutexGuard<'_, Turn> {
         let mut turn = lock(&self.turn);
-        let begins = turn.cycle == 0 || turn.reported.get(place).copied().unwrap_or(true);
-        if begins {
-            turn.reported.fill(false);
+        if turn.begins(place) {
             turn.cycle += 1;
             self.read(&lock(&self.slots), turn.cycle);
         }
-        if let Some(reported) = turn.reported.get_mut(place) {
-            *reported = true;
-        }
+        turn
     }
 
     /// Reads these collectors.

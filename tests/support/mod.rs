@@ -7,6 +7,7 @@ pub mod exporter;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod manual;
 pub mod pages;
 
 use std::collections::VecDeque;
