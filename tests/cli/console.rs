@@ -56,6 +56,8 @@ fn no_line_of_the_table_is_wider_than_80_columns() {
         let out = Run::console(&[arguments, &["--once"]].concat()).end().out;
         let widest = out.lines().max_by_key(|line| line.chars().count()).unwrap();
         assert!(widest.chars().count() <= 80, "{arguments:?}: {widest}");
+        let cut = out.lines().find(|line| line.ends_with('…'));
+        assert_eq!(cut, None, "{arguments:?}");
         assert!(!out.contains('\u{1b}'), "escape sequences in a pipe: {out}");
     }
 }

@@ -150,10 +150,21 @@ fn rows(
 
 fn render_grid(lines: &mut Vec<String>, grid: Grid, width: usize) {
     let grid = if grid.columns.len() > MOST_COLUMNS { transposed(grid) } else { grid };
-    let plain = lay_out(&grid);
+    let plain = lay_out(&grid, usize::MAX);
     // Too wide: print one line per value.
     let fits = plain.iter().all(|line| line.chars().count() <= width);
-    lines.extend(if fits { plain } else { lay_out(&list(grid)) });
+    lines.extend(if fits { plain } else { lay_out(&list(grid), width) });
+}
+
+/// Shortens a label in the middle: it begins with the metric and ends with what tells it from its neighbours.
+fn shortened(label: &str, most: usize) -> String {
+    let count = label.chars().count();
+    if count <= most {
+        return label.to_owned();
+    }
+    let end = most.saturating_sub(1) / 2;
+    let start = most.saturating_sub(1 + end);
+    label.chars().take(start).chain(['…']).chain(label.chars().skip(count - end)).collect()
 }
 
 /// Swaps rows and columns.
@@ -176,17 +187,21 @@ fn list(grid: Grid) -> Grid {
     Grid { columns: vec![String::new()], rows: rows.into_iter().flat_map(one).collect() }
 }
 
-fn lay_out(grid: &Grid) -> Vec<String> {
+/// The lines of a grid. Labels are shortened to what the values leave of `most` columns.
+fn lay_out(grid: &Grid, most: usize) -> Vec<String> {
     const LEAST_LABEL: usize = 24;
+    const GAP: usize = 2;
     let count = |text: &String| text.chars().count();
     let width = |place: usize| {
         let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(place)).map(count);
         cells.chain(grid.columns.get(place).map(count)).max().unwrap_or(0)
     };
-    let label_width = grid.rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0).max(LEAST_LABEL);
     let widths: Vec<usize> = (0..grid.columns.len()).map(width).collect();
+    let room = most.saturating_sub(INDENT.len() + widths.iter().map(|width| width + GAP).sum::<usize>());
+    let longest = grid.rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0).max(LEAST_LABEL);
+    let label_width = longest.min(room.max(LEAST_LABEL));
     let line = |label: &str, cells: &[String]| {
-        let mut out = format!("{INDENT}{label:label_width$}");
+        let mut out = format!("{INDENT}{:label_width$}", shortened(label, label_width));
         for (cell, width) in cells.iter().zip(&widths) {
             let _ = write!(out, "  {cell:>width$}");
         }
