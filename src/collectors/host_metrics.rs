@@ -30,7 +30,7 @@ use crate::metrics::naming::{Detail, Naming};
 /// ```toml
 /// heka-insights-agent = { path = "…", default-features = false }
 /// opentelemetry = "0.33"
-/// opentelemetry_sdk = "0.33"
+/// opentelemetry_sdk = { version = "0.33", features = ["metrics"] }
 /// ```
 ///
 /// The resource belongs to the program: add [`HostMetricsBuilder::resource_attributes`] to it. Problems are logged

@@ -144,10 +144,27 @@ fn each_file_that_the_architecture_page_names_is_there() {
 #[test]
 fn the_readme_lists_every_collector() {
     let readme = page("README.md");
-    let rows: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let (_, section) = readme.split_once("\n## Metrics\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
     for collector in heka_insights_agent::internals::collectors::names() {
         let listed = rows.iter().flat_map(|cell| cell.split(", ")).any(|name| name == collector);
         assert!(listed, "README.md does not list the collector {collector}");
+    }
+}
+
+#[test]
+fn the_lines_for_cargo_toml_name_the_versions_in_use() {
+    let manifest = page("Cargo.toml");
+    let (readme, documentation) = (page("README.md"), page("src/collectors/host_metrics.rs"));
+    for name in ["opentelemetry", "opentelemetry_sdk"] {
+        let line = |text: &str| {
+            let lines = text.lines().map(|line| line.trim_start_matches("/// "));
+            lines.filter(|line| line.starts_with(&format!("{name} = "))).map(str::to_owned).next().unwrap()
+        };
+        let version = |line: &str| line.split('"').nth(1).map(str::to_owned);
+        assert_eq!(line(&readme), line(&documentation));
+        assert_eq!(version(&line(&readme)), version(&line(&manifest)), "{name}");
     }
 }
 
@@ -194,6 +211,7 @@ fn the_map_is_the_folder_tree_and_no_import_runs_upward() {
                 !is_test && !path.to_string_lossy().ends_with("tests.rs") && !line.trim_start().starts_with("//")
             });
             for used in code.flat_map(|line| line.split("crate::").skip(1)) {
+                assert!(!used.starts_with('{'), "{}: one `use crate::…` for each folder", path.display());
                 let used = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
                 let Some(target) = FOLDERS.iter().position(|folder| *folder == used) else { continue };
                 imports += 1;
