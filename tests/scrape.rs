@@ -228,6 +228,33 @@ fn attributes_of_the_resource_are_labels_that_prometheus_takes() {
 }
 
 #[test]
+fn metrics_of_text_files_have_the_names_and_types_of_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "# TYPE runs counter\nruns 7\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n\
+                a__b 1\njob:rate5m 2\n_hidden 3\n# TYPE done_total counter\ndone_total 5\n";
+    std::fs::write(dir.path().join("a.prom"), text).unwrap();
+    let files = dir.path().to_str().unwrap();
+    for naming in ["semconv", "node_exporter"] {
+        let agent = Agent::start(&["--naming", naming, "--collectors", "textfile", "--textfile-dir", files]);
+        let page = scrape(&agent);
+        for line in [
+            "# TYPE runs counter",
+            "runs 7",
+            "h_bucket{le=\"+Inf\"} 3",
+            "h_sum 4.5",
+            "h_count 3",
+            "a__b 1",
+            "job:rate5m 2",
+            "_hidden 3",
+            "done_total 5",
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");
+        }
+        agent.stop();
+    }
+}
+
+#[test]
 fn head_has_no_body_and_an_unknown_path_is_404() {
     let agent = Agent::start(&[]);
     let (head, body) = ask(&agent.address, "HEAD", "/metrics");
