@@ -140,7 +140,7 @@ async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
             if std::mem::replace(&mut seen, now) != now || crowded.is_none() {
                 crowded.set(Some(endpoint.crowded.notified()));
             }
-            match crowded.as_mut().as_pin_mut().filter(|_| now % 2 == 0) {
+            match crowded.as_mut().as_pin_mut().filter(|_| now.is_multiple_of(2)) {
                 Some(crowded) => crowded.poll(context).map(|()| now == 0),
                 None => Poll::Pending,
             }
