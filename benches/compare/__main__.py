@@ -34,6 +34,7 @@ SCENARIOS = [
     ("live-all", "every default collector on this host; of the Collector, hostmetrics with its nine scrapers", DEFAULT, None, {}),
     ("live-ten", "the ten collectors of the first version on this host", ALL, None, {}),
     ("node", "node_exporter's names on a page that is scraped, every default collector", DEFAULT, None, dict(scraped=True)),
+    ("node-600", "the same with about 600 series: 8 CPUs, 9 disks, 12 interfaces", DEFAULT, "c8-d9", dict(scraped=True)),
     ("c2-d4", "the heart, per CPU: 2 CPUs, 4 disks", HEART, "c2-d4", {}),
     ("c64-d32", "the heart, per CPU: 64 CPUs, 32 disks", HEART, "c64-d32", {}),
     ("c512-d1000", "the heart, per CPU: 512 CPUs, 1,000 disks", HEART, "c512-d1000", {}),

@@ -14,6 +14,7 @@ from pathlib import Path
 # Sizes a scenario may ask for.
 SIZES = {
     "c2-d4": dict(cpus=2, disks=4, interfaces=2, processes=100),
+    "c8-d9": dict(cpus=8, disks=9, interfaces=12, processes=100),
     "c64-d32": dict(cpus=64, disks=32, interfaces=100, processes=10_000),
     "c512-d1000": dict(cpus=512, disks=1_000, interfaces=100, processes=10_000),
 }

@@ -30,6 +30,7 @@ TARGETS = [
     ("c512-d1000", "CPU per collection, 512 CPUs, 1,000 disks", "agent", "collector", "cpu_us", 1 / 20),
     ("live-all", "Resident, every default collector", "agent-static", None, "rss_kb", 4.2 * 1024),
     ("node", "Resident, node_exporter's names", "agent-static", None, "rss_kb", 5.5 * 1024),
+    ("node-600", "Resident, node_exporter's names, 600 series", "agent-static", None, "rss_kb", 5.5 * 1024),
     ("live-all", "Resident, every default collector", "agent", None, "rss_kb", 5.5 * 1024),
     ("tls", "Resident with a TLS session open", "agent-static", None, "rss_kb", 4.8 * 1024),
     ("c512-d1000", "Peak resident, 512 CPUs, 1,000 disks", "agent-static", None, "peak_kb", 12 * 1024),

@@ -13,7 +13,9 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{
+    Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, StreamBuilder, Temporality,
+};
 use tracing::warn;
 
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
@@ -45,8 +47,8 @@ fn meter(provider: &SdkMeterProvider, scope: &'static str) -> Meter {
     provider.meter_with_scope(scope.build())
 }
 
-/// Creates a provider for the Prometheus reader, with its collectors. Each metric has the name that Prometheus would
-/// give it if it were received over OTLP.
+/// Creates a provider for the Prometheus reader, with its collectors. Each metric of their tables has the name that
+/// Prometheus would give it if it were received over OTLP.
 pub fn scraped(
     context: &Context,
     resource: &Resource,
@@ -61,7 +63,8 @@ pub fn scraped(
             InstrumentKind::UpDownCounter | InstrumentKind::ObservableUpDownCounter => Kind::UpDownCounter,
             _ => Kind::Gauge,
         };
-        let name = prometheus_name(instrument.name(), instrument.unit(), kind);
+        let translated = || prometheus_name(instrument.name(), instrument.unit(), kind);
+        let name = limit.given_name().unwrap_or_else(translated);
         Stream::builder().with_name(name).with_cardinality_limit(limit.next()).build().ok()
     };
     let provider =
@@ -111,7 +114,10 @@ impl Generation {
         let provider = SdkMeterProvider::builder()
             .with_resource(resource.clone())
             .with_reader(PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build())
-            .with_view(move |_: &Instrument| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
+            .with_view(move |_: &Instrument| {
+                let stream = Stream::builder().with_cardinality_limit(limit.next());
+                limit.given_name().into_iter().fold(stream, StreamBuilder::with_name).build().ok()
+            })
             .build();
         // Self-metrics are registered before and after the collectors: the collection time starts at the first
         // callback.

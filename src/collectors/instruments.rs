@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::metrics::Meter;
+use tracing::warn;
 
 use super::held::Held;
 use super::limit::{Limits, admitted, combinations};
@@ -15,7 +16,7 @@ use crate::metrics::naming::{Kind, Metric, Number, Shape};
 /// A discovered metric that is in no table: floating-point, without a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
-    /// Its name, which must be valid for the SDK.
+    /// Its name, which is exported unchanged. The SDK need not accept it as the name of an instrument.
     pub name: String,
     /// Its description; may be empty.
     pub description: String,
@@ -85,7 +86,16 @@ impl Instruments {
                 let callback = self.callback(&slot, None, kind, name.clone().into(), limit);
                 let run = move |sink: Sink<'_>| callback.run(sink);
                 let form = (kind, Number::Double);
-                self.within(limit, || build(&self.meter, form, name.into(), "", description.into(), run));
+                let valid = is_valid(&name);
+                match self.limits.as_ref().zip(limit) {
+                    // The view gives the metric its name: OpenTelemetry's syntax is for instruments only.
+                    Some((limits, limit)) => limits.with_name(limit, &name, || {
+                        let own = if valid { name.clone() } else { "textfile".to_owned() };
+                        build(&self.meter, form, own.into(), "", description.into(), run);
+                    }),
+                    None if valid => build(&self.meter, form, name.into(), "", description.into(), run),
+                    None => warn!("OpenTelemetry does not allow {name} as the name of an instrument; it is left out"),
+                }
             }
         }
     }
@@ -111,6 +121,11 @@ impl Instruments {
             held: (self.delta && kind == Kind::Counter).then(Held::default),
         }
     }
+}
+
+/// Whether OpenTelemetry allows this name of a Prometheus metric for an instrument.
+fn is_valid(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains(':') && name.len() <= 255
 }
 
 /// Creates the instrument of a metric with the given shape.

@@ -6,8 +6,8 @@
 //! the host grows beyond that, series without room are dropped from one collection, and [`super::Registered::outgrown`]
 //! requests new instruments with twice the room.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::metrics::naming::{Kind, Shape};
 
@@ -18,7 +18,8 @@ const SPARE: usize = 23;
 /// Sufficient to reach any series limit.
 const MOST_DOUBLINGS: usize = 16;
 
-/// The limit of the instrument that is created next. A view of the SDK reads it while the instrument is created.
+/// The limit of the instrument that is created next, and its name if that is not the instrument's own. A view of the SDK
+/// reads them while the instrument is created.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Shared>);
 
@@ -27,11 +28,13 @@ struct Shared {
     next: AtomicUsize,
     /// How often the limits were doubled.
     doublings: AtomicUsize,
+    /// The name of the next instrument, for metrics of text files.
+    name: Mutex<Option<String>>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self(Arc::new(Shared { next: AtomicUsize::new(OWN), doublings: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared { next: AtomicUsize::new(OWN), doublings: AtomicUsize::new(0), name: Mutex::default() }))
     }
 }
 
@@ -40,6 +43,17 @@ impl Limits {
     #[must_use]
     pub fn next(&self) -> usize {
         self.0.next.load(Ordering::Relaxed)
+    }
+
+    /// The name of the instrument that is being created, if the metric's name is not a valid name of an instrument or
+    /// must not be translated.
+    #[must_use]
+    pub fn given_name(&self) -> Option<String> {
+        self.name().clone()
+    }
+
+    fn name(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Doubles the limits of instruments that are created from now on.
@@ -59,6 +73,14 @@ impl Limits {
         self.0.next.store(limit, Ordering::Relaxed);
         let created = create();
         self.0.next.store(OWN, Ordering::Relaxed);
+        created
+    }
+
+    /// As [`Limits::with`], for an instrument whose metric has this name whatever the instrument's own name is.
+    pub(super) fn with_name<T>(&self, limit: usize, name: &str, create: impl FnOnce() -> T) -> T {
+        *self.name() = Some(name.to_owned());
+        let created = self.with(limit, create);
+        *self.name() = None;
         created
     }
 }
@@ -93,6 +115,13 @@ mod tests {
     fn a_limit_is_for_one_instrument() {
         let limits = Limits::default();
         assert_eq!((limits.next(), limits.with(7, || limits.next()), limits.next()), (OWN, 7, OWN));
+    }
+
+    #[test]
+    fn a_name_is_for_one_instrument() {
+        let limits = Limits::default();
+        assert_eq!(limits.with_name(7, "a:b", || limits.given_name()).as_deref(), Some("a:b"));
+        assert_eq!(limits.given_name(), None);
     }
 
     #[test]

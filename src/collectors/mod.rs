@@ -176,6 +176,8 @@ pub struct Options {
     pub naming: Naming,
     /// The origin of the counters.
     pub since: Since,
+    /// Whether the metrics are scraped as text. A receiver of pushed metrics may rename counters.
+    pub scraped: bool,
     /// Whether the reader exports deltas, so that a returning series must not report its previous total again.
     pub delta: bool,
     /// Per device or in total.
@@ -207,6 +209,7 @@ impl Default for Options {
             utilization_period: Duration::ZERO,
             naming: Naming::Semconv,
             since: Since::Start,
+            scraped: false,
             delta: false,
             disk_scope: DiskScope::Device,
             disks: Filter::default(),

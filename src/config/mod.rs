@@ -306,6 +306,7 @@ fn options(lookup: &mut Lookup<'_>, exporter: Exporter, temporality: Temporality
         naming,
         // Totals on the console are compared with /proc, and no backend uses the start time.
         since: since.map_or(if boot { Since::Boot } else { Since::Start }, |(since, _)| since),
+        scraped,
         delta,
         disk_scope: match (console, scope) {
             (true, None) => DiskScope::Both,

@@ -179,7 +179,10 @@ pub fn attributes_of(host: &Host, identity: &Identity) -> Vec<KeyValue> {
     add("os.name", release_field(&release, "NAME"));
     add("os.version", release_field(&release, "VERSION_ID"));
     add("os.description", release_field(&release, "PRETTY_NAME"));
-    add("os.build_id", release_field(&release, "BUILD_ID").or(kernel));
+    add("os.build_id", release_field(&release, "BUILD_ID").or_else(|| kernel.clone()));
+    // os.build_id is the kernel's release only on distributions without a BUILD_ID. The conventions have no attribute for
+    // the kernel yet; this is the proposed name (semantic-conventions#66).
+    add("os.kernel.release", kernel);
     attributes
 }
 
@@ -254,6 +257,16 @@ mod tests {
         assert_eq!(value(&resource, "telemetry.sdk.language").as_deref(), Some("rust"));
         assert_eq!(value(&resource, "os.type").as_deref(), Some("linux"));
         assert_eq!(value(&resource, "host.id"), identity.id);
+    }
+
+    #[test]
+    fn the_release_of_the_kernel_is_there_beside_the_build_of_the_distribution() {
+        for (release, build) in [("NAME=a\nBUILD_ID=rolling\n", "rolling"), ("NAME=a\n", "6.12.1-arch1-1")] {
+            let (_dir, host) = made(&[("etc/os-release", release), ("proc/sys/kernel/osrelease", "6.12.1-arch1-1\n")]);
+            let resource = resource(&host, &Identity::default(), &[]);
+            assert_eq!(value(&resource, "os.build_id").as_deref(), Some(build));
+            assert_eq!(value(&resource, "os.kernel.release").as_deref(), Some("6.12.1-arch1-1"));
+        }
     }
 
     #[test]

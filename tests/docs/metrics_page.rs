@@ -29,6 +29,11 @@ those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` t
   removes `system.device` from the disks.
 - **Prometheus** shows the metrics under the names in small print. Its OTLP receiver and the Collector's exporters make
   these names with their default settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
+- **Text files.** The metrics of `--textfile-dir` are sent under the names that the files have; metrics without a type are
+  gauges. Scraped, counters and the parts of histograms and summaries are counters. Pushed, they are counters only if the
+  name ends in `_total`, and otherwise up-down counters with the values of the files, because Prometheus' OTLP receiver
+  appends `_total` to every counter. In its default settings that receiver also writes `a__b` as `a_b` and `_a` as `a`.
+  The time of a file is in whole seconds and is missing while the file has an error.
 
 Where `--naming hostmetrics` differs from the receiver on purpose:
 

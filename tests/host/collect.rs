@@ -8,7 +8,7 @@ use heka_insights_agent::internals::collectors::{COLLECTORS, Context, Definition
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, Temporality};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream, StreamBuilder, Temporality};
 
 use crate::exporter::Calling;
 
@@ -179,7 +179,10 @@ impl Pipeline {
         let limit = limits.clone();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
-            .with_view(move |_: &_| Stream::builder().with_cardinality_limit(limit.next()).build().ok())
+            .with_view(move |_: &_| {
+                let stream = Stream::builder().with_cardinality_limit(limit.next());
+                limit.given_name().into_iter().fold(stream, StreamBuilder::with_name).build().ok()
+            })
             .build();
         let registered = register_from(&provider.meter("test"), context, collectors, Some(&limits));
         Self { provider, last, limits, registered }

@@ -30,6 +30,18 @@ fn a_file_that_is_there_at_the_start_is_in_the_first_collection() {
 }
 
 #[test]
+fn names_that_opentelemetry_does_not_allow_for_instruments_are_exported_unchanged() {
+    let host = FixtureHost::empty();
+    host.write("proc/textfiles/a.prom", "job:rate5m{a=\"x\"} 2\n_hidden 3\na__b 4\n");
+    let collected = pipeline(&host, false).collect();
+    for (name, value) in [("job:rate5m", 2.0), ("_hidden", 3.0), ("a__b", 4.0)] {
+        assert_eq!(collected.series(name).len(), 1, "{name}");
+        let labels: &[&str] = if name == "job:rate5m" { &["x"] } else { &[] };
+        assert_eq!(collected.value(name, labels), value);
+    }
+}
+
+#[test]
 fn a_metric_that_comes_later_has_its_instrument_in_the_next_collection() {
     let host = FixtureHost::empty();
     host.write("proc/textfiles/other.prom", "other 1\n");

@@ -54,6 +54,10 @@ def both(*parts):
     return {key: value for part in parts for key, value in part.items()}
 
 
+def kernel(instance, build, release):
+    return f'target_info{{instance="{instance}", os_type="linux", os_build_id="{build}", os_kernel_release="{release}"}}'
+
+
 def ratio(part, whole, value, of=100):
     return {part: f"{value}x120", whole: f"{of}x120"}
 
@@ -152,10 +156,9 @@ CASES = {
     "HostContainerThrottled": {"fires": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+20x120"},
                                "quiet": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+10x120"}},
     "HostTextfileError": {"fires": {"heka_textfile_scrape_error": "1x120"}, "quiet": {"heka_textfile_scrape_error": "0x120"}},
-    "HostKernelsDiffer": {"fires": of_weeks({'target_info{instance="a", os_type="linux", os_build_id="6.1"}': "1x120",
-                                             'target_info{instance="b", os_type="linux", os_build_id="6.12"}': "1x120"}),
-                          "quiet": of_weeks({'target_info{instance="a", os_type="linux", os_build_id="6.1"}': "1x120",
-                                             'target_info{instance="b", os_type="linux", os_build_id="6.1"}': "1x120"}), "at": "500m"},
+    # Arch's build is the same whatever the kernel; that of an image differs where the kernel does not.
+    "HostKernelsDiffer": {"fires": of_weeks({kernel("a", "rolling", "6.1"): "1x120", kernel("b", "rolling", "6.12"): "1x120"}),
+                          "quiet": of_weeks({kernel("a", "2026.1", "6.1"): "1x120", kernel("b", "2026.2", "6.1"): "1x120"}), "at": "500m"},
     "AgentDown": {"fires": {"system_cpu_logical_count": "2x30"}, "quiet": {"system_cpu_logical_count": "2x120"}, "at": "50m"},
     "AgentRestarts": {"fires": {"heka_process_uptime_seconds": "0+60x40 0 60 0 60 0 60 0 60 0 60 0+60x60"}, "quiet": {"heka_process_uptime_seconds": "0+60x120"}},
     "AgentLosesData": {"fires": {"heka_exporter_points_lost_total": "0x50 5x70"},

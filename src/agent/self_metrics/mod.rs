@@ -8,6 +8,7 @@
 //! Call [`SelfMetrics::new`] before registering the collectors, because its first callback marks the start of the
 //! collection. Call the other functions afterwards, so that they report on the same collection.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -134,20 +135,29 @@ impl SelfMetrics {
         };
         self.watch(COLLECTION, || (), report);
         let key = if self.naming == Naming::NodeExporter { &NODE_COLLECTOR } else { &COLLECTOR };
-        let attributes = |stats: &CollectorStats| own(&[(key, AttributeValue::Text(stats.name.into()))]);
-        let collectors: Vec<(Attributes, Arc<CollectorStats>)> =
-            registered.collectors.iter().map(|stats| (attributes(stats), Arc::clone(stats))).collect();
+        // In node_exporter's naming, several definitions share a name: one series is for all of them.
+        let mut named: BTreeMap<&str, Vec<Arc<CollectorStats>>> = BTreeMap::new();
+        for stats in &registered.collectors {
+            named.entry(stats.name).or_default().push(Arc::clone(stats));
+        }
+        let attributes = |name: &str| own(&[(key, AttributeValue::Text(name.to_owned().into()))]);
+        let collectors: Vec<_> = named.into_iter().map(|(name, parts)| (attributes(name), parts)).collect();
         let report = move |(): &(), id: &str, out: &mut Observer<'_>| {
-            for (attributes, stats) in &collectors {
+            for (attributes, parts) in &collectors {
+                let sum =
+                    |figure: fn(&CollectorStats) -> &AtomicU64| parts.iter().map(|part| number(figure(part))).sum();
                 match id {
                     "collector.duration" => {
-                        let took = Duration::from_nanos(number(&stats.read_nanos));
+                        let took = Duration::from_nanos(sum(|part| &part.read_nanos));
                         out.float(took.as_secs_f64(), attributes);
                     }
-                    "collector.success" => out.int(u64::from(!stats.failed.load(Ordering::Relaxed)), attributes),
-                    "collector.errors" => out.int(number(&stats.errors), attributes),
-                    "collector.series" => out.int(number(&stats.series), attributes),
-                    "collector.series_cut" => out.int(number(&stats.cut), attributes),
+                    "collector.success" => {
+                        let failed = parts.iter().any(|part| part.failed.load(Ordering::Relaxed));
+                        out.int(u64::from(!failed), attributes);
+                    }
+                    "collector.errors" => out.int(sum(|part| &part.errors), attributes),
+                    "collector.series" => out.int(sum(|part| &part.series), attributes),
+                    "collector.series_cut" => out.int(sum(|part| &part.cut), attributes),
                     _ => {}
                 }
             }

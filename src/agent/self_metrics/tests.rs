@@ -129,9 +129,12 @@ fn the_series_of_the_default_are_at_most_sixteen_and_all_in_the_namespace_of_the
 }
 
 fn load_and_system(agent: &Agent) -> Registered {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
+    load_and_system_of(agent, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"))
+}
+
+fn load_and_system_of(agent: &Agent, root: &Path) -> Registered {
     let collectors = Some(vec!["load".to_owned(), "system".to_owned()]);
-    let host = Host::new(&Roots { root: Some(root), ..Roots::default() });
+    let host = Host::new(&Roots { root: Some(root.to_owned()), ..Roots::default() });
     let context = Context { host, options: Options { collectors, ..Options::default() } };
     register(&agent.provider.meter("host"), &context)
 }
@@ -148,6 +151,37 @@ fn each_collector_reports_its_series_of_the_same_collection_and_its_errors() {
     let durations = of(&lines, "heka.collector.duration{heka.collector.name=");
     assert!(durations.iter().all(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0));
     assert!(lines.iter().all(|line| line.starts_with("heka.")), "{lines:?}");
+}
+
+#[test]
+fn a_collector_whose_file_cannot_be_read_shows_0_and_the_others_1() {
+    let host = tempfile::tempdir().unwrap();
+    std::fs::create_dir(host.path().join("proc")).unwrap();
+    std::fs::write(host.path().join("proc/uptime"), "3600.00 7200.00\n").unwrap();
+    let (agent, own) = Agent::new(Detailed);
+    own.watch_collectors(&load_and_system_of(&agent, host.path()));
+    let lines = agent.collect();
+    assert_eq!(of(&lines, "heka.collector.success{heka.collector.name="), ["load} 0", "system} 1"]);
+    assert_ne!(of(&lines, "heka.collector.errors{heka.collector.name=")[0], "load} 0+");
+}
+
+#[test]
+fn collectors_that_share_a_name_have_one_series_which_shows_a_failure_of_any() {
+    let host = tempfile::tempdir().unwrap();
+    // The interfaces' file cannot be read; the sockets, which come later under the same name, can.
+    std::fs::create_dir_all(host.path().join("proc/1/net/dev")).unwrap();
+    let (agent, _) = Agent::new(Basic);
+    let own = SelfMetrics::new(agent.provider.meter(SCOPE), &agent.kept.timer, Naming::NodeExporter, Basic);
+    let mut reading = Host::new(&Roots { root: Some(host.path().to_owned()), ..Roots::default() });
+    reading.calls.sockets = |_| Ok([0; 15]);
+    let collectors = Some(vec!["network".to_owned()]);
+    let options = Options { collectors, naming: Naming::NodeExporter, detail: Detailed, ..Options::default() };
+    let registered = register(&agent.provider.meter("host"), &Context { host: reading, options });
+    assert_eq!(registered.collectors.len(), 2);
+    own.watch_collectors(&registered);
+    let lines = agent.collect();
+    assert_eq!(of(&lines, "node_scrape_collector_success{collector="), ["network} 0"]);
+    assert_eq!(of(&lines, "node_scrape_collector_duration_seconds{").len(), 1);
 }
 
 fn dropped(reasons: &[(DropReason, u32)]) -> DropCounts {

@@ -3,10 +3,13 @@
 //! A file that is replaced by rename is read either before or after. A file that has not changed since the last
 //! collection is not read again. A problem is logged as one warning with the file and the line. A file with a syntax
 //! error is dropped as a whole. A single series is dropped if another file already has it, or if its name belongs to
-//! this program or is invalid in OpenTelemetry.
+//! this program.
 //!
 //! Counters count from the agent's start like all counters; with `--counters-since boot` they have the values of the
 //! files. If a counter decreases, its total stays unchanged and the reading becomes the new baseline.
+//!
+//! Prometheus' OTLP receiver appends `_total` to the name of every counter. Counters without it, and the parts of
+//! histograms and summaries, are therefore pushed as up-down counters with the values of the files.
 
 mod parse;
 
@@ -87,6 +90,7 @@ struct Textfile {
     dir: Option<PathBuf>,
     naming: Naming,
     since: Since,
+    scraped: bool,
     delta: bool,
     known: Vec<Known>,
     families: BTreeMap<String, Family>,
@@ -106,6 +110,7 @@ impl Textfile {
             dir: options.textfile_dir.clone(),
             naming: options.naming,
             since: options.since,
+            scraped: options.scraped,
             delta: options.delta,
             known: Vec::new(),
             families: BTreeMap::new(),
@@ -150,8 +155,13 @@ impl Textfile {
                 Some(known) => self.known.push(known),
                 None => {
                     changed = true;
-                    let series = attributes(self.naming, &[(&FILE, AttributeValue::Text(name.into()))]);
-                    let parsed = read_file(&path);
+                    let whole = path.to_string_lossy().into_owned();
+                    let series = attributes(self.naming, &[(&FILE, AttributeValue::Text(whole.into()))]);
+                    let mut parsed = read_file(&path);
+                    let samples = parsed.iter_mut().flat_map(|parsed| &mut parsed.samples);
+                    samples.filter(|sample| !self.scraped && gets_total(sample)).for_each(|sample| {
+                        sample.kind = UpDownCounter;
+                    });
                     self.known.push(Known { name: name.to_owned(), path, series, stamp, parsed, partly: false });
                 }
             }
@@ -206,9 +216,6 @@ impl Textfile {
         if name.starts_with("node_textfile_") || is_own(name, self.naming) {
             return Some("this program reports a metric of that name itself");
         }
-        if name.contains(':') || !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name.len() > 255 {
-            return Some("OpenTelemetry does not allow the name");
-        }
         if self.announced.len() >= MOST_NAMES {
             return Some("there are too many metrics");
         }
@@ -239,6 +246,11 @@ impl Textfile {
         (total.reading, total.seen) = (sample.value, true);
         total.total
     }
+}
+
+/// Whether Prometheus' OTLP receiver would append `_total` to the name.
+fn gets_total(sample: &Sample) -> bool {
+    sample.kind == Counter && !sample.name.ends_with("_total")
 }
 
 /// Whether a metric of this program has that name in the profile.
@@ -276,10 +288,10 @@ impl Collector for Textfile {
         }
         match metric.id {
             "mtime" => {
-                for file in &self.known {
-                    let (_, seconds, nanoseconds, _) = file.stamp;
-                    #[allow(clippy::cast_precision_loss)] // a time, exact to less than a microsecond
-                    out.float(seconds as f64 + nanoseconds as f64 / 1e9, &file.series);
+                // As node_exporter: whole seconds, and no series for a file with an error.
+                for file in self.known.iter().filter(|file| file.parsed.is_some()) {
+                    #[allow(clippy::cast_precision_loss)] // a time in whole seconds
+                    out.float(file.stamp.1 as f64, &file.series);
                 }
             }
             "error" => {
@@ -330,7 +342,50 @@ mod tests {
         let mut textfile = bench(&host, Since::Boot);
         assert_eq!(points(&mut textfile, "backup_bytes"), ["{b=2,job=db} 1.5"]);
         assert!(!error(&textfile));
-        assert_eq!(textfile.points().iter().filter(|point| point.contains("mtime{file.path=backup.prom}")).count(), 1);
+    }
+
+    #[test]
+    fn the_time_of_a_file_is_in_whole_seconds_under_its_whole_path_and_missing_for_a_file_with_an_error() {
+        let host = Host::empty();
+        host.write("textfiles/good.prom", "good 1\n");
+        host.write("textfiles/bad.prom", "broken\n");
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_900);
+        std::fs::File::options()
+            .write(true)
+            .open(host.path("textfiles/good.prom"))
+            .unwrap()
+            .set_modified(written)
+            .unwrap();
+        let mut textfile = bench(&host, Since::Boot);
+        textfile.next();
+        let points = textfile.points();
+        let times: Vec<_> = points.iter().filter(|point| point.contains("mtime")).collect();
+        let path = host.path("textfiles/good.prom");
+        assert_eq!(times, [&format!("heka.textfile.mtime{{file.path={}}} 1700000000", path.display())]);
+    }
+
+    #[test]
+    fn a_counter_to_whose_name_prometheus_would_add_total_is_pushed_as_an_up_down_counter() {
+        let host = Host::empty();
+        let text = "# TYPE runs counter\nruns 40\n# TYPE a_total counter\na_total 2\n\
+                    # TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n";
+        host.write("textfiles/a.prom", text);
+        for (scraped, other) in [(false, UpDownCounter), (true, Counter)] {
+            let dir = Some(host.path("textfiles"));
+            let options = Options { textfile_dir: dir, scraped, ..Options::default() };
+            let mut textfile = Bench::new(DEFINITION, host.context(options));
+            textfile.next();
+            let kinds: BTreeMap<_, _> =
+                textfile.collector.discovered().into_iter().map(|found| (found.name, found.kind)).collect();
+            let expected =
+                [("a_total", Counter), ("h_bucket", other), ("h_count", other), ("h_sum", other), ("runs", other)];
+            assert_eq!(kinds, expected.map(|(name, kind)| (name.to_owned(), kind)).into());
+        }
+        assert_eq!(
+            points(&mut bench(&host, Since::Start), "runs"),
+            [" 40"],
+            "a sum that is not a counter has the file's value"
+        );
     }
 
     #[test]
@@ -375,14 +430,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_reserved_or_not_allowed_are_left_out() {
+    fn names_that_are_reserved_are_left_out_and_all_others_are_taken() {
         let host = Host::empty();
         host.write("textfiles/a.prom", "node_textfile_mtime_seconds 1\njob:rate5m 2\n_hidden 3\nfine 4\n");
         let mut textfile = bench(&host, Since::Boot);
-        assert_eq!(points(&mut textfile, "fine"), [" 4"]);
-        for name in ["node_textfile_mtime_seconds", "job:rate5m", "_hidden"] {
-            assert!(points(&mut textfile, name).is_empty(), "{name}");
+        for (name, point) in [("fine", " 4"), ("job:rate5m", " 2"), ("_hidden", " 3")] {
+            assert_eq!(points(&mut textfile, name), [point]);
         }
+        assert!(points(&mut textfile, "node_textfile_mtime_seconds").is_empty());
         assert!(error(&textfile));
         assert!(is_own("node_load1", Naming::NodeExporter) && !is_own("node_load1", Naming::Semconv));
     }

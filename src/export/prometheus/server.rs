@@ -1,13 +1,16 @@
 //! The HTTP server: `/metrics` and `/-/healthy`.
 //!
 //! A scrape triggers one collection and waits for it no longer than the scraper's timeout. The number of connections is
-//! limited, and connections without requests are closed.
+//! limited, and connections without requests are closed: after a while, or as soon as another scraper needs the place.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::CONTENT_TYPE as TEXT;
 
@@ -51,6 +54,8 @@ pub struct Server {
 struct Endpoint {
     ask: Ask,
     stopped: watch::Receiver<bool>,
+    /// Notified when a connection needs a place and all are taken. The longest idle connection waits in front.
+    crowded: Notify,
 }
 
 /// Serves requests on `listeners` until the runtime ends. Once `stopped` is true, every response is 503.
@@ -64,7 +69,7 @@ pub fn serve(
     runtime: &Handle,
 ) -> io::Result<Server> {
     let _inside = runtime.enter();
-    let endpoint = Arc::new(Endpoint { ask, stopped });
+    let endpoint = Arc::new(Endpoint { ask, stopped, crowded: Notify::new() });
     let free = Arc::new(Semaphore::new(CONNECTIONS as usize));
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -83,27 +88,37 @@ impl Server {
 }
 
 async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>, free: Arc<Semaphore>) {
-    while let Ok(place) = Arc::clone(&free).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let endpoint = Arc::clone(&endpoint);
-                tokio::spawn(async move {
-                    connection(stream, endpoint).await;
-                    drop(place);
-                });
-            }
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
             // Probably too many open files: pending connections are accepted later.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if free.available_permits() == 0 {
+            endpoint.crowded.notify_one();
         }
+        let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+        let endpoint = Arc::clone(&endpoint);
+        tokio::spawn(async move {
+            connection(stream, endpoint).await;
+            drop(place);
+        });
     }
 }
 
 async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
     let mut stopped = endpoint.stopped.clone();
     let stopping = *stopped.borrow();
-    let service = service_fn(move |request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move { Ok::<_, Infallible>(endpoint.answer(&request).await) }
+    // Beginnings and ends of requests: an odd number means that a request is being answered, 0 that none has arrived.
+    let steps = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(|request| {
+        let (endpoint, steps) = (Arc::clone(&endpoint), Arc::clone(&steps));
+        async move {
+            steps.fetch_add(1, Ordering::Relaxed);
+            let answer = endpoint.answer(&request).await;
+            steps.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -114,10 +129,28 @@ async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
             .serve_connection(TokioIo::new(stream), service)
     );
     if !stopping {
+        // Waits for another scraper that needs the place, from the end of the last response on.
+        let (mut crowded, mut seen) = (pin!(None), 0);
+        let ended = poll_fn(|context| {
+            // The service runs in here.
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            let now = steps.load(Ordering::Relaxed);
+            if std::mem::replace(&mut seen, now) != now || crowded.is_none() {
+                crowded.set(Some(endpoint.crowded.notified()));
+            }
+            match crowded.as_mut().as_pin_mut().filter(|_| now.is_multiple_of(2)) {
+                Some(crowded) => crowded.poll(context).map(|()| now == 0),
+                None => Poll::Pending,
+            }
+        });
         tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+            // A connection without a request is closed at once. Otherwise the last response may still be on its way.
+            ended = ended => if ended { return },
+            _ = stopped.wait_for(|stopped| *stopped) => {}
         }
+        connection.as_mut().graceful_shutdown();
     }
     // Client errors are not logged, because anyone may connect.
     let _ = connection.await;

@@ -10,14 +10,14 @@ fn endpoint() -> (Endpoint, Receiver<oneshot::Sender<Bytes>>, watch::Sender<bool
     let asked = Mutex::new(asked);
     let (stop, stopped) = watch::channel(false);
     let ask: Ask = Box::new(move |sender| asked.lock().unwrap().send(sender).unwrap());
-    (Endpoint { ask, stopped }, asks, stop)
+    (Endpoint { ask, stopped, crowded: Notify::new() }, asks, stop)
 }
 
 /// An endpoint that always returns this text.
 fn always(text: &'static str) -> (Endpoint, watch::Sender<bool>) {
     let (stop, stopped) = watch::channel(false);
     let ask: Ask = Box::new(move |sender| sender.send(Bytes::from_static(text.as_bytes())).unwrap());
-    (Endpoint { ask, stopped }, stop)
+    (Endpoint { ask, stopped, crowded: Notify::new() }, stop)
 }
 
 fn request(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Request<()> {
@@ -90,6 +90,6 @@ async fn while_stopping_every_answer_is_503() {
 #[tokio::test]
 async fn a_collection_that_is_dropped_is_answered_with_503() {
     let (_stop, stopped) = watch::channel(false);
-    let endpoint = Endpoint { ask: Box::new(drop), stopped };
+    let endpoint = Endpoint { ask: Box::new(drop), stopped, crowded: Notify::new() };
     assert_eq!(endpoint.answer(&request("GET", "/metrics", &[])).await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
