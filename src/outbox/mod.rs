@@ -36,16 +36,16 @@
 //!
 //! ```text
 //! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
-//! directory   opening ──▶ open ◀──▶ failing        (opening: sending waits for it, up to 30 s)
+//! directory   unusable ◀──▶ open                   (at the start, sending waits for it, up to 30 s)
 //! phase       running ──▶ closing ──▶ saving ──▶ ended
 //! ```
 //!
 //! While delivery works, entries go from memory to the network without touching the disk. An entry is written to disk
 //! if it arrives after a failed request, if its request has been in flight for a second, if older entries are on disk
 //! already, or at shutdown. An entry is stale if part of its batch was accepted and its record still holds the whole
-//! batch; its record is replaced before the rest is sent. A directory is failing when it is full, read-only, locked by
-//! another agent, or unreadable. Batches then wait in memory, up to 4 MiB, and move to disk in order once the directory
-//! is usable.
+//! batch; its record is replaced before the rest is sent. A directory is unusable until it is opened, and when it is
+//! full, read-only, locked by another agent, or unreadable. Batches then wait in memory, up to 4 MiB, and move to disk
+//! in order once the directory is usable.
 //!
 //! # Constraints
 //!

@@ -43,7 +43,8 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 /// A batch that has been in flight for this long is saved to disk.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How long sending waits for the directory to open: batches of an earlier run are older and are sent first.
+/// How long sending waits at the start for a directory that is not open, for example because the previous agent still
+/// holds its lock: batches of an earlier run are older and are sent first.
 const OPENING_MOST: Duration = Duration::from_secs(30);
 /// As [`OPENING_MOST`], during shutdown.
 const OPENING_MOST_AT_END: Duration = Duration::from_secs(1);
@@ -128,7 +129,7 @@ impl<C: Carrier> Sender<C> {
     async fn wait_for_directory(&mut self) {
         let shared = self.shared.clone();
         let opened = async {
-            while shared.lock().directory == Directory::Opening {
+            while shared.lock().directory == Directory::Unusable {
                 shared.wake.notified().await;
             }
         };
