@@ -3,7 +3,7 @@
 //! Several batches can share a request, because concatenated encodings are one valid request. A batch that is larger
 //! than the request limit is sent in parts. A batch leaves the queue only after the server's answer, so a crash causes
 //! it to be sent again. After a part is accepted, the rest replaces the batch, in the queue and on disk, before the
-//! next part is sent. [`crate::export::verdict`] has the table of answers and consequences.
+//! next part is sent. `docs/delivery.md` has the table of answers and consequences.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -63,16 +63,16 @@ impl Carrier for Backend {
         let size: usize = pieces.iter().map(Bytes::len).sum();
         let mut server = self.0.lock().unwrap();
         let behaviour = server.script.pop_front().unwrap_or(Behaviour::Accept);
-        let failure = |verdict, by_size| Failure {
+        let failure = |verdict| Failure {
             verdict,
             local: false,
-            timed_out: false,
-            by_size,
+            too_large: false,
+            by_size: false,
             content: false,
             words: format!("{behaviour:?}"),
         };
         let answer = match behaviour {
-            Behaviour::TooLarge(limit) if size > limit => Err(failure(Verdict::Smaller, true)),
+            Behaviour::TooLarge(limit) if size > limit => Err(failure(Verdict::Smaller)),
             Behaviour::Accept | Behaviour::Partial | Behaviour::TooLarge(_) => {
                 server.take(&numbers);
                 let rejected = u64::from(matches!(behaviour, Behaviour::Partial));
@@ -83,9 +83,9 @@ impl Carrier for Backend {
                 return Box::pin(std::future::pending());
             }
             Behaviour::Hang => return Box::pin(std::future::pending()),
-            Behaviour::Unavailable => Err(failure(Verdict::Keep(None), false)),
-            Behaviour::Doubt => Err(failure(Verdict::Doubt, false)),
-            Behaviour::Refuse => Err(failure(Verdict::Drop, false)),
+            Behaviour::Unavailable => Err(failure(Verdict::Keep(None))),
+            Behaviour::Doubt => Err(failure(Verdict::Doubt)),
+            Behaviour::Refuse => Err(failure(Verdict::Drop)),
             Behaviour::TooLargeByTimeout => Err(Failure::timeout(Duration::from_secs(1))),
         };
         Box::pin(async move {
