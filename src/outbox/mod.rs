@@ -51,7 +51,7 @@
 //!
 //! - **Order.** Batches are sent in the order of arrival. Batches of an earlier run are sent first.
 //! - **Limits.** Size and age are limited. Batches over a limit are dropped oldest first, and each drop is counted
-//!   under one of six reasons ([`DropReason`]). A batch that is larger than the whole outbox is tried once; if that
+//!   under one of seven reasons ([`DropReason`]). A batch that is larger than the whole outbox is tried once; if that
 //!   fails, only this batch is lost.
 //! - **Durability.** Batches on disk survive kills, crashes and power loss.
 //! - **Containment.** A corrupt record is dropped alone and is never sent.
