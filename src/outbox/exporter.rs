@@ -139,7 +139,9 @@ impl PushMetricExporter for OutboxExporter {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         if let Err(lost) = self.shared.close(timeout, STOP_MOST) {
-            status::log_lost_at_end(&self.endpoint, lost, self.shared.lock().queue.on_disk());
+            // Not in the call's arguments, where the lock would be held while the line is written.
+            let on_disk = self.shared.lock().queue.on_disk();
+            status::log_lost_at_end(&self.endpoint, lost, on_disk);
         }
         Ok(())
     }

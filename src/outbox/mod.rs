@@ -29,10 +29,10 @@
 //! # Threads, locks, states
 //!
 //! There are three threads: the SDK's reader (pushes batches), the runtime (sender), and the worker (only with a
-//! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends, and
-//! it is the only lock that the runtime's thread takes. A condition variable wakes the worker and a shutdown that waits
-//! for the end; a notification wakes the sender. There are no command queues: each thread derives its next step from
-//! the queue.
+//! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends. A
+//! condition variable wakes the worker and a shutdown that waits for the end; a notification wakes the sender. There are
+//! no command queues: each thread derives its next step from the queue. The connection has two locks of its own
+//! (`export::wire`, `export::watched`), each held only to copy or swap a value.
 //!
 //! ```text
 //! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
