@@ -85,7 +85,8 @@ pub fn run(
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
     let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
-    let first = if config.phase { phase() } else { Duration::ZERO };
+    // A time, because opening the outbox and reading the baselines take some of the wait.
+    let first = config.phase.then(|| Instant::now() + phase());
     let once = config.command == Command::Once;
     let manager = ServiceManager::from_environment(&io.handle);
     let cadence =
@@ -160,8 +161,9 @@ impl Run<'_> {
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
         cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
-        let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
-        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{:.1}s", first.as_secs_f64()), "sending");
+        let endpoint = config.otlp.shown_endpoint();
+        let first = cadence.first.map_or(0.0, |at| at.saturating_duration_since(Instant::now()).as_secs_f64());
+        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{first:.1}s"), "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
@@ -231,7 +233,8 @@ enum Event {
 struct Cadence {
     inbox: Receiver<Event>,
     interval: Duration,
-    first: Duration,
+    /// The first tick; at once if `None`.
+    first: Option<Instant>,
     once: bool,
     wall: WallClock,
     manager: ServiceManager,
@@ -273,7 +276,10 @@ impl Cadence {
         let new = || Generation::new(context, resource, exporter, self.itself.as_ref(), &limits);
         let mut generation = new();
         let start = Instant::now();
-        let mut ticks = Ticks::new(start + self.first, self.interval);
+        let mut ticks = Ticks::new(self.first.unwrap_or(start), self.interval);
+        if ticks.next() < start {
+            ticks.advance(start);
+        }
         // Taken after the generation is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, boot_time());
@@ -437,13 +443,14 @@ mod tests {
     }
 
     fn run_with(interval: Duration, once: bool, wall: Arc<Mutex<SystemTime>>, clock: WallClock) -> Running {
-        run_on(server(), interval, once, wall, clock)
+        run_on(server(), interval, once, None, wall, clock)
     }
 
     fn run_on(
         context: Context,
         interval: Duration,
         once: bool,
+        first: Option<Instant>,
         wall: Arc<Mutex<SystemTime>>,
         clock: WallClock,
     ) -> Running {
@@ -453,7 +460,7 @@ mod tests {
         let cadence = Cadence {
             inbox,
             interval,
-            first: Duration::ZERO,
+            first,
             once,
             wall: clock,
             manager: ServiceManager::default(),
@@ -506,6 +513,7 @@ mod tests {
             Context { host, options },
             Duration::from_millis(20),
             false,
+            None,
             Arc::new(Mutex::new(UNIX_EPOCH)),
             Box::new(SystemTime::now),
         );
@@ -572,6 +580,26 @@ mod tests {
         assert!(nearest < INTERVAL.as_nanos() / 5, "{before:?} and {after:?} of {INTERVAL:?}");
         running.events.send(Event::Stop).unwrap();
         assert!(running.end());
+    }
+
+    #[test]
+    fn a_start_that_takes_long_does_not_move_the_phase() {
+        const INTERVAL: Duration = Duration::from_millis(400);
+        // The start takes a part of the wait for the first tick, or longer than it.
+        for wait in [INTERVAL * 3 / 4, INTERVAL / 8] {
+            let (first, phase) = (Instant::now() + wait, SystemTime::now() + wait);
+            thread::sleep(INTERVAL / 2);
+            let wall = Arc::new(Mutex::new(UNIX_EPOCH));
+            let running = run_on(server(), INTERVAL, false, Some(first), wall, Box::new(SystemTime::now));
+            // A busy machine may delay some ticks, but none is early.
+            let late = running.exports.iter().take(6).map(|(_, time)| {
+                time.duration_since(phase).expect("a tick before the first").as_nanos() % INTERVAL.as_nanos()
+            });
+            let least = late.min().unwrap();
+            assert!(least < INTERVAL.as_nanos() / 4, "{least} ns after the phase, with a wait of {wait:?}");
+            running.events.send(Event::Stop).unwrap();
+            running.end();
+        }
     }
 
     #[test]
