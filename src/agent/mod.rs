@@ -239,23 +239,22 @@ struct Cadence {
     wall: WallClock,
     manager: ServiceManager,
     itself: Option<Itself>,
-    /// The delivery, whose sender must be running for the watchdog.
+    /// The delivery, whose sender must be running.
     delivery: Option<DeliveryHandle>,
 }
 
 impl Cadence {
-    /// Waits until the next tick or an event; notifies the service manager's watchdog meanwhile.
+    fn sender_is_alive(&self) -> bool {
+        self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive)
+    }
+
+    /// Waits until the next tick or an event; notifies the service manager's watchdog meanwhile. Ends early if the
+    /// sender has ended.
     fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
         loop {
             let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
             match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) => {
-                    // Do not notify the watchdog if the sender has ended: the service manager then restarts the agent,
-                    // which finds the batches on disk.
-                    if self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive) {
-                        self.manager.alive(Instant::now());
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) if self.sender_is_alive() => self.manager.alive(Instant::now()),
                 event => return event,
             }
             if wake == tick {
@@ -267,7 +266,8 @@ impl Cadence {
     /// Collects at each tick until stopped. Returns whether the final flush completed.
     ///
     /// # Errors
-    /// Collections are impossible. The process must end, so that the service manager can restart it.
+    /// Collections or delivery are impossible. The process must end, so that the service manager can restart it, which
+    /// finds the batches on disk.
     fn run<E>(&self, context: &Context, resource: &Resource, exporter: &E) -> Result<bool, AgentError>
     where
         E: PushMetricExporter + Clone,
@@ -285,8 +285,16 @@ impl Cadence {
         let mut watch = StepWatch::new(begun, boot_time());
         let mut startup = Startup::default();
         self.manager.ready();
+        let failed = |generation: Generation, why: String| {
+            generation.mute();
+            generation.shutdown(exporter);
+            Err(AgentError(why))
+        };
         // A stop or a closed channel ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
+            if !self.sender_is_alive() {
+                return failed(generation, "internal error: the sender has ended".to_owned());
+            }
             let now = (self.wall)();
             let step = watch.look(now, boot_time());
             // Even for a small step back: a data point's time must not be before its start time.
@@ -304,9 +312,7 @@ impl Cadence {
                 begun = (self.wall)();
             }
             if let Err(error) = generation.collect() {
-                generation.mute();
-                generation.shutdown(exporter);
-                return Err(AgentError(format!("collections cannot be made: {error}")));
+                return failed(generation, format!("collections cannot be made: {error}"));
             }
             if self.once {
                 generation.mute();
@@ -394,6 +400,7 @@ impl IoThread {
 mod tests {
     use super::*;
     use crate::collectors::Options;
+    use crate::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
     use crate::host::Roots;
     use crate::metrics::counter::Since;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -402,6 +409,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::UNIX_EPOCH;
 
+    use crate::outbox::OutboxExporter;
+    use crate::outbox::config::OutboxConfig;
     use crate::test_exporter::Calling;
 
     /// An exporter that sends the start time and the time of each collection's counters to a channel.
@@ -600,6 +609,75 @@ mod tests {
             running.events.send(Event::Stop).unwrap();
             running.end();
         }
+    }
+
+    /// A cadence with a delivery whose sender is alive as long as the runtime.
+    fn delivering(outbox: &Path) -> (tokio::runtime::Runtime, OutboxExporter, Cadence, mpsc::Sender<Event>) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let config = OtlpConfig {
+            protocol: Protocol::Grpc,
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            headers: Vec::new(),
+            headers_file: None,
+            gzip: false,
+            timeout: Duration::from_secs(1),
+            tls: TlsFiles::default(),
+            temporality: Temporality::Cumulative,
+        };
+        let day = Duration::from_secs(86_400);
+        let outbox = OutboxConfig { dir: Some(outbox.to_owned()), max_bytes: 1 << 20, max_age: day };
+        let (stop, stopped) = watch::channel(false);
+        let handle = runtime.handle().clone();
+        let (exporter, delivery) = outbox::start(OsFs, config, &outbox, 1, handle, stopped, Tuning::default()).unwrap();
+        drop(stop);
+        let (events, inbox) = mpsc::channel();
+        let manager = ServiceManager::with_watchdog(Duration::from_millis(20), runtime.handle());
+        let cadence = Cadence {
+            inbox,
+            interval: Duration::from_millis(20),
+            first: None,
+            once: false,
+            wall: Box::new(SystemTime::now),
+            manager,
+            itself: None,
+            delivery: Some(delivery),
+        };
+        (runtime, exporter, cadence, events)
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_only_while_the_sender_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, _exporter, cadence, _events) = delivering(dir.path());
+        let begun = cadence.manager.next_sign();
+        assert!(matches!(cadence.wait(Instant::now() + Duration::from_millis(50)), Err(RecvTimeoutError::Timeout)));
+        let fed = cadence.manager.next_sign();
+        assert!(fed > begun);
+        drop(runtime);
+        let hour = Duration::from_secs(3_600);
+        assert!(matches!(cadence.wait(Instant::now() + hour), Err(RecvTimeoutError::Timeout)), "it waits no longer");
+        assert_eq!(cadence.manager.next_sign(), fed);
+    }
+
+    #[test]
+    fn without_the_sender_the_run_ends_with_an_error_and_the_disk_has_what_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, exporter, cadence, _events) = delivering(dir.path());
+        let delivery = cadence.delivery.clone().unwrap();
+        // The runtime is not driven, so the sender lives and sends nothing.
+        let run = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
+        let records = || {
+            let files = std::fs::read_dir(dir.path()).unwrap().flatten();
+            files.filter(|file| file.path().extension().is_some_and(|end| end == "batch")).count()
+        };
+        while delivery.stats().outbox_batches == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(records(), 0);
+        drop(runtime);
+        let error = run.join().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "internal error: the sender has ended");
+        assert!(records() > 0);
     }
 
     #[test]

@@ -116,7 +116,6 @@ impl<C: Carrier> Sender<C> {
 
     /// Runs until delivery ends. After an internal error, the request in flight is sent again.
     pub async fn run(mut self) {
-        self.wait_for_directory().await;
         while AssertUnwindSafe(self.send_all()).catch_unwind().await.is_err() {
             tracing::error!("internal error in the sender; the batches are kept and sent again");
             self.shared.lock().queue.kept(&Moment::now());
@@ -146,6 +145,7 @@ impl<C: Carrier> Sender<C> {
 
     /// Returns at shutdown when there is nothing left to try.
     async fn send_all(&mut self) {
+        self.wait_for_directory().await;
         loop {
             let Some(request) = self.next_request() else {
                 if self.idle().await {
@@ -380,5 +380,14 @@ impl<C: Carrier> Sender<C> {
         self.status.closed(lost, &account, on_disk);
         shared.lock().phase = Phase::Ended;
         shared.changed.notify_all();
+    }
+}
+
+impl<C> Drop for Sender<C> {
+    /// If the sender ends early, because of an internal error or with its runtime, the worker saves what waits.
+    fn drop(&mut self) {
+        let phase = &mut self.shared.lock().phase;
+        *phase = Phase::Saving.max(*phase);
+        self.shared.wake_worker();
     }
 }
