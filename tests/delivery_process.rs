@@ -391,6 +391,16 @@ fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection()
         assert!(message.contains("the server answered") && message.contains("an empty export was sent"), "{message}");
         let (status, state, message) = check(&refusing, &["--send"]);
         assert_eq!((status, state.as_str()), (Some(1), "failed"), "{message}");
+        assert!(message.contains("the collection was not delivered: the server answered"), "{message}");
+
+        let portal = PageServer::start(grpc, |_, _| {
+            Reply::page(200).header("content-type", "text/html").body("<html><title>Log in</title></html>")
+        });
+        for send in [&[] as &[_], &["--send"]] {
+            let (status, state, message) = check(&portal, send);
+            assert_eq!((status, state.as_str()), (Some(1), "failed"), "{message}");
+            assert!(message.contains("HTML page"), "{message}");
+        }
     }
 }
 
@@ -432,6 +442,35 @@ fn an_agent_that_starts_beside_a_looping_check_has_its_directory() {
     }
     stop.send(()).unwrap();
     assert!(checks.join().unwrap() > 0);
+}
+
+#[test]
+fn a_second_agent_on_a_directory_says_so_and_takes_it_over_when_the_first_ends() {
+    let outbox = tempfile::tempdir().unwrap();
+    let dir = outbox.path().to_str().unwrap();
+    let mut first = Program::start(agent(&["--endpoint", "http://127.0.0.1:1", "--outbox-dir", dir]));
+    let records = || {
+        let files = fs::read_dir(dir).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|end| end == "batch")).count()
+    };
+    eventually("a batch on disk", || records() == 1);
+    let server = healthy();
+    let mut check = agent(&["check", "--json", "--endpoint", &server.endpoint(), "--outbox-dir", dir]);
+    let output = check.stderr(Stdio::null()).stdout(Stdio::piped()).output().unwrap();
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = object["outbox"]["message"].as_str().unwrap();
+    assert!(message.contains("is in use by a running agent") && message.contains("; 1 batch waits"), "{message}");
+    assert_eq!((object["outbox"]["state"].as_str(), output.status.code()), (Some("ok"), Some(0)));
+
+    let mut second = Program::start(agent(&["--endpoint", &server.endpoint(), "--outbox-dir", dir]));
+    second.says(&format!("{dir} is in use by another agent"));
+    assert_eq!(first.terminate().0, Some(0), "{}", first.log());
+    assert!(first.log().contains("the outbox on disk keeps 2 batches"), "{}", first.log());
+    second.says("2 batches of an earlier run to be sent");
+    second.says(&format!("{dir} can be used again"));
+    eventually("an empty directory", || records() == 0);
+    assert_eq!(second.terminate().0, Some(0), "{}", second.log());
+    assert!(second.lines("ERROR").is_empty(), "{}", second.log());
 }
 
 #[test]

@@ -167,7 +167,9 @@ impl Run<'_> {
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
-            return Err(AgentError("the collection was not delivered".to_owned()));
+            let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            return Err(AgentError(format!("the collection was not delivered{why}")));
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ mod tests;
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
 pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
-pub use opening::{OpenError, OpenFault};
+pub use opening::OpenError;
 pub use tuning::{STOP_MOST, Tuning};
 
 /// Default size limit of an outbox on disk.

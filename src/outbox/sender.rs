@@ -20,6 +20,7 @@ use super::queue::Item;
 use super::shared::{Directory, Phase, Shared};
 use super::status::Status;
 use super::tuning::Tuning;
+use crate::export::reason::quote;
 use crate::export::split::{self, Halves};
 use crate::export::verdict::{Accepted, Failure, LARGE_BYTES, Verdict};
 use crate::export::wire::Carrier;
@@ -297,13 +298,21 @@ impl<C: Carrier> Sender<C> {
             let most = ceiling.map_or(self.tuning.request_max_bytes, |(bytes, _)| bytes);
             self.limit = self.limit.saturating_mul(2).min(most);
         }
-        self.shared.lock().queue.delivered(accepted.rejected, request.rest);
+        {
+            let mut state = self.shared.lock();
+            state.queue.delivered(accepted.rejected, request.rest);
+            if accepted.rejected > 0 {
+                state.failure =
+                    format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+            }
+        }
         let account = self.shared.snapshot();
         self.status.partial(accepted.rejected, &accepted.message, &account, std::time::Instant::now());
         Next::Go
     }
 
     fn failed(&mut self, request: Request, failure: &Failure) -> Next {
+        self.shared.lock().failure.clone_from(&failure.words);
         self.unanswered = if failure.local { self.unanswered + 1 } else { 0 };
         if self.unanswered >= UNANSWERED_UNTIL_RECONNECT {
             self.unanswered = 0;
