@@ -361,6 +361,37 @@ fn a_disk_that_hangs_holds_up_no_end_and_each_end_says_what_is_lost() {
 }
 
 #[test]
+fn a_headers_file_that_hangs_stops_neither_delivery_nor_the_end() {
+    let (server, dir) = (healthy(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("headers");
+    fs::write(&file, "x-team: edge\n").unwrap();
+    let headers = file.to_str().unwrap();
+    let endpoint = server.endpoint();
+    let arguments = ["--endpoint", &endpoint, "--interval", "100ms", "--headers-file", headers];
+    let mut program = Program::start(agent(&arguments));
+    let five_more = || {
+        let before = server.scene.seen().len();
+        server.scene.wait("five more collections", |seen| seen.len() >= before + 5);
+    };
+    five_more();
+    let Some(hanging) = fuse::HangingFile::over(&file) else { return };
+    eventually("a read", || hanging.reads() == 1);
+    five_more();
+    program.signal(Signal::HUP);
+    eventually("a second read", || hanging.reads() == 2);
+    five_more();
+    let begun = Instant::now();
+    program.signal(Signal::TERM);
+    // The two reads hold the process until they are answered; its main thread has ended then.
+    let stat = format!("/proc/{}/stat", program.child.id());
+    eventually("the end", || fs::read_to_string(&stat).unwrap().contains(") Z "));
+    assert!(begun.elapsed() < STOP_MOST, "{:?}", begun.elapsed());
+    hanging.answer("x-team: edge\n");
+    assert_eq!(program.end().0, Some(0), "{}", program.log());
+    assert!(program.lines("ERROR").is_empty(), "{}", program.log());
+}
+
+#[test]
 fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection() {
     let check = |server: &PageServer, more: &[&str]| {
         let endpoint = server.endpoint();

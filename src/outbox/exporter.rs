@@ -107,7 +107,7 @@ impl DeliveryHandle {
         !self.task.is_finished()
     }
 
-    /// Reloads certificates and headers, then reconnects.
+    /// Reloads certificates and headers, then reconnects. Blocks while a file hangs.
     ///
     /// # Errors
     /// Invalid certificates or headers; the previous ones stay in use.

@@ -17,7 +17,7 @@ impl Carrier for Faulty {
         Box::pin(async { Ok(Accepted::default()) })
     }
 
-    fn refresh(&self, _now: bool) {}
+    fn refresh(self: &Arc<Self>, _now: bool) {}
     fn replace(&self) {}
 }
 

@@ -94,7 +94,7 @@ impl Carrier for Backend {
         })
     }
 
-    fn refresh(&self, _now: bool) {}
+    fn refresh(self: &Arc<Self>, _now: bool) {}
     fn replace(&self) {}
 }
 
