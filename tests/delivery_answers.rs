@@ -60,6 +60,8 @@ fn over_http_each_row_has_its_consequence() {
         (Reply::page(405), Kept),
         (Reply::page(407), Kept),
         (Reply::page(408), Kept),
+        (Reply::page(421), Kept),
+        (Reply::page(425), Kept),
         (Reply::page(429), Kept),
         (Reply::page(500), Kept),
         (Reply::page(502), Kept),
@@ -96,7 +98,9 @@ fn over_grpc_each_row_has_its_consequence() {
         (Reply::grpc("13"), Kept),
         (Reply::grpc("3"), Dropped),
         (Reply::grpc("5"), Dropped),
+        (Reply::grpc("6"), Dropped),
         (Reply::grpc("7"), Dropped),
+        (Reply::grpc("9"), Dropped),
         (Reply::grpc("12"), Dropped),
         (Reply::page(200).header("content-type", "application/grpc").header("grpc-status", "3"), Dropped),
         // Pages of somebody in between.
@@ -146,6 +150,38 @@ fn the_wait_that_the_first_answer_asks_for_is_kept() {
         agent.tick_through();
         let seen = server.scene.seen();
         assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "grpc: {grpc}");
+    }
+}
+
+#[test]
+fn a_wait_until_a_date_is_kept() {
+    let server = PageServer::start(false, |n, _| match n {
+        // A date has whole seconds: at least one second from now.
+        0 => {
+            let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
+            Reply::page(429).header("retry-after", date.leak())
+        }
+        _ => Reply::success(false),
+    });
+    let agent = Agent::start(config(server.endpoint()));
+    agent.tick_through();
+    let seen = server.scene.seen();
+    assert!(seen[1].at - seen[0].at >= Duration::from_millis(990), "{:?}", seen[1].at - seen[0].at);
+}
+
+#[test]
+fn a_batch_that_a_server_fails_on_is_tried_five_times_and_dropped() {
+    for (grpc, failure) in [(false, Reply::page(500)), (true, Reply::grpc("13")), (true, Reply::grpc("2"))] {
+        let server = PageServer::start(grpc, move |n, _| if n < 5 { failure.clone() } else { Reply::success(grpc) });
+        let wait = Duration::from_millis(100);
+        let tuning = Tuning { backoff_base: wait, backoff_cap: wait, backoff_jitter: false, ..quick() };
+        let agent = Agent::with(config(server.endpoint()), Setup { tuning, ..Setup::default() }).unwrap();
+        (0..2).for_each(|_| _ = agent.tick_through());
+        let seen = server.scene.seen();
+        assert_eq!(values(&seen), [1, 1, 1, 1, 1, 2], "grpc: {grpc}");
+        assert!(seen.windows(2).all(|pair| pair[1].at - pair[0].at >= wait), "grpc: {grpc}");
+        let stats = agent.handle.stats();
+        assert_eq!((stats.dropped.get(DropReason::Refused).batches, stats.exported_batches), (1, 1), "grpc: {grpc}");
     }
 }
 
