@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use support::eventually;
+use support::grpc::GrpcServer;
 use support::pages::{PageServer, Reply};
 use tempfile::TempDir;
 
@@ -289,6 +290,14 @@ fn copy_for_all(dir: &Path) -> PathBuf {
     copy
 }
 
+/// What docs/delivery.md says about a thread that cannot be started.
+const THREAD_LINES: [&str; 4] = [
+    "the runtime's thread cannot be started: ",
+    "no thread for the disk (",
+    "collections cannot be made: ",
+    "there is no thread for the last flush (",
+];
+
 #[test]
 fn with_too_few_threads_it_delivers_or_ends_with_status_1_and_a_line() {
     // The limit counts the user's threads, and root has none.
@@ -319,12 +328,49 @@ fn with_too_few_threads_it_delivers_or_ends_with_status_1_and_a_line() {
             }
             Some(1) => {
                 refused += 1;
-                assert!(log.contains("ERROR") || log.contains("cannot be started"), "{threads}: {log}");
+                assert!(THREAD_LINES.iter().any(|line| log.contains(line)), "{threads}: {log}");
             }
             other => panic!("{threads}: {other:?} {log}"),
         }
     }
     assert!(refused > 0 && (delivered > 0 || !root), "{delivered} {refused}");
+}
+
+#[test]
+fn a_reconnect_without_a_thread_for_the_name_lookup_is_tried_again() {
+    let root = rustix::process::geteuid().is_root();
+    let (server, dir) = (GrpcServer::start(), tempfile::tempdir().unwrap());
+    let program = copy_for_all(dir.path()).display().to_string();
+    let endpoint = format!("http://localhost:{}", server.addr.port());
+    let user: &[&str] = if root { &["setpriv", "--reuid=61235", "--regid=61235", "--clear-groups"] } else { &[] };
+    let fixture = dir.path().join("host");
+    fs::create_dir_all(fixture.join("proc")).unwrap();
+    let meminfo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server/proc/meminfo");
+    fs::copy(meminfo, fixture.join("proc/meminfo")).unwrap();
+    let words = [user, &[&program, "--collectors", "memory", "--no-phase", "--interval", "1s"]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(["--endpoint", &endpoint, "--root-path"]).arg(&fixture);
+    let mut run = Program::start(command);
+    // No request is in flight until the next tick.
+    run.says("accepted the first batch");
+    let allow = |threads: &str| {
+        let (process, limit) = (run.child.id().to_string(), format!("--nproc={threads}:"));
+        let words = [user, &["prlimit", "--pid", &process, &limit]].concat();
+        assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success());
+    };
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
+    let usual = limits.lines().find_map(|line| line.strip_prefix("Max processes")?.split_whitespace().next()).unwrap();
+    allow("1");
+    let (addr, scene) = server.down();
+    run.says("no thread to resolve the host name");
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let before = scene.seen().len();
+    allow(usual);
+    scene.wait("a collection", |seen| seen.len() > before);
+    run.says("delivering to");
+    assert_eq!(run.terminate().0, Some(0), "{}", run.log());
+    assert!(run.lines("ERROR").is_empty() && run.log().contains("none lost"), "{}", run.log());
 }
 
 #[test]
