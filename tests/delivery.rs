@@ -104,16 +104,15 @@ fn the_servers_retry_info_is_the_floor_of_the_wait() {
     let server = GrpcServer::start();
     let agent = Agent::start(config(server.endpoint()));
     let wait = Duration::from_millis(600);
-    let status = || {
+    for code in [Code::ResourceExhausted, Code::Unavailable] {
         let details = ErrorDetails::with_retry_info(Some(wait));
-        Answer::Status(Status::with_error_details(Code::ResourceExhausted, "quota", details))
-    };
-    server.scene.script([status()]);
-    agent.tick();
-    let seen = server.scene.wait("the second try", |seen| seen.len() == 2);
-    assert_eq!(taken(&seen), [1]);
-    let waited = seen[1].at - seen[0].at;
-    assert!(waited >= wait, "{waited:?}");
+        server.scene.script([Answer::Status(Status::with_error_details(code, "quota", details))]);
+        agent.tick_through();
+        let seen = server.scene.seen();
+        let [.., first, second] = seen.as_slice() else { panic!("{} requests", seen.len()) };
+        assert!(!first.taken && second.taken && second.at - first.at >= wait, "{code:?}: {:?}", second.at - first.at);
+    }
+    assert_eq!(taken(&server.scene.seen()), [1, 2]);
 }
 
 #[test]
@@ -183,21 +182,6 @@ fn a_batch_to_which_the_server_says_later_for_ever_blocks_the_next_only_until_it
 }
 
 #[test]
-fn a_partial_success_is_counted_and_told_once() {
-    let server = GrpcServer::start();
-    let endpoint = server.endpoint();
-    let agent = Agent::start(config(&endpoint));
-    server.scene.script([Answer::Partial(1, "no such metric"), Answer::Partial(1, "no such metric")]);
-    agent.ticks(1);
-    agent.emptied();
-    eventually("the answer", || agent.handle.stats().rejected_points == 1);
-    eventually("the line", || !log::news(&endpoint).is_empty());
-    let lines = log::news(&endpoint);
-    assert_eq!(lines.len(), 1, "{lines:#?}");
-    assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
-}
-
-#[test]
 fn a_server_that_hangs_delays_no_collection() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
@@ -252,6 +236,18 @@ fn a_partial_success_is_logged_at_its_first_occurrence() {
     let lines = log::news(&endpoint);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
+}
+
+#[test]
+fn a_partial_success_of_a_replayed_batch_is_counted_and_logged_too() {
+    let server = GrpcServer::start();
+    let endpoint = server.endpoint();
+    server.scene.script([unavailable(), Answer::Partial(1, "no such metric")]);
+    let agent = Agent::start(config(&endpoint));
+    agent.tick_through();
+    let stats = agent.handle.stats();
+    assert_eq!((stats.replayed_batches, stats.rejected_points, stats.exported_points), (1, 1, 0));
+    eventually("the line", || log::lines(&endpoint).iter().any(|line| line.contains("no such metric")));
 }
 
 #[test]

@@ -60,6 +60,8 @@ fn over_http_each_row_has_its_consequence() {
         (Reply::page(405), Kept),
         (Reply::page(407), Kept),
         (Reply::page(408), Kept),
+        (Reply::page(421), Kept),
+        (Reply::page(425), Kept),
         (Reply::page(429), Kept),
         (Reply::page(500), Kept),
         (Reply::page(502), Kept),
@@ -96,7 +98,9 @@ fn over_grpc_each_row_has_its_consequence() {
         (Reply::grpc("13"), Kept),
         (Reply::grpc("3"), Dropped),
         (Reply::grpc("5"), Dropped),
+        (Reply::grpc("6"), Dropped),
         (Reply::grpc("7"), Dropped),
+        (Reply::grpc("9"), Dropped),
         (Reply::grpc("12"), Dropped),
         (Reply::page(200).header("content-type", "application/grpc").header("grpc-status", "3"), Dropped),
         // Pages of somebody in between.
@@ -146,6 +150,38 @@ fn the_wait_that_the_first_answer_asks_for_is_kept() {
         agent.tick_through();
         let seen = server.scene.seen();
         assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "grpc: {grpc}");
+    }
+}
+
+#[test]
+fn a_wait_until_a_date_is_kept() {
+    let server = PageServer::start(false, |n, _| match n {
+        // A date has whole seconds: at least one second from now.
+        0 => {
+            let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
+            Reply::page(429).header("retry-after", date.leak())
+        }
+        _ => Reply::success(false),
+    });
+    let agent = Agent::start(config(server.endpoint()));
+    agent.tick_through();
+    let seen = server.scene.seen();
+    assert!(seen[1].at - seen[0].at >= Duration::from_millis(990), "{:?}", seen[1].at - seen[0].at);
+}
+
+#[test]
+fn a_batch_that_a_server_fails_on_is_tried_five_times_and_dropped() {
+    for (grpc, failure) in [(false, Reply::page(500)), (true, Reply::grpc("13")), (true, Reply::grpc("2"))] {
+        let server = PageServer::start(grpc, move |n, _| if n < 5 { failure.clone() } else { Reply::success(grpc) });
+        let wait = Duration::from_millis(100);
+        let tuning = Tuning { backoff_base: wait, backoff_cap: wait, backoff_jitter: false, ..quick() };
+        let agent = Agent::with(config(server.endpoint()), Setup { tuning, ..Setup::default() }).unwrap();
+        (0..2).for_each(|_| _ = agent.tick_through());
+        let seen = server.scene.seen();
+        assert_eq!(values(&seen), [1, 1, 1, 1, 1, 2], "grpc: {grpc}");
+        assert!(seen.windows(2).all(|pair| pair[1].at - pair[0].at >= wait), "grpc: {grpc}");
+        let stats = agent.handle.stats();
+        assert_eq!((stats.dropped.get(DropReason::Refused).batches, stats.exported_batches), (1, 1), "grpc: {grpc}");
     }
 }
 
@@ -222,24 +258,49 @@ fn a_request_that_is_too_large_for_the_path_to_the_server_is_halved_after_its_fa
 }
 
 #[test]
-fn requests_grow_again_after_successes() {
-    let server = PageServer::start(true, |n, size| match n == 0 && size > 100_000 {
-        true => Reply::grpc("8"),
-        false => Reply::grpc("0"),
-    });
-    let agent = Agent::with(config(server.endpoint()), Setup { series: MANY, ..Setup::default() }).unwrap();
-    agent.tick_through();
-    let first = server.sizes.lock().unwrap()[0];
-    // A size that the server has shown to be too much is left alone for an hour; a timeout is not.
-    eventually("two halves", || server.sizes.lock().unwrap().len() >= 3);
-    assert!(server.sizes.lock().unwrap()[1..].iter().all(|size| *size <= first / 2 + 200));
-    let server = PageServer::start(true, |n, _| if n == 0 { Reply::hang() } else { Reply::grpc("0") });
-    let mut config = config(server.endpoint());
-    config.timeout = Duration::from_millis(500);
-    let agent = Agent::with(config, Setup { series: MANY, ..Setup::default() }).unwrap();
-    (0..6).for_each(|_| _ = agent.tick_through());
-    let sizes = server.sizes.lock().unwrap().clone();
-    assert!(sizes[1] <= sizes[0] / 2 + 200 && *sizes.last().unwrap() >= sizes[0], "{sizes:?}");
+fn a_size_that_the_server_rejected_is_not_tried_again_for_an_hour() {
+    for (grpc, refusal) in [(true, Reply::grpc("8")), (true, Reply::grpc("11")), (false, Reply::page(413))] {
+        let server = PageServer::start(grpc, move |n, _| if n == 0 { refusal.clone() } else { Reply::success(grpc) });
+        let agent = Agent::with(config(server.endpoint()), Setup { series: MANY, ..Setup::default() }).unwrap();
+        // More than enough successes for the size to double.
+        (0..6).for_each(|_| _ = agent.tick_through());
+        let sizes = server.sizes.lock().unwrap().clone();
+        assert!(sizes.len() > 10 && sizes[1..].iter().all(|size| *size <= sizes[0] / 2 + 200), "{grpc}: {sizes:?}");
+    }
+}
+
+#[test]
+fn after_a_failure_that_may_pass_requests_are_halved_and_grow_again() {
+    for grpc in [false, true] {
+        let without_status = Reply::page(200).header("content-type", "application/grpc").body([0; 5]);
+        let unfinished = grpc.then_some(without_status);
+        for reply in [Reply::hang(), Reply::cut(), Reply::page(504)].into_iter().chain(unfinished) {
+            let first = reply.clone();
+            let server = PageServer::start(grpc, move |n, _| if n == 0 { first.clone() } else { Reply::success(grpc) });
+            let mut config = config(server.endpoint());
+            // Only the request that hangs must reach it.
+            config.timeout = Duration::from_secs(if reply.hang { 1 } else { 20 });
+            let agent = Agent::with(config, Setup { series: MANY, ..Setup::default() }).unwrap();
+            (0..12).for_each(|_| _ = agent.tick_through());
+            let sizes = server.sizes.lock().unwrap().clone();
+            let halved = sizes[1] <= sizes[0] / 2 + 200;
+            assert!(halved && *sizes.last().unwrap() >= sizes[0], "grpc: {grpc}, {reply:?}: {sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_504_to_a_large_request_has_its_retry_after_respected() {
+    for grpc in [false, true] {
+        let server = PageServer::start(grpc, move |n, _| match n {
+            0 => Reply::page(504).header("retry-after", "1"),
+            _ => Reply::success(grpc),
+        });
+        let agent = Agent::with(config(server.endpoint()), Setup { series: MANY, ..Setup::default() }).unwrap();
+        agent.tick_through();
+        let seen = server.scene.seen();
+        assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "grpc: {grpc}");
+    }
 }
 
 #[test]

@@ -85,12 +85,17 @@ fn a_refusal_is_dropped_and_told_with_the_servers_words_but_never_its_echo_of_a_
 }
 
 #[test]
-fn a_partial_success_is_counted() {
+fn partial_successes_are_counted_and_logged_once() {
     let server = HttpServer::start();
+    let endpoint = server.addr.to_string();
     let agent = Agent::start(config(server.endpoint()));
-    server.scene.script([Answer::Partial(1, "no such metric")]);
-    agent.tick();
-    eventually("the answer", || agent.handle.stats().rejected_points == 1);
+    server.scene.script((0..2).map(|_| Answer::Partial(1, "no such metric")));
+    (0..2).for_each(|_| _ = agent.tick_through());
+    assert_eq!(agent.handle.stats().rejected_points, 2);
+    eventually("the line", || !log::news(&endpoint).is_empty());
+    let lines = log::news(&endpoint);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("ERROR") && lines[0].contains("no such metric"), "{lines:#?}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use support::eventually;
+use support::grpc::GrpcServer;
 use support::pages::{PageServer, Reply};
 use tempfile::TempDir;
 
@@ -289,6 +290,14 @@ fn copy_for_all(dir: &Path) -> PathBuf {
     copy
 }
 
+/// What docs/delivery.md says about a thread that cannot be started.
+const THREAD_LINES: [&str; 4] = [
+    "the runtime's thread cannot be started: ",
+    "no thread for the disk (",
+    "collections cannot be made: ",
+    "there is no thread for the last flush (",
+];
+
 #[test]
 fn with_too_few_threads_it_delivers_or_ends_with_status_1_and_a_line() {
     // The limit counts the user's threads, and root has none.
@@ -319,12 +328,49 @@ fn with_too_few_threads_it_delivers_or_ends_with_status_1_and_a_line() {
             }
             Some(1) => {
                 refused += 1;
-                assert!(log.contains("ERROR") || log.contains("cannot be started"), "{threads}: {log}");
+                assert!(THREAD_LINES.iter().any(|line| log.contains(line)), "{threads}: {log}");
             }
             other => panic!("{threads}: {other:?} {log}"),
         }
     }
     assert!(refused > 0 && (delivered > 0 || !root), "{delivered} {refused}");
+}
+
+#[test]
+fn a_reconnect_without_a_thread_for_the_name_lookup_is_tried_again() {
+    let root = rustix::process::geteuid().is_root();
+    let (server, dir) = (GrpcServer::start(), tempfile::tempdir().unwrap());
+    let program = copy_for_all(dir.path()).display().to_string();
+    let endpoint = format!("http://localhost:{}", server.addr.port());
+    let user: &[&str] = if root { &["setpriv", "--reuid=61235", "--regid=61235", "--clear-groups"] } else { &[] };
+    let fixture = dir.path().join("host");
+    fs::create_dir_all(fixture.join("proc")).unwrap();
+    let meminfo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server/proc/meminfo");
+    fs::copy(meminfo, fixture.join("proc/meminfo")).unwrap();
+    let words = [user, &[&program, "--collectors", "memory", "--no-phase", "--interval", "1s"]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(["--endpoint", &endpoint, "--root-path"]).arg(&fixture);
+    let mut run = Program::start(command);
+    // No request is in flight until the next tick.
+    run.says("accepted the first batch");
+    let allow = |threads: &str| {
+        let (process, limit) = (run.child.id().to_string(), format!("--nproc={threads}:"));
+        let words = [user, &["prlimit", "--pid", &process, &limit]].concat();
+        assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success());
+    };
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
+    let usual = limits.lines().find_map(|line| line.strip_prefix("Max processes")?.split_whitespace().next()).unwrap();
+    allow("1");
+    let (addr, scene) = server.down();
+    run.says("no thread to resolve the host name");
+    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let before = scene.seen().len();
+    allow(usual);
+    scene.wait("a collection", |seen| seen.len() > before);
+    run.says("delivering to");
+    assert_eq!(run.terminate().0, Some(0), "{}", run.log());
+    assert!(run.lines("ERROR").is_empty() && run.log().contains("none lost"), "{}", run.log());
 }
 
 #[test]
@@ -361,6 +407,37 @@ fn a_disk_that_hangs_holds_up_no_end_and_each_end_says_what_is_lost() {
 }
 
 #[test]
+fn a_headers_file_that_hangs_stops_neither_delivery_nor_the_end() {
+    let (server, dir) = (healthy(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("headers");
+    fs::write(&file, "x-team: edge\n").unwrap();
+    let headers = file.to_str().unwrap();
+    let endpoint = server.endpoint();
+    let arguments = ["--endpoint", &endpoint, "--interval", "100ms", "--headers-file", headers];
+    let mut program = Program::start(agent(&arguments));
+    let five_more = || {
+        let before = server.scene.seen().len();
+        server.scene.wait("five more collections", |seen| seen.len() >= before + 5);
+    };
+    five_more();
+    let Some(hanging) = fuse::HangingFile::over(&file) else { return };
+    eventually("a read", || hanging.reads() == 1);
+    five_more();
+    program.signal(Signal::HUP);
+    eventually("a second read", || hanging.reads() == 2);
+    five_more();
+    let begun = Instant::now();
+    program.signal(Signal::TERM);
+    // The two reads hold the process until they are answered; its main thread has ended then.
+    let stat = format!("/proc/{}/stat", program.child.id());
+    eventually("the end", || fs::read_to_string(&stat).unwrap().contains(") Z "));
+    assert!(begun.elapsed() < STOP_MOST, "{:?}", begun.elapsed());
+    hanging.answer("x-team: edge\n");
+    assert_eq!(program.end().0, Some(0), "{}", program.log());
+    assert!(program.lines("ERROR").is_empty(), "{}", program.log());
+}
+
+#[test]
 fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection() {
     let check = |server: &PageServer, more: &[&str]| {
         let endpoint = server.endpoint();
@@ -391,6 +468,16 @@ fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection()
         assert!(message.contains("the server answered") && message.contains("an empty export was sent"), "{message}");
         let (status, state, message) = check(&refusing, &["--send"]);
         assert_eq!((status, state.as_str()), (Some(1), "failed"), "{message}");
+        assert!(message.contains("the collection was not delivered: the server answered"), "{message}");
+
+        let portal = PageServer::start(grpc, |_, _| {
+            Reply::page(200).header("content-type", "text/html").body("<html><title>Log in</title></html>")
+        });
+        for send in [&[] as &[_], &["--send"]] {
+            let (status, state, message) = check(&portal, send);
+            assert_eq!((status, state.as_str()), (Some(1), "failed"), "{message}");
+            assert!(message.contains("HTML page"), "{message}");
+        }
     }
 }
 
@@ -432,6 +519,35 @@ fn an_agent_that_starts_beside_a_looping_check_has_its_directory() {
     }
     stop.send(()).unwrap();
     assert!(checks.join().unwrap() > 0);
+}
+
+#[test]
+fn a_second_agent_on_a_directory_says_so_and_takes_it_over_when_the_first_ends() {
+    let outbox = tempfile::tempdir().unwrap();
+    let dir = outbox.path().to_str().unwrap();
+    let mut first = Program::start(agent(&["--endpoint", "http://127.0.0.1:1", "--outbox-dir", dir]));
+    let records = || {
+        let files = fs::read_dir(dir).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|end| end == "batch")).count()
+    };
+    eventually("a batch on disk", || records() == 1);
+    let server = healthy();
+    let mut check = agent(&["check", "--json", "--endpoint", &server.endpoint(), "--outbox-dir", dir]);
+    let output = check.stderr(Stdio::null()).stdout(Stdio::piped()).output().unwrap();
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = object["outbox"]["message"].as_str().unwrap();
+    assert!(message.contains("is in use by a running agent") && message.contains("; 1 batch waits"), "{message}");
+    assert_eq!((object["outbox"]["state"].as_str(), output.status.code()), (Some("ok"), Some(0)));
+
+    let mut second = Program::start(agent(&["--endpoint", &server.endpoint(), "--outbox-dir", dir]));
+    second.says(&format!("{dir} is in use by another agent"));
+    assert_eq!(first.terminate().0, Some(0), "{}", first.log());
+    assert!(first.log().contains("the outbox on disk keeps 2 batches"), "{}", first.log());
+    second.says("2 batches of an earlier run to be sent");
+    second.says(&format!("{dir} can be used again"));
+    eventually("an empty directory", || records() == 0);
+    assert_eq!(second.terminate().0, Some(0), "{}", second.log());
+    assert!(second.lines("ERROR").is_empty(), "{}", second.log());
 }
 
 #[test]

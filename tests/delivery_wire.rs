@@ -52,7 +52,7 @@ const HOSTILE: [(&str, &str); 16] = [
     ("OTEL_METRIC_EXPORT_INTERVAL", "1"),
 ];
 
-/// Which of the live exporter's ways a run takes: ours where a variable would compress, else the library's.
+/// Whether requests are compressed, and whether the variables say otherwise.
 #[derive(Clone, Copy)]
 struct Run {
     gzip: bool,
@@ -75,7 +75,7 @@ fn export_in_hostile_environment(endpoint: &str, run: Run) {
     in_child("child_exports_twice", &variables);
 }
 
-/// One live export, one through the outbox; the server is set to refuse the second one once.
+/// Two exports; the server refuses the second one once.
 #[test]
 #[ignore = "run by its parents with variables set"]
 fn child_exports_twice() {

@@ -14,8 +14,9 @@ use crate::export::config::Protocol;
 use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
+use crate::outbox::OpenError;
 use crate::outbox::config::OutboxConfig;
-use crate::outbox::{OpenError, OpenFault, opening};
+use crate::outbox::opening::{self, Usable};
 
 /// Settings file of the service that the packages install.
 const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
@@ -44,7 +45,7 @@ enum Outbox {
     /// The exporter uses no outbox.
     Unused,
     Memory,
-    Directory(PathBuf, Result<(), OpenError>),
+    Directory(PathBuf, Result<Usable, OpenError>),
 }
 
 /// The host and the options that the agent would use for its readings.
@@ -194,10 +195,15 @@ impl Outbox {
             Self::Memory => {
                 ("in memory", "undelivered batches are lost when the agent ends; --outbox-dir keeps them".to_owned())
             }
-            Self::Directory(dir, Ok(())) => ("ok", format!("{} can be written", dir.display())),
-            // Usually the agent is running on a host that is being checked.
-            Self::Directory(dir, Err(OpenError { fault: OpenFault::InUse, .. })) => {
-                ("ok", format!("{} is in use by a running agent; another agent needs its own directory", dir.display()))
+            Self::Directory(dir, Ok(Usable { in_use, batches })) => {
+                let state = match in_use {
+                    // Usually the agent is running on a host that is being checked.
+                    true => "is in use by a running agent; another agent needs its own directory",
+                    false => "can be written",
+                };
+                let waiting =
+                    if *batches == 1 { "1 batch waits".to_owned() } else { format!("{batches} batches wait") };
+                ("ok", format!("{} {state}; {waiting}", dir.display()))
             }
             Self::Directory(_, Err(error)) => ("failed", error.to_string()),
         }
@@ -295,6 +301,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::host::Problem;
+    use crate::outbox::opening::OpenFault;
     use std::time::Duration;
 
     fn found(series: usize, problems: Vec<Problem>) -> Survey {
@@ -340,16 +347,20 @@ mod tests {
     #[test]
     fn an_outbox_in_memory_or_in_use_is_no_failure_and_one_that_cannot_be_created_is() {
         let dir = PathBuf::from("/var/lib/agent/outbox");
-        let error = |fault| Outbox::Directory(dir.clone(), Err(OpenError { dir: dir.clone(), fault }));
+        let usable = |in_use, batches| Outbox::Directory(dir.clone(), Ok(Usable { in_use, batches }));
         for (outbox, words) in [
             (Outbox::Memory, "in memory"),
-            (Outbox::Directory(dir.clone(), Ok(())), "outbox can be written"),
-            (error(OpenFault::InUse), "outbox is in use by a running agent"),
+            (usable(false, 1), "outbox can be written; 1 batch waits"),
+            (
+                usable(true, 12),
+                "outbox is in use by a running agent; another agent needs its own directory; 12 batches wait",
+            ),
         ] {
             let report = Report { outbox, ..report(found(1, Vec::new())) };
             assert!(report.well() && report.text().contains(words), "{}", report.text());
         }
-        let outbox = error(OpenFault::NotCreated(std::io::ErrorKind::NotFound.into()));
+        let fault = OpenFault::NotCreated(std::io::ErrorKind::NotFound.into());
+        let outbox = Outbox::Directory(dir.clone(), Err(OpenError { dir, fault }));
         assert!(!Report { outbox, ..report(found(1, Vec::new())) }.well());
     }
 

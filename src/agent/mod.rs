@@ -85,7 +85,8 @@ pub fn run(
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
     let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
-    let first = if config.phase { phase() } else { Duration::ZERO };
+    // A time, because opening the outbox and reading the baselines take some of the wait.
+    let first = config.phase.then(|| Instant::now() + phase());
     let once = config.command == Command::Once;
     let manager = ServiceManager::from_environment(&io.handle);
     let cadence =
@@ -160,12 +161,15 @@ impl Run<'_> {
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
         cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
-        let (endpoint, first) = (config.otlp.shown_endpoint(), cadence.first);
-        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{:.1}s", first.as_secs_f64()), "sending");
+        let endpoint = config.otlp.shown_endpoint();
+        let first = cadence.first.map_or(0.0, |at| at.saturating_duration_since(Instant::now()).as_secs_f64());
+        info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{first:.1}s"), "sending");
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
-            return Err(AgentError("the collection was not delivered".to_owned()));
+            let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            return Err(AgentError(format!("the collection was not delivered{why}")));
         }
         Ok(())
     }
@@ -231,28 +235,28 @@ enum Event {
 struct Cadence {
     inbox: Receiver<Event>,
     interval: Duration,
-    first: Duration,
+    /// The first tick; at once if `None`.
+    first: Option<Instant>,
     once: bool,
     wall: WallClock,
     manager: ServiceManager,
     itself: Option<Itself>,
-    /// The delivery, whose sender must be running for the watchdog.
+    /// The delivery, whose sender must be running.
     delivery: Option<DeliveryHandle>,
 }
 
 impl Cadence {
-    /// Waits until the next tick or an event; notifies the service manager's watchdog meanwhile.
+    fn sender_is_alive(&self) -> bool {
+        self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive)
+    }
+
+    /// Waits until the next tick or an event; notifies the service manager's watchdog meanwhile. Ends early if the
+    /// sender has ended.
     fn wait(&self, tick: Instant) -> Result<Event, RecvTimeoutError> {
         loop {
             let wake = self.manager.next_sign().map_or(tick, |sign| sign.min(tick));
             match self.inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) => {
-                    // Do not notify the watchdog if the sender has ended: the service manager then restarts the agent,
-                    // which finds the batches on disk.
-                    if self.delivery.as_ref().is_none_or(DeliveryHandle::is_alive) {
-                        self.manager.alive(Instant::now());
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) if self.sender_is_alive() => self.manager.alive(Instant::now()),
                 event => return event,
             }
             if wake == tick {
@@ -264,7 +268,8 @@ impl Cadence {
     /// Collects at each tick until stopped. Returns whether the final flush completed.
     ///
     /// # Errors
-    /// Collections are impossible. The process must end, so that the service manager can restart it.
+    /// Collections or delivery are impossible. The process must end, so that the service manager can restart it, which
+    /// finds the batches on disk.
     fn run<E>(&self, context: &Context, resource: &Resource, exporter: &E) -> Result<bool, AgentError>
     where
         E: PushMetricExporter + Clone,
@@ -273,14 +278,25 @@ impl Cadence {
         let new = || Generation::new(context, resource, exporter, self.itself.as_ref(), &limits);
         let mut generation = new();
         let start = Instant::now();
-        let mut ticks = Ticks::new(start + self.first, self.interval);
+        let mut ticks = Ticks::new(self.first.unwrap_or(start), self.interval);
+        if ticks.next() < start {
+            ticks.advance(start);
+        }
         // Taken after the generation is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, boot_time());
         let mut startup = Startup::default();
         self.manager.ready();
+        let failed = |generation: Generation, why: String| {
+            generation.mute();
+            generation.shutdown(exporter);
+            Err(AgentError(why))
+        };
         // A stop or a closed channel ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
+            if !self.sender_is_alive() {
+                return failed(generation, "internal error: the sender has ended".to_owned());
+            }
             let now = (self.wall)();
             let step = watch.look(now, boot_time());
             // Even for a small step back: a data point's time must not be before its start time.
@@ -298,9 +314,7 @@ impl Cadence {
                 begun = (self.wall)();
             }
             if let Err(error) = generation.collect() {
-                generation.mute();
-                generation.shutdown(exporter);
-                return Err(AgentError(format!("collections cannot be made: {error}")));
+                return failed(generation, format!("collections cannot be made: {error}"));
             }
             if self.once {
                 generation.mute();
@@ -388,6 +402,7 @@ impl IoThread {
 mod tests {
     use super::*;
     use crate::collectors::Options;
+    use crate::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
     use crate::host::Roots;
     use crate::metrics::counter::Since;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -396,6 +411,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::UNIX_EPOCH;
 
+    use crate::outbox::OutboxExporter;
+    use crate::outbox::config::OutboxConfig;
     use crate::test_exporter::Calling;
 
     /// An exporter that sends the start time and the time of each collection's counters to a channel.
@@ -437,13 +454,14 @@ mod tests {
     }
 
     fn run_with(interval: Duration, once: bool, wall: Arc<Mutex<SystemTime>>, clock: WallClock) -> Running {
-        run_on(server(), interval, once, wall, clock)
+        run_on(server(), interval, once, None, wall, clock)
     }
 
     fn run_on(
         context: Context,
         interval: Duration,
         once: bool,
+        first: Option<Instant>,
         wall: Arc<Mutex<SystemTime>>,
         clock: WallClock,
     ) -> Running {
@@ -453,7 +471,7 @@ mod tests {
         let cadence = Cadence {
             inbox,
             interval,
-            first: Duration::ZERO,
+            first,
             once,
             wall: clock,
             manager: ServiceManager::default(),
@@ -506,6 +524,7 @@ mod tests {
             Context { host, options },
             Duration::from_millis(20),
             false,
+            None,
             Arc::new(Mutex::new(UNIX_EPOCH)),
             Box::new(SystemTime::now),
         );
@@ -572,6 +591,95 @@ mod tests {
         assert!(nearest < INTERVAL.as_nanos() / 5, "{before:?} and {after:?} of {INTERVAL:?}");
         running.events.send(Event::Stop).unwrap();
         assert!(running.end());
+    }
+
+    #[test]
+    fn a_start_that_takes_long_does_not_move_the_phase() {
+        const INTERVAL: Duration = Duration::from_millis(400);
+        // The start takes a part of the wait for the first tick, or longer than it.
+        for wait in [INTERVAL * 3 / 4, INTERVAL / 8] {
+            let (first, phase) = (Instant::now() + wait, SystemTime::now() + wait);
+            thread::sleep(INTERVAL / 2);
+            let wall = Arc::new(Mutex::new(UNIX_EPOCH));
+            let running = run_on(server(), INTERVAL, false, Some(first), wall, Box::new(SystemTime::now));
+            // A busy machine may delay some ticks, but none is early.
+            let late = running.exports.iter().take(6).map(|(_, time)| {
+                time.duration_since(phase).expect("a tick before the first").as_nanos() % INTERVAL.as_nanos()
+            });
+            let least = late.min().unwrap();
+            assert!(least < INTERVAL.as_nanos() / 4, "{least} ns after the phase, with a wait of {wait:?}");
+            running.events.send(Event::Stop).unwrap();
+            running.end();
+        }
+    }
+
+    /// A cadence with a delivery whose sender is alive as long as the runtime.
+    fn delivering(outbox: &Path) -> (tokio::runtime::Runtime, OutboxExporter, Cadence, mpsc::Sender<Event>) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let config = OtlpConfig {
+            protocol: Protocol::Grpc,
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            headers: Vec::new(),
+            headers_file: None,
+            gzip: false,
+            timeout: Duration::from_secs(1),
+            tls: TlsFiles::default(),
+            temporality: Temporality::Cumulative,
+        };
+        let day = Duration::from_secs(86_400);
+        let outbox = OutboxConfig { dir: Some(outbox.to_owned()), max_bytes: 1 << 20, max_age: day };
+        let (stop, stopped) = watch::channel(false);
+        let handle = runtime.handle().clone();
+        let (exporter, delivery) = outbox::start(OsFs, config, &outbox, 1, handle, stopped, Tuning::default()).unwrap();
+        drop(stop);
+        let (events, inbox) = mpsc::channel();
+        let manager = ServiceManager::with_watchdog(Duration::from_millis(20), runtime.handle());
+        let cadence = Cadence {
+            inbox,
+            interval: Duration::from_millis(20),
+            first: None,
+            once: false,
+            wall: Box::new(SystemTime::now),
+            manager,
+            itself: None,
+            delivery: Some(delivery),
+        };
+        (runtime, exporter, cadence, events)
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_only_while_the_sender_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, _exporter, cadence, _events) = delivering(dir.path());
+        let begun = cadence.manager.next_sign();
+        assert!(matches!(cadence.wait(Instant::now() + Duration::from_millis(50)), Err(RecvTimeoutError::Timeout)));
+        let fed = cadence.manager.next_sign();
+        assert!(fed > begun);
+        drop(runtime);
+        let hour = Duration::from_secs(3_600);
+        assert!(matches!(cadence.wait(Instant::now() + hour), Err(RecvTimeoutError::Timeout)), "it waits no longer");
+        assert_eq!(cadence.manager.next_sign(), fed);
+    }
+
+    #[test]
+    fn without_the_sender_the_run_ends_with_an_error_and_the_disk_has_what_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, exporter, cadence, _events) = delivering(dir.path());
+        let delivery = cadence.delivery.clone().unwrap();
+        // The runtime is not driven, so the sender lives and sends nothing.
+        let run = thread::spawn(move || cadence.run(&server(), &Resource::builder_empty().build(), &exporter));
+        let records = || {
+            let files = std::fs::read_dir(dir.path()).unwrap().flatten();
+            files.filter(|file| file.path().extension().is_some_and(|end| end == "batch")).count()
+        };
+        while delivery.stats().outbox_batches == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(records(), 0);
+        drop(runtime);
+        let error = run.join().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "internal error: the sender has ended");
+        assert!(records() > 0);
     }
 
     #[test]

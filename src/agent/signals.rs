@@ -2,9 +2,12 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::warn;
 
 /// Signals within this time count as one: process managers repeat signals, and a terminal may send one to a whole
@@ -38,15 +41,25 @@ pub async fn terminate_again() {
     }
 }
 
-/// Calls `act` at each SIGHUP until the runtime ends.
+/// Calls `act` at each SIGHUP until the runtime ends, on a thread of its own, because it may block. Signals during a
+/// call count as one.
 ///
 /// # Errors
 /// The handler cannot be installed. Must be called inside a runtime.
-pub fn on_hangup(act: impl Fn() + Send + 'static) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut hangup = signal(SignalKind::hangup())?;
+pub fn on_hangup(act: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (mut hangup, act) = (signal(SignalKind::hangup())?, Arc::new(act));
     Ok(async move {
         while hangup.recv().await.is_some() {
-            act();
+            let act = Arc::clone(&act);
+            let (end, ended) = oneshot::channel::<()>();
+            let call = move || {
+                act();
+                drop(end);
+            };
+            match thread::Builder::new().name("hangup".to_owned()).spawn(call) {
+                Ok(_) => drop(ended.await),
+                Err(error) => warn!("SIGHUP: there is no thread to reload ({error})"),
+            }
         }
     })
 }

@@ -40,6 +40,15 @@ impl ServiceManager {
         Self { present: true, watchdog: sd_notify::watchdog_enabled().map(watchdog) }
     }
 
+    /// A watchdog without a service manager.
+    #[cfg(test)]
+    pub fn with_watchdog(limit: Duration, runtime: &Handle) -> Self {
+        Self {
+            present: false,
+            watchdog: Some(Watchdog { limit, last: Cell::new(Instant::now()), runtime: runtime.clone() }),
+        }
+    }
+
     /// Reports that the agent is running.
     pub fn ready(&self) {
         if self.present {

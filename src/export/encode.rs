@@ -55,14 +55,22 @@ impl Encoder {
     /// The error of the library's builder.
     pub fn new(config: &OtlpConfig) -> Result<Self, ExportError> {
         let slot = Slot::default();
+        Self::with_client(temporality(config), slot.clone(), slot)
+    }
+
+    fn with_client(
+        temporality: Temporality,
+        client: impl HttpClient + 'static,
+        slot: Slot,
+    ) -> Result<Self, ExportError> {
         let exporter = MetricExporter::builder()
-            .with_temporality(temporality(config))
+            .with_temporality(temporality)
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(PLACEHOLDER)
             .with_timeout(TIMEOUT)
             .with_max_request_body_size(usize::MAX)
-            .with_http_client(slot.clone())
+            .with_http_client(client)
             .build()
             .map_err(|e| ExportError::new(format!("OTLP exporter: {}", chain(&e))))?;
         Ok(Self { exporter, slot })
@@ -114,4 +122,27 @@ pub fn count_points(metrics: &ResourceMetrics) -> u32 {
         })
         .sum();
     u32::try_from(points).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A client that stores nothing and reports success or an error.
+    #[derive(Debug)]
+    struct Broken {
+        fails: bool,
+    }
+
+    #[async_trait::async_trait]
+    impl HttpClient for Broken {
+        async fn send_bytes(&self, _request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+            if self.fails { Err("a fault that the test wants".into()) } else { Ok(Response::new(Bytes::new())) }
+        }
+    }
+
+    /// An encoder that fails, with an error of the library or without one.
+    pub(crate) fn broken(fails: bool) -> Encoder {
+        Encoder::with_client(Temporality::Cumulative, Broken { fails }, Slot::default()).unwrap()
+    }
 }

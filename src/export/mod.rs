@@ -9,7 +9,7 @@
 //! | [`grpc`], [`http`] | send encoded batches; [`body`] avoids copying them |
 //! | [`tcp`], [`proxy`], [`tls`], [`headers`] | shared by both protocols |
 //! | [`watched`] | the TLS error behind a connection that hyper reports as closed |
-//! | [`verdict`] | the table of answers and their consequences |
+//! | [`verdict`] | the consequence of each answer |
 //! | [`probe`] | one empty export, to check a configuration |
 //! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
 //! | [`console`] | a table or JSON on standard output |

@@ -1,26 +1,4 @@
-//! Verdicts on a server's answer: accept, keep, send smaller, doubt, or drop.
-//!
-//! | answer | consequence |
-//! |---|---|
-//! | gRPC OK; HTTP 2xx, unless its content type is `text/html` | accepted; rejected points of a partial success are counted |
-//! | HTTP 2xx with `text/html` (a login page, a captive portal) | keep |
-//! | no answer, connection failure | keep; a request above 64 KiB that times out or is cut is halved |
-//! | gRPC `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `DATA_LOSS` | keep, wait at least RetryInfo |
-//! | gRPC `UNAVAILABLE`, `UNAUTHENTICATED` | keep, wait at least RetryInfo |
-//! | gRPC `RESOURCE_EXHAUSTED` with RetryInfo, or at most 64 KiB | keep, wait at least RetryInfo |
-//! | gRPC `RESOURCE_EXHAUSTED` above 64 KiB without RetryInfo, `OUT_OF_RANGE` above 64 KiB | smaller |
-//! | gRPC `UNKNOWN`, `INTERNAL`, `OUT_OF_RANGE`; HTTP 500 without an HTML page | doubt |
-//! | gRPC, any other status of the server | drop |
-//! | gRPC, an answer without a gRPC status (a proxy's page) | as over HTTP, except that nothing is dropped |
-//! | HTTP 413 | smaller; a single data point is dropped |
-//! | HTTP 429, 502, 503, 504, 520–599 | keep, wait at least Retry-After; 504 above 64 KiB is halved |
-//! | HTTP 1xx, 3xx, 401, 404, 405, 407, 408, 421, 425 | keep |
-//! | HTTP 4xx or 500 with an HTML page; HTTP 400 that asks for TLS or has no headers | keep |
-//! | HTTP, any other status | drop |
-//!
-//! *Keep* sends the same batches again after a backoff. *Smaller* halves the request size and sends again. *Doubt*
-//! sends each batch alone, up to five times, then drops it: server bugs get fixed, but the batch itself may trigger the
-//! error. *Drop* counts the batch as rejected.
+//! Verdicts on a server's answer: accept, keep, send smaller, doubt, or drop. `docs/delivery.md` has the table.
 //!
 //! The table follows the OTLP specification with some differences, which all keep data that the outbox limits anyway. A
 //! status that a proxy or load balancer may have sent (404, 405, HTML, no gRPC status, redirects) is never a rejection.
@@ -58,9 +36,9 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The error occurred on the client side: no server answered.
     pub local: bool,
-    /// The request timed out. After several timeouts the connection is replaced.
-    pub timed_out: bool,
-    /// If the request is large, its size may be the cause.
+    /// If the request is large, the server rejected it because of its size.
+    pub too_large: bool,
+    /// If the request is large, its size may be the cause: it timed out or was cut on the way.
     pub by_size: bool,
     /// The server rejected the content of the request, or failed while processing it.
     pub content: bool,
@@ -85,32 +63,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Failure {
     fn answered(verdict: Verdict, words: String) -> Self {
-        Self { verdict, local: false, timed_out: false, by_size: false, content: false, words }
+        Self { verdict, local: false, too_large: false, by_size: false, content: false, words }
     }
 
     /// An error on the client side.
     pub fn local(error: &(dyn Error + 'static)) -> Self {
-        let timed_out = reason::is_timeout(error);
-        Self {
-            verdict: Verdict::Keep(None),
-            local: true,
-            timed_out,
-            by_size: timed_out || reason::is_cut(error),
-            content: false,
-            words: reason::words(error),
-        }
+        let by_size = reason::is_timeout(error) || reason::is_cut(error);
+        Self { local: true, by_size, ..Self::answered(Verdict::Keep(None), reason::words(error)) }
     }
 
     /// No answer within `waited`.
     pub fn timeout(waited: Duration) -> Self {
-        Self {
-            verdict: Verdict::Keep(None),
-            local: true,
-            timed_out: true,
-            by_size: true,
-            content: false,
-            words: format!("no answer within {waited:?}"),
-        }
+        let words = format!("no answer within {waited:?}");
+        Self { local: true, by_size: true, ..Self::answered(Verdict::Keep(None), words) }
     }
 
     /// A gRPC answer without a status.
@@ -126,7 +91,7 @@ impl Failure {
         }
         let retry_info =
             status.get_details_retry_info().map(|info| info.retry_delay.unwrap_or_default().min(LONGEST_WAIT));
-        let (verdict, by_size) = match status.code() {
+        let (verdict, too_large) = match status.code() {
             Code::Ok
             | Code::Cancelled
             | Code::DeadlineExceeded
@@ -150,14 +115,12 @@ impl Failure {
             message => format!("the server answered {:?}: {}", status.code(), reason::quote(message)),
         };
         let content = matches!(status.code(), Code::InvalidArgument | Code::Internal | Code::Unknown);
-        Self { by_size, content, ..Self::answered(verdict, words) }
+        Self { too_large, content, ..Self::answered(verdict, words) }
     }
 
-    /// The verdict for a request of `bytes`: a large one that may have failed because of its size is divided. If no
-    /// server answered, the verdict stays the same, so that the delay applies.
+    /// The verdict for a request of `bytes`.
     pub fn verdict_for(&self, bytes: usize) -> Verdict {
-        let large = self.by_size && bytes > LARGE_BYTES;
-        if large && !self.local && !matches!(self.verdict, Verdict::Drop) { Verdict::Smaller } else { self.verdict }
+        if self.too_large && bytes > LARGE_BYTES { Verdict::Smaller } else { self.verdict }
     }
 }
 
@@ -212,7 +175,7 @@ impl Page<'_> {
             return Failure::answered(Verdict::Keep(None), words);
         }
         let (verdict, by_size) = match self.status.as_u16() {
-            413 => (Verdict::Smaller, true),
+            413 => (Verdict::Smaller, false),
             504 => (Verdict::Keep(wait()), true),
             429 | 502 | 503 | 520..=599 => (Verdict::Keep(wait()), false),
             100..=399 | 401 | 404 | 405 | 407 | 408 | 421 | 425 => (Verdict::Keep(None), false),
@@ -370,7 +333,8 @@ mod tests {
             assert_eq!(verdict(status, &[("content-type", "text/html")], LARGE), Verdict::Keep(None), "{status}");
         }
         assert_eq!((verdict(413, &[], SMALL), verdict(413, &[], LARGE)), (Verdict::Smaller, Verdict::Smaller));
-        assert_eq!((verdict(504, &[], SMALL), verdict(504, &[], LARGE)), (Verdict::Keep(None), Verdict::Smaller));
+        assert_eq!((verdict(504, &[], SMALL), verdict(504, &[], LARGE)), (Verdict::Keep(None), Verdict::Keep(None)));
+        assert!(http(504, &[]).unwrap().by_size && !http(503, &[]).unwrap().by_size);
         assert_eq!(verdict(500, &[], LARGE), Verdict::Doubt);
         assert_eq!(verdict(400, &[], SMALL), Verdict::Keep(None), "the page of Go's port for TLS");
     }

@@ -1,5 +1,5 @@
 //! The connection of one configuration to its server. It is replaced as a whole when a certificate or the headers file
-//! changes, on request, or when it seems dead.
+//! changes, on request, or when it seems dead. A short-lived thread reads the files.
 
 use std::fs;
 use std::future::Future;
@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ use super::verdict::{Accepted, Failure};
 use super::watched::LastTlsError;
 use super::{ExportError, headers};
 
+/// Stack size of the thread that reads the files.
+const STACK_BYTES: usize = 512 * 1024;
+
 /// Minimum time between checks of the files for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -32,8 +36,9 @@ pub type Answer = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send>
 pub trait Carrier: Send + Sync + 'static {
     /// Sends several encoded requests as one. The caller sets the timeout.
     fn send(&self, pieces: Vec<Bytes>) -> Answer;
-    /// Reconnects if a file has changed. Checks at most every few seconds, or immediately with `now`.
-    fn refresh(&self, now: bool);
+    /// Makes the files be checked, and reconnects later if one has changed. Checks at most every few seconds, or
+    /// immediately with `now`. Does not block.
+    fn refresh(self: &Arc<Self>, now: bool);
     /// Reconnects, because the connection seems dead.
     fn replace(&self);
 }
@@ -128,6 +133,8 @@ struct State {
     good: Arc<Parts>,
     looked: Instant,
     stamps: Vec<Stamp>,
+    /// The last thread that read the files.
+    reader: Option<JoinHandle<()>>,
 }
 
 /// Identifies a version of a file without reading it; `None` if the file does not exist.
@@ -142,10 +149,11 @@ impl Wires {
         let stamps = stamps(&config);
         let good = Arc::new(Parts::load(&config)?);
         let current = Arc::new(Wire::build(&config, &good, &runtime)?);
-        Ok(Self { config, runtime, state: Mutex::new(State { current, good, looked: Instant::now(), stamps }) })
+        let state = State { current, good, looked: Instant::now(), stamps, reader: None };
+        Ok(Self { config, runtime, state: Mutex::new(state) })
     }
 
-    /// Reloads all files and reconnects.
+    /// Reads all files, which may block, and reconnects.
     ///
     /// # Errors
     /// An invalid endpoint, header or certificate; the old connection stays in use.
@@ -156,6 +164,21 @@ impl Wires {
         let mut state = self.lock();
         (state.good, state.current, state.stamps) = (Arc::new(parts), Arc::new(wire), stamps);
         Ok(())
+    }
+
+    /// Reconnects if a file has changed.
+    fn look(&self) {
+        // Take the stamps before reading, so that a change in between is noticed at the next check.
+        let stamps = stamps(&self.config);
+        let unchanged = std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps;
+        if unchanged {
+            return;
+        }
+        let endpoint = self.config.shown_endpoint();
+        match self.reload() {
+            Ok(()) => info!("reloaded certificates and headers for {endpoint}: connecting again"),
+            Err(e) => warn!("certificates or headers for {endpoint} changed, but {e}; the old ones stay in use"),
+        }
     }
 
     /// The lock is held only to copy or swap, never while a file is read.
@@ -170,25 +193,19 @@ impl Carrier for Wires {
         Box::pin(async move { wire.send(pieces).await })
     }
 
-    fn refresh(&self, now: bool) {
-        {
-            let mut state = self.lock();
-            if !now && state.looked.elapsed() < LOOK_EVERY {
-                return;
-            }
-            state.looked = Instant::now();
-        }
-        // Take the stamps before reading, so that a change in between is noticed at the next check.
-        let stamps = stamps(&self.config);
-        let unchanged = std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps;
-        if unchanged {
+    fn refresh(self: &Arc<Self>, now: bool) {
+        let mut state = self.lock();
+        let early = !now && state.looked.elapsed() < LOOK_EVERY;
+        let reading = state.reader.as_ref().is_some_and(|reader| !reader.is_finished());
+        if early || reading || state.stamps.is_empty() {
             return;
         }
-        let endpoint = self.config.shown_endpoint();
-        match self.reload() {
-            Ok(()) => info!("reloaded certificates and headers for {endpoint}: connecting again"),
-            Err(e) => warn!("certificates or headers for {endpoint} changed, but {e}; the old ones stay in use"),
-        }
+        state.looked = Instant::now();
+        // A file on a network file system may hang; the connection is used as it is until then. Without a thread, the
+        // next request tries again.
+        let wires = self.clone();
+        let look = move || wires.look();
+        state.reader = thread::Builder::new().name("files".into()).stack_size(STACK_BYTES).spawn(look).ok();
     }
 
     fn replace(&self) {

@@ -16,13 +16,16 @@ pub enum DropReason {
     Corrupt,
     /// The server rejected it permanently.
     Refused,
-    /// Disk I/O failed, the disk was unusable while the memory buffer was full, or encoding failed.
+    /// Disk I/O failed, or the disk was unusable while the memory buffer was full.
     Io,
+    /// The collection could not be encoded.
+    Encoding,
 }
 
 impl DropReason {
     /// All reasons, in documentation order.
-    pub const ALL: [Self; 6] = [Self::Size, Self::Oversize, Self::Age, Self::Corrupt, Self::Refused, Self::Io];
+    pub const ALL: [Self; 7] =
+        [Self::Size, Self::Oversize, Self::Age, Self::Corrupt, Self::Refused, Self::Io, Self::Encoding];
 
     /// The value of the metric attribute.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +36,7 @@ impl DropReason {
             Self::Corrupt => "corrupt",
             Self::Refused => "refused",
             Self::Io => "io",
+            Self::Encoding => "encoding",
         }
     }
 }

@@ -97,12 +97,17 @@ impl DeliveryHandle {
         self.shared.lock().queue.close()
     }
 
+    /// Why the last request failed that did; empty if none has.
+    pub fn last_failure(&self) -> String {
+        self.shared.lock().failure.clone()
+    }
+
     /// Whether the sender task is running.
     pub fn is_alive(&self) -> bool {
         !self.task.is_finished()
     }
 
-    /// Reloads certificates and headers, then reconnects.
+    /// Reloads certificates and headers, then reconnects. Blocks while a file hangs.
     ///
     /// # Errors
     /// Invalid certificates or headers; the previous ones stay in use.
@@ -115,16 +120,13 @@ impl PushMetricExporter for OutboxExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let points = count_points(metrics);
         let encoded = self.encoder.encode(metrics).await;
+        // The sender logs the loss.
+        let encoded = encoded.inspect_err(|error| tracing::debug!("a collection could not be encoded: {error}"));
         let wake_worker = {
             let mut state = self.shared.lock();
             match encoded {
                 Ok(payload) => state.queue.push(payload, points, &Moment::now()),
-                Err(error) => {
-                    state.queue.lost_unencoded(points);
-                    drop(state);
-                    tracing::error!("a collection of {points} data points could not be encoded and is lost: {error}");
-                    return Ok(());
-                }
+                Err(_) => state.queue.lost_unencoded(points),
             }
             state.queue.to_write(false).is_some()
         };
@@ -142,12 +144,41 @@ impl PushMetricExporter for OutboxExporter {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         if let Err(lost) = self.shared.close(timeout, STOP_MOST) {
-            status::log_lost_at_end(&self.endpoint, lost, self.shared.lock().queue.on_disk());
+            // Not in the call's arguments, where the lock would be held while the line is written.
+            let on_disk = self.shared.lock().queue.on_disk();
+            status::log_lost_at_end(&self.endpoint, lost, on_disk);
         }
         Ok(())
     }
 
     fn temporality(&self) -> Temporality {
         self.encoder.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::encode::tests::broken;
+    use crate::outbox::DropReason;
+    use opentelemetry::metrics::MeterProvider;
+    use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+
+    #[test]
+    fn a_collection_that_is_not_encoded_is_a_loss_with_a_reason_of_its_own() {
+        for fails in [true, false] {
+            let limits = Limits { max_bytes: MEMORY_MAX_BYTES, max_age: Duration::from_secs(60) };
+            let shared = Shared::new(Queue::new(limits, false));
+            let exporter =
+                OutboxExporter { shared: shared.clone(), encoder: Arc::new(broken(fails)), endpoint: "".into() };
+            let reader = PeriodicReader::builder(exporter).with_interval(Duration::MAX).build();
+            let provider = SdkMeterProvider::builder().with_reader(reader).build();
+            let observe = |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| observer.observe(1, &[]);
+            let _counter = provider.meter("test").u64_observable_counter("test").with_callback(observe).build();
+            provider.force_flush().unwrap();
+            let stats = shared.snapshot();
+            assert_eq!(stats.dropped.get(DropReason::Encoding), Tally { batches: 1, points: 1 }, "fails: {fails}");
+            assert_eq!((stats.dropped.total().batches, stats.outbox_batches), (1, 0));
+        }
     }
 }

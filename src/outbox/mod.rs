@@ -29,29 +29,29 @@
 //! # Threads, locks, states
 //!
 //! There are three threads: the SDK's reader (pushes batches), the runtime (sender), and the worker (only with a
-//! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends, and
-//! it is the only lock that the runtime's thread takes. A condition variable wakes the worker and a shutdown that waits
-//! for the end; a notification wakes the sender. There are no command queues: each thread derives its next step from
-//! the queue.
+//! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends. A
+//! condition variable wakes the worker and a shutdown that waits for the end; a notification wakes the sender. There are
+//! no command queues: each thread derives its next step from the queue. The connection has two locks of its own
+//! (`export::wire`, `export::watched`), each held only to copy or swap a value.
 //!
 //! ```text
 //! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
-//! directory   opening ──▶ open ◀──▶ failing        (opening: sending waits for it, up to 30 s)
+//! directory   unusable ◀──▶ open                   (at the start, sending waits for it, up to 30 s)
 //! phase       running ──▶ closing ──▶ saving ──▶ ended
 //! ```
 //!
 //! While delivery works, entries go from memory to the network without touching the disk. An entry is written to disk
 //! if it arrives after a failed request, if its request has been in flight for a second, if older entries are on disk
 //! already, or at shutdown. An entry is stale if part of its batch was accepted and its record still holds the whole
-//! batch; its record is replaced before the rest is sent. A directory is failing when it is full, read-only, locked by
-//! another agent, or unreadable. Batches then wait in memory, up to 4 MiB, and move to disk in order once the directory
-//! is usable.
+//! batch; its record is replaced before the rest is sent. A directory is unusable until it is opened, and when it is
+//! full, read-only, locked by another agent, or unreadable. Batches then wait in memory, up to 4 MiB, and move to disk
+//! in order once the directory is usable.
 //!
 //! # Constraints
 //!
 //! - **Order.** Batches are sent in the order of arrival. Batches of an earlier run are sent first.
 //! - **Limits.** Size and age are limited. Batches over a limit are dropped oldest first, and each drop is counted
-//!   under one of six reasons ([`DropReason`]). A batch that is larger than the whole outbox is tried once; if that
+//!   under one of seven reasons ([`DropReason`]). A batch that is larger than the whole outbox is tried once; if that
 //!   fails, only this batch is lost.
 //! - **Durability.** Batches on disk survive kills, crashes and power loss.
 //! - **Containment.** A corrupt record is dropped alone and is never sent.
@@ -112,7 +112,7 @@ mod tests;
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
 pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
-pub use opening::{OpenError, OpenFault};
+pub use opening::OpenError;
 pub use tuning::{STOP_MOST, Tuning};
 
 /// Default size limit of an outbox on disk.

@@ -166,12 +166,21 @@ fn report(dir: &Path, kept: usize, dropped: &DropCounts) {
     }
 }
 
-/// Tests whether `open` would succeed. Does not touch the lock or the records and leaves no files behind, because the
-/// caller may be a different user than the agent.
+/// A directory that can be used as the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usable {
+    /// Another process holds the lock.
+    pub in_use: bool,
+    /// Number of records.
+    pub batches: usize,
+}
+
+/// Tests whether `open` would succeed, apart from the lock. Does not touch the lock or the records and leaves no files
+/// behind, because the caller may be a different user than the agent.
 ///
 /// # Errors
 /// The reason why the directory cannot be used.
-pub fn probe(dir: &Path) -> Result<(), OpenError> {
+pub fn probe(dir: &Path) -> Result<Usable, OpenError> {
     let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
     let made: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     let fs = super::fs::OsFs;
@@ -179,16 +188,15 @@ pub fn probe(dir: &Path) -> Result<(), OpenError> {
     let trial = dir.join(format!("check.{}.tmp", std::process::id()));
     let outcome = match fs.write(&trial, [&[], &[]]) {
         Err(error) if refuses_writing(&error) => Err(fail(OpenFault::NotWritable(error))),
-        _ => fs.list(dir).map(drop).map_err(|error| fail(OpenFault::NotReadable(error))),
+        _ => fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error))),
     };
     let _ = fs.remove(&trial);
     for path in made {
         let _ = std::fs::remove_dir(path);
     }
-    match outcome {
-        Ok(()) if super::fs::is_locked(&dir.join(names::LOCK_NAME)) => Err(fail(OpenFault::InUse)),
-        outcome => outcome,
-    }
+    let in_use = super::fs::is_locked(&dir.join(names::LOCK_NAME));
+    let records = |names: Vec<String>| names.iter().filter(|name| matches!(Name::parse(name), Name::Record(_))).count();
+    outcome.map(|names| Usable { in_use, batches: records(names) })
 }
 
 fn refuses_writing(error: &io::Error) -> bool {

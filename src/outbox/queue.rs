@@ -128,7 +128,7 @@ impl Queue {
 
     /// Counts a collection that could not be encoded.
     pub fn lost_unencoded(&mut self, points: u32) {
-        self.account.dropped.add(DropReason::Io, points);
+        self.account.dropped.add(DropReason::Encoding, points);
     }
 
     /// Takes the oldest batches that fit into `max_bytes`, at least one, and marks them as in flight. Batches up to the

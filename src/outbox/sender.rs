@@ -3,7 +3,7 @@
 //! Several batches can share a request, because concatenated encodings are one valid request. A batch that is larger
 //! than the request limit is sent in parts. A batch leaves the queue only after the server's answer, so a crash causes
 //! it to be sent again. After a part is accepted, the rest replaces the batch, in the queue and on disk, before the
-//! next part is sent. [`crate::export::verdict`] has the table of answers and consequences.
+//! next part is sent. `docs/delivery.md` has the table of answers and consequences.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::queue::Item;
 use super::shared::{Directory, Phase, Shared};
 use super::status::Status;
 use super::tuning::Tuning;
+use crate::export::reason::quote;
 use crate::export::split::{self, Halves};
 use crate::export::verdict::{Accepted, Failure, LARGE_BYTES, Verdict};
 use crate::export::wire::Carrier;
@@ -43,7 +44,8 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 /// A batch that has been in flight for this long is saved to disk.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How long sending waits for the directory to open: batches of an earlier run are older and are sent first.
+/// How long sending waits at the start for a directory that is not open, for example because the previous agent still
+/// holds its lock: batches of an earlier run are older and are sent first.
 const OPENING_MOST: Duration = Duration::from_secs(30);
 /// As [`OPENING_MOST`], during shutdown.
 const OPENING_MOST_AT_END: Duration = Duration::from_secs(1);
@@ -115,7 +117,6 @@ impl<C: Carrier> Sender<C> {
 
     /// Runs until delivery ends. After an internal error, the request in flight is sent again.
     pub async fn run(mut self) {
-        self.wait_for_directory().await;
         while AssertUnwindSafe(self.send_all()).catch_unwind().await.is_err() {
             tracing::error!("internal error in the sender; the batches are kept and sent again");
             self.shared.lock().queue.kept(&Moment::now());
@@ -128,7 +129,7 @@ impl<C: Carrier> Sender<C> {
     async fn wait_for_directory(&mut self) {
         let shared = self.shared.clone();
         let opened = async {
-            while shared.lock().directory == Directory::Opening {
+            while shared.lock().directory == Directory::Unusable {
                 shared.wake.notified().await;
             }
         };
@@ -145,6 +146,7 @@ impl<C: Carrier> Sender<C> {
 
     /// Returns at shutdown when there is nothing left to try.
     async fn send_all(&mut self) {
+        self.wait_for_directory().await;
         loop {
             let Some(request) = self.next_request() else {
                 if self.idle().await {
@@ -296,13 +298,21 @@ impl<C: Carrier> Sender<C> {
             let most = ceiling.map_or(self.tuning.request_max_bytes, |(bytes, _)| bytes);
             self.limit = self.limit.saturating_mul(2).min(most);
         }
-        self.shared.lock().queue.delivered(accepted.rejected, request.rest);
+        {
+            let mut state = self.shared.lock();
+            state.queue.delivered(accepted.rejected, request.rest);
+            if accepted.rejected > 0 {
+                state.failure =
+                    format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+            }
+        }
         let account = self.shared.snapshot();
         self.status.partial(accepted.rejected, &accepted.message, &account, std::time::Instant::now());
         Next::Go
     }
 
     fn failed(&mut self, request: Request, failure: &Failure) -> Next {
+        self.shared.lock().failure.clone_from(&failure.words);
         self.unanswered = if failure.local { self.unanswered + 1 } else { 0 };
         if self.unanswered >= UNANSWERED_UNTIL_RECONNECT {
             self.unanswered = 0;
@@ -379,5 +389,14 @@ impl<C: Carrier> Sender<C> {
         self.status.closed(lost, &account, on_disk);
         shared.lock().phase = Phase::Ended;
         shared.changed.notify_all();
+    }
+}
+
+impl<C> Drop for Sender<C> {
+    /// If the sender ends early, because of an internal error or with its runtime, the worker saves what waits.
+    fn drop(&mut self) {
+        let phase = &mut self.shared.lock().phase;
+        *phase = Phase::Saving.max(*phase);
+        self.shared.wake_worker();
     }
 }

@@ -18,10 +18,8 @@ use super::queue::Queue;
 pub(super) enum Directory {
     /// Not configured, or released after the worker saved the remaining batches.
     None,
-    /// The first attempt to open it is in progress.
-    Opening,
-    /// Currently unusable; retried.
-    Failing,
+    /// Not open yet, or currently unusable; retried.
+    Unusable,
     Open,
 }
 
@@ -43,6 +41,8 @@ pub(super) struct State {
     pub phase: Phase,
     /// Start of the current disk operation.
     pub busy: Option<Instant>,
+    /// Why the last request failed that did.
+    pub failure: String,
 }
 
 pub(super) struct Shared {
@@ -57,8 +57,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(queue: Queue) -> Arc<Self> {
-        let directory = if queue.on_disk() { Directory::Opening } else { Directory::None };
-        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None });
+        let directory = if queue.on_disk() { Directory::Unusable } else { Directory::None };
+        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None, failure: String::new() });
         Arc::new(Self { state, changed: Condvar::new(), wake: Notify::new(), stopped: watch::Sender::new(None) })
     }
 

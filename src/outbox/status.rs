@@ -192,12 +192,13 @@ pub(super) fn log_lost_at_end(endpoint: &str, lost: Tally, on_disk: bool) {
 }
 
 fn reasons(account: &Snapshot) -> String {
-    const WORDS: [(DropReason, &str); 5] = [
+    const WORDS: [(DropReason, &str); 6] = [
         (DropReason::Size, "the outbox was full"),
         (DropReason::Oversize, "larger than --outbox-max-size"),
         (DropReason::Age, "older than --outbox-max-age"),
         (DropReason::Corrupt, "damaged on disk"),
         (DropReason::Io, "not taken by the disk"),
+        (DropReason::Encoding, "not encoded"),
     ];
     let counted = WORDS.map(|(reason, words)| (account.dropped.get(reason).batches, words));
     let some = counted.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}"));

@@ -290,7 +290,7 @@ impl<F: Fs> Worker<F> {
             }
         }
         self.retry = Some((now + wait, wait));
-        self.shared.lock().directory = Directory::Failing;
+        self.shared.lock().directory = Directory::Unusable;
     }
 
     /// Marks the directory as usable.

@@ -132,6 +132,7 @@ fn adds_up(temporality: &str) {
     one_more_arrives();
     move_on(&mut host, 2);
     collector.stop();
+    let stopped = since_epoch();
     agent.says("cannot deliver");
     move_on(&mut host, 4);
     two_more_wait();
@@ -151,6 +152,11 @@ fn adds_up(temporality: &str) {
 
     let points = collector.harvest();
     in_order_and_once(&points);
+    // No collection after the stop can have been accepted before the kill, so none may arrive twice.
+    let mut known = BTreeSet::new();
+    for point in points.iter().filter(|point| point.time > stopped) {
+        assert!(known.insert((point.series(), point.time)), "{} at {} arrived twice", point.series(), point.time);
+    }
     assert_eq!(seen, 30);
     let ticks = USER_TICKS as f64 / 100.0;
     for (name, step) in [

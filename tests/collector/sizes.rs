@@ -25,7 +25,12 @@ struct Large {
     metrics: &'static [(&'static str, usize)],
     /// Its series grow by this much in one step, together.
     growth: (&'static str, f64),
+    /// A collection is larger than the Collector takes in one request.
+    is_split: bool,
 }
+
+/// What a gRPC server takes by default.
+const REQUEST_MAX_BYTES: u64 = 4 << 20;
 
 const DISKS: usize = 10_000;
 const INTERFACES: usize = 5_000;
@@ -90,6 +95,8 @@ fn arrives_whole(host: &Large) {
             host.collector,
             host.arguments
         );
+        let bytes = Agent::encoded_bytes(&arguments);
+        assert_eq!(bytes > REQUEST_MAX_BYTES, host.is_split, "{}: {bytes} bytes", host.collector);
         let agent = Agent::start(&collector.url(), &arguments);
         let mut output = collector.metrics();
         let (grown, steps) = (host.growth.0, 7);
@@ -155,6 +162,7 @@ fn ten_thousand_disks_arrive_whole_and_once() {
             ("system.disk.io_time", DISKS),
         ],
         growth: ("system.disk.operations", 2.0 * DISKS as f64),
+        is_split: true,
     });
 }
 
@@ -174,6 +182,7 @@ fn five_thousand_interfaces_arrive_whole_and_once() {
             ("system.network.errors", 2 * INTERFACES),
         ],
         growth: ("system.network.io", 2.0 * INTERFACES as f64),
+        is_split: true,
     });
 }
 
@@ -193,5 +202,6 @@ fn each_of_512_cpus_arrives_whole_and_once() {
         metrics: &[("system.cpu.time", 7 * CPUS)],
         // Ten ticks of user and ten of idle time, of 10 ms each.
         growth: ("system.cpu.time", 0.2 * CPUS as f64),
+        is_split: false,
     });
 }

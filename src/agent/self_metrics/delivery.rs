@@ -18,6 +18,7 @@ const DROP_REASON: Attribute = Attribute {
         Names::both(DropReason::Corrupt.as_str()),
         Names::both(DropReason::Refused.as_str()),
         Names::both(DropReason::Io.as_str()),
+        Names::both(DropReason::Encoding.as_str()),
     ],
 };
 

@@ -225,7 +225,7 @@ fn delivery_counts_from_the_registration_and_by_reason() {
     let lines = agent.collect();
     assert_eq!(
         of(&lines, "heka.outbox.dropped{heka.outbox.drop.reason="),
-        ["age} 0+", "corrupt} 0+", "io} 0+", "oversize} 0+", "refused} 1+", "size} 1+"]
+        ["age} 0+", "corrupt} 0+", "encoding} 0+", "io} 0+", "oversize} 0+", "refused} 1+", "size} 1+"]
     );
     for (name, value) in [
         ("heka.exporter.points.sent", " 500+"),

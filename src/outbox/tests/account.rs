@@ -111,6 +111,14 @@ fn losses_are_logged_once_with_their_reasons_and_the_rest_at_the_end() {
 }
 
 #[test]
+fn a_collection_that_was_not_encoded_is_not_blamed_on_the_disk() {
+    let mut queue = Queue::new(limits(), false);
+    queue.lost_unencoded(10);
+    let lines = lines_of(|| Status::new("http://backend").look(&queue.snapshot(&at(0)), None, Instant::now(), false));
+    assert_eq!(lines, ["ERROR 1 batch (10 data points) for http://backend lost; since start: 1 not encoded"]);
+}
+
+#[test]
 fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
     let (start, account) = (Instant::now(), Snapshot::default());
     let lines = lines_of(|| {

@@ -121,7 +121,7 @@ fn a_shortage_at_the_opening_loses_nothing_and_counts_damage_once() {
     fs.disk().files.get_mut(&first).unwrap().clear();
     fs.fail(Faults { read: Some(Errno::MFILE), ..Faults::default() });
     let mut outbox = Outbox::open(&fs, limits());
-    assert_eq!((outbox.shared.lock().directory, fs.records().len()), (Directory::Failing, 3));
+    assert_eq!((outbox.shared.lock().directory, fs.records().len()), (Directory::Unusable, 3));
     fs.fail(Faults::default());
     outbox.settle_after(60, at(60));
     assert_eq!(outbox.drain(at(60)), ["2", "3"]);

@@ -1,6 +1,69 @@
 //! Tests of an unusable directory: batches wait in memory and move to disk once it is usable.
 
+use super::sender::Sender;
 use super::*;
+use crate::export::verdict::Accepted;
+use crate::export::wire::{Answer, Carrier};
+
+/// A server that accepts everything and keeps the texts.
+#[derive(Clone, Default)]
+struct Accepting(Arc<Mutex<Vec<String>>>);
+
+impl Carrier for Accepting {
+    fn send(&self, pieces: Vec<Bytes>) -> Answer {
+        let texts = pieces.into_iter().map(|piece| String::from_utf8(piece.to_vec()).unwrap());
+        self.0.lock().unwrap().extend(texts);
+        Box::pin(async { Ok(Accepted::default()) })
+    }
+
+    fn refresh(self: &Arc<Self>, _now: bool) {}
+    fn replace(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_is_locked_at_the_start_and_freed_later_is_not_overtaken() {
+    let fs = FakeFs::default();
+    let mut other = Outbox::open(&fs, limits());
+    other.push("theirs", at(0));
+    other.fail(at(0));
+    other.settle(at(0));
+    let (mut outbox, server) = (Outbox::closed(&fs, limits()), Accepting::default());
+    let carrier = Arc::new(server.clone());
+    let sender = Sender::new(outbox.shared.clone(), carrier, "http://accepting", HOUR, Tuning::default());
+    let sender = tokio::spawn(sender.run());
+    outbox.push("ours", Moment::now());
+    let mut other = Some(other);
+    for second in 0..30 {
+        outbox.settle_after(1, Moment::now());
+        // As long as the stop of an agent may take.
+        if second == 5 {
+            assert!(server.0.lock().unwrap().is_empty(), "nothing is sent before the directory is read");
+            other = None;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(other.is_none());
+    assert_eq!(*server.0.lock().unwrap(), ["theirs", "ours"]);
+    sender.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_stays_locked_holds_up_sending_for_30_s() {
+    let fs = FakeFs::default();
+    let _other = Outbox::open(&fs, limits());
+    let (mut outbox, server) = (Outbox::closed(&fs, limits()), Accepting::default());
+    let carrier = Arc::new(server.clone());
+    let sender = Sender::new(outbox.shared.clone(), carrier, "http://accepting", HOUR, Tuning::default());
+    let sender = tokio::spawn(sender.run());
+    outbox.push("ours", Moment::now());
+    for second in 0..32 {
+        assert!(second >= 30 || server.0.lock().unwrap().is_empty(), "sent after {second} s");
+        outbox.settle_after(1, Moment::now());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(*server.0.lock().unwrap(), ["ours"]);
+    sender.abort();
+}
 
 #[test]
 fn while_all_is_well_nothing_is_written() {
@@ -81,11 +144,11 @@ fn a_directory_of_another_agent_is_taken_over_when_that_ends_and_its_batches_go_
     other.fail(at(0));
     other.settle(at(0));
     let mut outbox = Outbox::open(&fs, limits());
-    assert_eq!(outbox.shared.lock().directory, Directory::Failing);
+    assert_eq!(outbox.shared.lock().directory, Directory::Unusable);
     outbox.push("ours 1", at(1));
     outbox.push("ours 2", at(1));
     outbox.settle_after(60, at(60));
-    assert_eq!(outbox.shared.lock().directory, Directory::Failing);
+    assert_eq!(outbox.shared.lock().directory, Directory::Unusable);
     drop(other);
     outbox.settle_after(60, at(120));
     assert_eq!(outbox.shared.lock().directory, Directory::Open);

@@ -17,7 +17,7 @@ impl Carrier for Faulty {
         Box::pin(async { Ok(Accepted::default()) })
     }
 
-    fn refresh(&self, _now: bool) {}
+    fn refresh(self: &Arc<Self>, _now: bool) {}
     fn replace(&self) {}
 }
 
@@ -61,4 +61,16 @@ fn a_fault_in_the_worker_restarts_it() {
     }
     assert_eq!(fs.records().len(), 1);
     assert!(!fs.disk().locked, "the directory is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_sender_ends_early_what_waits_is_saved() {
+    let fs = FakeFs::default();
+    let mut outbox = Outbox::open(&fs, limits());
+    let carrier = Arc::new(Faulty::default());
+    let sender = Sender::new(outbox.shared.clone(), carrier, "http://faulty", HOUR, Tuning::default());
+    outbox.push("x", at(0));
+    drop(sender.run());
+    outbox.settle(at(0));
+    assert_eq!(fs.records().len(), 1);
 }

@@ -55,6 +55,19 @@ impl Agent {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
+    /// The size of one collection as a request, and the header of its record.
+    pub fn encoded_bytes(arguments: &str) -> u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(BINARY);
+        command.env_clear().current_dir(dir.path()).args(["--once", "--endpoint", "http://127.0.0.1:1"]);
+        command.args(["--outbox-dir", "."]).args(arguments.split_whitespace());
+        // A large collection of an unoptimised build may exceed the limit for the stop; its record is on disk before.
+        let _ = command.stderr(std::process::Stdio::null()).status().unwrap();
+        let files = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let records = files.filter(|file| file.path().extension().is_some_and(|end| end == "batch"));
+        records.map(|file| file.metadata().unwrap().len()).sum()
+    }
+
     /// Its resident memory without the pages of its program file.
     pub fn anonymous_kib(&self) -> u64 {
         self.process.anonymous_kib()
