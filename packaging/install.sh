@@ -80,6 +80,8 @@ case $(uname -s) in Linux) ;; *) fail "this is $(uname -s); there are binaries f
 case $(uname -m) in
 x86_64 | amd64) arch=x86_64 ;;
 aarch64 | arm64) arch=aarch64 ;;
+armv7l | armv8l) arch=armv7 ;;
+riscv64) arch=riscv64 ;;
 *) fail "there is no binary for $(uname -m); build it from source: cargo install --locked --path . in a clone" ;;
 esac
 

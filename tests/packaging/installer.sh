@@ -81,6 +81,14 @@ mkdir "$machine_root/root/stub"
 printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo mips64\n' > "$machine_root/root/stub/uname"
 chmod 755 "$machine_root/root/stub/uname"
 unchanged 'there is no binary for mips64' "PATH=/root/stub:\$PATH; $install"
+# Each architecture gets its own archive: of a release that has none.
+mkdir "$work/empty"
+touch "$work/empty/SHA256SUMS"
+mirror "$work/empty" 8996
+for pair in x86_64:x86_64 aarch64:aarch64 armv7l:armv7 riscv64:riscv64; do
+    printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo %s\n' "${pair%:*}" > "$machine_root/root/stub/uname"
+    unchanged "no line for $name-$version-linux-${pair#*:}\.tar\.gz" "PATH=/root/stub:\$PATH; HEKA_DOWNLOAD=http://127.0.0.1:8996 sh -c '$install'"
+done
 unchanged 'is not installed; nothing was changed' "$install --require-signature"
 
 # From here on cosign is there, with the authority of target/authority as the only one that it trusts, and without the log of signatures.

@@ -1,14 +1,15 @@
 #!/bin/sh
 # A dry run of the release: all that its workflow does and that can be done without its services, by the same scripts, for x86-64 and
-# for aarch64, whose binary runs under QEMU's user emulation. The workflow is what GitHub takes, and each of its steps is a script of
+# for other architectures, whose binaries run under QEMU's user emulation: tests/packaging/release.sh ARCHITECTURE=BINARY... The workflow is what GitHub takes, and each of its steps is a script of
 # this repository. What is built is signed under an authority of the test's own (authority.sh) and left in target/dist, as of a release at
 # http://127.0.0.1:8990, for installer.sh; the authority in target/authority.
 # ACTIONLINT, COSIGN, AUDIT_INFO: paths of actionlint, cosign and rust-audit-info. PYTHON: one with cyclonedx-python-lib[json-validation].
-# HEKA_BINARY, HEKA_BINARY_AARCH64: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
-# the packages of both in target/packages.
+# HEKA_BINARY, and each BINARY: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
+# the packages of x86-64 and aarch64 in target/packages.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${ACTIONLINT:?}" "${COSIGN:?}" "${AUDIT_INFO:?}" "${PYTHON:?}" "${HEKA_BINARY:?}" "${HEKA_BINARY_AARCH64:?}"
+: "${ACTIONLINT:?}" "${COSIGN:?}" "${AUDIT_INFO:?}" "${PYTHON:?}" "${HEKA_BINARY:?}"
+[ $# -gt 0 ] || { echo "release: no binaries of other architectures" >&2; exit 2; }
 test=release
 . tests/packaging/lib.sh
 . tests/packaging/authority.sh
@@ -38,20 +39,26 @@ packaging/release/notes Unreleased > "$work/notes" || packaging/release/notes "$
 sums() { (cd target/dist && sha256sum -- *.tar.gz *.cdx.json); }
 rm -rf target/dist
 build() {
-    HEKA_PACKAGES=ready packaging/release/build x86_64
-    HEKA_PACKAGES=ready HEKA_BINARY=$HEKA_BINARY_AARCH64 packaging/release/build aarch64
+    for each in "$@"; do
+        HEKA_PACKAGES=ready HEKA_BINARY=${each#*=} packaging/release/build "${each%%=*}" || return
+    done
 }
-build > "$work/build.log" || fail "build"
+set -- "x86_64=$HEKA_BINARY" "$@"
+build "$@" > "$work/build.log" || fail "build"
 sums > "$work/first"
-(umask 077 && export TZ=Asia/Tokyo && build) > "$work/build.log" || fail "build again"
+(umask 077 && export TZ=Asia/Tokyo && build "$@") > "$work/build.log" || fail "build again"
 sums | diff "$work/first" - || fail "two archives of one build differ"
-for arch in x86_64 aarch64; do
-    packaging/release/try "$arch" > "$work/try.log" 2>&1 || fail "try $arch"
+for each in "$@"; do
+    packaging/release/try "${each%%=*}" > "$work/try.log" 2>&1 || fail "try ${each%%=*}"
 done
+# What the workflow builds is what is tried here.
+[ "$(sed -n 's/.*{arch: \([a-z0-9_]*\),.*/\1/p' .github/workflows/release.yml | sort)" = "$(printf '%s\n' "$@" | sed 's/=.*//' | sort)" ] ||
+    fail "the workflow builds other architectures than $*"
 repository=example/$name
 packaging/release/finish http://127.0.0.1:8990 "$repository" > "$work/finish.log" || fail "finish"
 (cd target/dist && sha256sum --quiet --check SHA256SUMS) || fail "the checksums"
-[ "$(wc -l < target/dist/SHA256SUMS)" = 9 ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
+# A tar and a bill of materials of each, two packages of two, the installer.
+[ "$(wc -l < target/dist/SHA256SUMS)" = $((2 * $# + 5)) ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
 if grep -n '@[A-Z]*@' target/dist/install.sh; then fail "install.sh has an open place"; fi
 say "built, tried and packed: $(ls target/dist | wc -l) files, two archives of one build the same"
 
@@ -109,11 +116,13 @@ PYTHON
 
 engine_start || fail "no engine"
 HEKA_BUILDER=classic packaging/release/image "$name:$version" > "$work/image.log" 2>&1 || fail "image"
-for pair in amd64:x86_64 arm64:aarch64; do
+for pair in amd64:x86_64 arm64:aarch64 arm/v7:armv7 riscv64:riscv64; do
     platform=${pair%:*}
-    [ "$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$name:$version-$platform")" = "linux/$platform" ] || fail "not an image for $platform"
+    image=$name:$version-${platform%/*}
+    [ "$(docker image inspect --format '{{.Os}}/{{.Architecture}}{{with .Variant}}/{{.}}{{end}}' "$image")" = "linux/$platform" ] ||
+        fail "not an image for $platform"
     emulator=$(command -v "$(packaging/arch qemu "${pair#*:}")")
     docker run --rm --platform "linux/$platform" --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
-        "$name:$version-$platform" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
+        "$image" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
 done
-say "images for linux/amd64 and linux/arm64, without the registry that would join them; check ends with 0 in both"
+say "images for amd64, arm64, arm/v7 and riscv64, without the registry that would join them; check ends with 0 in each"
