@@ -71,7 +71,7 @@ PATH=$work/bin:$PATH authority_sign "$PWD/target/authority" \
 say "signed as the workflow would; installer.sh verifies it"
 
 "$PYTHON" - "$version" << 'PYTHON' || fail "the bill of materials"
-import glob, json, os, subprocess, sys, tarfile, tempfile
+import glob, json, os, re, subprocess, sys, tarfile, tempfile
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
@@ -102,6 +102,10 @@ def check(boms, archive, version):
         "a checksum for each crate that is not of this repository": all("hashes" in each for each in bom["components"] if each["name"] not in own),
         "the binary's own checksum": bom["metadata"]["component"]["hashes"][0]["content"] == hash,
         "a licence for each crate": all(f"{name} {version} (" in licences for name, version in components),
+        "the licences of Rust's standard library and its crates, of GCC's runtime and of the C library, with its notice": all(
+            each in licences for each in ("\nRust's standard library 1.", ", in Rust's standard library\n", "\nGCC RUNTIME LIBRARY EXCEPTION",
+                                          "\nThe GNU C Library 2.", "GNU LESSER GENERAL PUBLIC LICENSE", "change that library and link")),
+        "no path of this machine in the licences": not re.search(f"{os.getcwd()}/|{os.path.expanduser('~')}/|/usr/share", licences),
         "the version": bom["metadata"]["component"]["version"] == version,
     }
     for name, good in checks.items():
@@ -124,5 +128,8 @@ for pair in amd64:x86_64 arm64:aarch64 arm/v7:armv7 riscv64:riscv64; do
     emulator=$(command -v "$(packaging/arch qemu "${pair#*:}")")
     docker run --rm --platform "linux/$platform" --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
         "$image" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
+    docker cp "$(docker create --platform "linux/$platform" "$image" 2> "$work/create.log")":/licenses/THIRD-PARTY-LICENSES "$work/licences"
+    tar -xzOf "target/dist/$name-$version-linux-${pair#*:}.tar.gz" "$name-$version-linux-${pair#*:}/THIRD-PARTY-LICENSES" | cmp - "$work/licences" ||
+        fail "the licences in the image for $platform"
 done
-say "images for amd64, arm64, arm/v7 and riscv64, without the registry that would join them; check ends with 0 in each"
+say "images for amd64, arm64, arm/v7 and riscv64, without the registry that would join them; check ends with 0 in each, licences as in the tar"
