@@ -33,6 +33,14 @@ say "the workflow is sound, and its $(wc -l < "$work/steps") steps are scripts"
 
 version=$(packaging/release/version)
 if packaging/release/version v999.0.0 2> /dev/null; then fail "a tag of another version is taken"; fi
+# The right tag is taken as soon as CHANGELOG has its section.
+mkdir -p "$work/tag/packaging/release"
+cp Cargo.toml CHANGELOG.md "$work/tag"
+cp packaging/release/version "$work/tag/packaging/release"
+sed -i "/^## \[$version\]/d" "$work/tag/CHANGELOG.md"
+if "$work/tag/packaging/release/version" "v$version" 2> /dev/null; then fail "a tag that CHANGELOG does not have is taken"; fi
+sed -i "s/^## \[Unreleased\].*/&\n\n## [$version] - 2026-01-01/" "$work/tag/CHANGELOG.md"
+[ "$("$work/tag/packaging/release/version" "v$version")" = "$version" ] || fail "the right tag is not taken"
 packaging/release/notes Unreleased > "$work/notes" || packaging/release/notes "$version" > "$work/notes" || fail "no notes"
 [ -s "$work/notes" ] || fail "no notes"
 
@@ -63,10 +71,8 @@ if grep -n '@[A-Z]*@' target/dist/install.sh; then fail "install.sh has an open 
 say "built, tried and packed: $(ls target/dist | wc -l) files, two archives of one build the same"
 
 rm -rf target/authority
-mkdir "$work/bin"
-ln -s "$COSIGN" "$work/bin/cosign"
 authority_make "$PWD/target/authority"
-PATH=$work/bin:$PATH authority_sign "$PWD/target/authority" \
+authority_sign "$PWD/target/authority" \
     "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" packaging/release/sign files > "$work/sign.log" 2>&1 || fail "sign"
 say "signed as the workflow would; installer.sh verifies it"
 
@@ -118,18 +124,30 @@ counts = [check(archive.replace(".tar.gz", ".cdx.json"), archive, sys.argv[1]) f
 print(f"release: ok, the bills of materials name the {counts} crates that rust-audit-info reads from the binaries, with licences and checksums")
 PYTHON
 
+# The image that is published needs a registry: a docker in its place, which has pushed it.
+mkdir "$work/stub"
+cat > "$work/stub/docker" << 'STUB'
+#!/bin/sh
+echo "$*" > "${0%/*}/command"
+while [ "$1" != --metadata-file ]; do shift; done
+printf '{\n  "buildx.build.ref": "x",\n  "containerimage.digest": "sha256:%064d"\n}\n' 7 > "$2"
+STUB
+chmod 755 "$work/stub/docker"
+PATH=$work/stub:$PATH GITHUB_OUTPUT=$work/outputs packaging/release/image "ghcr.io/Example/$name:$version" --push || fail "the published image"
+printf 'name=ghcr.io/example/%s\ndigest=sha256:%064d\n' "$name" 7 | diff - "$work/outputs" || fail "the outputs for signature and provenance"
+grep -q -- "^buildx build --platform linux/arm64,linux/arm/v7,linux/riscv64,linux/amd64 --tag ghcr.io/example/$name:$version .* --push " "$work/stub/command" ||
+    fail "the published image is built by $(cat "$work/stub/command")"
+
 engine_start || fail "no engine"
-HEKA_BUILDER=classic packaging/release/image "$name:$version" > "$work/image.log" 2>&1 || fail "image"
-for pair in amd64:x86_64 arm64:aarch64 arm/v7:armv7 riscv64:riscv64; do
-    platform=${pair%:*}
-    image=$name:$version-${platform%/*}
-    [ "$(docker image inspect --format '{{.Os}}/{{.Architecture}}{{with .Variant}}/{{.}}{{end}}' "$image")" = "linux/$platform" ] ||
-        fail "not an image for $platform"
-    emulator=$(command -v "$(packaging/arch qemu "${pair#*:}")")
-    docker run --rm --platform "linux/$platform" --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
-        "$image" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
-    docker cp "$(docker create --platform "linux/$platform" "$image" 2> "$work/create.log")":/licenses/THIRD-PARTY-LICENSES "$work/licences"
-    tar -xzOf "target/dist/$name-$version-linux-${pair#*:}.tar.gz" "$name-$version-linux-${pair#*:}/THIRD-PARTY-LICENSES" | cmp - "$work/licences" ||
-        fail "the licences in the image for $platform"
+HEKA_BUILDER=classic packaging/release/image "Heka-Insights-Agent:$version" > "$work/image.log" 2>&1 || fail "image"
+for pair in amd64:x86_64 arm64:aarch64 arm:armv7 riscv64:riscv64; do
+    image=$name:$version-${pair%:*}
+    arch=${pair#*:}
+    emulator=$(command -v "$(packaging/arch qemu "$arch")")
+    docker run --rm --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
+        "$image" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $arch"
+    docker cp "$(docker create "$image")":/licenses/THIRD-PARTY-LICENSES "$work/licences"
+    tar -xzOf "target/dist/$name-$version-linux-$arch.tar.gz" "$name-$version-linux-$arch/THIRD-PARTY-LICENSES" | cmp - "$work/licences" ||
+        fail "the licences in the image for $arch"
 done
 say "images for amd64, arm64, arm/v7 and riscv64, without the registry that would join them; check ends with 0 in each, licences as in the tar"
