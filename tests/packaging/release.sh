@@ -81,6 +81,13 @@ import glob, json, os, re, subprocess, sys, tarfile, tempfile
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+DEBIAN = {"x86_64.tar.gz": "amd64", "aarch64.tar.gz": "arm64"}
+
+def crates(binary):
+    """The crates as those see them who scan a host for vulnerable ones."""
+    found = json.loads(subprocess.run([os.environ["AUDIT_INFO"], binary], check=True, capture_output=True).stdout)["packages"]
+    return {(each["name"], each["version"]) for each in found if not each.get("root")}
+
 def check(boms, archive, version):
     with open(boms) as file:
         text = file.read()
@@ -96,13 +103,16 @@ def check(boms, archive, version):
             tar.extractall(work, filter="data")
         (tree,) = glob.glob(f"{work}/*")
         binary = f"{tree}/heka-insights-agent"
-        # What those who scan a host for vulnerable crates see.
-        audit = json.loads(subprocess.run([os.environ["AUDIT_INFO"], binary], check=True, capture_output=True).stdout)["packages"]
+        audited = crates(binary)
         hash = subprocess.run(["sha256sum", binary], stdout=subprocess.PIPE, text=True).stdout.split()[0]
         with open(f"{tree}/THIRD-PARTY-LICENSES") as file:
             licences = file.read()
-    audited = {(each["name"], each["version"]) for each in audit if not each.get("root")}
+        in_packages = []
+        for deb in glob.glob(f"target/dist/*_{DEBIAN.get(archive.split('-')[-1])}.deb"):
+            subprocess.run(["dpkg-deb", "--extract", deb, f"{work}/deb"], check=True)
+            in_packages.append(crates(f"{work}/deb/usr/bin/heka-insights-agent"))
     checks = {
+        "the same crates in the binary of the .deb": in_packages == [audited] * (archive.split("-")[-1] in DEBIAN),
         "the crates in the binary": audited == components and ("tonic" in {name for name, _ in components}),
         "no crate that only tests or macros use": not {"proptest", "criterion", "procfs-core", "syn"} & {name for name, _ in components},
         "a checksum for each crate that is not of this repository": all("hashes" in each for each in bom["components"] if each["name"] not in own),
