@@ -57,7 +57,10 @@ for each in chart variant; do
 done
 "$venv/bin/python" tests/packaging/chart.py "$work/base.yaml" "$work/chart.yaml" "$work/variant.yaml" || fail "the chart"
 if render --set flag.interval=30s > /dev/null 2>&1; then fail "the chart takes a value that does not exist"; fi
-[ "$(sed -n 's/^appVersion: //p' "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's version is not Cargo.toml's"
+if render --set flags.intervall=30s > /dev/null 2>&1; then fail "the chart takes a flag that does not exist"; fi
+for version in version appVersion; do
+    [ "$(sed -n "s/^$version: //p" "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's $version is not Cargo.toml's"
+done
 # The check itself must be able to say no.
 sed 's/mountPropagation: HostToContainer/mountPropogation: HostToContainer/' "$work/base.yaml" > "$work/broken.yaml"
 if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/null 2>&1; then
