@@ -52,7 +52,14 @@ render() {
 }
 render > "$work/chart.yaml"
 render --values tests/packaging/chart-values.yaml > "$work/variant.yaml"
-for each in chart variant; do
+# What the pages say: the chart as it is installed, and the base.
+documented 'kubectl apply -k packaging/kubernetes/base' README.md
+command=$(sed -n '/^helm install .*\\$/,/[^\\]$/p' docs/install.md)
+[ -n "$command" ] || fail "docs/install.md has no helm install"
+sh -c "$(echo "$command" | sed "s#^helm install#'$helm' template --kube-version $validator_version#; s#REGISTRY#registry.example#")" > "$work/page.yaml" ||
+    fail "the page's command: $command"
+grep -q 'image: "registry.example/heka-insights-agent:' "$work/page.yaml" || fail "the page's command takes another image"
+for each in chart variant page; do
     "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
 done
 "$venv/bin/python" tests/packaging/chart.py "$work/base.yaml" "$work/chart.yaml" "$work/variant.yaml" || fail "the chart"
