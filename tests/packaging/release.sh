@@ -31,6 +31,12 @@ done < "$work/steps"
 if grep -E 'uses: ' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v'; then fail "an action is not pinned to a commit"; fi
 say "the workflow is sound, and its $(wc -l < "$work/steps") steps are scripts"
 
+# A tool is named where its version is: NAME@1.2, NAME==1.2, NAME@$version.
+grep -ohE '[a-z][a-z-]*(\[[a-z-]*\])?(@|==)(v?[0-9]|\$)' packaging/build-packages packaging/release/cosign tests/packaging/run .ci/deny |
+    sed -E 's/(\[.*)?(@|==).*//' | sort > "$work/tools"
+sed -n '/^| tool /,$s/^| \([a-z-]*\) | .*/\1/p' docs/dependencies.md | grep -vx tool | sort | diff "$work/tools" - ||
+    fail "docs/dependencies.md lists other tools than the scripts have"
+
 version=$(packaging/release/version)
 if packaging/release/version v999.0.0 2> /dev/null; then fail "a tag of another version is taken"; fi
 # The right tag is taken as soon as CHANGELOG has its section.
