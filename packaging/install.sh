@@ -99,6 +99,7 @@ file=$name-$version-linux-$arch.tar.gz
 get SHA256SUMS || fail "cannot download $download/SHA256SUMS"
 if have cosign; then
     get SHA256SUMS.sigstore.json || fail "cannot download the signature $download/SHA256SUMS.sigstore.json"
+    # cosign 2.4 and later see by the bundle that it has the newer format; the flag for it is going away.
     cosign verify-blob --bundle "$work/SHA256SUMS.sigstore.json" \
         --certificate-identity "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" \
         --certificate-oidc-issuer https://token.actions.githubusercontent.com "$work/SHA256SUMS" > "$work/cosign.log" 2>&1 || {
