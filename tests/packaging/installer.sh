@@ -120,27 +120,29 @@ in_machine sh -c "$install --no-start" > "$work/install.log" 2>&1 || fail "--no-
 in_machine systemctl is-active --quiet $name && fail "--no-start: started"
 in_machine systemctl is-enabled --quiet $name && fail "--no-start: enabled"
 in_machine sh -c "$install --uninstall" > "$work/install.log" 2>&1 || fail "uninstall"
-# By a host that has wget, of BusyBox, and no curl.
-mkdir "$machine_root/root/without-curl"
-cp /bin/busybox "$machine_root/root/without-curl/wget"
-in_machine sh -c 'cd /root/without-curl && for each in /usr/sbin/* /usr/bin/*; do [ -e "${each##*/}" ] || ln -s "$each"; done && rm curl'
-alone_in="env PATH=/root/without-curl sh /root/install.sh --prefix /opt/heka --no-service"
-in_machine $alone_in > "$work/install.log" 2>&1 || fail "--prefix, --no-service, by wget"
-grep -q 'no service was set up; run /opt/heka/bin' "$work/install.log" || fail "no word of the missing service"
-in_machine /opt/heka/bin/$name --version > "$work/version.log" || fail "--prefix: no program"
-[ -s "$machine_root/opt/heka/share/man/man1/$name.1" ] || fail "--prefix: no man page"
-[ ! -e "$machine_root/usr/local/bin/$name" ] && [ ! -e "$machine_root/etc/systemd/system/$name.service" ] || fail "--prefix, --no-service: more than that"
-if in_machine env HEKA_DOWNLOAD=http://127.0.0.1:8992 $alone_in > "$work/install.log" 2>&1; then fail "taken by wget from nowhere"; fi
-grep -q 'cannot download' "$work/install.log" || fail "no word of a failed wget"
-in_machine $alone_in --uninstall > "$work/install.log" 2>&1 || fail "uninstall of a prefix"
-[ ! -e "$machine_root/opt/heka/bin/$name" ] || fail "uninstall left the program of a prefix"
-say "--no-start, --no-service, --prefix, and wget in place of curl"
+say "--no-start: the unit is there, and neither started nor enabled"
 
 root=$work/openrc
 cp -a "$HEKA_ROOT_OPENRC" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
+# By a host that has wget and no curl.
+mkdir "$root/root/without-curl"
+in_root sh -c 'cd /root/without-curl && for each in /usr/sbin/* /usr/bin/*; do [ -e "${each##*/}" ] || ln -s "$each"; done && rm curl'
+cp target/dist/install.sh "$root/root/"
+by_wget="env PATH=/root/without-curl sh /root/install.sh --prefix /opt/heka --no-service"
+in_root $by_wget > "$work/install.log" 2>&1 || fail "--prefix, --no-service, by wget"
+grep -q 'no service was set up; run /opt/heka/bin' "$work/install.log" || fail "no word of the missing service"
+in_root /opt/heka/bin/$name --version > "$work/version.log" || fail "--prefix: no program"
+[ -s "$root/opt/heka/share/man/man1/$name.1" ] || fail "--prefix: no man page"
+[ ! -e "$root/usr/local/bin/$name" ] && [ ! -e "$root/etc/init.d/$name" ] || fail "--prefix, --no-service: more than that"
+if in_root env HEKA_DOWNLOAD=http://127.0.0.1:8992 $by_wget > "$work/install.log" 2>&1; then fail "taken by wget from nowhere"; fi
+grep -q 'cannot download' "$work/install.log" || fail "no word of a failed wget"
+in_root $by_wget --uninstall > "$work/install.log" 2>&1 || fail "uninstall of a prefix"
+[ ! -e "$root/opt/heka/bin/$name" ] || fail "uninstall left the program of a prefix"
+say "--no-service, --prefix, and wget in place of curl"
+
 # As if OpenRC had started the machine.
 mkdir -p "$root/run/openrc"
 touch "$root/run/openrc/softlevel"
