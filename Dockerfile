@@ -6,7 +6,7 @@ ARG HEKA_COMMIT
 WORKDIR /src
 COPY . .
 RUN binary=$(HEKA_COMMIT="$HEKA_COMMIT" packaging/build-static) \
- && packaging/release/licences > /THIRD-PARTY-LICENSES \
+ && packaging/release/licences static > /THIRD-PARTY-LICENSES \
  && HEKA_BINARY=$binary HEKA_LICENCES=/THIRD-PARTY-LICENSES packaging/container/layout /
 
 # From here on as in packaging/container/Dockerfile.

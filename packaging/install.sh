@@ -80,6 +80,8 @@ case $(uname -s) in Linux) ;; *) fail "this is $(uname -s); there are binaries f
 case $(uname -m) in
 x86_64 | amd64) arch=x86_64 ;;
 aarch64 | arm64) arch=aarch64 ;;
+armv7l | armv8l) arch=armv7 ;;
+riscv64) arch=riscv64 ;;
 *) fail "there is no binary for $(uname -m); build it from source: cargo install --locked --path . in a clone" ;;
 esac
 
@@ -97,6 +99,7 @@ file=$name-$version-linux-$arch.tar.gz
 get SHA256SUMS || fail "cannot download $download/SHA256SUMS"
 if have cosign; then
     get SHA256SUMS.sigstore.json || fail "cannot download the signature $download/SHA256SUMS.sigstore.json"
+    # cosign 2.4 and later see by the bundle that it has the newer format; the flag for it is going away.
     cosign verify-blob --bundle "$work/SHA256SUMS.sigstore.json" \
         --certificate-identity "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" \
         --certificate-oidc-issuer https://token.actions.githubusercontent.com "$work/SHA256SUMS" > "$work/cosign.log" 2>&1 || {

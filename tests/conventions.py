@@ -63,4 +63,7 @@ def main():
 
 
 if __name__ == "__main__":
+    import last_line
+
+    last_line.names_what_failed()
     sys.exit(main())

@@ -53,4 +53,8 @@ def main():
 
 
 if __name__ == "__main__":
+    sys.path.append(str(ROOT / "tests"))
+    import last_line
+
+    last_line.names_what_failed()
     sys.exit(main())

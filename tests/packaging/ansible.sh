@@ -1,7 +1,7 @@
 #!/bin/sh
-# packaging/ansible on a Debian with systemd (machine.sh), by a connection that is local: it installs the .deb of target/dist from a
-# mirror on this host, starts the service and checks it against a Collector, changes nothing when run again, restarts for another
-# setting, fails for a wrong one and for a wrong checksum, and removes.
+# packaging/ansible on a Debian with systemd (machine.sh), by a connection that is local: as docs/install.md says, it installs the .deb of
+# target/dist from a mirror on this host, starts the service and checks it against a Collector, changes nothing when run again, restarts
+# for another setting, fails for a wrong one, for a wrong checksum and where nothing takes the metrics, and removes.
 # HEKA_ROOT: a clean Debian root (clean-root.sh systemd). OTELCOL: a Collector. Needs root and systemd-nspawn.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -24,13 +24,16 @@ collector 14317 14318
 machine_start || fail "no machine"
 
 cp -a packaging/ansible "$machine_root/root/"
+# The page's example, with this mirror and Collector; the version is the role's default.
+example=$(sed -n '/^- role: heka_insights_agent$/,/^```$/p' docs/install.md | sed '$d')
+page=$(echo "$example" | sed 's#https://RELEASE#http://127.0.0.1:8990#; s#collector.example.com:4317#127.0.0.1:14317#')
+[ "$(echo "$example" | wc -l) $(echo "$page" | grep -c 127.0.0.1)" = "5 2" ] || fail "docs/install.md has no example of the role"
+[ "$(sed -n '/- role:/,$s/^    //p' packaging/ansible/example.yml | sed 's#https://.*#https://RELEASE#')" = "$example" ] ||
+    fail "packaging/ansible/example.yml is not the page's example"
 # play YAML: the role with these variables; what it has changed is left in $changed.
-play() {
-    {
-        printf -- '- hosts: localhost\n  roles:\n    - role: heka_insights_agent\n      vars:\n'
-        printf '        heka_version: %s\n' "$(packaging/release/version)"
-        printf '%s\n' "$1" | sed 's/^/        /'
-    } > "$machine_root/root/ansible/play.yml"
+play() { run_role "$(printf -- '- role: heka_insights_agent\n  vars:\n'; echo "$1" | sed 's/^/    /')"; }
+run_role() {
+    { printf -- '- hosts: localhost\n  roles:\n' && echo "$1" | sed 's/^/    /'; } > "$machine_root/root/ansible/play.yml"
     in_machine env LC_ALL=C.UTF-8 ANSIBLE_NOCOLOR=1 ANSIBLE_ROLES_PATH=/root/ansible/roles \
         ansible-playbook --connection local --inventory localhost, /root/ansible/play.yml > "$work/play.log" 2>&1 < /dev/null || return 1
     changed=$(sed -n 's/^localhost .*changed=\([0-9]*\).*/\1/p' "$work/play.log")
@@ -41,16 +44,14 @@ settings='heka_settings:
   HEKA_DETAIL: '
 
 begun=$(date +%s)
-play "$here
-${settings}basic" || fail "the first run"
+run_role "$page" || fail "the first run"
 [ "$(property ActiveState) $(in_machine systemctl is-enabled $name)" = "active enabled" ] || fail "not active and enabled"
 [ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the settings' mode"
 grep -q '^ok: .*' "$work/play.log" && [ "$changed" -gt 0 ] || fail "nothing was changed"
 in_time "the Ansible role"
 
 before=$(property MainPID)
-play "$here
-${settings}basic" || fail "the second run"
+run_role "$page" || fail "the second run"
 [ "$changed" = 0 ] && [ "$(property MainPID)" = "$before" ] || fail "run again, it changes something"
 say "run again, it changes nothing"
 
@@ -64,7 +65,11 @@ ${settings}everything"; then fail "a wrong setting is taken"; fi
 if play "$here
 heka_checksum: $(printf '%064d' 0)
 ${settings}basic"; then fail "a wrong checksum is taken"; fi
-say "a wrong setting and a wrong checksum fail the play"
+if play "$here
+heka_settings:
+  OTEL_EXPORTER_OTLP_ENDPOINT: http://127.0.0.1:1"; then fail "an endpoint where nothing listens is taken"; fi
+grep -A 1 '^TASK .*Check that everything works' "$work/play.log" | grep -q '^fatal: ' || fail "not the check fails for an endpoint where nothing listens"
+say "a wrong setting, a wrong checksum and an endpoint where nothing listens fail the play"
 
 play "heka_state: absent" || fail "removal"
 [ ! -e "$machine_root/usr/bin/$name" ] && [ -e "$machine_root/etc/$name.env" ] || fail "removal took too much or too little"

@@ -1,6 +1,7 @@
 """The Helm chart, rendered, against the kustomize base: another way to write the same DaemonSet. For kubernetes.sh:
 chart.py BASE CHART VARIANT, three files of manifests; VARIANT is rendered with tests/packaging/chart-values.yaml."""
 
+import json
 import pathlib
 import re
 import sys
@@ -9,7 +10,9 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # | `--endpoint URL` | what it is | default | `VARIABLE`, `VARIABLE` |
-ROWS = re.findall(r"^\| `--([a-z0-9-]+)[^|]*\|.*\| ([^|]*) \|$", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+# Without the flags of `check`, which no pod runs.
+PAGE = (ROOT / "docs/configuration.md").read_text().split("## Only with the command check")[0]
+ROWS = re.findall(r"^\| `--([a-z0-9-]+)[^|]*\|.*\| ([^|]*) \|$", PAGE, re.MULTILINE)
 
 
 def names(cell):
@@ -18,12 +21,17 @@ def names(cell):
     return [re.sub(r"\[.*\]", "", each) for each in found] + [each.replace("[", "").replace("]", "") for each in found]
 
 
+# Also the other way to write a row's flag, as --phase.
+NAMES = {name for cell in re.findall(r"^\| (`--[^|]*) \|", PAGE, re.MULTILINE) for name in re.findall(r"`--([a-z0-9-]+)", cell)}
 FLAGS = {flag: names(variables) for flag, variables in ROWS}
 
 
 def load(path):
     with open(path) as file:
-        return {each["kind"]: each for each in yaml.safe_load_all(file) if each}
+        documents = [each for each in yaml.safe_load_all(file) if each]
+    kinds = {each["kind"]: each for each in documents}
+    assert len(kinds) == len(documents), f"{path} has two documents of a kind"
+    return kinds
 
 
 def flag_of(variable):
@@ -58,6 +66,11 @@ def shape(documents):
 
 base, chart, variant = (load(path) for path in sys.argv[1:])
 assert len(FLAGS) > 20, FLAGS
+# The chart's settings are arguments, and Helm makes the namespace.
+assert set(base) - {"ConfigMap", "Namespace"} == set(chart) == set(variant), f"the base has {set(base)}, the chart {set(chart)}, {set(variant)}"
+schema = json.loads((ROOT / "packaging/helm/heka-insights-agent/values.schema.json").read_text())
+known = set(schema["properties"]["flags"]["propertyNames"]["enum"])
+assert known == NAMES, f"values.schema.json lacks {NAMES - known} and has {known - NAMES}, which docs/configuration.md lacks"
 assert settings(base) == settings(chart), f"the base asks for {settings(base)}, the chart for {settings(chart)}"
 for part, value in shape(base).items():
     assert value == shape(chart)[part], f"{part}: the base has {value}, the chart {shape(chart)[part]}"

@@ -4,7 +4,7 @@
 #     tests/packaging/clean-root.sh systemd    that and systemd, of which PID 1 can be started; curl and Ansible
 #     tests/packaging/clean-root.sh machine    that and systemd alone
 #     tests/packaging/clean-root.sh newest     Debian sid with the newest systemd, and no bus
-#     tests/packaging/clean-root.sh openrc     that and OpenRC and curl
+#     tests/packaging/clean-root.sh openrc     that and OpenRC, curl and wget
 #     tests/packaging/clean-root.sh build      that and a C compiler and git
 # It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
 set -eu
@@ -13,7 +13,7 @@ bare) with= ;;
 systemd) with='systemd systemd-sysv dbus curl ansible-core python3-apt' ;;
 machine) with='systemd systemd-sysv dbus' ;;
 newest) with= ;;
-openrc) with='openrc curl' ;;
+openrc) with='openrc curl wget' ;;
 build) with='gcc libc6-dev ca-certificates git' ;;
 *) echo "$0: bare, systemd, machine, newest, openrc or build" >&2; exit 2 ;;
 esac

@@ -44,7 +44,11 @@ mirror "$work/foreign" 8994
 mirror "$work/forged" 8995
 collector
 machine_start || fail "no machine"
-install='curl -fsS http://127.0.0.1:8990/install.sh | sh -s --'
+# As the page says, from another release.
+fetch='curl --fail --silent --show-error --location https://RELEASE/install.sh --output install.sh'
+documented "$fetch"
+documented 'sh install.sh'
+install="cd /root; $(echo "$fetch" | sed 's#https://RELEASE#http://127.0.0.1:8990#') && sh install.sh"
 begun=$(date +%s)
 in_machine sh -c "$install" > "$work/install.log" 2>&1 || fail "install"
 grep -q 'signature of SHA256SUMS is not verified' "$work/install.log" || fail "a missing cosign is passed over in silence"
@@ -81,6 +85,14 @@ mkdir "$machine_root/root/stub"
 printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo mips64\n' > "$machine_root/root/stub/uname"
 chmod 755 "$machine_root/root/stub/uname"
 unchanged 'there is no binary for mips64' "PATH=/root/stub:\$PATH; $install"
+# Each architecture gets its own archive: of a release that has none.
+mkdir "$work/empty"
+touch "$work/empty/SHA256SUMS"
+mirror "$work/empty" 8996
+for pair in x86_64:x86_64 aarch64:aarch64 armv7l:armv7 riscv64:riscv64; do
+    printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo %s\n' "${pair%:*}" > "$machine_root/root/stub/uname"
+    unchanged "cannot download .*/$name-$version-linux-${pair#*:}\.tar\.gz" "PATH=/root/stub:\$PATH; HEKA_DOWNLOAD=http://127.0.0.1:8996 sh -c '$install'"
+done
 unchanged 'is not installed; nothing was changed' "$install --require-signature"
 
 # From here on cosign is there, with the authority of target/authority as the only one that it trusts, and without the log of signatures.
@@ -103,11 +115,34 @@ in_machine systemctl is-active --quiet $name && fail "still runs"
 [ -e "$machine_root/etc/$name.env" ] || fail "uninstall took the settings"
 say "uninstalled, settings kept"
 
+in_machine sh -c "$install --no-start" > "$work/install.log" 2>&1 || fail "--no-start"
+[ -s "$machine_root/etc/systemd/system/$name.service" ] || fail "--no-start: no unit"
+in_machine systemctl is-active --quiet $name && fail "--no-start: started"
+in_machine systemctl is-enabled --quiet $name && fail "--no-start: enabled"
+in_machine sh -c "$install --uninstall" > "$work/install.log" 2>&1 || fail "uninstall"
+say "--no-start: the unit is there, and neither started nor enabled"
+
 root=$work/openrc
 cp -a "$HEKA_ROOT_OPENRC" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
+# By a host that has wget and no curl.
+mkdir "$root/root/without-curl"
+in_root sh -c 'cd /root/without-curl && for each in /usr/sbin/* /usr/bin/*; do [ -e "${each##*/}" ] || ln -s "$each"; done && rm curl'
+cp target/dist/install.sh "$root/root/"
+by_wget="env PATH=/root/without-curl sh /root/install.sh --prefix /opt/heka --no-service"
+in_root $by_wget > "$work/install.log" 2>&1 || fail "--prefix, --no-service, by wget"
+grep -q 'no service was set up; run /opt/heka/bin' "$work/install.log" || fail "no word of the missing service"
+in_root /opt/heka/bin/$name --version > "$work/version.log" || fail "--prefix: no program"
+[ -s "$root/opt/heka/share/man/man1/$name.1" ] || fail "--prefix: no man page"
+[ ! -e "$root/usr/local/bin/$name" ] && [ ! -e "$root/etc/init.d/$name" ] || fail "--prefix, --no-service: more than that"
+if in_root env HEKA_DOWNLOAD=http://127.0.0.1:8992 $by_wget > "$work/install.log" 2>&1; then fail "taken by wget from nowhere"; fi
+grep -q 'cannot download' "$work/install.log" || fail "no word of a failed wget"
+in_root $by_wget --uninstall > "$work/install.log" 2>&1 || fail "uninstall of a prefix"
+[ ! -e "$root/opt/heka/bin/$name" ] || fail "uninstall left the program of a prefix"
+say "--no-service, --prefix, and wget in place of curl"
+
 # As if OpenRC had started the machine.
 mkdir -p "$root/run/openrc"
 touch "$root/run/openrc/softlevel"

@@ -52,12 +52,22 @@ render() {
 }
 render > "$work/chart.yaml"
 render --values tests/packaging/chart-values.yaml > "$work/variant.yaml"
-for each in chart variant; do
+# What the pages say: the chart as it is installed, and the base.
+documented 'kubectl apply -k packaging/kubernetes/base' README.md
+command=$(sed -n '/^helm install .*\\$/,/[^\\]$/p' docs/install.md)
+[ -n "$command" ] || fail "docs/install.md has no helm install"
+sh -c "$(echo "$command" | sed "s#^helm install#'$helm' template --kube-version $validator_version#; s#REGISTRY#registry.example#")" > "$work/page.yaml" ||
+    fail "the page's command: $command"
+grep -q 'image: "registry.example/heka-insights-agent:' "$work/page.yaml" || fail "the page's command takes another image"
+for each in chart variant page; do
     "$venv/bin/kubernetes-validate" --strict --quiet "$work/$each.yaml" || fail "$each is not what the API takes"
 done
 "$venv/bin/python" tests/packaging/chart.py "$work/base.yaml" "$work/chart.yaml" "$work/variant.yaml" || fail "the chart"
 if render --set flag.interval=30s > /dev/null 2>&1; then fail "the chart takes a value that does not exist"; fi
-[ "$(sed -n 's/^appVersion: //p' "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's version is not Cargo.toml's"
+if render --set flags.intervall=30s > /dev/null 2>&1; then fail "the chart takes a flag that does not exist"; fi
+for version in version appVersion; do
+    [ "$(sed -n "s/^$version: //p" "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's $version is not Cargo.toml's"
+done
 # The check itself must be able to say no.
 sed 's/mountPropagation: HostToContainer/mountPropogation: HostToContainer/' "$work/base.yaml" > "$work/broken.yaml"
 if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/null 2>&1; then

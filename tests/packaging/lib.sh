@@ -70,6 +70,11 @@ collector() {
     until_true "the Collector" answers http://127.0.0.1:13133/
 }
 
+# documented COMMAND [PAGE]: only what the page says is done; the command as it is a line of docs/install.md, or in another page's table.
+documented() {
+    if [ $# = 1 ]; then grep -qxF -- "$1" docs/install.md; else grep -qF -- "$1" "$2"; fi || fail "${2:-docs/install.md} does not say: $1"
+}
+
 # in_time WHAT: since $begun, from nothing to a `check` that ends with 0 against a Collector. HEKA_INSTALL_SECONDS: a longer limit, for a
 # machine that is busy with other things.
 in_time() {

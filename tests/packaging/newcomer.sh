@@ -7,7 +7,8 @@
 #     tests/packaging/newcomer.sh rpm        the same with the .rpm, which the host's rpm installs there
 #     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet; then its static binary in a
 #                                            clean Debian
-# The other ways of the README are in installer.sh, ansible.sh and kubernetes.sh.
+# The other ways of the README are in installer.sh, ansible.sh and kubernetes.sh. After the .rpm its upgrade is tried: the service is
+# restarted.
 # The crates' sources must be in cargo's cache: downloading them is not in the time; Prometheus and the Collector run already.
 # For container the clone's binary must be bit for bit HEKA_BINARY, which packaging/build-static has made in this checkout, unless
 # that has changes which the clone lacks.
@@ -38,9 +39,6 @@ clean_up() {
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
-# Only what the page says is done. $1: the command as it stands there.
-documented() { grep -qxF -- "$1" docs/install.md || fail "docs/install.md does not say: $1"; }
-
 servers() {
     background prometheus $visit "$PROMETHEUS" --config.file=packaging/prometheus/prometheus.yml --storage.tsdb.path="$work/data" \
         --web.listen-address=127.0.0.1:9090 --web.enable-otlp-receiver
@@ -130,8 +128,9 @@ container)
     cd "$work/$name"
     mkdir "$work/cargo"
     ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
-    env -u CARGO_TARGET_DIR -u HEKA_BINARY CARGO_HOME="$work/cargo" CARGO_NET_OFFLINE=true "$build" > "$work/build.log" 2>&1 ||
-        fail "$build"
+    # For reproducible.sh unlike the first build in what a binary might depend on.
+    (umask 077 && exec env -u CARGO_TARGET_DIR -u HEKA_BINARY TZ=Pacific/Auckland LC_ALL=C CARGO_HOME="$work/cargo" CARGO_NET_OFFLINE=true "$build") \
+        > "$work/build.log" 2>&1 || fail "$build"
     check=$(echo "$run" | sed "s#--name $name ##; s#$name --root-path#$name check --root-path#; s# --endpoint [^ ]*##")
     sh -c "$check" > "$work/check.log" 2>&1 || fail "check: $check"
     in_time "$build, docker run"
@@ -146,11 +145,22 @@ container)
     if [ -n "$(git -C "$checkout" status --porcelain)" ]; then
         echo "newcomer: $mode: not compared with the checkout's binary, since that has changes which are not committed"
     else
-        cmp "$binary" "$HEKA_BINARY" || fail "two builds of a commit in two directories differ"
-        say "the binary is the one of another directory, bit for bit"
+        HEKA_OTHER=$binary "$checkout/tests/packaging/reproducible.sh"
     fi
     ;;
 *) fail "cargo, deb, rpm or container" ;;
 esac
 until_true "a metric in Prometheus" metric
+if [ "$mode" = rpm ]; then
+    # As of a newer version: what rpm runs after the new files are there and the old ones are gone, with 1 package left.
+    upgrade="rpm --upgrade $name-*.rpm"
+    documented "$upgrade" docs/upgrading.md
+    before=$(property MainPID)
+    for scriptlet in post:2 preun:1 postun:1; do
+        in_machine sh -s "${scriptlet#*:}" < "packaging/rpm/${scriptlet%:*}" > "$work/upgrade.log" 2>&1 || fail "the upgrade's ${scriptlet%:*}"
+    done
+    restarted() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "$before" ]; }
+    until_true "restarted by the upgrade" restarted
+    say "an upgrade restarts the service"
+fi
 say "a metric in Prometheus after $(($(date +%s) - begun)) s"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The packages in target/packages (packaging/build-packages makes them): the .deb is installed in a clean Debian, run as its
-# user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
-# HEKA_ROOT: a clean Debian root (clean-root.sh bare). Needs root, dpkg-deb and rpm.
+# The packages in target/packages (packaging/build-packages makes them): the .deb is the same when it is made again, is installed in a
+# clean Debian, run as its user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
+# HEKA_ROOT: a clean Debian root (clean-root.sh bare). Needs root, dpkg-deb, rpm and cargo-deb, as build-packages installs it.
 set -eu
 cd "$(dirname "$0")/../.."
 test=packages
@@ -34,6 +34,26 @@ run_agent() {
     kill $agent 2> /dev/null || true
     wait $agent || fail "the agent ended with $?: $(cat "$root/log")"
 }
+
+# From the same binary in a copy of the checkout, whose files have another time and other modes.
+mkdir -p "$work/again/checkout"
+git ls-files -z --cached --others --exclude-standard |
+    (umask 077 && tar --create --null --files-from=- | tar --extract --touch --no-same-permissions --directory "$work/again/checkout")
+dpkg-deb --extract "$deb" "$work/again/root"
+tools=${HEKA_TOOLS:-${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent}
+target=$(packaging/arch rust "$(uname -m)")
+epoch=$(git log -1 --format=%ct)
+(
+    cd "$work/again/checkout"
+    umask 077
+    install -D "$work/again/root/usr/bin/$name" "target/$target/release/$name"
+    install -D "$work/again/root/usr/share/doc/$name/THIRD-PARTY-LICENSES" target/licences/THIRD-PARTY-LICENSES
+    unset CARGO_TARGET_DIR
+    PATH=$tools/bin:$PATH TZ=Asia/Tokyo SOURCE_DATE_EPOCH=$epoch \
+        cargo deb --quiet --no-build --no-strip --target "$target" --output "$work/again.deb"
+) > "$work/again.log" 2>&1 || { cat "$work/again.log" >&2; fail "the .deb again"; }
+cmp "$deb" "$work/again.deb" || fail "two packages of one binary differ"
+say "the .deb, made again in a copy of the checkout, is the same bit for bit"
 
 cp "$deb" "$root/first.deb"
 in_root dpkg -i /first.deb > "$root/dpkg.log" 2>&1 || { cat "$root/dpkg.log" >&2; fail "dpkg -i"; }

@@ -1,14 +1,15 @@
 #!/bin/sh
 # A dry run of the release: all that its workflow does and that can be done without its services, by the same scripts, for x86-64 and
-# for aarch64, whose binary runs under QEMU's user emulation. The workflow is what GitHub takes, and each of its steps is a script of
+# for other architectures, whose binaries run under QEMU's user emulation: tests/packaging/release.sh ARCHITECTURE=BINARY... The workflow is what GitHub takes, and each of its steps is a script of
 # this repository. What is built is signed under an authority of the test's own (authority.sh) and left in target/dist, as of a release at
 # http://127.0.0.1:8990, for installer.sh; the authority in target/authority.
 # ACTIONLINT, COSIGN, AUDIT_INFO: paths of actionlint, cosign and rust-audit-info. PYTHON: one with cyclonedx-python-lib[json-validation].
-# HEKA_BINARY, HEKA_BINARY_AARCH64: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
-# the packages of both in target/packages.
+# HEKA_BINARY, and each BINARY: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
+# the packages of x86-64 and aarch64 in target/packages.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${ACTIONLINT:?}" "${COSIGN:?}" "${AUDIT_INFO:?}" "${PYTHON:?}" "${HEKA_BINARY:?}" "${HEKA_BINARY_AARCH64:?}"
+: "${ACTIONLINT:?}" "${COSIGN:?}" "${AUDIT_INFO:?}" "${PYTHON:?}" "${HEKA_BINARY:?}"
+[ $# -gt 0 ] || { echo "release: no binaries of other architectures" >&2; exit 2; }
 test=release
 . tests/packaging/lib.sh
 . tests/packaging/authority.sh
@@ -30,43 +31,68 @@ done < "$work/steps"
 if grep -E 'uses: ' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v'; then fail "an action is not pinned to a commit"; fi
 say "the workflow is sound, and its $(wc -l < "$work/steps") steps are scripts"
 
+# A tool is named where its version is: NAME@1.2, NAME==1.2, NAME@$version.
+grep -ohE '[a-z][a-z-]*(\[[a-z-]*\])?(@|==)(v?[0-9]|\$)' packaging/build-packages packaging/release/cosign tests/packaging/run .ci/deny |
+    sed -E 's/(\[.*)?(@|==).*//' | sort > "$work/tools"
+sed -n '/^| tool /,$s/^| \([a-z-]*\) | .*/\1/p' docs/dependencies.md | grep -vx tool | sort | diff "$work/tools" - ||
+    fail "docs/dependencies.md lists other tools than the scripts have"
+
 version=$(packaging/release/version)
 if packaging/release/version v999.0.0 2> /dev/null; then fail "a tag of another version is taken"; fi
+# The right tag is taken as soon as CHANGELOG has its section.
+mkdir -p "$work/tag/packaging/release"
+cp Cargo.toml CHANGELOG.md "$work/tag"
+cp packaging/release/version "$work/tag/packaging/release"
+sed -i "/^## \[$version\]/d" "$work/tag/CHANGELOG.md"
+if "$work/tag/packaging/release/version" "v$version" 2> /dev/null; then fail "a tag that CHANGELOG does not have is taken"; fi
+sed -i "s/^## \[Unreleased\].*/&\n\n## [$version] - 2026-01-01/" "$work/tag/CHANGELOG.md"
+[ "$("$work/tag/packaging/release/version" "v$version")" = "$version" ] || fail "the right tag is not taken"
 packaging/release/notes Unreleased > "$work/notes" || packaging/release/notes "$version" > "$work/notes" || fail "no notes"
 [ -s "$work/notes" ] || fail "no notes"
 
 sums() { (cd target/dist && sha256sum -- *.tar.gz *.cdx.json); }
 rm -rf target/dist
 build() {
-    HEKA_PACKAGES=ready packaging/release/build x86_64
-    HEKA_PACKAGES=ready HEKA_BINARY=$HEKA_BINARY_AARCH64 packaging/release/build aarch64
+    for each in "$@"; do
+        HEKA_PACKAGES=ready HEKA_BINARY=${each#*=} packaging/release/build "${each%%=*}" || return
+    done
 }
-build > "$work/build.log" || fail "build"
+set -- "x86_64=$HEKA_BINARY" "$@"
+build "$@" > "$work/build.log" || fail "build"
 sums > "$work/first"
-(umask 077 && export TZ=Asia/Tokyo && build) > "$work/build.log" || fail "build again"
+(umask 077 && export TZ=Asia/Tokyo && build "$@") > "$work/build.log" || fail "build again"
 sums | diff "$work/first" - || fail "two archives of one build differ"
-for arch in x86_64 aarch64; do
-    packaging/release/try "$arch" > "$work/try.log" 2>&1 || fail "try $arch"
+for each in "$@"; do
+    packaging/release/try "${each%%=*}" > "$work/try.log" 2>&1 || fail "try ${each%%=*}"
 done
+# What the workflow builds is what is tried here.
+[ "$(sed -n 's/.*{arch: \([a-z0-9_]*\),.*/\1/p' .github/workflows/release.yml | sort)" = "$(printf '%s\n' "$@" | sed 's/=.*//' | sort)" ] ||
+    fail "the workflow builds other architectures than $*"
 repository=example/$name
 packaging/release/finish http://127.0.0.1:8990 "$repository" > "$work/finish.log" || fail "finish"
 (cd target/dist && sha256sum --quiet --check SHA256SUMS) || fail "the checksums"
-[ "$(wc -l < target/dist/SHA256SUMS)" = 9 ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
+# A tar and a bill of materials of each, two packages of two, the installer.
+[ "$(wc -l < target/dist/SHA256SUMS)" = $((2 * $# + 5)) ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
 if grep -n '@[A-Z]*@' target/dist/install.sh; then fail "install.sh has an open place"; fi
 say "built, tried and packed: $(ls target/dist | wc -l) files, two archives of one build the same"
 
 rm -rf target/authority
-mkdir "$work/bin"
-ln -s "$COSIGN" "$work/bin/cosign"
 authority_make "$PWD/target/authority"
-PATH=$work/bin:$PATH authority_sign "$PWD/target/authority" \
+authority_sign "$PWD/target/authority" \
     "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" packaging/release/sign files > "$work/sign.log" 2>&1 || fail "sign"
 say "signed as the workflow would; installer.sh verifies it"
 
 "$PYTHON" - "$version" << 'PYTHON' || fail "the bill of materials"
-import glob, json, os, subprocess, sys, tarfile, tempfile
+import glob, json, os, re, subprocess, sys, tarfile, tempfile
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+
+DEBIAN = {"x86_64.tar.gz": "amd64", "aarch64.tar.gz": "arm64"}
+
+def crates(binary):
+    """The crates as those see them who scan a host for vulnerable ones."""
+    found = json.loads(subprocess.run([os.environ["AUDIT_INFO"], binary], check=True, capture_output=True).stdout)["packages"]
+    return {(each["name"], each["version"]) for each in found if not each.get("root")}
 
 def check(boms, archive, version):
     with open(boms) as file:
@@ -83,18 +109,25 @@ def check(boms, archive, version):
             tar.extractall(work, filter="data")
         (tree,) = glob.glob(f"{work}/*")
         binary = f"{tree}/heka-insights-agent"
-        # What those who scan a host for vulnerable crates see.
-        audit = json.loads(subprocess.run([os.environ["AUDIT_INFO"], binary], check=True, capture_output=True).stdout)["packages"]
+        audited = crates(binary)
         hash = subprocess.run(["sha256sum", binary], stdout=subprocess.PIPE, text=True).stdout.split()[0]
         with open(f"{tree}/THIRD-PARTY-LICENSES") as file:
             licences = file.read()
-    audited = {(each["name"], each["version"]) for each in audit if not each.get("root")}
+        in_packages = []
+        for deb in glob.glob(f"target/dist/*_{DEBIAN.get(archive.split('-')[-1])}.deb"):
+            subprocess.run(["dpkg-deb", "--extract", deb, f"{work}/deb"], check=True)
+            in_packages.append(crates(f"{work}/deb/usr/bin/heka-insights-agent"))
     checks = {
+        "the same crates in the binary of the .deb": in_packages == [audited] * (archive.split("-")[-1] in DEBIAN),
         "the crates in the binary": audited == components and ("tonic" in {name for name, _ in components}),
         "no crate that only tests or macros use": not {"proptest", "criterion", "procfs-core", "syn"} & {name for name, _ in components},
         "a checksum for each crate that is not of this repository": all("hashes" in each for each in bom["components"] if each["name"] not in own),
         "the binary's own checksum": bom["metadata"]["component"]["hashes"][0]["content"] == hash,
         "a licence for each crate": all(f"{name} {version} (" in licences for name, version in components),
+        "the licences of Rust's standard library and its crates, of GCC's runtime and of the C library, with its notice": all(
+            each in licences for each in ("\nRust's standard library 1.", ", in Rust's standard library\n", "\nGCC RUNTIME LIBRARY EXCEPTION",
+                                          "\nThe GNU C Library 2.", "GNU LESSER GENERAL PUBLIC LICENSE", "change that library and link")),
+        "no path of this machine in the licences": not re.search(f"{os.getcwd()}/|{os.path.expanduser('~')}/|/usr/share", licences),
         "the version": bom["metadata"]["component"]["version"] == version,
     }
     for name, good in checks.items():
@@ -107,13 +140,30 @@ counts = [check(archive.replace(".tar.gz", ".cdx.json"), archive, sys.argv[1]) f
 print(f"release: ok, the bills of materials name the {counts} crates that rust-audit-info reads from the binaries, with licences and checksums")
 PYTHON
 
+# The image that is published needs a registry: a docker in its place, which has pushed it.
+mkdir "$work/stub"
+cat > "$work/stub/docker" << 'STUB'
+#!/bin/sh
+echo "$*" > "${0%/*}/command"
+while [ "$1" != --metadata-file ]; do shift; done
+printf '{\n  "buildx.build.ref": "x",\n  "containerimage.digest": "sha256:%064d"\n}\n' 7 > "$2"
+STUB
+chmod 755 "$work/stub/docker"
+PATH=$work/stub:$PATH GITHUB_OUTPUT=$work/outputs packaging/release/image "ghcr.io/Example/$name:$version" --push || fail "the published image"
+printf 'name=ghcr.io/example/%s\ndigest=sha256:%064d\n' "$name" 7 | diff - "$work/outputs" || fail "the outputs for signature and provenance"
+grep -q -- "^buildx build --platform linux/arm64,linux/arm/v7,linux/riscv64,linux/amd64 --tag ghcr.io/example/$name:$version .* --push " "$work/stub/command" ||
+    fail "the published image is built by $(cat "$work/stub/command")"
+
 engine_start || fail "no engine"
-HEKA_BUILDER=classic packaging/release/image "$name:$version" > "$work/image.log" 2>&1 || fail "image"
-for pair in amd64:x86_64 arm64:aarch64; do
-    platform=${pair%:*}
-    [ "$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$name:$version-$platform")" = "linux/$platform" ] || fail "not an image for $platform"
-    emulator=$(command -v "$(packaging/arch qemu "${pair#*:}")")
-    docker run --rm --platform "linux/$platform" --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
-        "$name:$version-$platform" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $platform"
+HEKA_BUILDER=classic packaging/release/image "Heka-Insights-Agent:$version" > "$work/image.log" 2>&1 || fail "image"
+for pair in amd64:x86_64 arm64:aarch64 arm:armv7 riscv64:riscv64; do
+    image=$name:$version-${pair%:*}
+    arch=${pair#*:}
+    emulator=$(command -v "$(packaging/arch qemu "$arch")")
+    docker run --rm --network none --read-only --cap-drop ALL --volume "$emulator:/emulator:ro" --entrypoint /emulator \
+        "$image" "/$name" check --exporter none > "$work/run.log" 2>&1 || fail "the image for $arch"
+    docker cp "$(docker create "$image")":/licenses/THIRD-PARTY-LICENSES "$work/licences"
+    tar -xzOf "target/dist/$name-$version-linux-$arch.tar.gz" "$name-$version-linux-$arch/THIRD-PARTY-LICENSES" | cmp - "$work/licences" ||
+        fail "the licences in the image for $arch"
 done
-say "images for linux/amd64 and linux/arm64, without the registry that would join them; check ends with 0 in both"
+say "images for amd64, arm64, arm/v7 and riscv64, without the registry that would join them; check ends with 0 in each, licences as in the tar"

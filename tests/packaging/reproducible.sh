@@ -1,7 +1,8 @@
 #!/bin/sh
 # Two builds of the static binary, in two directories, by two homes of cargo, at two times, in two time zones, are the same bit
 # for bit, so that anyone can check that a released binary comes from the source. Builds what is in the work tree, committed or
-# not. HEKA_BINARY: the first build, by packaging/build-static in this checkout. The crates' sources must be in cargo's cache.
+# not. HEKA_BINARY: the first build, by packaging/build-static in this checkout. HEKA_OTHER: the second one, where newcomer.sh has made
+# it in its clone, which CI does to save a build. The crates' sources must be in cargo's cache.
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_BINARY:?the path of the static binary that packaging/build-static has made here}"
@@ -10,11 +11,14 @@ HEKA_COMMIT=$("$HEKA_BINARY" --version | sed -n 's/^commit: *//p')
 export HEKA_COMMIT
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/another/checkout" "$work/cargo"
-git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory "$work/another/checkout"
-ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
-other=$(cd "$work/another/checkout" && umask 077 && unset CARGO_TARGET_DIR &&
-    TZ=Pacific/Auckland LC_ALL=C CARGO_HOME=$work/cargo CARGO_NET_OFFLINE=true packaging/build-static)
+build() {
+    mkdir -p "$work/another/checkout" "$work/cargo"
+    git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory "$work/another/checkout"
+    ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
+    (cd "$work/another/checkout" && umask 077 && unset CARGO_TARGET_DIR &&
+        TZ=Pacific/Auckland LC_ALL=C CARGO_HOME=$work/cargo CARGO_NET_OFFLINE=true packaging/build-static)
+}
+other=${HEKA_OTHER:-$(build)}
 if ! cmp "$HEKA_BINARY" "$other"; then
     echo "reproducible: two builds differ: $(sha256sum < "$HEKA_BINARY") $(sha256sum < "$other")" >&2
     strings -n 8 "$HEKA_BINARY" > "$work/one"
@@ -22,7 +26,7 @@ if ! cmp "$HEKA_BINARY" "$other"; then
     diff "$work/one" "$work/other" | cut -c1-300 | head -20 >&2
     exit 1
 fi
-for path in "$PWD" "$HOME" "$work"; do
+for path in "$PWD" "$HOME" "${TMPDIR:-/tmp}"; do
     if strings -n 4 "$other" | grep -F -- "$path/"; then
         echo "reproducible: the binary names $path" >&2
         exit 1

@@ -41,18 +41,30 @@ bytes=$(cat "$work"/old/*.batch | wc -c)
 cat > "$work/collector.yaml" << YAML
 receivers:
   otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}
+  otlp/reference: {protocols: {http: {endpoint: 127.0.0.1:4320}}}
 exporters:
   file: {path: $work/arrived.json, flush_interval: 100ms}
+  file/reference: {path: $work/reference.json, flush_interval: 100ms}
 extensions:
   health_check: {endpoint: 127.0.0.1:13133}
 service:
   extensions: [health_check]
   pipelines:
     metrics: {receivers: [otlp], exporters: [file]}
+    metrics/reference: {receivers: [otlp/reference], exporters: [file/reference]}
   telemetry: {metrics: {level: none}}
 YAML
 background collector "$OTELCOL" --config="$work/collector.yaml"
 until_true "the Collector" answers http://127.0.0.1:13133/
+# What is in the older outbox, as the Collector reads it: each record's payload, after its header, straight from its file.
+python3 - "$work" << 'PYTHON' || fail "the older records"
+import pathlib, sys, urllib.request
+
+for file in sorted((pathlib.Path(sys.argv[1]) / "old").iterdir()):
+    record = file.read_bytes()
+    assert record[:6] == b"HKOB\x01\x00", f"{file.name} is no record of version 1"
+    urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:4320/v1/metrics", record[64:], {"Content-Type": "application/x-protobuf"}))
+PYTHON
 setting OTEL_METRIC_EXPORT_INTERVAL=10000
 upgraded=$(date +%s)
 in_machine dpkg --force-confold -i /root/new.deb > "$work/dpkg.log" 2>&1 || fail "the upgrade: $(cat "$work/dpkg.log")"
@@ -66,23 +78,23 @@ complaints=$(in_machine journalctl --unit $name --since "@$upgraded" --priority 
 [ -z "$complaints" ] || fail "today's agent complains: $complaints"
 
 python3 - "$work" << 'PYTHON' || fail "not all batches arrived"
-import json, pathlib, struct, sys
+import collections, json, pathlib, sys
 
 work = pathlib.Path(sys.argv[1])
-# How often each time of the points arrived, counted on one metric that each batch has once.
-arrived = {}
-for line in (work / "arrived.json").read_text().splitlines():
-    for resource in json.loads(line)["resourceMetrics"]:
-        for metric in (each for scope in resource["scopeMetrics"] for each in scope["metrics"]):
-            if metric["name"] == "system.cpu.load_average.1m":
-                time = int(metric["gauge"]["dataPoints"][0]["timeUnixNano"])
-                arrived[time] = arrived.get(time, 0) + 1
-records = {file.name: file.read_bytes() for file in (work / "old").iterdir()}
-lost = [name for name, record in records.items() if not any(struct.pack("<Q", time) in record for time in arrived)]
-twice = [time for time, count in arrived.items() if count != 1]
-today = len(arrived) - len(records)
-if lost or twice or today < 1:
-    sys.exit(f"upgrade: of {len(records)} batches {len(lost)} are lost, {len(twice)} came twice; {today} are of the agent of today")
-print(f"upgrade: ok, {len(records)} batches of an older version, a full outbox, arrived once each, and {today} of today's agent")
+
+def batches(name):
+    """How often each came, with all its points, their values and times."""
+    lines = (work / name).read_text().splitlines()
+    return collections.Counter(json.dumps(each, sort_keys=True) for line in lines for each in json.loads(line)["resourceMetrics"])
+
+arrived, reference, records = batches("arrived.json"), batches("reference.json"), len(list((work / "old").iterdir()))
+lost = [each for each in reference if each not in arrived]
+twice = [each for each, count in arrived.items() if count != 1]
+today = len(arrived) - len(reference)
+if len(reference) != records or lost or twice or today < 1:
+    sys.exit(f"upgrade: of {records} batches, {len(reference)} of them read, {len(lost)} are lost or changed, {len(twice)} came twice; "
+             f"{today} are of the agent of today")
+points = sum(each.count('"timeUnixNano"') for each in reference)
+print(f"upgrade: ok, {records} batches of an older version, a full outbox, arrived once each with all {points} points, and {today} of today's agent")
 PYTHON
 say "from $old to $new"

@@ -144,4 +144,8 @@ def compare(dashboard, agent, node_exporter):
 
 
 if __name__ == "__main__":
+    sys.path.append(str(ROOT / "tests"))
+    import last_line
+
+    last_line.names_what_failed()
     sys.exit(main())
