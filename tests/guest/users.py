@@ -17,7 +17,7 @@ CONTAINERS = {
     "systemd": (f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID.format(1).replace('-', '_')}.slice/cri-containerd-{IDS['systemd']}.scope",
                 {"container.runtime.name": "containerd", "k8s.pod.uid": UID.format(1), "k8s.pod.qos_class": "Burstable"}),
     "cgroupfs": (f"kubepods/besteffort/pod{UID.format(2)}/{IDS['cgroupfs']}",
-                 {"container.runtime.name": "containerd", "k8s.pod.uid": UID.format(2), "k8s.pod.qos_class": "BestEffort"}),
+                 {"k8s.pod.uid": UID.format(2), "k8s.pod.qos_class": "BestEffort"}),
     "crio": (f"kubepods.slice/kubepods-pod{UID.format(3).replace('-', '_')}.slice/crio-{IDS['crio']}.scope",
              {"container.runtime.name": "cri-o", "k8s.pod.uid": UID.format(3), "k8s.pod.qos_class": "Guaranteed"}),
     "podman": (f"machine.slice/libpod-{IDS['podman']}.scope", {"container.runtime.name": "podman"}),

@@ -163,16 +163,22 @@ mod tests {
     fn a_container_of_kubernetes_has_its_pod_and_class_under_both_drivers() {
         let points = Bench::new(DEFINITION, fixture("container", options())).points();
         let tasks = of(&points, "container.linux.tasks");
-        let pod = |id: &str, qos: &str, uid: &str, count: u32| {
+        let pod = |id: &str, runtime: &str, qos: &str, uid: &str, count: u32| {
             format!(
                 "container.linux.tasks{{container.id={id},container.runtime.name=containerd,k8s.pod.qos_class={qos},k8s.pod.uid={uid}}} {count}"
             )
         };
         let burstable = "5d1f7c1e-84a2-4b7e-9c55-7a0c1b2d3e4f";
         let mut expected = [
-            pod(&id("ab"), "Burstable", burstable, 11),
-            pod(&id("cd"), "Burstable", burstable, 1),
-            pod(&id("ef"), "BestEffort", "0a1b2c3d-1111-2222-3333-444455556666", 3),
+            pod(&id("ab"), "", "Burstable", burstable, 11),
+            pod(&id("cd"), "", "Burstable", burstable, 1),
+            pod(
+                &id("ef"),
+                "container.runtime.name=containerd,",
+                "BestEffort",
+                "0a1b2c3d-1111-2222-3333-444455556666",
+                3,
+            ),
         ];
         let mut tasks = tasks;
         tasks.sort();
@@ -270,7 +276,7 @@ mod tests {
         let points = Bench::new(DEFINITION, host.context(options())).points();
         let memory = of(&points, "container.memory.usage");
         let pod = format!(
-            "container.memory.usage{{container.id={},container.runtime.name=containerd,k8s.container.name=nginx,k8s.namespace.name=shop,k8s.pod.name=web-7d9f,k8s.pod.qos_class=Burstable,k8s.pod.uid=0f1e2d3c-aaaa-bbbb-cccc-000000000001}} 2",
+            "container.memory.usage{{container.id={},k8s.container.name=nginx,k8s.namespace.name=shop,k8s.pod.name=web-7d9f,k8s.pod.qos_class=Burstable,k8s.pod.uid=0f1e2d3c-aaaa-bbbb-cccc-000000000001}} 2",
             id("a")
         );
         let podman = format!(

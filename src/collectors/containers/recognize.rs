@@ -2,12 +2,16 @@
 //!
 //! | runtime | systemd driver | cgroupfs driver |
 //! |---|---|---|
-//! | Docker | `docker-ID.scope` | `docker/ID` |
-//! | containerd | `cri-containerd-ID.scope`, `nerdctl-ID.scope` | `kubepods/…/podUID/ID` |
+//! | Docker | `docker-ID.scope` | `docker/ID`, `moby/ID` |
+//! | containerd | `cri-containerd-ID.scope`, `nerdctl-ID.scope` | `default/ID` |
 //! | CRI-O | `crio-ID.scope` | `crio-ID` |
+//! | any in Kubernetes | | `kubepods/…/podUID/ID` |
 //! | Podman | `libpod-ID.scope`, `libpod-payload-ID` | `libpod_parent/libpod-ID` |
 //! | LXC, LXD, Incus | `lxc.payload.NAME` | `lxc/NAME` |
 //! | systemd-nspawn | `systemd-nspawn@NAME.service`, `machine-NAME.scope` | |
+//!
+//! `default` and `moby` are namespaces of containerd: its own, and that of Docker. In Kubernetes with the cgroupfs driver,
+//! containerd and cri-dockerd use the same path, so the runtime is unknown.
 //!
 //! The helper processes of a runtime (`crio-conmon-ID.scope`, `libpod-conmon-ID.scope`) and virtual machines
 //! (`machine-qemu…`) are not containers.
@@ -65,14 +69,17 @@ impl Qos {
     }
 }
 
+/// The name of Podman.
+pub const PODMAN: &str = "podman";
+
 /// Prefixes of unit names and the runtime that uses them.
 const SCOPES: &[(&str, &str)] = &[
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
     ("nerdctl-", "containerd"),
     ("crio-", "cri-o"),
-    ("libpod-payload-", "podman"),
-    ("libpod-", "podman"),
+    ("libpod-payload-", PODMAN),
+    ("libpod-", PODMAN),
 ];
 
 /// The container with the cgroup `name` below a cgroup named `parent`; `None` if it is not a container.
@@ -86,13 +93,12 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
     }
     if is_id(name) {
         let runtime = match parent {
-            "docker" => Some("docker"),
-            // Docker and CRI-O are named in the path; containerd, the other Kubernetes runtime, is not.
-            parent if pod(parent).is_some() => Some("containerd"),
-            _ => None,
+            "docker" | "moby" => Some("docker"),
+            "default" => Some("containerd"),
+            parent if pod(parent).is_some() => None,
+            _ => return None,
         };
-        let known = runtime.is_some() || parent == "default" || parent == "moby";
-        return known.then(|| Container { id: name.to_owned(), runtime, name: None });
+        return Some(Container { id: name.to_owned(), runtime, name: None });
     }
     let named = |name: String, runtime| Some(Container { id: name.clone(), runtime: Some(runtime), name: Some(name) });
     if let Some(payload) = name.strip_prefix("lxc.payload.") {
@@ -173,11 +179,13 @@ mod tests {
         for (path, runtime) in [
             ("system.slice/docker-ID.scope", "docker"),
             ("docker/ID", "docker"),
+            ("moby/ID", "docker"),
+            ("default/ID", "containerd"),
             (
                 "kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/cri-containerd-ID.scope",
                 "containerd",
             ),
-            ("kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/ID", "containerd"),
+            ("kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/ID", ""),
             ("system.slice/nerdctl-ID.scope", "containerd"),
             ("kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/crio-ID.scope", "cri-o"),
             ("kubepods/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/crio-ID", "cri-o"),
@@ -185,7 +193,8 @@ mod tests {
             ("system.slice/web.service/libpod-payload-ID", "podman"),
             ("libpod_parent/libpod-ID", "podman"),
         ] {
-            assert_eq!(of(path), Some((ID.to_owned(), Some(runtime))), "{path}");
+            let runtime = Some(runtime).filter(|runtime| !runtime.is_empty());
+            assert_eq!(of(path), Some((ID.to_owned(), runtime)), "{path}");
         }
     }
 
@@ -211,6 +220,7 @@ mod tests {
             "system.slice/docker.service",
             "user.slice/user-1000.slice",
             "system.slice/ID",
+            "other/ID",
             "lxc.monitor.web/ID",
         ] {
             assert_eq!(of(path), None, "{path}");
