@@ -4,6 +4,7 @@
 //! before the first reading of a cgroup. I/O includes only whole physical disks, because the kernel counts the same
 //! bytes again for each device that is stacked on them.
 
+use opentelemetry::KeyValue;
 use tracing::{info, warn};
 
 use super::{Context, Observer};
@@ -129,10 +130,10 @@ pub(super) enum Place {
 
 /// A reported cgroup.
 struct Series {
+    /// The attributes of the gauges. Those of a column are made when they are observed: kept, they would be most of the
+    /// collector's memory.
     plain: Attributes,
-    /// The attributes of each column; empty if the collector does not report it.
-    columns: Vec<Attributes>,
-    usage: Usage,
+    gauges: Gauges,
     /// Inode of the cgroup: a container that was restarted keeps its path.
     inode: u64,
     /// Start time of its first process, in seconds since boot.
@@ -142,23 +143,40 @@ struct Series {
 }
 
 impl Series {
-    fn new(naming: Naming, metrics: &[Metric], inode: u64, identity: &Identity) -> Self {
-        let (plain, columns) = all_attributes(naming, metrics, identity);
+    fn new(naming: Naming, inode: u64, identity: &Identity) -> Self {
         let lookups = if identity.complete { 0 } else { MOST_LOOKUPS };
-        Self { plain, columns, usage: Usage::default(), inode, started: None, lookups }
+        let plain = attributes(naming, &identity.pairs);
+        Self { plain, gauges: Gauges::default(), inode, started: None, lookups }
     }
 }
 
-/// The attributes of the gauges, and of each column that the collector reports.
-fn all_attributes(naming: Naming, metrics: &[Metric], identity: &Identity) -> (Attributes, Vec<Attributes>) {
-    let with = |column: &Column| {
-        if metrics.iter().all(|metric| metric.id != column.metric) {
-            return Attributes::default();
+/// The values of the last reading that are not counters.
+#[derive(Default)]
+struct Gauges {
+    memory: Option<u64>,
+    working_set: Option<u64>,
+    anonymous: Option<u64>,
+    tasks: Option<u64>,
+}
+
+impl Gauges {
+    fn new(usage: &Usage) -> Self {
+        let Usage { memory, anonymous, tasks, .. } = *usage;
+        Self { memory, working_set: usage.working_set(), anonymous, tasks }
+    }
+}
+
+/// Writes all of these attributes to `out`, in the order of their keys. Both lists are sorted.
+fn merge(out: &mut Vec<KeyValue>, plain: &[KeyValue], words: &[KeyValue]) {
+    out.clear();
+    let mut plain = plain.iter().peekable();
+    for word in words {
+        while let Some(pair) = plain.next_if(|pair| pair.key < word.key) {
+            out.push(pair.clone());
         }
-        let words = column.pairs.iter().map(|(attribute, word)| (*attribute, AttributeValue::Word(*word)));
-        attributes(naming, &identity.pairs.iter().cloned().chain(words).collect::<Vec<_>>())
-    };
-    (attributes(naming, &identity.pairs), COLUMNS.iter().map(with).collect())
+        out.push(word.clone());
+    }
+    out.extend(plain.cloned());
 }
 
 /// The cgroups that a collector reports.
@@ -169,6 +187,8 @@ pub(super) struct Groups {
     usage: UsageReader,
     disks: CountedDisks,
     table: Table<Series, { COLUMNS.len() }>,
+    /// The attributes that each column adds to those of the cgroup.
+    words: [Attributes; COLUMNS.len()],
     /// Maximum number of cgroups to read.
     most: usize,
     /// Number of cgroups that the last reading dropped because of this limit.
@@ -210,6 +230,10 @@ impl Groups {
             usage: UsageReader::new(hierarchy, host.ticks_per_second, parts),
             disks: CountedDisks::new(host),
             table: Table::new(rules, most_gone),
+            words: COLUMNS.map(|column| {
+                let words = column.pairs.iter().map(|(attribute, word)| (*attribute, AttributeValue::Word(*word)));
+                attributes(options.naming, &words.collect::<Vec<_>>())
+            }),
             // Each cgroup has at least one series per metric.
             most: options.max_series.unwrap_or(super::DEFAULT_MAX_SERIES),
             cut: 0,
@@ -265,7 +289,7 @@ impl Groups {
                 known = true;
                 series.inode == visited.inode
             };
-            let new = || Series::new(*naming, metrics, visited.inode, &identity(visited));
+            let new = || Series::new(*naming, visited.inode, &identity(visited));
             let read = table.read_same(name, &readings(&reading), same, new);
             room = room.saturating_sub(usize::from(!known));
             if let Some((entry, grown)) = read {
@@ -274,14 +298,14 @@ impl Groups {
                     let identity = identity(visited);
                     if identity.complete {
                         entry.data.lookups = 0;
-                        (entry.data.plain, entry.data.columns) = all_attributes(*naming, metrics, &identity);
+                        entry.data.plain = attributes(*naming, &identity.pairs);
                         entry.renamed(&grown, &rules);
                     }
                 }
                 if starts && entry.data.started.is_none() {
                     entry.data.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
                 }
-                entry.data.usage = reading;
+                entry.data.gauges = Gauges::new(&reading);
             }
             false
         });
@@ -297,35 +321,34 @@ impl Groups {
 
     /// Reports one metric from the last reading.
     pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let columns = COLUMNS.iter().zip(&self.words).enumerate().filter(|(_, (column, _))| column.metric == metric.id);
+        let columns: Vec<_> = columns.map(|(at, (_, words))| (at, words)).collect();
+        let mut series = Vec::new();
         for entry in self.table.listed() {
-            let (series, row) = (&entry.data, entry.row());
-            let Series { plain, usage, .. } = series;
-            let int = |out: &mut Observer<'_>, value: Option<u64>| {
-                if let Some(value) = value {
-                    out.int(value, plain);
-                }
-            };
-            match metric.id {
-                "memory" => int(out, usage.memory),
-                "working_set" => int(out, usage.working_set()),
-                "rss" => int(out, usage.anonymous),
-                "tasks" => int(out, usage.tasks),
+            let (Series { plain, gauges, started, .. }, row) = (&entry.data, entry.row());
+            let gauge = match metric.id {
+                "memory" => gauges.memory,
+                "working_set" => gauges.working_set,
+                "rss" => gauges.anonymous,
+                "tasks" => gauges.tasks,
                 "uptime" => {
-                    if let Some((now, started)) = self.uptime.zip(series.started) {
+                    if let Some((now, started)) = self.uptime.zip(*started) {
                         out.float((now - started).max(0.0), plain);
                     }
+                    None
                 }
-                id => {
-                    for (at, (column, attributes)) in COLUMNS.iter().zip(&series.columns).enumerate() {
-                        let Some(total) = row.get(at).filter(|_| column.metric == id) else { continue };
-                        #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
-                        match id {
-                            "cpu" | "throttled" | "pressure" => {
-                                out.float(total as f64 / MICROSECONDS_PER_SECOND, attributes);
-                            }
-                            _ => out.int(total, attributes),
-                        }
-                    }
+                _ => None,
+            };
+            if let Some(value) = gauge {
+                out.int(value, plain);
+            }
+            for (at, words) in &columns {
+                let Some(total) = row.get(*at) else { continue };
+                merge(&mut series, plain, words);
+                #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
+                match metric.id {
+                    "cpu" | "throttled" | "pressure" => out.float(total as f64 / MICROSECONDS_PER_SECOND, &series),
+                    _ => out.int(total, &series),
                 }
             }
         }

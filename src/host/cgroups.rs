@@ -399,22 +399,28 @@ fn single(bytes: &[u8]) -> Option<u64> {
     number(bytes.trim_ascii())
 }
 
-/// Parses the numbers for `keys`, one `key number` pair per line. The first line with a key is used.
+/// Parses the numbers for `keys`, one `key number` pair per line. Each key is first searched for after the one before: the
+/// longest of these files has about 50 lines and is read for every cgroup, and keys in the kernel's order take one pass.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
-    let mut found = [None; N];
-    for line in lines(bytes) {
-        // The longest of these files has about 50 lines and is read for every cgroup; comparing the blank first is
-        // cheaper.
-        let is_key = |key: &&[u8]| line.get(key.len()) == Some(&b' ') && line.starts_with(key);
-        let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
-        if slot.is_none() {
-            *slot = line.get(key.len()..).and_then(|value| number(value.trim_ascii()));
-            if found.iter().all(Option::is_some) {
-                break;
-            }
+    let mut rest = bytes;
+    keys.map(|key| {
+        let (value, after) = keyed_from(rest, key).or_else(|| keyed_from(bytes, key))?;
+        rest = after;
+        number(value.trim_ascii())
+    })
+}
+
+/// The value of the first line with the key, and the bytes after that line.
+fn keyed_from<'a>(bytes: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        // Comparing the blank first is cheaper.
+        if bytes.get(start + key.len()) == Some(&b' ') && bytes.get(start..)?.starts_with(key) {
+            return Some((bytes.get(start + key.len()..end)?, bytes.get(end..)?));
         }
+        start = end + 1;
     }
-    found
+    None
 }
 
 /// Sums the bytes read and written over the counted devices. A line is `8:0 rbytes=1 wbytes=2 rios=3 …`.
@@ -426,11 +432,10 @@ fn io_bytes(bytes: &[u8], counted: &mut dyn FnMut(u32, u32) -> bool) -> [u64; 2]
         if !counted(major, minor) {
             continue;
         }
-        for part in parts {
-            for (sum, key) in sums.iter_mut().zip([&b"rbytes="[..], b"wbytes="]) {
-                if let Some(value) = part.strip_prefix(key).and_then(number) {
-                    *sum = sum.saturating_add(value);
-                }
+        for (sum, key) in sums.iter_mut().zip([&b"rbytes="[..], b"wbytes="]) {
+            // In the kernel's order. A device without I/O has no keys.
+            if let Some(value) = parts.find_map(|part| number(part.strip_prefix(key)?)) {
+                *sum = sum.saturating_add(value);
             }
         }
     }

@@ -16,15 +16,17 @@
 //! The helper processes of a runtime (`crio-conmon-ID.scope`, `libpod-conmon-ID.scope`) and virtual machines
 //! (`machine-qemu…`) are not containers.
 
+use std::borrow::Cow;
+
 /// A container, as described by its cgroup path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// The runtime's id of 64 hexadecimal digits, or the name if the runtime has only names.
-    pub id: String,
+pub struct Container<'a> {
+    /// The runtime's id of 64 hexadecimal digits, or the name if the runtime has only names (LXC, systemd-nspawn).
+    pub id: Cow<'a, str>,
     /// The runtime, if the path identifies it.
     pub runtime: Option<&'static str>,
-    /// The name, if the path contains one (LXC, systemd-nspawn).
-    pub name: Option<String>,
+    /// Whether the id is the name.
+    pub named: bool,
 }
 
 /// A Kubernetes pod, as described by a component of the path.
@@ -84,11 +86,11 @@ const SCOPES: &[(&str, &str)] = &[
 
 /// The container with the cgroup `name` below a cgroup named `parent`; `None` if it is not a container.
 #[must_use]
-pub fn container(parent: &str, name: &str) -> Option<Container> {
+pub fn container<'a>(parent: &str, name: &'a str) -> Option<Container<'a>> {
     let stem = name.strip_suffix(".scope").unwrap_or(name);
     for (prefix, runtime) in SCOPES {
         if let Some(id) = stem.strip_prefix(prefix) {
-            return is_id(id).then(|| Container { id: id.to_owned(), runtime: Some(runtime), name: None });
+            return is_id(id).then(|| Container { id: id.into(), runtime: Some(runtime), named: false });
         }
     }
     if is_id(name) {
@@ -98,14 +100,14 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
             parent if pod(parent).is_some() => None,
             _ => return None,
         };
-        return Some(Container { id: name.to_owned(), runtime, name: None });
+        return Some(Container { id: name.into(), runtime, named: false });
     }
-    let named = |name: String, runtime| Some(Container { id: name.clone(), runtime: Some(runtime), name: Some(name) });
+    let named = |id, runtime| Some(Container { id, runtime: Some(runtime), named: true });
     if let Some(payload) = name.strip_prefix("lxc.payload.") {
-        return named(payload.to_owned(), "lxc");
+        return named(payload.into(), "lxc");
     }
     if parent == "lxc" || parent == "lxc.payload" {
-        return named(name.to_owned(), "lxc");
+        return named(name.into(), "lxc");
     }
     if let Some(instance) = name.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service")) {
         return named(unescape(instance), "systemd-nspawn");
@@ -116,7 +118,7 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
         return None;
     }
     match machine.strip_prefix("lxc-") {
-        Some(lxc) => named(lxc.to_owned(), "lxc"),
+        Some(lxc) => named(lxc.to_owned().into(), "lxc"),
         None => named(machine, "systemd-nspawn"),
     }
 }
@@ -140,7 +142,10 @@ fn is_id(text: &str) -> bool {
 }
 
 /// Decodes systemd's `\x2d` escapes of bytes that a unit name cannot contain.
-pub fn unescape(name: &str) -> String {
+pub fn unescape(name: &str) -> Cow<'_, str> {
+    if !name.contains("\\x") {
+        return name.into();
+    }
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some(at) = rest.find("\\x") {
@@ -158,7 +163,7 @@ pub fn unescape(name: &str) -> String {
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 #[cfg(test)]
@@ -171,7 +176,7 @@ mod tests {
         let path = path.replace("ID", ID);
         let (parent, name) = path.rsplit_once('/').unwrap();
         let parent = parent.rsplit_once('/').map_or(parent, |(_, last)| last);
-        container(parent, name).map(|found| (found.id, found.runtime))
+        container(parent, name).map(|found| (found.id.into_owned(), found.runtime))
     }
 
     #[test]

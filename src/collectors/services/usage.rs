@@ -21,7 +21,7 @@ pub(super) fn read(groups: &mut Groups, filter: &Filter, reader: &mut Reader) {
         place => place,
     };
     groups.read(reader, place, |visited| {
-        let name = AttributeValue::Text(Arc::from(unescape(visited.name)));
+        let name = AttributeValue::Text(Arc::from(&*unescape(visited.name)));
         Identity { pairs: vec![(&super::NAME, name)], complete: true }
     });
 }
