@@ -4,12 +4,13 @@
 //! before the first reading of a cgroup. I/O includes only whole physical disks, because the kernel counts the same
 //! bytes again for each device that is stacked on them.
 
+use opentelemetry::KeyValue;
 use tracing::{info, warn};
 
 use super::{Context, Observer};
-use crate::host::cgroups::{Hierarchy, Tree, Usage, UsageReader, Visited};
+use crate::host::cgroups::{Hierarchy, Part, Tree, Usage, UsageReader, Visited};
 use crate::host::counted_disks::CountedDisks;
-use crate::host::{Host, Reader, files};
+use crate::host::{Host, Reader, files, processes};
 use crate::metrics::counter::{Kind, Rules, Table};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::fields;
@@ -69,6 +70,22 @@ const COLUMNS: [Column; 14] = [
     column("pressure", &[(&RESOURCE, IO), (&TYPE, FULL)], Kind::UNLIMITED),
 ];
 
+/// Whether a metric needs a part of the usage.
+fn needs(metric: &str, part: Part) -> bool {
+    let parts: &[Part] = match metric {
+        "cpu" | "throttled" => &[Part::Cpu],
+        "memory" => &[Part::Memory],
+        "working_set" => &[Part::Memory, Part::MemoryKinds],
+        "rss" | "faults" => &[Part::MemoryKinds],
+        "oom_kills" => &[Part::OomKills],
+        "tasks" => &[Part::Tasks],
+        "io" => &[Part::Io],
+        "pressure" => &[Part::Pressure],
+        _ => &[],
+    };
+    parts.contains(&part)
+}
+
 fn readings(usage: &Usage) -> [Option<u64>; COLUMNS.len()] {
     let [read, written] = usage.io.map_or([None; 2], |io| io.map(Some));
     let [[cpu, cpu_full], [memory, memory_full], [io, io_full]] = usage.pressure;
@@ -92,7 +109,14 @@ fn readings(usage: &Usage) -> [Option<u64>; COLUMNS.len()] {
 }
 
 /// The attributes that identify a cgroup.
-pub(super) type Identity = Vec<(&'static Attribute, AttributeValue)>;
+pub(super) struct Identity {
+    pub(super) pairs: Vec<(&'static Attribute, AttributeValue)>,
+    /// Whether all of them are known. If not, they are looked up again in the next collections.
+    pub(super) complete: bool,
+}
+
+/// Maximum number of collections that look up a missing attribute again.
+const MOST_LOOKUPS: u8 = 5;
 
 /// How a collector treats a cgroup of the walk.
 pub(super) enum Place {
@@ -106,26 +130,53 @@ pub(super) enum Place {
 
 /// A reported cgroup.
 struct Series {
+    /// The attributes of the gauges. Those of a column are made when they are observed: kept, they would be most of the
+    /// collector's memory.
     plain: Attributes,
-    /// The attributes of each column; empty if the collector does not report it.
-    columns: Vec<Attributes>,
-    usage: Usage,
+    gauges: Gauges,
+    /// Inode of the cgroup: a container that was restarted keeps its path.
+    inode: u64,
     /// Start time of its first process, in seconds since boot.
     started: Option<f64>,
+    /// In how many collections to look up missing attributes again.
+    lookups: u8,
 }
 
 impl Series {
-    fn new(naming: Naming, metrics: &[Metric], identity: &Identity) -> Self {
-        let with = |column: &Column| {
-            if metrics.iter().all(|metric| metric.id != column.metric) {
-                return Attributes::default();
-            }
-            let words = column.pairs.iter().map(|(attribute, word)| (*attribute, AttributeValue::Word(*word)));
-            attributes(naming, &identity.iter().cloned().chain(words).collect::<Vec<_>>())
-        };
-        let plain = attributes(naming, identity);
-        Self { plain, columns: COLUMNS.iter().map(with).collect(), usage: Usage::default(), started: None }
+    fn new(naming: Naming, inode: u64, identity: &Identity) -> Self {
+        let lookups = if identity.complete { 0 } else { MOST_LOOKUPS };
+        let plain = attributes(naming, &identity.pairs);
+        Self { plain, gauges: Gauges::default(), inode, started: None, lookups }
     }
+}
+
+/// The values of the last reading that are not counters.
+#[derive(Default)]
+struct Gauges {
+    memory: Option<u64>,
+    working_set: Option<u64>,
+    anonymous: Option<u64>,
+    tasks: Option<u64>,
+}
+
+impl Gauges {
+    fn new(usage: &Usage) -> Self {
+        let Usage { memory, anonymous, tasks, .. } = *usage;
+        Self { memory, working_set: usage.working_set(), anonymous, tasks }
+    }
+}
+
+/// Writes all of these attributes to `out`, in the order of their keys. Both lists are sorted.
+fn merge(out: &mut Vec<KeyValue>, plain: &[KeyValue], words: &[KeyValue]) {
+    out.clear();
+    let mut plain = plain.iter().peekable();
+    for word in words {
+        while let Some(pair) = plain.next_if(|pair| pair.key < word.key) {
+            out.push(pair.clone());
+        }
+        out.push(word.clone());
+    }
+    out.extend(plain.cloned());
 }
 
 /// The cgroups that a collector reports.
@@ -136,11 +187,16 @@ pub(super) struct Groups {
     usage: UsageReader,
     disks: CountedDisks,
     table: Table<Series, { COLUMNS.len() }>,
+    /// The attributes that each column adds to those of the cgroup.
+    words: [Attributes; COLUMNS.len()],
     /// Maximum number of cgroups to read.
     most: usize,
     /// Number of cgroups that the last reading dropped because of this limit.
     cut: usize,
+    cut_reported: bool,
     walk_cut_reported: bool,
+    /// The collector's name for log lines.
+    name: &'static str,
     /// Seconds since boot at the last reading.
     uptime: Option<f64>,
 }
@@ -150,7 +206,7 @@ impl Groups {
     /// for log lines; `most_gone` is the maximum number of removed cgroups that are remembered.
     pub(super) fn find(
         context: &Context,
-        name: &str,
+        name: &'static str,
         metrics: &'static [Metric],
         most_gone: usize,
         reader: &mut Reader,
@@ -164,24 +220,31 @@ impl Groups {
         if matches!(hierarchy, Hierarchy::Legacy { .. }) {
             info!("control groups are version 1: {name} are reported without disk I/O and pressure");
         }
-        let has = |id: &str| metrics.iter().any(|metric| metric.id == id);
+        let is_needed = |part: &Part| metrics.iter().any(|metric| needs(metric.id, *part));
+        let parts = Part::ALL.into_iter().filter(is_needed).collect();
         let rules = Rules::new(COLUMNS.map(|column| column.kind), options.since).delta(options.delta);
         Some(Self {
             host: host.clone(),
             naming: options.naming,
             metrics,
-            usage: UsageReader::new(hierarchy, host.ticks_per_second, has("pressure")),
+            usage: UsageReader::new(hierarchy, host.ticks_per_second, parts),
             disks: CountedDisks::new(host),
             table: Table::new(rules, most_gone),
+            words: COLUMNS.map(|column| {
+                let words = column.pairs.iter().map(|(attribute, word)| (*attribute, AttributeValue::Word(*word)));
+                attributes(options.naming, &words.collect::<Vec<_>>())
+            }),
             // Each cgroup has at least one series per metric.
             most: options.max_series.unwrap_or(super::DEFAULT_MAX_SERIES),
             cut: 0,
+            cut_reported: false,
             walk_cut_reported: false,
+            name,
             uptime: None,
         })
     }
 
-    /// Reads each cgroup with [`Place::Reported`] once. Calls `identity` for new ones.
+    /// Reads each cgroup with [`Place::Reported`] once. Calls `identity` for new ones, and for those with an incomplete one.
     pub(super) fn read(
         &mut self,
         reader: &mut Reader,
@@ -206,6 +269,7 @@ impl Groups {
         disks.refresh();
         let mut room = self.most.saturating_sub(table.listed().count());
         self.cut = 0;
+        let rules = table.rules();
         table.begin(reader.now());
         let whole = tree.walk(&mut |visited| {
             match place(visited) {
@@ -220,19 +284,36 @@ impl Groups {
                 return false;
             }
             let reading = usage.usage(visited, &mut |major, minor| disks.counts(major, minor));
-            let new = || {
-                room = room.saturating_sub(1);
-                Series::new(*naming, metrics, &identity(visited))
+            let mut known = false;
+            let same = |series: &Series| {
+                known = true;
+                series.inode == visited.inode
             };
-            if let Some((entry, _)) = table.read(name, &readings(&reading), new) {
+            let new = || Series::new(*naming, visited.inode, &identity(visited));
+            let read = table.read_same(name, &readings(&reading), same, new);
+            room = room.saturating_sub(usize::from(!known));
+            if let Some((entry, grown)) = read {
+                if known && entry.data.lookups > 0 {
+                    entry.data.lookups -= 1;
+                    let identity = identity(visited);
+                    if identity.complete {
+                        entry.data.lookups = 0;
+                        entry.data.plain = attributes(*naming, &identity.pairs);
+                        entry.renamed(&grown, &rules);
+                    }
+                }
                 if starts && entry.data.started.is_none() {
                     entry.data.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
                 }
-                entry.data.usage = reading;
+                entry.data.gauges = Gauges::new(&reading);
             }
             false
         });
         table.end();
+        if self.cut > 0 && !std::mem::replace(&mut self.cut_reported, true) {
+            let (name, most, cut) = (self.name, self.most, self.cut);
+            warn!("{name} exceed --max-series ({most}) by {cut}; the excess is not read (logged once)");
+        }
         if !whole && !std::mem::replace(&mut self.walk_cut_reported, true) {
             warn!("{} has too many cgroups; some are not read", root.display());
         }
@@ -240,35 +321,34 @@ impl Groups {
 
     /// Reports one metric from the last reading.
     pub(super) fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
+        let columns = COLUMNS.iter().zip(&self.words).enumerate().filter(|(_, (column, _))| column.metric == metric.id);
+        let columns: Vec<_> = columns.map(|(at, (_, words))| (at, words)).collect();
+        let mut series = Vec::new();
         for entry in self.table.listed() {
-            let (series, row) = (&entry.data, entry.row());
-            let Series { plain, usage, .. } = series;
-            let int = |out: &mut Observer<'_>, value: Option<u64>| {
-                if let Some(value) = value {
-                    out.int(value, plain);
-                }
-            };
-            match metric.id {
-                "memory" => int(out, usage.memory),
-                "working_set" => int(out, usage.working_set()),
-                "rss" => int(out, usage.anonymous),
-                "tasks" => int(out, usage.tasks),
+            let (Series { plain, gauges, started, .. }, row) = (&entry.data, entry.row());
+            let gauge = match metric.id {
+                "memory" => gauges.memory,
+                "working_set" => gauges.working_set,
+                "rss" => gauges.anonymous,
+                "tasks" => gauges.tasks,
                 "uptime" => {
-                    if let Some((now, started)) = self.uptime.zip(series.started) {
+                    if let Some((now, started)) = self.uptime.zip(*started) {
                         out.float((now - started).max(0.0), plain);
                     }
+                    None
                 }
-                id => {
-                    for (at, (column, attributes)) in COLUMNS.iter().zip(&series.columns).enumerate() {
-                        let Some(total) = row.get(at).filter(|_| column.metric == id) else { continue };
-                        #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
-                        match id {
-                            "cpu" | "throttled" | "pressure" => {
-                                out.float(total as f64 / MICROSECONDS_PER_SECOND, attributes);
-                            }
-                            _ => out.int(total, attributes),
-                        }
-                    }
+                _ => None,
+            };
+            if let Some(value) = gauge {
+                out.int(value, plain);
+            }
+            for (at, words) in &columns {
+                let Some(total) = row.get(*at) else { continue };
+                merge(&mut series, plain, words);
+                #[allow(clippy::cast_precision_loss)] // exact for 285 years of microseconds
+                match metric.id {
+                    "cpu" | "throttled" | "pressure" => out.float(total as f64 / MICROSECONDS_PER_SECOND, &series),
+                    _ => out.int(total, &series),
                 }
             }
         }
@@ -283,7 +363,7 @@ impl Groups {
 
 /// Start time of a process in seconds since boot: field 22 of `/proc/[pid]/stat`, in clock ticks.
 fn start_of(host: &Host, pid: u32) -> Option<f64> {
-    let stat = files::read_small(&host.proc(&format!("{pid}/stat")))?;
+    let ticks = processes::one(&host.proc(""), pid, |stat| stat.start)?;
     #[allow(clippy::cast_precision_loss)] // exact for millions of years
-    Some(crate::host::processes::Stat::parse(&stat)?.start as f64 / host.ticks_per_second.max(1) as f64)
+    Some(ticks as f64 / host.ticks_per_second.max(1) as f64)
 }

@@ -200,7 +200,7 @@ impl Callback {
         let before = self.reported.load(Ordering::Relaxed);
         let room = self.limit.map_or(usize::MAX, |limit| admitted(self.kind, limit, before));
         let most = self.max_series.min(room);
-        let mut out = Observer { sink, left: most, seen: 0 };
+        let mut out = Observer::new(sink, most);
         let there = self.slot.report(|collector| match self.metric {
             Some(metric) => collector.observe(metric, &mut out),
             None => collector.observe_discovered(&self.name, &mut out),
@@ -210,7 +210,7 @@ impl Callback {
         if wanted > reported {
             self.collection.outgrown.store(true, Ordering::Relaxed);
         }
-        self.slot.reported(&self.name, reported, out.seen - wanted, self.max_series);
+        self.slot.reported(&self.name, reported, [out.seen - wanted, out.cut], self.max_series);
         there
     }
 }

@@ -18,9 +18,16 @@ pub struct Observer<'a> {
     pub(super) sink: Sink<'a>,
     pub(super) left: usize,
     pub(super) seen: usize,
+    /// Series that the collector itself dropped because of a limit.
+    pub(super) cut: usize,
 }
 
-impl Observer<'_> {
+impl<'a> Observer<'a> {
+    /// An observer of at most `left` series.
+    pub(super) fn new(sink: Sink<'a>, left: usize) -> Self {
+        Self { sink, left, seen: 0, cut: 0 }
+    }
+
     /// Observes an integer. Values above the maximum of OTLP's signed 64-bit integer are set to that maximum.
     pub fn int(&mut self, value: u64, attributes: &[KeyValue]) {
         if !self.admit() {
@@ -55,9 +62,9 @@ impl Observer<'_> {
         }
     }
 
-    /// Counts series that the collector dropped before reading them, because of the same limit.
+    /// Counts series that the collector itself dropped because of a limit. It logs them.
     pub(super) fn cut(&mut self, count: usize) {
-        self.seen += count;
+        self.cut += count;
     }
 
     fn admit(&mut self) -> bool {

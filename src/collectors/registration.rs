@@ -129,7 +129,7 @@ pub(crate) fn observable(
     let Some(shape) = metric.shape(naming) else { return };
     let fault_reported = AtomicBool::new(false);
     instrument(meter, metric, shape, move |sink| {
-        let mut out = Observer { sink, left: usize::MAX, seen: 0 };
+        let mut out = Observer::new(sink, usize::MAX);
         if let Err(fault) = guarded(|| callback(&mut out))
             && !fault_reported.swap(true, Ordering::Relaxed)
         {

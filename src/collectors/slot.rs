@@ -292,7 +292,7 @@ impl Slot {
 
     /// The number of series that the collector observes now. A panic is reported when they are collected.
     pub(super) fn count(&self, observe: impl FnOnce(&dyn Collector, &mut Observer<'_>)) -> usize {
-        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        let mut out = Observer::new(Sink::Nowhere, usize::MAX);
         if let Some(collector) = self.try_work().as_ref().and_then(|work| work.collector.as_ref()) {
             let _fault = guarded(|| observe(&**collector, &mut out));
         }
@@ -308,14 +308,11 @@ impl Slot {
         }
     }
 
-    /// Counts the series that a metric reported and dropped.
-    pub(super) fn reported(&self, name: &str, reported: usize, cut: usize, max_series: usize) {
+    /// Counts the series of a metric that were reported, and those that were dropped: here, and by the collector.
+    pub(super) fn reported(&self, name: &str, reported: usize, [cut, by_collector]: [usize; 2], max_series: usize) {
         self.stats.series.fetch_add(reported as u64, Ordering::Relaxed);
-        if cut == 0 {
-            return;
-        }
-        self.stats.cut.fetch_add(cut as u64, Ordering::Relaxed);
-        if !self.cut_reported.swap(true, Ordering::Relaxed) {
+        self.stats.cut.fetch_add((cut + by_collector) as u64, Ordering::Relaxed);
+        if cut > 0 && !self.cut_reported.swap(true, Ordering::Relaxed) {
             warn!("{name} exceeds --max-series ({max_series}) by {cut} series; the excess is dropped (logged once)");
         }
     }

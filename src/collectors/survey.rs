@@ -35,7 +35,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     collection.read(&slots, 1);
     let mut surveys = Vec::new();
     for ((definition, slot), mut problems) in definitions.iter().zip(&slots).zip(before) {
-        let mut out = Observer { sink: Sink::Nowhere, left: usize::MAX, seen: 0 };
+        let mut out = Observer::new(Sink::Nowhere, usize::MAX);
         for metric in metrics(definition, &context.options) {
             slot.report(|collector| collector.observe(metric, &mut out));
         }

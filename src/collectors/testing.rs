@@ -60,6 +60,28 @@ impl Host {
     }
 }
 
+/// The log lines of `work` on this thread.
+pub fn logged(work: impl FnOnce()) -> Vec<String> {
+    #[derive(Clone, Default)]
+    struct Kept(std::sync::Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+    tracing::subscriber::with_default(format.with_writer(move || writer.clone()).finish(), work);
+    let bytes = std::mem::take(&mut *kept.0.lock().unwrap());
+    String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
 struct Lines(Mutex<Vec<String>>);
 
 impl<T: std::fmt::Display> AsyncInstrument<T> for Lines {
@@ -78,7 +100,7 @@ pub fn series(collector: &dyn Collector, metrics: &[Metric], id: &str) -> Vec<St
         (Kind::Counter, Number::Int) => Sink::U64(&lines),
         (_, Number::Int) => Sink::I64(&lines),
     };
-    collector.observe(metric, &mut Observer { sink, left: usize::MAX, seen: 0 });
+    collector.observe(metric, &mut Observer::new(sink, usize::MAX));
     lines.0.into_inner().unwrap()
 }
 
@@ -122,7 +144,7 @@ impl Bench {
     pub fn discovered_points(&self, name: &str) -> Vec<String> {
         let recorder = Recorder::default();
         let sink = Sink::F64(&recorder);
-        self.collector.observe_discovered(name, &mut Observer { sink, left: usize::MAX, seen: 0 });
+        self.collector.observe_discovered(name, &mut Observer::new(sink, usize::MAX));
         recorder.0.into_inner().unwrap()
     }
 
@@ -140,7 +162,7 @@ impl Bench {
                 (Kind::Counter, Number::Int) => Sink::U64(&recorder),
                 (_, Number::Int) => Sink::I64(&recorder),
             };
-            self.collector.observe(metric, &mut Observer { sink, left: usize::MAX, seen: 0 });
+            self.collector.observe(metric, &mut Observer::new(sink, usize::MAX));
             lines.extend(recorder.0.into_inner().unwrap().into_iter().map(|point| format!("{}{point}", shape.name)));
         }
         lines

@@ -78,6 +78,8 @@ pub struct Visited<'a> {
     pub parent: &'a str,
     /// Name of the cgroup.
     pub name: &'a str,
+    /// Inode of its directory: a cgroup that was removed and created again has another one.
+    pub inode: u64,
     folder: &'a OwnedFd,
 }
 
@@ -119,7 +121,7 @@ impl Tree {
         visit: &mut impl FnMut(&Visited<'_>) -> bool,
     ) {
         let length = path.len();
-        for child in children(folder) {
+        for (child, inode) in children(folder) {
             if *left == 0 {
                 return;
             }
@@ -135,7 +137,7 @@ impl Tree {
                 continue;
             }
             let Ok(opened) = openat(folder, child.as_c_str(), flags, Mode::empty()) else { continue };
-            let visited = Visited { path, parent: name, name: name_here, folder: &opened };
+            let visited = Visited { path, parent: name, name: name_here, inode, folder: &opened };
             if visit(&visited) && depth > 1 {
                 self.walk_below(&opened, path, name_here, depth - 1, left, visit);
             }
@@ -143,8 +145,8 @@ impl Tree {
     }
 }
 
-/// The subdirectories, in no particular order.
-fn children(folder: &OwnedFd) -> Vec<CString> {
+/// The subdirectories with their inodes, in no particular order.
+fn children(folder: &OwnedFd) -> Vec<(CString, u64)> {
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(folder.as_fd(), &mut room);
     let mut found = Vec::new();
@@ -154,7 +156,7 @@ fn children(folder: &OwnedFd) -> Vec<CString> {
                 let name = entry.file_name();
                 let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
                 if folder && !matches!(name.to_bytes(), b"." | b"..") {
-                    found.push(name.to_owned());
+                    found.push((name.to_owned(), entry.ino()));
                 }
             }
             Err(Errno::INTR) => {}
@@ -201,21 +203,45 @@ impl Usage {
     }
 }
 
+/// A file of a cgroup, or several that are needed together. Each costs three system calls per cgroup and collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// CPU time and throttled time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Kinds of memory, and page faults. The longest file.
+    MemoryKinds,
+    /// Kills by the OOM killer.
+    OomKills,
+    /// Tasks.
+    Tasks,
+    /// I/O.
+    Io,
+    /// Pressure: three files.
+    Pressure,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Cpu, Self::Memory, Self::MemoryKinds, Self::OomKills, Self::Tasks, Self::Io, Self::Pressure];
+}
+
 /// Reads the usage of cgroups with a shared buffer.
 #[derive(Debug)]
 pub struct UsageReader {
     hierarchy: Hierarchy,
     ticks_per_second: u64,
-    pressure: bool,
+    parts: Vec<Part>,
     buffer: Vec<u8>,
 }
 
 impl UsageReader {
-    /// Creates a reader for this hierarchy. `ticks_per_second` is the unit of version 1's CPU time. `pressure` enables
-    /// pressure, which takes three more files per cgroup.
+    /// Creates a reader of these parts for this hierarchy. `ticks_per_second` is the unit of version 1's CPU time.
     #[must_use]
-    pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, pressure: bool) -> Self {
-        Self { hierarchy, ticks_per_second, pressure, buffer: vec![0; FILE_BYTES] }
+    pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, parts: Vec<Part>) -> Self {
+        Self { hierarchy, ticks_per_second, parts, buffer: vec![0; FILE_BYTES] }
     }
 
     /// The hierarchy being read.
@@ -238,29 +264,36 @@ impl UsageReader {
 
     fn unified(&mut self, folder: &OwnedFd, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
         let mut usage = Usage::default();
-        if let Some(bytes) = self.file(folder, c"cpu.stat") {
-            let [user, system, throttled] = keyed(bytes, [b"user_usec", b"system_usec", b"throttled_usec"]);
-            (usage.cpu_user, usage.cpu_system, usage.throttled) = (user, system, throttled);
-        }
-        usage.memory = self.file(folder, c"memory.current").and_then(single);
-        if let Some(bytes) = self.file(folder, c"memory.stat") {
-            let [anonymous, inactive, faults, major] =
-                keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]);
-            (usage.anonymous, usage.inactive_file) = (anonymous, inactive);
-            usage.set_faults(faults, major);
-        }
-        if let Some(bytes) = self.file(folder, c"memory.events") {
-            [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
-        }
-        usage.tasks = self.file(folder, c"pids.current").and_then(single);
-        usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted));
-        if self.pressure {
-            for (name, slot) in
-                [c"cpu.pressure", c"memory.pressure", c"io.pressure"].into_iter().zip(&mut usage.pressure)
-            {
-                if let Some(bytes) = self.file(folder, name) {
-                    *slot = pressure(bytes);
+        for at in 0..self.parts.len() {
+            match self.parts.get(at) {
+                Some(Part::Cpu) => {
+                    if let Some(bytes) = self.file(folder, c"cpu.stat") {
+                        [usage.cpu_user, usage.cpu_system, usage.throttled] =
+                            keyed(bytes, [b"user_usec", b"system_usec", b"throttled_usec"]);
+                    }
                 }
+                Some(Part::Memory) => usage.memory = self.file(folder, c"memory.current").and_then(single),
+                Some(Part::MemoryKinds) => {
+                    if let Some(bytes) = self.file(folder, c"memory.stat") {
+                        usage.set_kinds(keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]));
+                    }
+                }
+                Some(Part::OomKills) => {
+                    if let Some(bytes) = self.file(folder, c"memory.events") {
+                        [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
+                    }
+                }
+                Some(Part::Tasks) => usage.tasks = self.file(folder, c"pids.current").and_then(single),
+                Some(Part::Io) => usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
+                Some(Part::Pressure) => {
+                    let names = [c"cpu.pressure", c"memory.pressure", c"io.pressure"];
+                    for (name, slot) in names.into_iter().zip(&mut usage.pressure) {
+                        if let Some(bytes) = self.file(folder, name) {
+                            *slot = pressure(bytes);
+                        }
+                    }
+                }
+                None => {}
             }
         }
         usage
@@ -268,7 +301,10 @@ impl UsageReader {
 
     fn legacy(&mut self, cpu: &Path, memory: &Path, pids: &Path) -> Usage {
         let mut usage = Usage::default();
-        if let Some(cpu) = open_folder(cpu) {
+        let wants = |part: Part| self.parts.contains(&part);
+        let [wants_cpu, wants_memory, wants_kinds, wants_kills, wants_tasks] =
+            [Part::Cpu, Part::Memory, Part::MemoryKinds, Part::OomKills, Part::Tasks].map(wants);
+        if let Some(cpu) = open_folder(cpu).filter(|_| wants_cpu) {
             if let Some(bytes) = self.file(&cpu, c"cpuacct.stat") {
                 let [user, system] = keyed(bytes, [b"user", b"system"]);
                 let micros = |ticks: u64| ticks.saturating_mul(1_000_000) / self.ticks_per_second.max(1);
@@ -279,19 +315,19 @@ impl UsageReader {
                 usage.throttled = throttled.map(|nanos| nanos / 1_000);
             }
         }
-        if let Some(memory) = open_folder(memory) {
-            usage.memory = self.file(&memory, c"memory.usage_in_bytes").and_then(single);
-            if let Some(bytes) = self.file(&memory, c"memory.stat") {
-                let keys: [&[u8]; 4] = [b"total_rss", b"total_inactive_file", b"total_pgfault", b"total_pgmajfault"];
-                let [anonymous, inactive, faults, major] = keyed(bytes, keys);
-                (usage.anonymous, usage.inactive_file) = (anonymous, inactive);
-                usage.set_faults(faults, major);
+        if let Some(memory) = open_folder(memory).filter(|_| wants_memory || wants_kinds || wants_kills) {
+            if wants_memory {
+                usage.memory = self.file(&memory, c"memory.usage_in_bytes").and_then(single);
             }
-            if let Some(bytes) = self.file(&memory, c"memory.oom_control") {
+            if wants_kinds && let Some(bytes) = self.file(&memory, c"memory.stat") {
+                let keys: [&[u8]; 4] = [b"total_rss", b"total_inactive_file", b"total_pgfault", b"total_pgmajfault"];
+                usage.set_kinds(keyed(bytes, keys));
+            }
+            if wants_kills && let Some(bytes) = self.file(&memory, c"memory.oom_control") {
                 [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
             }
         }
-        if let Some(pids) = open_folder(pids) {
+        if let Some(pids) = open_folder(pids).filter(|_| wants_tasks) {
             usage.tasks = self.file(&pids, c"pids.current").and_then(single);
         }
         usage
@@ -314,7 +350,7 @@ impl UsageReader {
         let below = children(folder);
         below
             .iter()
-            .filter_map(|name| openat(folder, name.as_c_str(), OPEN | OFlags::DIRECTORY, Mode::empty()).ok())
+            .filter_map(|(name, _)| openat(folder, name.as_c_str(), OPEN | OFlags::DIRECTORY, Mode::empty()).ok())
             .filter_map(|folder| self.first_below(&folder, depth - 1))
             .min()
     }
@@ -347,8 +383,8 @@ impl UsageReader {
 }
 
 impl Usage {
-    fn set_faults(&mut self, all: Option<u64>, major: Option<u64>) {
-        self.major_faults = major;
+    fn set_kinds(&mut self, [anonymous, inactive, all, major]: [Option<u64>; 4]) {
+        (self.anonymous, self.inactive_file, self.major_faults) = (anonymous, inactive, major);
         self.minor_faults = all.zip(major).map(|(all, major)| all.saturating_sub(major));
     }
 }
@@ -363,22 +399,28 @@ fn single(bytes: &[u8]) -> Option<u64> {
     number(bytes.trim_ascii())
 }
 
-/// Parses the numbers for `keys`, one `key number` pair per line. The first line with a key is used.
+/// Parses the numbers for `keys`, one `key number` pair per line. Each key is first searched for after the one before: the
+/// longest of these files has about 50 lines and is read for every cgroup, and keys in the kernel's order take one pass.
 fn keyed<const N: usize>(bytes: &[u8], keys: [&[u8]; N]) -> [Option<u64>; N] {
-    let mut found = [None; N];
-    for line in lines(bytes) {
-        // The longest of these files has about 50 lines and is read for every cgroup; comparing the blank first is
-        // cheaper.
-        let is_key = |key: &&[u8]| line.get(key.len()) == Some(&b' ') && line.starts_with(key);
-        let Some((key, slot)) = keys.iter().zip(&mut found).find(|(key, _)| is_key(key)) else { continue };
-        if slot.is_none() {
-            *slot = line.get(key.len()..).and_then(|value| number(value.trim_ascii()));
-            if found.iter().all(Option::is_some) {
-                break;
-            }
+    let mut rest = bytes;
+    keys.map(|key| {
+        let (value, after) = keyed_from(rest, key).or_else(|| keyed_from(bytes, key))?;
+        rest = after;
+        number(value.trim_ascii())
+    })
+}
+
+/// The value of the first line with the key, and the bytes after that line.
+fn keyed_from<'a>(bytes: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        // Comparing the blank first is cheaper.
+        if bytes.get(start + key.len()) == Some(&b' ') && bytes.get(start..)?.starts_with(key) {
+            return Some((bytes.get(start + key.len()..end)?, bytes.get(end..)?));
         }
+        start = end + 1;
     }
-    found
+    None
 }
 
 /// Sums the bytes read and written over the counted devices. A line is `8:0 rbytes=1 wbytes=2 rios=3 …`.
@@ -390,11 +432,10 @@ fn io_bytes(bytes: &[u8], counted: &mut dyn FnMut(u32, u32) -> bool) -> [u64; 2]
         if !counted(major, minor) {
             continue;
         }
-        for part in parts {
-            for (sum, key) in sums.iter_mut().zip([&b"rbytes="[..], b"wbytes="]) {
-                if let Some(value) = part.strip_prefix(key).and_then(number) {
-                    *sum = sum.saturating_add(value);
-                }
+        for (sum, key) in sums.iter_mut().zip([&b"rbytes="[..], b"wbytes="]) {
+            // In the kernel's order. A device without I/O has no keys.
+            if let Some(value) = parts.find_map(|part| number(part.strip_prefix(key)?)) {
+                *sum = sum.saturating_add(value);
             }
         }
     }
@@ -461,7 +502,7 @@ mod tests {
         write(root, "web/cgroup.procs", "912\n77\n");
         let hierarchy = Hierarchy::find(root).unwrap();
         assert_eq!(hierarchy, Hierarchy::Unified(root.to_owned()));
-        let mut reader = UsageReader::new(hierarchy, 100, true);
+        let mut reader = UsageReader::new(hierarchy, 100, Part::ALL.to_vec());
         let mut seen = Vec::new();
         Tree::open(root).unwrap().walk(&mut |visited| {
             let usage = reader.usage(visited, &mut |major, _| major == 8);
@@ -494,7 +535,7 @@ mod tests {
         );
         write(root, "pids/docker/pids.current", "2\n");
         let read = || {
-            let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, false);
+            let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, Part::ALL.to_vec());
             let mut seen = Vec::new();
             Tree::open(reader.hierarchy().root()).unwrap().walk(&mut |visited| {
                 seen.push((visited.path.to_owned(), reader.usage(visited, &mut |_, _| true)));

@@ -83,6 +83,12 @@ pub fn each(proc: &Path, visit: &mut impl FnMut(u32, &Stat<'_>)) -> Result<bool,
     Ok(first_seen)
 }
 
+/// Calls `read` with the stat of one process; `None` if it has ended or its stat is not readable.
+pub fn one<T>(proc: &Path, pid: u32, read: impl FnOnce(&Stat<'_>) -> T) -> Option<T> {
+    let stat = files::read_small(&proc.join(format!("{pid}/stat")))?;
+    Stat::parse(&stat).map(|stat| read(&stat))
+}
+
 /// Parses a directory name that is a pid: digits without a leading zero.
 fn pid(name: &[u8]) -> Option<u32> {
     let digits = name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);

@@ -1,7 +1,7 @@
 //! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
 //! device name need not be UTF-8, and skip lines they do not understand: one odd line costs that line.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// The lines of a file, without their line ends; empty lines are left out.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -76,19 +76,26 @@ pub fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The number of the field `total=` that begins here. No other field of a pressure file has a `t`, so that searching for it is
+/// cheaper than splitting the line; every cgroup has three such files.
+fn total(line: &[u8], at: usize) -> Option<u64> {
+    let begins = line.get(at.checked_sub(1)?)?.is_ascii_whitespace();
+    let value = line.get(at..)?.strip_prefix(b"total=").filter(|_| begins)?;
+    number(value.split(u8::is_ascii_whitespace).next()?)
+}
+
 /// The totals of the lines `some` and `full` of a pressure file, in microseconds. The first good line of a kind counts.
 #[must_use]
 pub fn pressure(bytes: &[u8]) -> [Option<u64>; 2] {
     let [mut some, mut full] = [None; 2];
     for line in lines(bytes) {
-        let mut fields = fields(line);
-        let slot = match fields.next() {
+        let slot = match fields(line).next() {
             Some(b"some") => &mut some,
             Some(b"full") => &mut full,
             _ => continue,
         };
         if slot.is_none() {
-            *slot = fields.find_map(|field| number(field.strip_prefix(b"total=")?));
+            *slot = memchr_iter(b't', line).find_map(|at| total(line, at));
         }
     }
     [some, full]
@@ -133,6 +140,13 @@ mod tests {
         #[test]
         fn a_number_parses_as_the_standard_library_does(field in "[0-9]{0,22}") {
             prop_assert_eq!(number(field.as_bytes()), field.parse::<u64>().ok());
+        }
+
+        #[test]
+        fn a_pressure_total_is_the_first_good_one_of_the_fields(rest in "([ \t]{1,2}(total=[0-9x]{0,3}|total|avg10=0.00|t)){0,6}") {
+            let line = format!("some{rest}");
+            let expected = fields(line.as_bytes()).find_map(|field| number(field.strip_prefix(b"total=")?));
+            prop_assert_eq!(pressure(line.as_bytes()), [expected, None]);
         }
 
         #[test]

@@ -17,7 +17,7 @@ CONTAINERS = {
     "systemd": (f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID.format(1).replace('-', '_')}.slice/cri-containerd-{IDS['systemd']}.scope",
                 {"container.runtime.name": "containerd", "k8s.pod.uid": UID.format(1), "k8s.pod.qos_class": "Burstable"}),
     "cgroupfs": (f"kubepods/besteffort/pod{UID.format(2)}/{IDS['cgroupfs']}",
-                 {"container.runtime.name": "containerd", "k8s.pod.uid": UID.format(2), "k8s.pod.qos_class": "BestEffort"}),
+                 {"k8s.pod.uid": UID.format(2), "k8s.pod.qos_class": "BestEffort"}),
     "crio": (f"kubepods.slice/kubepods-pod{UID.format(3).replace('-', '_')}.slice/crio-{IDS['crio']}.scope",
              {"container.runtime.name": "cri-o", "k8s.pod.uid": UID.format(3), "k8s.pod.qos_class": "Guaranteed"}),
     "podman": (f"machine.slice/libpod-{IDS['podman']}.scope", {"container.runtime.name": "podman"}),
@@ -77,12 +77,13 @@ class Tree:
         self.machine.run("\n".join(f"sh /run/jobs/busy {self.root}/{path} {seconds} &" for path in paths) + "\nwait")
 
     def cpu(self, path):
-        """Seconds that the cgroup used, and for which it was throttled."""
-        return [of_kernel(self.machine, f"{self.root}/{path}/cpu.stat", key) / 1e6 for key in ("usage_usec", "throttled_usec")]
+        """Seconds that the cgroup used, for which it was throttled, and in which a task of it waited for a CPU."""
+        waited = int(self.machine.run(f"sed -n 's/^some.*total=//p' {self.root}/{path}/cpu.pressure"))
+        return [of_kernel(self.machine, f"{self.root}/{path}/cpu.stat", key) / 1e6 for key in ("usage_usec", "throttled_usec")] + [waited / 1e6]
 
 
 def cpu_limits(machine):
-    """CPU time and throttled time of a service and of containers of five runtimes, one with a container in it"""
+    """CPU time, throttled time and CPU pressure of a service and of containers of five runtimes, one with a container in it"""
     with Tree(machine) as tree:
         machine.run("\n".join(f"echo 25000 100000 > {tree.root}/{path}/cpu.max" for path in tree.paths))
         tree.busy([*tree.paths, NESTED], 1)  # a cgroup that used nothing yet has no first reading
@@ -101,14 +102,18 @@ def cpu_limits(machine):
         assert len(last.series("container.memory.usage")) == len(CONTAINERS), "the container in a container is counted apart"
         start, end = (cycle.sum("systemd.service.cpu.time", systemd_unit_name="web.service") for cycle in (first, last))
         near(end - start, done[SERVICE][0], "web.service's CPU time")
+        waits = {"systemd_unit_name": "web.service", "system_pressure_resource": "cpu", "system_pressure_type": "some"}
+        start, end = (cycle.value("systemd.service.pressure.time", **waits) for cycle in (first, last))
+        near(end - start, done[SERVICE][2], "web.service's CPU pressure")
+        assert done[SERVICE][2] > 0.5, f"web.service waited {done[SERVICE][2]} s only"
         names = {attributes["systemd.unit.name"] for attributes, _ in last.series("systemd.service.memory.usage")}
         assert "web.service" in names and not any("docker" in name for name in names), names
-        used, throttled = (sum(each) for each in zip(*done.values()))
+        used, throttled, _ = (sum(each) for each in zip(*done.values()))
         return f"{used:.2f} s used, {throttled:.2f} s throttled"
 
 
 def memory_and_disk(machine):
-    """Memory, tasks, kills for lack of memory and bytes on a disk, of a service and of a container"""
+    """Memory, tasks, page faults, kills for lack of memory and bytes on a disk, of a service and of a container"""
     machine.run("modprobe sd_mod; modprobe scsi_debug dev_size_mb=64 num_tgts=1")
     machine.wait("[ -b /dev/sda ]")
     container = CONTAINERS["cgroupfs"][0]
@@ -120,6 +125,12 @@ def memory_and_disk(machine):
             machine.run(f"""(echo 0 > {path}/cgroup.procs; (head -c {hold} /dev/zero; exec sleep 1000) | tail -c {hold} >/dev/null) &
                 until [ $(sed -n 's/^anon //p' {path}/memory.stat) -ge {hold * 9 // 10} ]; do usleep 20000; done
                 echo 40M > {path}/memory.max""", timeout=120)
+        def faults():
+            all_of_them, major = (of_kernel(machine, f"{places['box']}/memory.stat", key) for key in ("pgfault", "pgmajfault"))
+            return all_of_them - major
+
+        # Nothing runs in the container between its jobs, so these are the numbers that the agent reads first and last.
+        before = faults()
         with Agent(machine, "containers,services", "--detail detailed") as agent:
             agent.next()
             for path in places.values():
@@ -137,6 +148,9 @@ def memory_and_disk(machine):
             assert found["kills"] == of_kernel(machine, f"{path}/memory.events", "oom_kill") == 1, f"{name} has {found['kills']} kills"
             near(found["read"], written, f"{name}'s bytes read")
             near(found["written"], written, f"{name}'s bytes written")
+        minor = last.value("container.paging.faults", container_id=IDS["cgroupfs"], system_paging_fault_type="minor")
+        near(minor, faults() - before, "the container's minor page faults")
+        assert minor > 1000, f"the container has {minor} page faults"
         resident = sum(int(machine.run(f"sed -n 's/^RssAnon:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status") or 0) << 10 for pid in machine.run(f"cat {places['box']}/cgroup.procs").split())
         near(last.value("container.memory.rss", container_id=IDS["cgroupfs"]), resident, "the container's anonymous memory")
         near(last.value("container.memory.working_set", container_id=IDS["cgroupfs"]), hold, "the container's working set")

@@ -2,6 +2,8 @@
 //! it again; review the difference like any other change.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use heka_insights_agent::internals::collectors::Options;
@@ -73,6 +75,61 @@ fn add_ticks(line: &str) -> Option<String> {
     let cpus = if name.is_empty() { 8 } else { 1 };
     let columns = fields.zip(PASSED).map(|(field, passed)| (field.parse::<u64>().unwrap() + cpus * passed).to_string());
     Some(format!("cpu{name} {}", columns.collect::<Vec<_>>().join(" ")))
+}
+
+/// Answers each client of systemd's Varlink socket with these units, for as long as the test runs.
+fn systemd(host: &FixtureHost) {
+    let dir = host.root().join("run/systemd/report");
+    fs::create_dir_all(&dir).unwrap();
+    let listener = UnixListener::bind(dir.join("io.systemd.Manager")).unwrap();
+    let state = |unit: &str, state: &str| format!(r#"UnitActiveState","object":"{unit}","value":"{state}""#);
+    let restarts = |unit: &str, count: u32| format!(r#"NRestarts","object":"{unit}","value":{count}"#);
+    let metrics = [
+        state("nginx.service", "active"),
+        state("broken.service", "failed"),
+        state("apt.timer", "active"),
+        restarts("nginx.service", 3),
+        restarts("broken.service", 0),
+    ];
+    let message = |(at, metric): (usize, &String)| {
+        let continues = at + 1 < metrics.len();
+        format!("{{\"parameters\":{{\"name\":\"io.systemd.Manager.{metric}}},\"continues\":{continues}}}\0")
+    };
+    let answer: String = metrics.iter().enumerate().map(message).collect();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map(Result::unwrap) {
+            let mut client = BufReader::new(client);
+            client.read_until(0, &mut Vec::new()).unwrap();
+            client.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_servers_units_largest_processes_and_text_files_are_golden() {
+    let host = FixtureHost::copy("server");
+    systemd(&host);
+    let file = host.root().join("proc/textfiles/backup.prom");
+    host.write(
+        "proc/textfiles/backup.prom",
+        "# HELP backup_bytes Size of the backup\n# TYPE backup_bytes gauge\nbackup_bytes{job=\"db\"} 1.5e9\n\
+         # TYPE backup_runs_total counter\nbackup_runs_total{job=\"db\"} 42\nbackup_last 7\n",
+    );
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_755_000_000_500);
+    fs::File::open(file).unwrap().set_modified(written).unwrap();
+    let options = Options {
+        since: Since::Boot,
+        top_processes: 2,
+        textfile_dir: Some(host.root().join("proc/textfiles")),
+        collectors: Some(["services", "process", "textfile"].map(str::to_owned).to_vec()),
+        ..Options::default()
+    };
+    let mut collected = Pipeline::new(&host.context(options)).collect();
+    // The owner is that of the files, which is the user who runs the test.
+    collected.0.iter_mut().for_each(|point| point.attributes.retain(|(key, _)| key != "process.owner"));
+    if let Some(difference) = compare("server-units-processes-textfiles", &collected.to_string()) {
+        panic!("{difference}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use heka_insights_agent::internals::collectors::{
     Collector, Context, Definition, Observer, Options, cpu, memory, register_from, survey,
 };
 use heka_insights_agent::internals::host::Reader;
-use heka_insights_agent::internals::metrics::naming::Detail::Basic;
+use heka_insights_agent::internals::metrics::naming::Detail::{self, Basic};
 use heka_insights_agent::internals::metrics::naming::Kind::Counter;
 use heka_insights_agent::internals::metrics::naming::Metric;
 use heka_insights_agent::internals::metrics::naming::Naming::Hostmetrics;
@@ -135,6 +135,27 @@ fn a_view_that_drops_a_familys_first_metric_leaves_the_others_fresh() {
     let collected = collect();
     assert!(collected.series("system.cpu.time").is_empty());
     assert_eq!(collected.value("system.cpu.utilization", &["user"]), 1.0);
+}
+
+/// "Off costs nothing": a file that is no regular file is recorded when it is read.
+#[test]
+fn without_detailed_there_is_no_collector_of_containers_and_no_cgroup_is_read() {
+    let host = FixtureHost::empty();
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu");
+    for cgroup in ["a.service".to_owned(), format!("docker-{}.scope", "4f".repeat(32))] {
+        host.write(&format!("sys/fs/cgroup/system.slice/{cgroup}/cgroup.procs"), "1\n");
+        let path = host.root().join(format!("sys/fs/cgroup/system.slice/{cgroup}/cpu.stat"));
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    }
+    let found = |detail: Detail| {
+        let context = host.context(Options { detail, ..Options::default() });
+        let registered = Pipeline::new(&context).registered;
+        let containers = registered.collectors.iter().filter(|collector| collector.name == "containers").count();
+        let problems = survey(&context).into_iter().flat_map(|survey| survey.problems);
+        (containers, problems.filter(|problem| problem.path.ends_with("cpu.stat")).count())
+    };
+    assert_eq!(found(Detail::Detailed), (1, 2));
+    assert_eq!(found(Detail::Basic), (0, 0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::metrics::naming::Detail;
 
 use crate::collect::Pipeline;
 use crate::fixture::FixtureHost;
@@ -105,6 +106,64 @@ fn a_thousand_disks_arrive_whole() {
     assert_eq!(collected.series("system.disk.io").len(), 1_200 * 2);
     assert_eq!(collected.series("system.disk.io_time").len(), 1_200);
     assert!(!collected.to_string().contains("otel.metric.overflow"));
+}
+
+/// A CronJob a second, collected every ten seconds: ten containers, services and processes end and ten others start between
+/// two collections. What was kept of each would exceed every limit within this time: each instrument's default limit of
+/// 2,000 series, and the room that the instruments have in the SDK, which is far less.
+#[test]
+fn containers_services_and_processes_that_come_and_go_leave_nothing_behind() {
+    const COLLECTIONS: usize = 210;
+    const EACH: usize = 10;
+    let host = FixtureHost::empty();
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu memory");
+    host.write("proc/stat", "cpu 1 1 1 1\nbtime 1700000000\n");
+    let paths = |number: usize| {
+        let pod = format!("kubepods/pod{number:08x}-0000-0000-0000-000000000000");
+        [
+            format!("sys/fs/cgroup/{pod}/{number:064x}"),
+            format!("sys/fs/cgroup/system.slice/job-{number}.service"),
+            format!("proc/{}", number + 2),
+        ]
+    };
+    let options = Options {
+        detail: Detail::Detailed,
+        top_processes: EACH,
+        collectors: Some(["containers", "services", "process"].map(str::to_owned).to_vec()),
+        ..Options::default()
+    };
+    let mut pipeline = Pipeline::new(&host.context(options.clone()));
+    for collection in 0..COLLECTIONS {
+        let first = collection * EACH;
+        for number in first.saturating_sub(if collection > 0 { EACH } else { 0 })..first {
+            let [container, service, process] = paths(number);
+            let pod = host.root().join(container);
+            for gone in [pod.parent().unwrap(), &host.root().join(service), &host.root().join(process)] {
+                std::fs::remove_dir_all(gone).unwrap();
+            }
+        }
+        for number in first..first + EACH {
+            let [container, service, process] = paths(number);
+            host.write(&format!("{container}/memory.current"), "4096\n");
+            host.write(&format!("{service}/cpu.stat"), format!("user_usec {number}\nsystem_usec 1\n"));
+            let stat = format!("{0} (job) S 1 1 1 0 -1 0 0 0 0 0 {number} 0 0 0 20 0 3 0 {0} 8192 {0} 0\n", number + 2);
+            host.write(&format!("{process}/stat"), stat);
+        }
+        let collected = pipeline.collect();
+        let text = collected.to_string();
+        assert!(!text.contains("otel.metric.overflow"), "{collection}");
+        let counts = ["container.memory.usage", "systemd.service.cpu.time", "process.memory.usage"];
+        assert_eq!(counts.map(|name| collected.series(name).len()), [EACH, 2 * EACH, EACH], "{collection}");
+        // The first collections find more than the baseline had.
+        if pipeline.registered.outgrown() {
+            assert!(collection < 2, "the instruments have no room in collection {collection}");
+            pipeline = pipeline.renewed(&host.context(options.clone()));
+        }
+    }
+    let cut = |collector: &std::sync::Arc<heka_insights_agent::internals::collectors::CollectorStats>| {
+        collector.cut.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert!(pipeline.registered.collectors.iter().all(|collector| cut(collector) == 0));
 }
 
 #[test]

@@ -54,6 +54,33 @@ fn a_metric_that_comes_later_has_its_instrument_in_the_next_collection() {
 }
 
 #[test]
+fn a_metric_has_the_kind_of_its_type_and_changes_it_in_no_file() {
+    let host = FixtureHost::empty();
+    write(&host, 40);
+    let mut pipeline = pipeline(&host, false);
+    let kinds = |collected: &crate::collect::Collected, name: &str| {
+        collected.series(name).iter().map(|point| point.kind).collect::<Vec<_>>()
+    };
+    let collected = pipeline.collect();
+    assert_eq!((kinds(&collected, "runs_total"), kinds(&collected, "last")), (vec!["counter"], vec!["gauge"]));
+    host.write("proc/textfiles/a.prom", "# TYPE runs_total gauge\nruns_total{job=\"a\"} 7\nlast 2.5\n");
+    let collected = pipeline.collect();
+    assert_eq!((kinds(&collected, "runs_total"), collected.value("last", &[])), (vec![], 2.5));
+    assert_eq!(collected.value("heka.textfile.scrape_error", &[]), 1.0);
+}
+
+#[test]
+fn series_above_the_limits_of_text_files_are_in_the_number_of_dropped_series() {
+    let host = FixtureHost::empty();
+    let metrics: String = (0..1_004).map(|n| format!("a{n} 1\n")).collect();
+    host.write("proc/textfiles/a.prom", metrics);
+    let mut pipeline = pipeline(&host, false);
+    pipeline.collect();
+    let textfile = pipeline.registered.collectors.iter().find(|collector| collector.name == "textfile").unwrap();
+    assert_eq!(textfile.cut.load(std::sync::atomic::Ordering::Relaxed), 4);
+}
+
+#[test]
 fn a_counter_that_comes_back_sends_no_old_total_as_a_difference() {
     let host = FixtureHost::empty();
     write(&host, 40);

@@ -38,7 +38,7 @@ const COLLECTION: &[Metric] = &[
         .semconv("heka.collection.duration", "s", Basic, &[]),
     Metric::new("errors", Counter, Int, "Readings of files that failed, and faults of collectors", "the collectors")
         .semconv("heka.collection.errors", "{error}", Basic, &[]),
-    Metric::new("series_cut", UpDownCounter, Int, "Series over --max-series that this collection left out",
+    Metric::new("series_cut", UpDownCounter, Int, "Series that this collection left out because of --max-series or a limit of the text files",
         "the collectors")
         .semconv("heka.collection.series_cut", "{series}", Basic, &[]),
 ];
@@ -58,7 +58,7 @@ const COLLECTORS: &[Metric] = &[
     Metric::new("collector.series", UpDownCounter, Int, "Series that the collector reported in this collection",
         "the collector")
         .semconv("heka.collector.series", "{series}", Detailed, &[&COLLECTOR]),
-    Metric::new("collector.series_cut", UpDownCounter, Int, "Series over --max-series that this collection left out",
+    Metric::new("collector.series_cut", UpDownCounter, Int, "Series that this collection left out because of --max-series or a limit of the text files",
         "the collector")
         .semconv("heka.collector.series_cut", "{series}", Detailed, &[&COLLECTOR]),
 ];

@@ -3,7 +3,6 @@
 //! A nested container is part of the outer one and counted there. A container in a systemd service is reported here
 //! under `container.*` and as part of the service under `systemd.service.*`; these are different metrics, so that no
 //! sum contains it twice.
-//! has both.
 
 mod names;
 mod recognize;
@@ -19,8 +18,8 @@ use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Metric, Names};
 use names::{Logs, of_conmon};
-use recognize::Qos;
 pub(super) use recognize::unescape;
+use recognize::{PODMAN, Qos};
 
 /// The collector's entry in the list.
 pub const DEFINITION: Definition =
@@ -109,17 +108,27 @@ impl Collector for Containers {
 /// The attributes of a container, from its cgroup path and the available names.
 fn identity(host: &Host, logs: &mut Logs<'_>, visited: &Visited<'_>) -> Identity {
     let text = |text: &str| AttributeValue::Text(Arc::from(text));
-    let mut identity = Identity::new();
+    let mut identity = Identity { pairs: Vec::new(), complete: true };
     let Some(container) = recognize::container(visited.parent, visited.name) else { return identity };
-    identity.push((&ID, text(&container.id)));
-    identity.extend(container.runtime.map(|runtime| (&RUNTIME, text(runtime))));
-    if let Some(name) = container.name.or_else(|| of_conmon(host, visited)) {
-        identity.push((&NAME, text(&name)));
+    let pairs = &mut identity.pairs;
+    pairs.push((&ID, text(&container.id)));
+    pairs.extend(container.runtime.map(|runtime| (&RUNTIME, text(runtime))));
+    let podman = container.runtime == Some(PODMAN);
+    if container.named {
+        pairs.push((&NAME, text(&container.id)));
+    } else if podman {
+        match of_conmon(host, visited) {
+            Some(name) => pairs.push((&NAME, text(&name))),
+            None => identity.complete = false,
+        }
     }
     if let Some(pod) = visited.path.rsplit('/').skip(1).find_map(recognize::pod) {
-        identity.extend([(&POD, text(&pod.uid)), (&QOS, text(Qos::of_path(visited.path).name()))]);
-        if let Some([pod, namespace, name]) = logs.names(&container.id) {
-            identity.extend([(&POD_NAME, text(pod)), (&NAMESPACE, text(namespace)), (&CONTAINER, text(name))]);
+        pairs.extend([(&POD, text(&pod.uid)), (&QOS, text(Qos::of_path(visited.path).name()))]);
+        match logs.names(&container.id) {
+            Some([pod, namespace, name]) => {
+                pairs.extend([(&POD_NAME, text(pod)), (&NAMESPACE, text(namespace)), (&CONTAINER, text(name))]);
+            }
+            None => identity.complete = false,
         }
     }
     identity
@@ -163,16 +172,22 @@ mod tests {
     fn a_container_of_kubernetes_has_its_pod_and_class_under_both_drivers() {
         let points = Bench::new(DEFINITION, fixture("container", options())).points();
         let tasks = of(&points, "container.linux.tasks");
-        let pod = |id: &str, qos: &str, uid: &str, count: u32| {
+        let pod = |id: &str, runtime: &str, qos: &str, uid: &str, count: u32| {
             format!(
-                "container.linux.tasks{{container.id={id},container.runtime.name=containerd,k8s.pod.qos_class={qos},k8s.pod.uid={uid}}} {count}"
+                "container.linux.tasks{{container.id={id},{runtime}k8s.pod.qos_class={qos},k8s.pod.uid={uid}}} {count}"
             )
         };
         let burstable = "5d1f7c1e-84a2-4b7e-9c55-7a0c1b2d3e4f";
         let mut expected = [
-            pod(&id("ab"), "Burstable", burstable, 11),
-            pod(&id("cd"), "Burstable", burstable, 1),
-            pod(&id("ef"), "BestEffort", "0a1b2c3d-1111-2222-3333-444455556666", 3),
+            pod(&id("ab"), "", "Burstable", burstable, 11),
+            pod(&id("cd"), "", "Burstable", burstable, 1),
+            pod(
+                &id("ef"),
+                "container.runtime.name=containerd,",
+                "BestEffort",
+                "0a1b2c3d-1111-2222-3333-444455556666",
+                3,
+            ),
         ];
         let mut tasks = tasks;
         tasks.sort();
@@ -225,6 +240,50 @@ mod tests {
         assert_eq!(user(bench.next(), "1"), None, "a container that is gone has no series");
     }
 
+    /// `docker restart`: the container keeps its id and path, and the kernel counts in a new cgroup.
+    #[test]
+    fn a_container_that_is_restarted_between_two_collections_has_its_new_uptime_and_its_totals_go_on() {
+        let host = TestHost::empty();
+        let start = |pid: u32, ticks: u32| {
+            host.write(
+                &format!("proc/{pid}/stat"),
+                format!("{pid} (a) S 1 1 1 0 -1 0 0 0 0 0 1 0 0 0 20 0 1 0 {ticks} 1 1\n"),
+            );
+        };
+        let write =
+            |name: &str, file: &str, content: &str| host.write(&format!("{CGROUP}/docker/{name}/{file}"), content);
+        host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu memory");
+        host.write("proc/uptime", "200.00 1.00\n");
+        start(100, 1_000);
+        start(300, 15_000);
+        write(&id("1"), "cgroup.procs", "100\n");
+        write(&id("1"), "cpu.stat", "user_usec 5000000\nsystem_usec 7\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options()));
+        let value = |points: &[String], metric: &str| {
+            let found: Vec<_> = points.iter().filter(|point| point.starts_with(metric)).collect();
+            found.iter().map(|point| point.rsplit_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+        };
+        write(&id("1"), "cpu.stat", "user_usec 6000000\nsystem_usec 7\n");
+        let points = bench.next();
+        assert_eq!(value(&points, "container.uptime"), ["190"]);
+        assert_eq!(value(&points, "container.cpu.time"), ["1", "0"]);
+        // Both exist for a moment, so that no file system gives both the same inode.
+        write("new", "cgroup.procs", "300\n");
+        write("new", "cpu.stat", "user_usec 2000000\nsystem_usec 7\n");
+        let at = |name: &str| host.path(&format!("{CGROUP}/docker/{name}"));
+        std::fs::rename(at(&id("1")), at("old")).unwrap();
+        std::fs::rename(at("new"), at(&id("1"))).unwrap();
+        let points = bench.next();
+        assert_eq!(value(&points, "container.uptime"), ["50"]);
+        assert_eq!(value(&points, "container.cpu.time"), ["1", "0"]);
+        write(&id("1"), "cpu.stat", "user_usec 2500000\nsystem_usec 7\n");
+        assert_eq!(
+            value(&bench.next(), "container.cpu.time"),
+            ["1.5", "0"],
+            "from the first reading of the new cgroup"
+        );
+    }
+
     #[test]
     fn a_container_in_a_container_is_counted_in_the_outer_one() {
         let host = TestHost::empty();
@@ -238,25 +297,28 @@ mod tests {
     }
 
     #[test]
-    fn containers_that_come_and_go_for_a_day_leave_nothing_behind() {
+    fn few_of_the_containers_that_are_gone_are_remembered() {
+        const EACH: usize = 10;
         let host = TestHost::empty();
         host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu");
-        let mut containers = Containers::new(&host.context(options()));
         let context = host.context(options());
+        let mut containers = Containers::new(&context);
         let mut reader = Reader::new(&context.host);
-        let mut last: Option<String> = None;
-        // A CronJob that ends before the next collection, for the 8,640 collections of a day.
-        for number in 0..8_640u32 {
-            if let Some(path) = last.replace(format!("fs/cgroup/docker/{}", id(&format!("{number:08x}")))) {
-                std::fs::remove_dir_all(context.host.sys(&path)).unwrap();
+        // CronJobs that end before the next collection. The metrics and the SDK are in tests/host/scale.rs.
+        for collection in 0..100 {
+            let _gone = std::fs::remove_dir_all(host.path(&format!("{CGROUP}/docker")));
+            for number in 0..EACH {
+                let id = id(&format!("{:08x}", collection * EACH + number));
+                host.write(&format!("{CGROUP}/docker/{id}/memory.current"), "1\n");
             }
-            host.write(&format!("sys/{}/memory.current", last.as_deref().unwrap_or_default()), "1\n");
             reader.next_cycle();
             containers.read(&mut reader);
             let remembered = containers.groups.as_ref().unwrap().remembered();
-            assert!(remembered <= MOST_GONE + 1, "{remembered} after {number}");
+            // Those that are just gone, and those that are there.
+            assert!(remembered <= MOST_GONE + 2 * EACH, "{remembered} after {collection}");
         }
     }
+
     #[test]
     fn names_that_any_user_may_see_are_added() {
         let host = TestHost::empty();
@@ -270,7 +332,7 @@ mod tests {
         let points = Bench::new(DEFINITION, host.context(options())).points();
         let memory = of(&points, "container.memory.usage");
         let pod = format!(
-            "container.memory.usage{{container.id={},container.runtime.name=containerd,k8s.container.name=nginx,k8s.namespace.name=shop,k8s.pod.name=web-7d9f,k8s.pod.qos_class=Burstable,k8s.pod.uid=0f1e2d3c-aaaa-bbbb-cccc-000000000001}} 2",
+            "container.memory.usage{{container.id={},k8s.container.name=nginx,k8s.namespace.name=shop,k8s.pod.name=web-7d9f,k8s.pod.qos_class=Burstable,k8s.pod.uid=0f1e2d3c-aaaa-bbbb-cccc-000000000001}} 2",
             id("a")
         );
         let podman = format!(
@@ -279,6 +341,43 @@ mod tests {
         );
         assert_eq!(memory.len(), 3, "{memory:#?}");
         assert!(memory.contains(&pod) && memory.contains(&podman), "{memory:#?}");
+    }
+
+    /// The kubelet makes the link after it has started the container.
+    #[test]
+    fn a_name_that_appears_after_the_container_is_added_and_no_difference_is_sent_twice() {
+        for delta in [false, true] {
+            let host = TestHost::empty();
+            let cgroup = format!("{CGROUP}/kubepods/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/{}", id("a"));
+            let used = |seconds: u64| {
+                host.write(&format!("{cgroup}/cpu.stat"), format!("user_usec {seconds}000000\nsystem_usec 7\n"));
+            };
+            host.write(&format!("{CGROUP}/cgroup.controllers"), "cpu");
+            used(10);
+            let mut bench = Bench::new(DEFINITION, host.context(Options { delta, ..options() }));
+            let user = |points: Vec<String>| points.into_iter().find(|point| point.contains("cpu.mode=user")).unwrap();
+            used(13);
+            let point = user(bench.next());
+            assert!(!point.contains("k8s.pod.name") && point.ends_with(" 3"), "{point}");
+            host.write(&format!("var/log/containers/web_shop_nginx-{}.log", id("a")), "");
+            used(15);
+            let point = user(bench.next());
+            assert!(point.contains("k8s.pod.name=web") && point.ends_with(if delta { " 2" } else { " 5" }), "{point}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_never_appears_is_looked_up_a_few_times() {
+        let host = TestHost::empty();
+        let cgroup = format!("{CGROUP}/kubepods/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/{}", id("a"));
+        host.write(&format!("{CGROUP}/cgroup.controllers"), "memory");
+        host.write(&format!("{cgroup}/memory.current"), "1\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options()));
+        for _ in 0..10 {
+            bench.next();
+        }
+        host.write(&format!("var/log/containers/web_shop_nginx-{}.log", id("a")), "");
+        assert!(!bench.next().concat().contains("k8s.pod.name"));
     }
 
     #[test]
@@ -294,8 +393,8 @@ mod tests {
         }
         assert_eq!(of(&bench.next(), "container.memory.usage"), before);
         let metric = METRICS.iter().find(|metric| metric.id == "memory").unwrap();
-        let mut out = Observer { sink: Sink::Nowhere, left: 2, seen: 0 };
+        let mut out = Observer::new(Sink::Nowhere, 2);
         bench.collector.observe(metric, &mut out);
-        assert_eq!(out.seen, 2 + 4, "what is left out is counted");
+        assert_eq!((out.seen, out.cut), (2, 4), "what is left out is counted");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The kubelet links each container's log as `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`. Podman's helper
 //! process `conmon` has the name in its command line. Docker stores names in files that only root can read. A name is
-//! looked up when a container is first seen.
+//! looked up when a container is first seen and, since the link is made after that, in the next few collections until it
+//! is found.
 
 use crate::host::cgroups::Visited;
 use crate::host::{Host, files};

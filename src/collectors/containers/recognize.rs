@@ -2,25 +2,31 @@
 //!
 //! | runtime | systemd driver | cgroupfs driver |
 //! |---|---|---|
-//! | Docker | `docker-ID.scope` | `docker/ID` |
-//! | containerd | `cri-containerd-ID.scope`, `nerdctl-ID.scope` | `kubepods/…/podUID/ID` |
+//! | Docker | `docker-ID.scope` | `docker/ID`, `moby/ID` |
+//! | containerd | `cri-containerd-ID.scope`, `nerdctl-ID.scope` | `default/ID` |
 //! | CRI-O | `crio-ID.scope` | `crio-ID` |
+//! | any in Kubernetes | | `kubepods/…/podUID/ID` |
 //! | Podman | `libpod-ID.scope`, `libpod-payload-ID` | `libpod_parent/libpod-ID` |
 //! | LXC, LXD, Incus | `lxc.payload.NAME` | `lxc/NAME` |
 //! | systemd-nspawn | `systemd-nspawn@NAME.service`, `machine-NAME.scope` | |
 //!
+//! `default` and `moby` are namespaces of containerd: its own, and that of Docker. In Kubernetes with the cgroupfs driver,
+//! containerd and cri-dockerd use the same path, so the runtime is unknown.
+//!
 //! The helper processes of a runtime (`crio-conmon-ID.scope`, `libpod-conmon-ID.scope`) and virtual machines
 //! (`machine-qemu…`) are not containers.
 
+use std::borrow::Cow;
+
 /// A container, as described by its cgroup path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// The runtime's id of 64 hexadecimal digits, or the name if the runtime has only names.
-    pub id: String,
+pub struct Container<'a> {
+    /// The runtime's id of 64 hexadecimal digits, or the name if the runtime has only names (LXC, systemd-nspawn).
+    pub id: Cow<'a, str>,
     /// The runtime, if the path identifies it.
     pub runtime: Option<&'static str>,
-    /// The name, if the path contains one (LXC, systemd-nspawn).
-    pub name: Option<String>,
+    /// Whether the id is the name.
+    pub named: bool,
 }
 
 /// A Kubernetes pod, as described by a component of the path.
@@ -65,41 +71,43 @@ impl Qos {
     }
 }
 
+/// The name of Podman.
+pub const PODMAN: &str = "podman";
+
 /// Prefixes of unit names and the runtime that uses them.
 const SCOPES: &[(&str, &str)] = &[
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
     ("nerdctl-", "containerd"),
     ("crio-", "cri-o"),
-    ("libpod-payload-", "podman"),
-    ("libpod-", "podman"),
+    ("libpod-payload-", PODMAN),
+    ("libpod-", PODMAN),
 ];
 
 /// The container with the cgroup `name` below a cgroup named `parent`; `None` if it is not a container.
 #[must_use]
-pub fn container(parent: &str, name: &str) -> Option<Container> {
+pub fn container<'a>(parent: &str, name: &'a str) -> Option<Container<'a>> {
     let stem = name.strip_suffix(".scope").unwrap_or(name);
     for (prefix, runtime) in SCOPES {
         if let Some(id) = stem.strip_prefix(prefix) {
-            return is_id(id).then(|| Container { id: id.to_owned(), runtime: Some(runtime), name: None });
+            return is_id(id).then(|| Container { id: id.into(), runtime: Some(runtime), named: false });
         }
     }
     if is_id(name) {
         let runtime = match parent {
-            "docker" => Some("docker"),
-            // Docker and CRI-O are named in the path; containerd, the other Kubernetes runtime, is not.
-            parent if pod(parent).is_some() => Some("containerd"),
-            _ => None,
+            "docker" | "moby" => Some("docker"),
+            "default" => Some("containerd"),
+            parent if pod(parent).is_some() => None,
+            _ => return None,
         };
-        let known = runtime.is_some() || parent == "default" || parent == "moby";
-        return known.then(|| Container { id: name.to_owned(), runtime, name: None });
+        return Some(Container { id: name.into(), runtime, named: false });
     }
-    let named = |name: String, runtime| Some(Container { id: name.clone(), runtime: Some(runtime), name: Some(name) });
+    let named = |id, runtime| Some(Container { id, runtime: Some(runtime), named: true });
     if let Some(payload) = name.strip_prefix("lxc.payload.") {
-        return named(payload.to_owned(), "lxc");
+        return named(payload.into(), "lxc");
     }
     if parent == "lxc" || parent == "lxc.payload" {
-        return named(name.to_owned(), "lxc");
+        return named(name.into(), "lxc");
     }
     if let Some(instance) = name.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service")) {
         return named(unescape(instance), "systemd-nspawn");
@@ -110,7 +118,7 @@ pub fn container(parent: &str, name: &str) -> Option<Container> {
         return None;
     }
     match machine.strip_prefix("lxc-") {
-        Some(lxc) => named(lxc.to_owned(), "lxc"),
+        Some(lxc) => named(lxc.to_owned().into(), "lxc"),
         None => named(machine, "systemd-nspawn"),
     }
 }
@@ -134,7 +142,10 @@ fn is_id(text: &str) -> bool {
 }
 
 /// Decodes systemd's `\x2d` escapes of bytes that a unit name cannot contain.
-pub fn unescape(name: &str) -> String {
+pub fn unescape(name: &str) -> Cow<'_, str> {
+    if !name.contains("\\x") {
+        return name.into();
+    }
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some(at) = rest.find("\\x") {
@@ -152,7 +163,7 @@ pub fn unescape(name: &str) -> String {
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 #[cfg(test)]
@@ -165,7 +176,7 @@ mod tests {
         let path = path.replace("ID", ID);
         let (parent, name) = path.rsplit_once('/').unwrap();
         let parent = parent.rsplit_once('/').map_or(parent, |(_, last)| last);
-        container(parent, name).map(|found| (found.id, found.runtime))
+        container(parent, name).map(|found| (found.id.into_owned(), found.runtime))
     }
 
     #[test]
@@ -173,11 +184,13 @@ mod tests {
         for (path, runtime) in [
             ("system.slice/docker-ID.scope", "docker"),
             ("docker/ID", "docker"),
+            ("moby/ID", "docker"),
+            ("default/ID", "containerd"),
             (
                 "kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/cri-containerd-ID.scope",
                 "containerd",
             ),
-            ("kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/ID", "containerd"),
+            ("kubepods/burstable/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/ID", ""),
             ("system.slice/nerdctl-ID.scope", "containerd"),
             ("kubepods.slice/kubepods-pod0f1e2d3c_aaaa_bbbb_cccc_000000000001.slice/crio-ID.scope", "cri-o"),
             ("kubepods/pod0f1e2d3c-aaaa-bbbb-cccc-000000000001/crio-ID", "cri-o"),
@@ -185,7 +198,8 @@ mod tests {
             ("system.slice/web.service/libpod-payload-ID", "podman"),
             ("libpod_parent/libpod-ID", "podman"),
         ] {
-            assert_eq!(of(path), Some((ID.to_owned(), Some(runtime))), "{path}");
+            let runtime = Some(runtime).filter(|runtime| !runtime.is_empty());
+            assert_eq!(of(path), Some((ID.to_owned(), runtime)), "{path}");
         }
     }
 
@@ -211,6 +225,7 @@ mod tests {
             "system.slice/docker.service",
             "user.slice/user-1000.slice",
             "system.slice/ID",
+            "other/ID",
             "lxc.monitor.web/ID",
         ] {
             assert_eq!(of(path), None, "{path}");

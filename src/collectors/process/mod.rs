@@ -8,8 +8,11 @@
 //! with CAP_SYS_PTRACE; otherwise they are absent. Command lines may contain secrets: they are sent only with
 //! `--process-command-lines`.
 //!
-//! A walk costs about 10 µs per process, almost all of it in the kernel. If it takes more than 40 ms of CPU time, walks
-//! are made less often: the collections in between report the gauges and totals of the last walk.
+//! A walk over all processes costs about 10 µs per process, almost all of it in the kernel. It is made at every
+//! collection; if it takes more than 40 ms of CPU time, less often. The collections in between read only the processes
+//! that are reported, so that their values are current and a process that has ended has no series. There is no fixed
+//! interval for the walk: on most hosts it costs less than a millisecond, and a longer one would rank by old values and miss
+//! short-lived processes.
 
 mod ranking;
 
@@ -21,6 +24,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::processes::{rest_after, thread_cpu_time};
 use super::{Collector, Context, Definition, Observer};
+use crate::host::processes::Stat;
 use crate::host::{Host, Reader, files, processes};
 use crate::metrics::counter::{Kind as Column, Rules, Table};
 use crate::metrics::naming::Detail::Basic;
@@ -82,15 +86,25 @@ struct Series {
     virtual_bytes: u64,
     threads: u64,
     open_files: Option<u64>,
+    key: Key,
 }
 
-/// Values of a process that a walk keeps in case the process is reported.
+/// Values of a process that is reported, or may be.
 struct Found {
+    key: Key,
     name: Box<[u8]>,
     user: u64,
     system: u64,
     threads: u64,
     virtual_bytes: u64,
+    resident_pages: u64,
+}
+
+impl Found {
+    fn new(pid: u32, stat: &Stat<'_>) -> Self {
+        let Stat { name, user, system, threads, start, virtual_bytes, resident_pages, .. } = *stat;
+        Self { key: (pid, start), name: name.into(), user, system, threads, virtual_bytes, resident_pages }
+    }
 }
 
 struct TopProcesses {
@@ -99,8 +113,9 @@ struct TopProcesses {
     command_lines: bool,
     ranking: Ranking,
     table: Table<Series, COLUMNS>,
-    owners: HashMap<u32, Arc<str>>,
-    /// Number of collections to skip before the next walk.
+    /// The CPU time that this thread has used.
+    cpu_time: fn() -> Duration,
+    /// Number of collections before the next walk.
     rest: u32,
     hidden_reported: bool,
 }
@@ -115,31 +130,17 @@ impl TopProcesses {
             command_lines: options.process_command_lines,
             ranking: Ranking::new(options.top_processes),
             table: Table::new(Rules::new(kinds, options.since).delta(options.delta), 4 * options.top_processes),
-            owners: HashMap::new(),
+            cpu_time: thread_cpu_time,
             rest: 0,
             hidden_reported: false,
         }
     }
 
-    /// Walks all processes, selects the largest, and reads their other files.
+    /// Walks all processes, and reads those that are the largest now.
     fn walk(&mut self, reader: &mut Reader) {
         let proc = self.host.proc("");
-        let mut candidates = Vec::new();
-        let mut found: HashMap<Key, Found> = HashMap::new();
-        let outcome = processes::each(&proc, &mut |pid, stat| {
-            let key = (pid, stat.start);
-            candidates.push(Candidate { key, cpu: stat.user.saturating_add(stat.system), memory: stat.resident_pages });
-            found.insert(
-                key,
-                Found {
-                    name: stat.name.into(),
-                    user: stat.user,
-                    system: stat.system,
-                    threads: stat.threads,
-                    virtual_bytes: stat.virtual_bytes,
-                },
-            );
-        });
+        let mut found = Vec::new();
+        let outcome = processes::each(&proc, &mut |pid, stat| found.push(Found::new(pid, stat)));
         match outcome {
             Ok(true) => {}
             Ok(false) => {
@@ -153,22 +154,44 @@ impl TopProcesses {
                 return;
             }
         }
+        let candidate = |one: &Found| Candidate {
+            key: one.key,
+            cpu: one.user.saturating_add(one.system),
+            memory: one.resident_pages,
+        };
+        let chosen = self.ranking.choose(&found.iter().map(candidate).collect::<Vec<_>>());
+        // In the order of the walk, so that the table finds its rows at the same positions.
+        found.retain(|process| chosen.contains(&process.key));
+        self.report(&found, reader);
+    }
+
+    /// Reads the reported processes again. Those that have ended are no longer reported.
+    fn follow(&mut self, reader: &mut Reader) {
+        let proc = self.host.proc("");
+        let keys = self.table.listed().map(|entry| entry.data.key);
+        let again = keys.filter_map(|key| {
+            processes::one(&proc, key.0, |stat| Found::new(key.0, stat)).filter(|process| process.key == key)
+        });
+        let found: Vec<Found> = again.collect();
+        self.report(&found, reader);
+    }
+
+    /// Reports these processes and no others. Reads their other files.
+    fn report(&mut self, found: &[Found], reader: &mut Reader) {
+        // Not kept: names change, and a host can have any number of users.
+        let mut owners = HashMap::new();
         self.table.begin(reader.now());
-        let chosen = self.ranking.choose(&candidates);
-        // Keep the order of the walk, so that the table finds its rows at the same positions.
-        for candidate in candidates.iter().filter(|candidate| chosen.contains(&candidate.key)) {
-            let Some(process) = found.get(&candidate.key) else { continue };
-            let (pid, start) = candidate.key;
+        for process in found {
+            let (pid, start) = process.key;
             let io = io(&self.host, pid);
             let name = format!("{pid} {start}");
             let readings =
                 [Some(process.user), Some(process.system), io.map(|[read, _]| read), io.map(|[_, write]| write)];
-            let (host, naming, owners, command_lines) = (&self.host, self.naming, &mut self.owners, self.command_lines);
-            self.table.read(name.as_bytes(), &readings, || {
-                Series::new(naming, &identity(host, candidate.key, process, owners, command_lines))
-            });
-            if let Some(series) = self.table.data_mut(name.as_bytes()) {
-                series.resident_pages = candidate.memory;
+            let (host, naming, command_lines) = (&self.host, self.naming, self.command_lines);
+            let new = || Series::new(naming, process.key, &identity(host, process, &mut owners, command_lines));
+            if let Some((entry, _)) = self.table.read(name.as_bytes(), &readings, new) {
+                let series = &mut entry.data;
+                series.resident_pages = process.resident_pages;
                 series.virtual_bytes = process.virtual_bytes;
                 series.threads = process.threads;
                 series.open_files = processes::open_files(&self.host.proc(&format!("{pid}/fd")));
@@ -182,12 +205,15 @@ impl Collector for TopProcesses {
     fn read(&mut self, reader: &mut Reader) {
         if self.rest > 0 {
             self.rest -= 1;
+            self.follow(reader);
             return;
         }
-        let before = thread_cpu_time();
+        let before = (self.cpu_time)();
         self.walk(reader);
-        let took = thread_cpu_time().saturating_sub(before);
-        self.rest = rest_after(took);
+        // The first ranking is by the total of the CPU time, and the baseline is not sent: the next collection ranks again.
+        if reader.cycle() > 0 {
+            self.rest = rest_after((self.cpu_time)().saturating_sub(before));
+        }
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
@@ -225,7 +251,7 @@ impl Collector for TopProcesses {
 }
 
 impl Series {
-    fn new(naming: Naming, identity: &[(&'static Attribute, AttributeValue)]) -> Self {
+    fn new(naming: Naming, key: Key, identity: &[(&'static Attribute, AttributeValue)]) -> Self {
         let with = |attribute: &'static Attribute, values: [Names; 2]| {
             values.map(|value| {
                 let mut pairs = identity.to_vec();
@@ -241,6 +267,7 @@ impl Series {
             virtual_bytes: 0,
             threads: 0,
             open_files: None,
+            key,
         }
     }
 }
@@ -248,11 +275,11 @@ impl Series {
 /// The attributes of a process that are visible to this user.
 fn identity(
     host: &Host,
-    (pid, start): Key,
     process: &Found,
     owners: &mut HashMap<u32, Arc<str>>,
     command_lines: bool,
 ) -> Vec<(&'static Attribute, AttributeValue)> {
+    let (pid, start) = process.key;
     let text = |bytes: &[u8]| AttributeValue::Text(Arc::from(String::from_utf8_lossy(bytes)));
     let path = |name: &str| host.proc(&format!("{pid}/{name}"));
     let executable = files::read_link(&path("exe")).ok().and_then(|exe| exe.file_name().map(ToOwned::to_owned));
@@ -399,6 +426,63 @@ mod tests {
             of(&points, "process.cpu.time").into_iter().filter(|point| point.contains("pid=50")).collect();
         assert!(cpu.iter().all(|point| point.contains("other")) && !cpu.is_empty(), "{cpu:#?}");
         assert!(cpu.iter().any(|point| point.ends_with("} 0")), "it counts from its first sight: {cpu:#?}");
+    }
+
+    /// A CPU clock that advances by 100 ms at each call, so that a walk takes that long.
+    fn slow() -> Duration {
+        thread_local!(static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+        LOOKS.set(LOOKS.get() + 1);
+        Duration::from_millis(100 * LOOKS.get())
+    }
+
+    #[test]
+    fn between_two_walks_the_reported_processes_are_read_and_one_that_ended_has_no_series() {
+        let host = host();
+        let context = host.context(options(1));
+        let mut bench = Bench::new(DEFINITION, context.clone());
+        bench.collector = Box::new(TopProcesses { cpu_time: slow, ..TopProcesses::new(&context) });
+        let seen = |points: Vec<String>| {
+            let memory = of(&points, "process.memory.usage").into_iter();
+            let name =
+                |point: &str| point.split("executable.name=").nth(1).unwrap().split(',').next().unwrap().to_owned();
+            let mut names: Vec<_> = memory.map(name).collect();
+            names.sort();
+            (
+                names,
+                of(&points, "process.cpu.time")
+                    .into_iter()
+                    .find(|point| point.contains("=busy") && point.contains("=user"))
+                    .map(|point| point.rsplit_once(' ').unwrap().1.to_owned()),
+            )
+        };
+        let both = vec!["busy".to_owned(), "large".to_owned()];
+        assert_eq!(
+            seen(bench.next()),
+            (both.clone(), Some("0".to_owned())),
+            "a walk of 100 ms: none in the next two collections"
+        );
+        process(&host, 50, "busy", 1_100, 500, 20);
+        process(&host, 90, "newcomer", 5_000, 700, 90_000);
+        assert_eq!(seen(bench.next()), (both, Some("1".to_owned())));
+        // The pid is used again; the largest has ended.
+        process(&host, 50, "other", 2_000, 900, 20);
+        std::fs::remove_dir_all(host.path("proc/60")).unwrap();
+        assert_eq!(seen(bench.next()), (vec![], None));
+        assert!(seen(bench.next()).0.contains(&"newcomer".to_owned()), "the next walk");
+    }
+
+    #[test]
+    fn a_users_name_is_not_kept_for_later_processes() {
+        let host = host();
+        let user = rustix::process::getuid().as_raw();
+        host.write("etc/passwd", format!("before:x:{user}:0::/:/bin/sh\n"));
+        let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+        assert!(of(&bench.points(), "process.memory.usage").iter().all(|point| point.contains("owner=before")));
+        host.write("etc/passwd", format!("after:x:{user}:0::/:/bin/sh\n"));
+        process(&host, 90, "newcomer", 50_000, 700, 90_000);
+        let points = bench.next();
+        let newcomer = of(&points, "process.memory.usage").into_iter().find(|point| point.contains("=newcomer"));
+        assert!(newcomer.unwrap().contains("owner=after"), "{points:#?}");
     }
 
     #[test]

@@ -212,10 +212,10 @@ impl Collector for Services {
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::testing::{Bench, fixture};
+    use super::super::testing::{Bench, fixture, logged};
     use super::*;
     use crate::host::Host;
-    use crate::host::systemd::tests::{Bus, answering};
+    use crate::host::systemd::tests::{Bus, answering, denying};
     use crate::metrics::counter::Since;
 
     fn bench(host: Host, since: Since) -> Bench {
@@ -291,6 +291,23 @@ mod tests {
         assert!(services.points().is_empty());
         assert_eq!(services.reader.failures(), 1);
         services.reader.next_cycle();
+        bus.end();
+    }
+
+    #[test]
+    fn a_bus_whose_policy_denies_access_is_one_line_that_names_the_right_and_no_failure() {
+        let bus = Bus::new(vec![denying(1), denying(1), answering(vec![LIST.to_vec()], vec![0, 0])]);
+        let host = bus.host();
+        let lines = logged(move || {
+            let mut services = bench(host, Since::Start);
+            assert!(services.next().is_empty());
+            assert_eq!(services.reader.failures(), 0);
+            assert!(!services.next().is_empty(), "the policy was changed");
+        });
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].starts_with("WARN") && lines[0].contains("system_bus_socket: access is denied"), "{lines:#?}");
+        assert!(lines[0].contains("a D-Bus policy that lets it send to org.freedesktop.systemd1"), "{lines:#?}");
+        assert!(lines[1].contains("answers again"), "{lines:#?}");
         bus.end();
     }
 }

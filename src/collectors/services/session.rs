@@ -27,8 +27,14 @@ enum Health {
     Good,
     /// There is no bus or no systemd on it, which is normal.
     Absent,
+    /// This user may not use the bus or call systemd.
+    Denied,
     Failed,
 }
+
+/// The right that is missing.
+const DENIED: &str = "access is denied; the agent's user needs write access to this socket and a D-Bus policy that lets it send to \
+                      org.freedesktop.systemd1";
 
 impl Session {
     pub(in crate::collectors) fn new(systemd: Systemd) -> Self {
@@ -78,25 +84,36 @@ impl Session {
         let (health, error) = match result {
             Ok(()) => (Health::Good, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Health::Absent, Some(error)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Health::Denied, Some(error)),
             Err(error) => (Health::Failed, Some(error)),
         };
         let before = std::mem::replace(&mut self.health, health);
         let Some(error) = error else {
-            if before == Health::Failed {
+            if matches!(before, Health::Denied | Health::Failed) {
                 info!("{} answers again", path.display());
             }
             return false;
         };
         // After a timeout, keep the schedule: a bus that does not answer would delay each collection.
         self.listed = self.listed.filter(|_| error.kind() == io::ErrorKind::TimedOut);
-        if health == Health::Absent {
-            reader.note(path, false, "");
-        } else {
-            reader.fail();
-            reader.note(&path, true, error.to_string());
-            if before != Health::Failed {
-                warn!("{} does not answer ({error}); units and services are left out until it does", path.display());
+        match health {
+            Health::Denied => {
+                reader.note(&path, false, DENIED);
+                if before != Health::Denied {
+                    warn!("{}: {DENIED}; units and services are left out until then", path.display());
+                }
             }
+            Health::Failed => {
+                reader.fail();
+                reader.note(&path, true, error.to_string());
+                if before != Health::Failed {
+                    warn!(
+                        "{} does not answer ({error}); units and services are left out until it does",
+                        path.display()
+                    );
+                }
+            }
+            Health::Good | Health::Absent => reader.note(path, false, ""),
         }
         true
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::super::containers::unescape;
-use super::super::groups::{Groups, Place};
+use super::super::groups::{Groups, Identity, Place};
 use crate::host::Reader;
 use crate::host::cgroups::Visited;
 use crate::metrics::filter::Filter;
@@ -20,7 +20,10 @@ pub(super) fn read(groups: &mut Groups, filter: &Filter, reader: &mut Reader) {
         Place::Reported if !filter.admits(&unescape(visited.name), true) => Place::Other,
         place => place,
     };
-    groups.read(reader, place, |visited| vec![(&super::NAME, AttributeValue::Text(Arc::from(unescape(visited.name))))]);
+    groups.read(reader, place, |visited| {
+        let name = AttributeValue::Text(Arc::from(&*unescape(visited.name)));
+        Identity { pairs: vec![(&super::NAME, name)], complete: true }
+    });
 }
 
 fn place(visited: &Visited<'_>) -> Place {
@@ -99,6 +102,27 @@ mod tests {
         assert!(cpu.iter().any(|point| point.contains("cpu.mode=user") && point.ends_with("} 0.5")), "{cpu:?}");
         let io: Vec<_> = points.iter().filter(|point| point.starts_with("systemd.service.disk.io")).collect();
         assert!(io.iter().all(|point| point.ends_with("} 0")), "{io:?}");
+    }
+
+    /// The longest file of a cgroup, from which no metric of a service comes.
+    #[test]
+    fn memory_stat_is_not_read_for_services() {
+        let host = TestHost::empty();
+        let slice = "sys/fs/cgroup/system.slice";
+        host.write("sys/fs/cgroup/cgroup.controllers", "memory");
+        host.write(&format!("{slice}/a.service/memory.current"), "8\n");
+        // What is no regular file is recorded when it is read.
+        for name in ["memory.stat", "pids.current"] {
+            let path = host.path(&format!("{slice}/a.service/{name}"));
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        }
+        let context = host.context(options());
+        let mut reader = crate::host::Reader::new(&context.host).recording();
+        (DEFINITION.new)(&context).read(&mut reader);
+        let refused: Vec<_> =
+            reader.problems().into_iter().filter_map(|problem| Some(problem.path.file_name()?.to_owned())).collect();
+        assert!(refused.iter().any(|name| name == "pids.current"), "{refused:?}");
+        assert!(refused.iter().all(|name| name != "memory.stat"), "{refused:?}");
     }
 
     #[test]

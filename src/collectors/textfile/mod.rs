@@ -6,10 +6,14 @@
 //! this program.
 //!
 //! Counters count from the agent's start like all counters; with `--counters-since boot` they have the values of the
-//! files. If a counter decreases, its total stays unchanged and the reading becomes the new baseline.
+//! files. If a counter decreases, its total stays unchanged and the reading becomes the new baseline. A reading that is not
+//! finite changes neither.
 //!
 //! Prometheus' OTLP receiver appends `_total` to the name of every counter. Counters without it, and the parts of
 //! histograms and summaries, are therefore pushed as up-down counters with the values of the files.
+//!
+//! Files, series and metrics above the limits are dropped. This sets `heka.textfile.scrape_error` and is logged; dropped series
+//! are counted as those above `--max-series` are.
 
 mod parse;
 
@@ -57,6 +61,8 @@ const MOST_FILES: usize = 1_000;
 const MOST_SERIES: usize = 20_000;
 /// Maximum number of names with instruments.
 const MOST_NAMES: usize = 1_000;
+const TOO_MANY_SERIES: &str = "there are too many series";
+const TOO_MANY_METRICS: &str = "there are too many metrics";
 
 /// Identifies the version of a file.
 type Stamp = (u64, i64, i64, u64);
@@ -100,6 +106,10 @@ struct Textfile {
     fresh: Vec<Discovered>,
     /// Whether the directory could not be read.
     failed: bool,
+    /// Whether there are too many files.
+    too_many: bool,
+    /// Number of series above the limits.
+    cut: usize,
     first: bool,
 }
 
@@ -118,6 +128,8 @@ impl Textfile {
             announced: HashMap::new(),
             fresh: Vec::new(),
             failed: false,
+            too_many: false,
+            cut: 0,
             first: true,
         }
     }
@@ -143,9 +155,15 @@ impl Textfile {
         };
         names.sort_unstable();
         let names = names.iter().filter_map(|name| name.to_str()).filter(|name| name.ends_with(".prom"));
+        let names: Vec<&str> = names.collect();
+        let excess = names.len().saturating_sub(MOST_FILES);
+        if excess > 0 && !self.too_many {
+            warn!("{} has more than {MOST_FILES} files; {excess} are left out, the last by name", dir.display());
+        }
+        self.too_many = excess > 0;
         let mut before = std::mem::take(&mut self.known);
         let mut changed = false;
-        for name in names.take(MOST_FILES) {
+        for name in names.into_iter().take(MOST_FILES) {
             let path = dir.join(name);
             // The file has been removed meanwhile.
             let Ok(meta) = files::metadata(&path) else { continue };
@@ -174,6 +192,7 @@ impl Textfile {
         for family in self.families.values_mut() {
             family.points.clear();
         }
+        self.cut = 0;
         let mut seen: HashSet<(&str, &[(String, String)])> = HashSet::new();
         let mut known = std::mem::take(&mut self.known);
         let mut partly = Vec::new();
@@ -183,10 +202,11 @@ impl Textfile {
                 let words = if !seen.insert((&sample.name, &sample.labels)) {
                     Some("another file has the same series")
                 } else if seen.len() > MOST_SERIES {
-                    Some("there are too many series")
+                    Some(TOO_MANY_SERIES)
                 } else {
                     self.admit(sample, parsed)
                 };
+                self.cut += usize::from(matches!(words, Some(TOO_MANY_SERIES | TOO_MANY_METRICS)));
                 match words {
                     None => self.add(sample),
                     Some(words) => fault = fault.or(Some((sample.line, words))),
@@ -217,7 +237,7 @@ impl Textfile {
             return Some("this program reports a metric of that name itself");
         }
         if self.announced.len() >= MOST_NAMES {
-            return Some("there are too many metrics");
+            return Some(TOO_MANY_METRICS);
         }
         self.announced.insert(sample.name.clone(), sample.kind);
         let description = parsed.helps.get(name).cloned().unwrap_or_default();
@@ -227,7 +247,10 @@ impl Textfile {
 
     fn add(&mut self, sample: &Sample) {
         let value = match (sample.kind, self.since) {
-            (Counter, Since::Start) => self.total(sample),
+            (Counter, Since::Start) => match self.total(sample) {
+                Some(total) => total,
+                None => return,
+            },
             _ => sample.value,
         };
         let pairs = sample.labels.iter().map(|(key, value)| opentelemetry::KeyValue::new(key.clone(), value.clone()));
@@ -239,12 +262,18 @@ impl Textfile {
         family.points.push((pairs.collect(), value));
     }
 
-    fn total(&mut self, sample: &Sample) -> f64 {
+    /// The total of a counter; `None` before its first finite reading.
+    fn total(&mut self, sample: &Sample) -> Option<f64> {
         let key = (sample.name.clone(), sample.labels.clone());
+        if !sample.value.is_finite() {
+            let total = self.totals.get_mut(&key)?;
+            total.seen = true;
+            return Some(total.total);
+        }
         let total = self.totals.entry(key).or_insert(Total { reading: sample.value, total: 0.0, seen: false });
         total.total += (sample.value - total.reading).max(0.0);
         (total.reading, total.seen) = (sample.value, true);
-        total.total
+        Some(total.total)
     }
 }
 
@@ -296,7 +325,8 @@ impl Collector for Textfile {
             }
             "error" => {
                 let left_out = self.known.iter().any(|file| file.partly || file.parsed.is_none());
-                out.int(u64::from(self.failed || left_out), &[]);
+                out.int(u64::from(self.failed || self.too_many || left_out), &[]);
+                out.cut(self.cut);
             }
             _ => {}
         }
@@ -316,7 +346,8 @@ impl Collector for Textfile {
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::testing::{Bench, Host};
+    use super::super::observer::Sink;
+    use super::super::testing::{Bench, Host, logged};
     use super::*;
 
     fn bench(host: &Host, since: Since) -> Bench {
@@ -417,6 +448,131 @@ mod tests {
         host.write("textfiles/bad.prom", "half 1.25\n");
         assert_eq!(points(&mut textfile, "half"), [" 1.25"]);
         assert!(!error(&textfile));
+    }
+
+    #[test]
+    fn a_fault_is_one_line_with_the_file_and_the_line_number_until_the_file_changes() {
+        let host = Host::empty();
+        host.write("textfiles/bad.prom", "half 1\n\nbroken\n");
+        let lines = logged(|| {
+            let mut textfile = bench(&host, Since::Boot);
+            textfile.next();
+            textfile.next();
+        });
+        let path = host.path("textfiles/bad.prom");
+        assert_eq!(lines, [format!("WARN {}, line 3: no value; the file is left out", path.display())]);
+    }
+
+    #[test]
+    fn a_files_time_is_that_of_its_last_write() {
+        let host = Host::empty();
+        host.write("textfiles/a.prom", "a 1\n");
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_250);
+        std::fs::File::open(host.path("textfiles/a.prom")).unwrap().set_modified(written).unwrap();
+        let points = bench(&host, Since::Boot).points();
+        assert!(points.contains(&"heka.textfile.mtime{file.path=a.prom} 1700000000.25".to_owned()), "{points:#?}");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_read_is_read_before_or_after() {
+        let host = Host::empty();
+        let version = |value: usize| {
+            let series: String = (0..2_000).map(|n| format!("a{{n=\"{n}\"}} {value}\n")).collect();
+            host.write("textfiles/a.tmp", series);
+            std::fs::rename(host.path("textfiles/a.tmp"), host.path("textfiles/a.prom")).unwrap();
+        };
+        version(0);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let (mut textfile, mut values) = (bench(&host, Since::Boot), HashSet::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..).take_while(|_| !done.load(std::sync::atomic::Ordering::Relaxed)).for_each(version));
+            while values.len() < 20 {
+                let read = points(&mut textfile, "a");
+                let of_one_file: HashSet<_> =
+                    read.iter().map(|point| point.rsplit_once(' ').unwrap().1.to_owned()).collect();
+                assert_eq!((read.len(), of_one_file.len()), (2_000, 1));
+                values.extend(of_one_file);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_reading_that_is_not_finite_leaves_the_total_as_it_is() {
+        let host = Host::empty();
+        let mut textfile = bench(&host, Since::Start);
+        for (reading, total) in [
+            ("+Inf", None),
+            ("10", Some(" 0")),
+            ("15", Some(" 5")),
+            ("+Inf", Some(" 5")),
+            ("NaN", Some(" 5")),
+            ("17", Some(" 7")),
+        ] {
+            host.write("textfiles/a.tmp", format!("# TYPE runs_total counter\nruns_total {reading}\n"));
+            std::fs::rename(host.path("textfiles/a.tmp"), host.path("textfiles/a.prom")).unwrap();
+            assert_eq!(points(&mut textfile, "runs_total").first().map(String::as_str), total, "{reading}");
+        }
+    }
+
+    #[test]
+    fn a_metric_that_changes_its_type_is_left_out_until_it_changes_back() {
+        let host = Host::empty();
+        let mut textfile = bench(&host, Since::Boot);
+        for (kind, reported) in [("gauge", true), ("counter", false), ("gauge", true)] {
+            host.write("textfiles/a.tmp", format!("# TYPE a {kind}\na 1\n"));
+            std::fs::rename(host.path("textfiles/a.tmp"), host.path("textfiles/a.prom")).unwrap();
+            assert_eq!(points(&mut textfile, "a").len(), usize::from(reported), "{kind}");
+            assert_eq!(error(&textfile), !reported, "{kind}");
+        }
+    }
+
+    /// The number of series that are counted as dropped.
+    fn cut(textfile: &Bench) -> usize {
+        let metric = METRICS.iter().find(|metric| metric.id == "error").unwrap();
+        let mut out = Observer::new(Sink::Nowhere, usize::MAX);
+        textfile.collector.observe(metric, &mut out);
+        out.cut
+    }
+
+    #[test]
+    fn files_above_the_limit_are_an_error_and_one_line() {
+        let host = Host::empty();
+        for n in 0..=MOST_FILES {
+            host.write(&format!("textfiles/{n:04}.prom"), format!("a{{n=\"{n}\"}} 1\n"));
+        }
+        let lines = logged(|| {
+            let mut textfile = bench(&host, Since::Boot);
+            assert_eq!(points(&mut textfile, "a").len(), MOST_FILES);
+            assert!(error(&textfile));
+            host.remove("textfiles/0000.prom");
+            assert_eq!(points(&mut textfile, "a").len(), MOST_FILES);
+            assert!(!error(&textfile));
+        });
+        assert!(lines.len() == 1 && lines[0].contains("more than 1000 files; 1 are left out"), "{lines:#?}");
+    }
+
+    #[test]
+    fn series_and_metrics_above_the_limits_are_counted_and_one_line() {
+        for (text, name, kept, words) in [
+            (
+                (0..MOST_SERIES + 3).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect::<String>(),
+                "a",
+                MOST_SERIES,
+                TOO_MANY_SERIES,
+            ),
+            ((0..MOST_NAMES + 3).map(|n| format!("a{n} 1\n")).collect(), "a999", 1, TOO_MANY_METRICS),
+        ] {
+            let host = Host::empty();
+            host.write("textfiles/a.prom", text);
+            let lines = logged(|| {
+                let mut textfile = bench(&host, Since::Boot);
+                assert_eq!(points(&mut textfile, name).len(), kept);
+                assert!(error(&textfile));
+                assert_eq!(cut(&textfile), 3);
+            });
+            assert!(lines.len() == 1 && lines[0].contains("a.prom, line ") && lines[0].contains(words), "{lines:#?}");
+        }
     }
 
     #[test]

@@ -168,6 +168,17 @@ pub(crate) fn answering(lists: Vec<Vec<(&'static str, &'static str)>>, restarts:
     })
 }
 
+/// A script that refuses each call after the hello, as a bus whose policy denies it to this user.
+pub(crate) fn denying(calls: usize) -> Script {
+    Box::new(move |peer| {
+        let mut peer = peer.welcome();
+        for _ in 0..calls {
+            let (serial, _) = peer.call();
+            peer.send(&refusal(serial, "org.freedesktop.DBus.Error.AccessDenied"));
+        }
+    })
+}
+
 /// A script that answers the first call after the hello with these bytes and closes the connection.
 fn hostile(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Script {
     Box::new(move |peer| {

@@ -3,7 +3,8 @@
 //! The SDK stamps a counter's start time when its instrument is created, so a total counts the events since then. The
 //! kernel's counters are not that: they begin at boot, step back a little (iowait, idle after a suspend), restart (a driver
 //! that is loaded again), wrap at 32 bits, and one odd reading can hold zeros or nonsense. Every kernel counter of every
-//! collector goes through this module. The promise, for each column: **the total never falls, never exceeds the true
+//! collector goes through this module. The counters of text files do not: they are floating-point numbers of any program, with
+//! no limit to their rate and no glitches of a kernel; `collectors/textfile` takes each step back as a new baseline. The promise, for each column: **the total never falls, never exceeds the true
 //! growth, and goes on at most three readings after the counter does.**
 //!
 //! # Rules

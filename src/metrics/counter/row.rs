@@ -149,6 +149,14 @@ impl<const N: usize> Row<N> {
         }
     }
 
+    /// Under delta temporality, the SDK sends the whole total of a series that gets other attributes: the totals keep only
+    /// what the last reading grew by.
+    pub fn keep_only(&mut self, grown: &[u64; N], rules: &Rules<N>) {
+        if rules.delta {
+            self.columns.iter_mut().zip(grown).for_each(|(column, grown)| column.total = *grown);
+        }
+    }
+
     /// A column's total.
     #[must_use]
     pub fn total(&self, place: usize) -> u64 {

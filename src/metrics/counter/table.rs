@@ -28,6 +28,11 @@ impl<T, const N: usize> Entry<T, N> {
     pub fn row(&self) -> &Row<N> {
         &self.row
     }
+
+    /// The row has other attributes from now on; `grown` is what its last reading grew by. See [`Row::keep_only`].
+    pub fn renamed(&mut self, grown: &[u64; N], rules: &Rules<N>) {
+        self.row.keep_only(grown, rules);
+    }
 }
 
 /// The rows of a listing, found by name in whatever order they come.
@@ -78,12 +83,32 @@ impl<T, const N: usize> Table<T, N> {
         readings: &[Option<u64>; N],
         data: impl FnOnce() -> T,
     ) -> Option<(&mut Entry<T, N>, [u64; N])> {
-        let place = match self.entries.get(self.next) {
-            Some(entry) if entry.name == name => self.next,
-            _ => match self.places.get(name) {
-                Some(place) => *place,
-                None => self.insert(name, data()),
-            },
+        self.read_same(name, readings, |_| true, data)
+    }
+
+    /// As [`Table::read`], where another thing can take the name between two listings. `same` compares the thing with the
+    /// row's own part; if it is another one, the row takes new baselines and a new part, and its totals stay.
+    pub fn read_same(
+        &mut self,
+        name: &[u8],
+        readings: &[Option<u64>; N],
+        same: impl FnOnce(&T) -> bool,
+        data: impl FnOnce() -> T,
+    ) -> Option<(&mut Entry<T, N>, [u64; N])> {
+        let known = match self.entries.get(self.next) {
+            Some(entry) if entry.name == name => Some(self.next),
+            _ => self.places.get(name).copied(),
+        };
+        let place = match known {
+            None => self.insert(name, data()),
+            Some(place) => {
+                if let Some(entry) = self.entries.get_mut(place).filter(|entry| !same(&entry.data)) {
+                    // Not with the rule for delta temporality: the series did not miss a collection.
+                    entry.row.absent(&self.rules.delta(false));
+                    entry.data = data();
+                }
+                place
+            }
         };
         self.next = place + 1;
         let entry = self.entries.get_mut(place).filter(|entry| entry.listed != self.listing)?;
@@ -138,6 +163,12 @@ impl<T, const N: usize> Table<T, N> {
     pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
         let place = *self.places.get(name)?;
         self.entries.get_mut(place).map(|entry| &mut entry.data)
+    }
+
+    /// The rules of the rows.
+    #[must_use]
+    pub fn rules(&self) -> Rules<N> {
+        self.rules
     }
 
     /// Whether the listing before this one had the row.

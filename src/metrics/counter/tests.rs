@@ -183,6 +183,26 @@ fn a_small_step_back_of_a_mode_only_holds_however_it_goes_on() {
 }
 
 #[test]
+fn another_thing_of_the_same_name_takes_a_new_baseline_and_its_total_stays() {
+    for delta in [false, true] {
+        let mut table = Table::new(Rules::new([Kind::BYTES], Since::Start).delta(delta), 10);
+        let mut at = 0;
+        let mut read = |thing: u32, reading| {
+            at += 10;
+            table.begin(seconds(at));
+            let (entry, _) = table.read_same(b"a", &[Some(reading)], |known| *known == thing, || thing).unwrap();
+            assert_eq!(entry.data, thing);
+            let total = entry.row().get(0);
+            table.end();
+            total
+        };
+        let readings = [(1, 1_000), (1, 1_500), (2, 900), (2, 1_000)];
+        let totals = readings.map(|(thing, reading)| read(thing, reading).unwrap());
+        assert_eq!(totals, [0, 500, 500, 600]);
+    }
+}
+
+#[test]
 fn rows_that_went_away_are_remembered_up_to_a_number() {
     let mut table = Table::new(Rules::new([Kind::BYTES], Since::Start), 10);
     for n in 1..1_000u64 {
