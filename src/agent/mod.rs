@@ -402,7 +402,7 @@ impl IoThread {
 mod tests {
     use super::*;
     use crate::collectors::Options;
-    use crate::export::config::{OtlpConfig, Protocol, Temporality, TlsFiles};
+    use crate::export::config::{OtlpConfig, Protocol, Proxies, Temporality, TlsFiles};
     use crate::host::Roots;
     use crate::metrics::counter::Since;
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -623,6 +623,7 @@ mod tests {
             headers_file: None,
             gzip: false,
             timeout: Duration::from_secs(1),
+            proxies: Proxies::default(),
             tls: TlsFiles::default(),
             temporality: Temporality::Cumulative,
         };
