@@ -14,7 +14,7 @@ use crate::export::config::Protocol;
 use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
-use crate::outbox::OpenError;
+use crate::outbox::OutboxError;
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::opening::{self, Usable};
 
@@ -45,7 +45,7 @@ enum Outbox {
     /// The exporter uses no outbox.
     Unused,
     Memory,
-    Directory(PathBuf, Result<Usable, OpenError>),
+    Directory(PathBuf, Result<Usable, OutboxError>),
 }
 
 /// The host and the options that the agent would use for its readings.
@@ -301,7 +301,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::host::Problem;
-    use crate::outbox::opening::OpenFault;
+    use crate::outbox::opening::Fault;
     use std::time::Duration;
 
     fn found(series: usize, problems: Vec<Problem>) -> Survey {
@@ -359,8 +359,8 @@ mod tests {
             let report = Report { outbox, ..report(found(1, Vec::new())) };
             assert!(report.well() && report.text().contains(words), "{}", report.text());
         }
-        let fault = OpenFault::NotCreated(std::io::ErrorKind::NotFound.into());
-        let outbox = Outbox::Directory(dir.clone(), Err(OpenError { dir, fault }));
+        let fault = Fault::NotCreated(std::io::ErrorKind::NotFound.into());
+        let outbox = Outbox::Directory(dir.clone(), Err(OutboxError::Directory { dir, fault }));
         assert!(!Report { outbox, ..report(found(1, Vec::new())) }.well());
     }
 

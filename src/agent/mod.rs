@@ -1,4 +1,4 @@
-//! Runs the agent: collects through a [`Generation`] at a fixed cadence until it is stopped, then flushes.
+//! Runs the agent: collects through a [`Pipeline`] at a fixed cadence until it is stopped, then flushes.
 //!
 //! There are four threads. This one keeps the cadence and triggers the SDK's reader at each tick. The reader's thread
 //! collects and exports. A worker thread reads the host's files for it and is abandoned if a file hangs. The runtime's
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -34,11 +35,13 @@ use crate::agent::cadence::{StepWatch, Ticks, phase, wait_for_phase};
 use crate::collectors::{COLLECTORS, Context};
 use crate::config::{Command, Config, Exporter};
 
-use crate::agent::pipeline::{Generation, Itself};
+use crate::agent::pipeline::{Pipeline, SelfReport};
 use crate::agent::systemd::ServiceManager;
 use crate::collectors::limit::Limits;
+use crate::export::ExportError;
 use crate::export::console::view::View;
 use crate::export::console::{ConsoleExporter, Format, Layout};
+use crate::export::prometheus::Listen;
 use crate::host::bounded::deadline;
 use crate::host::identity::{Identity, resource};
 use crate::host::{Host, boot_time};
@@ -50,16 +53,33 @@ use crate::outbox::{self, DeliveryHandle, Tuning};
 const STOP_MOST: Duration = Duration::from_millis(4_800);
 
 /// Why the agent failed.
-#[derive(Debug)]
-pub struct AgentError(String);
-
-impl std::fmt::Display for AgentError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The thread for network and signals cannot be started.
+    #[error("the runtime's thread cannot be started: {0}")]
+    Runtime(#[source] io::Error),
+    /// The delivery cannot be started: a certificate, the endpoint, or a thread.
+    #[error(transparent)]
+    Outbox(#[from] outbox::OutboxError),
+    /// The page for Prometheus cannot be built.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The address for scrapes cannot be used.
+    #[error("--listen: '{0}': {1}")]
+    Listen(Listen, #[source] io::Error),
+    /// The reader's thread was not started, or it has ended.
+    #[error("collections cannot be made: {0}")]
+    Collection(#[source] OTelSdkError),
+    /// The sender has ended.
+    #[error("internal error: the sender has ended")]
+    Sender,
+    /// The only collection of a run was lost, with the reason of the last failed request.
+    #[error("the collection was not delivered{0}")]
+    NotDelivered(String),
+    /// The console's output cannot be written.
+    #[error("standard output cannot be written: {0}")]
+    Output(String),
 }
-
-impl std::error::Error for AgentError {}
 
 /// The wall clock; replaced in tests.
 pub type WallClock = Box<dyn Fn() -> SystemTime + Send>;
@@ -73,8 +93,7 @@ pub fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
     wall: WallClock,
 ) -> Result<(), AgentError> {
-    let io =
-        IoThread::start().map_err(|error| AgentError(format!("the runtime's thread cannot be started: {error}")))?;
+    let io = IoThread::start().map_err(AgentError::Runtime)?;
     let delivery = Reload::default();
     reload_on_hangup(&io.handle, delivery.clone());
     let (events, inbox) = mpsc::channel();
@@ -84,13 +103,11 @@ pub fn run(
     let identity = identify(&host);
     let resource = resource(&host, &identity, &config.resource);
     let context = Context { host, options: config.options.clone() };
-    let phase = || wait_for_phase(wall(), phase(&identity, config.interval), config.interval);
-    // A time, because opening the outbox and reading the baselines take some of the wait.
-    let first = config.phase.then(|| Instant::now() + phase());
+    let first = config.phase.then(|| first_tick(&identity, config.interval, wall()));
     let once = config.command == Command::Once;
     let manager = ServiceManager::from_environment(&io.handle);
     let cadence =
-        Cadence { inbox, interval: config.interval, first, once, wall, manager, itself: None, delivery: None };
+        Cadence { inbox, interval: config.interval, first, once, wall, manager, self_report: None, delivery: None };
     let run = Run { config, context, resource, events, stopped, io: &io.handle };
     match config.exporter {
         Exporter::Otlp => run.deliver(cadence, &identity, &delivery),
@@ -100,6 +117,12 @@ pub fn run(
     }?;
     io.stop();
     Ok(())
+}
+
+/// The first tick at this host's phase. A point in time, because opening the outbox and reading the baselines take some of
+/// the wait.
+fn first_tick(identity: &Identity, interval: Duration, now: SystemTime) -> Instant {
+    Instant::now() + wait_for_phase(now, phase(identity, interval), interval)
 }
 
 fn identify(host: &Host) -> Identity {
@@ -155,12 +178,11 @@ impl Run<'_> {
         let config = self.config;
         let boot = identity.boot_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default().as_u128();
         let tuning = Tuning::default();
-        let started =
-            outbox::start(OsFs, config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning);
-        let (exporter, delivery) = started.map_err(|error| AgentError(error.to_string()))?;
+        let (exporter, delivery) =
+            outbox::start(OsFs, config.otlp.clone(), &config.outbox, boot, self.io.clone(), self.stopped, tuning)?;
         let _ = reload.set(delivery.clone());
         cadence.delivery = Some(delivery.clone());
-        cadence.itself = config.self_metrics.map(|detail| Itself { delivery: delivery.clone(), detail });
+        cadence.self_report = config.self_metrics.map(|detail| SelfReport { delivery: delivery.clone(), detail });
         let endpoint = config.otlp.shown_endpoint();
         let first = cadence.first.map_or(0.0, |at| at.saturating_duration_since(Instant::now()).as_secs_f64());
         info!(%endpoint, interval = ?config.interval, first_in = %format_args!("{first:.1}s"), "sending");
@@ -169,7 +191,7 @@ impl Run<'_> {
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
             let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            return Err(AgentError(format!("the collection was not delivered{why}")));
+            return Err(AgentError::NotDelivered(why));
         }
         Ok(())
     }
@@ -210,7 +232,7 @@ impl Run<'_> {
         let exporter = ConsoleExporter::new(layout, Box::new(io::stdout()), closed);
         cadence.run(&self.context, &self.resource, &exporter)?;
         match failure.get() {
-            Some(error) => Err(AgentError(format!("standard output cannot be written: {error}"))),
+            Some(error) => Err(AgentError::Output(error.clone())),
             None => Ok(()),
         }
     }
@@ -240,7 +262,7 @@ struct Cadence {
     once: bool,
     wall: WallClock,
     manager: ServiceManager,
-    itself: Option<Itself>,
+    self_report: Option<SelfReport>,
     /// The delivery, whose sender must be running.
     delivery: Option<DeliveryHandle>,
 }
@@ -275,27 +297,27 @@ impl Cadence {
         E: PushMetricExporter + Clone,
     {
         let limits = Limits::default();
-        let new = || Generation::new(context, resource, exporter, self.itself.as_ref(), &limits);
-        let mut generation = new();
+        let new = || Pipeline::new(context, resource, exporter, self.self_report.as_ref(), &limits);
+        let mut pipeline = new();
         let start = Instant::now();
         let mut ticks = Ticks::new(self.first.unwrap_or(start), self.interval);
         if ticks.next() < start {
             ticks.advance(start);
         }
-        // Taken after the generation is built, so it is not before the start time that the SDK gave its counters.
+        // Taken after the pipeline is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, boot_time());
         let mut startup = Startup::default();
         self.manager.ready();
-        let failed = |generation: Generation, why: String| {
-            generation.mute();
-            generation.shutdown(exporter);
-            Err(AgentError(why))
+        let failed = |pipeline: Pipeline, why: AgentError| {
+            pipeline.mute();
+            pipeline.shutdown(exporter);
+            Err(why)
         };
         // A stop or a closed channel ends the loop.
         while let Err(RecvTimeoutError::Timeout) = self.wait(ticks.next()) {
             if !self.sender_is_alive() {
-                return failed(generation, "internal error: the sender has ended".to_owned());
+                return failed(pipeline, AgentError::Sender);
             }
             let now = (self.wall)();
             let step = watch.look(now, boot_time());
@@ -309,23 +331,23 @@ impl Cadence {
                         "wall clock is before the counters' start time; restarting counters with a new start time"
                     ),
                 }
-                generation.mute();
-                generation = new();
+                pipeline.mute();
+                pipeline = new();
                 begun = (self.wall)();
             }
-            if let Err(error) = generation.collect() {
-                return failed(generation, format!("collections cannot be made: {error}"));
+            if let Err(error) = pipeline.collect() {
+                return failed(pipeline, AgentError::Collection(error));
             }
             if self.once {
-                generation.mute();
+                pipeline.mute();
                 break;
             }
             startup.collected();
-            if generation.outgrown() {
+            if pipeline.outgrown() {
                 info!("the host has more series than at the start; restarting counters with a new start time");
                 limits.double();
-                generation.mute();
-                generation = new();
+                pipeline.mute();
+                pipeline = new();
                 begun = (self.wall)();
             }
             let skipped = ticks.advance(Instant::now());
@@ -334,7 +356,7 @@ impl Cadence {
             }
         }
         self.manager.stopping();
-        Ok(generation.shutdown(exporter))
+        Ok(pipeline.shutdown(exporter))
     }
 }
 
@@ -475,7 +497,7 @@ mod tests {
             once,
             wall: clock,
             manager: ServiceManager::default(),
-            itself: None,
+            self_report: None,
             delivery: None,
         };
         let shutdowns = exporter.shutdowns();
@@ -642,7 +664,7 @@ mod tests {
             once: false,
             wall: Box::new(SystemTime::now),
             manager,
-            itself: None,
+            self_report: None,
             delivery: Some(delivery),
         };
         (runtime, exporter, cadence, events)

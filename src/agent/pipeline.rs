@@ -34,7 +34,7 @@ pub const SCOPE: &str = env!("CARGO_PKG_NAME");
 const READER_INTERVAL: Duration = Duration::MAX;
 
 /// Configuration of the self-metrics.
-pub struct Itself {
+pub struct SelfReport {
     /// Source of the delivery metrics.
     pub delivery: DeliveryHandle,
     /// Basic or detailed.
@@ -82,7 +82,7 @@ pub fn scraped(
 
 /// One meter provider and the collectors that feed it. It is replaced when the wall clock steps, because the start time
 /// of its counters cannot be changed.
-pub struct Generation {
+pub struct Pipeline {
     provider: SdkMeterProvider,
     registered: Registered,
     muted: Arc<AtomicBool>,
@@ -90,13 +90,13 @@ pub struct Generation {
     collected: Arc<AtomicBool>,
 }
 
-impl Generation {
-    /// Takes the baselines and creates the instruments; `itself` adds the self-metrics.
+impl Pipeline {
+    /// Takes the baselines and creates the instruments; `self_report` adds the self-metrics.
     pub fn new<E>(
         context: &Context,
         resource: &Resource,
         exporter: &E,
-        itself: Option<&Itself>,
+        self_report: Option<&SelfReport>,
         limits: &Limits,
     ) -> Self
     where
@@ -105,7 +105,7 @@ impl Generation {
         let limit = limits.clone();
         let (muted, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let timer = Timer::default();
-        let exporter = Gate {
+        let exporter = Mutable {
             exporter: exporter.clone(),
             muted: Arc::clone(&muted),
             collected: Arc::clone(&collected),
@@ -121,12 +121,12 @@ impl Generation {
             .build();
         // Self-metrics are registered before and after the collectors: the collection time starts at the first
         // callback.
-        let own = itself.map(|itself| {
-            SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming, itself.detail)
+        let own = self_report.map(|report| {
+            SelfMetrics::new(meter(&provider, self_metrics::SCOPE), &timer, context.options.naming, report.detail)
         });
         let registered = collectors::register_within(&meter(&provider, SCOPE), context, limits);
-        if let (Some(own), Some(itself)) = (own, itself) {
-            let delivery = itself.delivery.clone();
+        if let (Some(own), Some(report)) = (own, self_report) {
+            let delivery = report.delivery.clone();
             own.watch_collectors(&registered);
             own.watch_delivery(move || delivery.stats());
         }
@@ -138,11 +138,11 @@ impl Generation {
     /// # Errors
     /// The reader's thread does not exist: it was not started, or it has ended. Errors of an exporter that prints are
     /// not reported here; such an exporter stops the run through its callback.
-    pub fn collect(&self) -> Result<(), String> {
+    pub fn collect(&self) -> OTelSdkResult {
         let flushed = self.provider.force_flush();
         self.registered.discover();
         match flushed {
-            Err(error) if !self.collected.swap(false, Ordering::Relaxed) => Err(error.to_string()),
+            Err(error) if !self.collected.swap(false, Ordering::Relaxed) => Err(error),
             _ => {
                 self.collected.store(false, Ordering::Relaxed);
                 Ok(())
@@ -167,7 +167,7 @@ impl Generation {
         let exporter = exporter.clone();
         let flush = move || {
             let _ = self.provider.shutdown();
-            // A muted generation does not forward the shutdown.
+            // A muted pipeline does not forward the shutdown.
             if self.muted.load(Ordering::Relaxed) {
                 let _ = exporter.shutdown();
             }
@@ -185,15 +185,15 @@ impl Generation {
     }
 }
 
-/// Connects one generation to the shared exporter, and suppresses exports when muted.
-struct Gate<E> {
+/// The shared exporter as one pipeline sees it: exports are suppressed when muted.
+struct Mutable<E> {
     exporter: E,
     muted: Arc<AtomicBool>,
     collected: Arc<AtomicBool>,
     timer: Timer,
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Gate<E> {
+impl<E: PushMetricExporter> PushMetricExporter for Mutable<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.timer.collected();
         self.collected.store(true, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use tracing::{error, info};
 use super::{AgentError, Cadence, Event, Startup, pipeline};
 use crate::collectors::Context;
 use crate::collectors::limit::Limits;
+use crate::export::ExportError;
 use crate::export::prometheus::{Exposition, Listen, server};
 use crate::metrics::naming::{Detail, Naming};
 
@@ -32,19 +33,19 @@ pub(super) struct Scraping<'a> {
 impl Scraping<'_> {
     /// Serves scrapes until the agent is stopped.
     pub(super) fn run(self, cadence: &Cadence, context: &Context, resource: &Resource) -> Result<(), AgentError> {
-        let failed = |error: &dyn std::fmt::Display| AgentError(format!("--listen: '{}': {error}", self.listen));
-        let listeners = self.listen.bind().map_err(|error| failed(&error))?;
+        let failed = |error| AgentError::Listen(self.listen.clone(), error);
+        let listeners = self.listen.bind().map_err(failed)?;
         let address = listeners.first().and_then(|first| first.local_addr().ok());
         let resource = with_label_names(resource);
         let limits = Limits::default();
         let start = || {
             // node_exporter has no `target_info`.
             let target_info = context.options.naming != Naming::NodeExporter;
-            let (exposition, reader) = Exposition::new(target_info).map_err(|error| AgentError(error.to_string()))?;
+            let (exposition, reader) = Exposition::new(target_info)?;
             let (provider, registered) = pipeline::scraped(context, &resource, reader, self.self_metrics, &limits);
             // Until the first collection, the SDK's maps are allocated for the maximum number of series.
             let _ = exposition.collect();
-            Ok((exposition, provider, registered))
+            Ok::<_, ExportError>((exposition, provider, registered))
         };
         let mut scraped = start()?;
         let events = self.events;
@@ -52,7 +53,7 @@ impl Scraping<'_> {
             // If there is no receiver, the agent is stopping; the dropped reply ends the scrape.
             let _ = events.send(Event::Scrape(reply));
         });
-        let server = server::serve(listeners, ask, self.stopped, self.io).map_err(|error| failed(&error))?;
+        let server = server::serve(listeners, ask, self.stopped, self.io).map_err(failed)?;
         if let Some(address) = address {
             info!(%address, "listening; metrics are at /metrics");
         }

@@ -56,16 +56,9 @@ impl HostMetrics {
 }
 
 /// A name that is not the name of a collector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no collector; allowed: {allowed}", allowed = names().join(", "))]
 pub struct UnknownCollector(pub String);
-
-impl std::fmt::Display for UnknownCollector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "'{}' is no collector; allowed: {}", self.0, names().join(", "))
-    }
-}
-
-impl std::error::Error for UnknownCollector {}
 
 /// The selection of metrics; see [`HostMetrics`].
 #[derive(Clone, Debug)]

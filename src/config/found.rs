@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 /// A usage error, in one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct UsageError(pub String);
 
 /// Without control characters: a value or a path may contain line breaks and the escape sequences of a terminal.
@@ -13,8 +13,6 @@ impl fmt::Display for UsageError {
         self.0.chars().try_for_each(|letter| f.write_char(shown(letter)))
     }
 }
-
-impl std::error::Error for UsageError {}
 
 /// Result of a parser. The error may describe the allowed values, instead of the text in the row.
 pub type Parsed<T> = Result<T, Option<String>>;

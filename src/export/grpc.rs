@@ -16,11 +16,11 @@ use tower_service::Service;
 
 use super::body::{self, Pieces};
 use super::config::OtlpConfig;
+use super::connector::{Connector, LastTlsError};
 use super::headers::USER_AGENT;
 use super::proxy::ProxyConnector;
 use super::tls::{self, Tls};
 use super::verdict::{Accepted, Failure, Page};
-use super::watched::{LastTlsError, Watched};
 use super::{ExportError, chain, tcp};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -122,7 +122,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     let origin = endpoint.uri().clone();
     let secure = !unix && origin.scheme() == Some(&Scheme::HTTPS);
     let endpoint = if secure {
-        // `watched` does the TLS. tonic must see `http`, but the requests must carry `https`.
+        // `Connector` does the TLS. tonic must see `http`, but the requests must carry `https`.
         let mut parts = origin.clone().into_parts();
         parts.scheme = Some(Scheme::HTTP);
         let plain = Uri::from_parts(parts).map_err(|e| ExportError::new(format!("--endpoint {shown}: {e}")))?;
@@ -141,6 +141,6 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     }
     let proxy = ProxyConnector::new(tcp::connector(patience), &config.proxies, &origin)?.for_tunnels_only();
     let tls = if secure { tls.client_config(&[b"h2"]) } else { tls::unused()?.into() };
-    let connector = Watched::new(HttpsConnector::from((proxy, tls)), secure, last);
+    let connector = Connector::new(HttpsConnector::from((proxy, tls)), secure, last);
     Ok(endpoint.connect_with_connector_lazy(connector))
 }

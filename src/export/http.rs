@@ -12,11 +12,11 @@ use hyper_util::rt::TokioExecutor;
 
 use super::body::{self, Pieces};
 use super::config::OtlpConfig;
+use super::connector::{Connector, LastTlsError};
 use super::headers::USER_AGENT;
 use super::proxy::ProxyConnector;
 use super::tls::{self, Tls};
 use super::verdict::{Accepted, Failure, Page};
-use super::watched::{LastTlsError, Watched};
 use super::{ExportError, tcp};
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -24,7 +24,7 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// HTTP client that POSTs encoded batches to one URL with one set of headers.
 pub struct HttpWire {
-    client: Client<Watched<ProxyConnector>, Pieces>,
+    client: Client<Connector<ProxyConnector>, Pieces>,
     target: Uri,
     headers: HeaderMap,
     gzip: bool,
@@ -66,7 +66,7 @@ impl HttpWire {
             headers.insert(header::CONTENT_ENCODING, GZIP);
         }
         let tls = if secure { tls.client_config(&[]) } else { tls::unused()?.into() };
-        let connector = Watched::new(HttpsConnector::from((proxy, tls)), false, last);
+        let connector = Connector::new(HttpsConnector::from((proxy, tls)), false, last);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, target, headers, gzip: config.gzip })
     }

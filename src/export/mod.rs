@@ -8,7 +8,7 @@
 //! | [`wire`] | the connection of one configuration, replaced as a whole |
 //! | [`grpc`], [`http`] | send encoded batches; [`body`] avoids copying them |
 //! | [`tcp`], [`proxy`], [`tls`], [`headers`] | shared by both protocols |
-//! | [`watched`] | the TLS error behind a connection that hyper reports as closed |
+//! | [`connector`] | the TLS error behind a connection that hyper reports as closed |
 //! | [`verdict`] | the consequence of each answer |
 //! | [`probe`] | one empty export, to check a configuration |
 //! | [`prometheus`] | the HTTP endpoint that Prometheus scrapes |
@@ -17,6 +17,7 @@
 
 pub mod body;
 pub mod config;
+pub mod connector;
 pub mod console;
 pub mod encode;
 pub mod grpc;
@@ -30,14 +31,12 @@ pub mod split;
 pub mod tcp;
 pub mod tls;
 pub mod verdict;
-pub mod watched;
 pub mod wire;
-
-use std::fmt;
 
 /// Why an exporter could not be built or cannot deliver: one line that names the flag or the endpoint, the value, and
 /// the reason. It never contains a header value or a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct ExportError(String);
 
 impl ExportError {
@@ -45,14 +44,6 @@ impl ExportError {
         Self(what.into())
     }
 }
-
-impl fmt::Display for ExportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ExportError {}
 
 /// Rejects an endpoint with a fragment. A fragment is never sent to a server, and a path appended after it would be
 /// lost.

@@ -16,11 +16,11 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::config::{OtlpConfig, Protocol};
+use super::connector::LastTlsError;
 use super::grpc::GrpcWire;
 use super::http::HttpWire;
 use super::tls::{self, Tls};
 use super::verdict::{Accepted, Failure};
-use super::watched::LastTlsError;
 use super::{ExportError, headers};
 
 /// Stack size of the thread that reads the files.

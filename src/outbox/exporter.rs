@@ -16,6 +16,7 @@ use super::account::{Snapshot, Tally};
 use super::config::OutboxConfig;
 use super::fs::Fs;
 use super::moment::Moment;
+use super::opening::OutboxError;
 use super::queue::{Limits, MEMORY_MAX_BYTES, Queue};
 use super::sender::Sender;
 use super::shared::Shared;
@@ -46,7 +47,7 @@ pub fn start<F: Fs>(
     runtime: Handle,
     stop: watch::Receiver<bool>,
     tuning: Tuning,
-) -> Result<(OutboxExporter, DeliveryHandle), ExportError> {
+) -> Result<(OutboxExporter, DeliveryHandle), OutboxError> {
     let encoder = Encoder::new(&otlp)?;
     let (endpoint, timeout) = (otlp.shown_endpoint(), otlp.timeout);
     let wires = Arc::new(Wires::new(otlp, runtime.clone())?);
@@ -55,9 +56,7 @@ pub fn start<F: Fs>(
     let merge_bytes = tuning.merge_bytes.min(usize::try_from(limits.max_bytes / 2).unwrap_or(usize::MAX));
     let shared = Shared::new(Queue::new(limits, outbox.dir.is_some()));
     if let Some(dir) = outbox.dir.clone() {
-        Worker::new(shared.clone(), fs, dir, boot_id)
-            .spawn()
-            .map_err(|error| ExportError::new(format!("--outbox-dir: no thread for the disk ({error})")))?;
+        Worker::new(shared.clone(), fs, dir, boot_id).spawn().map_err(OutboxError::Thread)?;
     }
     shared.watch_stop(stop, &runtime);
     let tuning = Tuning { merge_bytes, ..tuning };

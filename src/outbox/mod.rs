@@ -32,7 +32,7 @@
 //! directory). One lock guards the queue and a little shared state. It is never held during reads, writes or sends. A
 //! condition variable wakes the worker and a shutdown that waits for the end; a notification wakes the sender. There are
 //! no command queues: each thread derives its next step from the queue. The connection has two locks of its own
-//! (`export::wire`, `export::watched`), each held only to copy or swap a value.
+//! (`export::wire`, `export::connector`), each held only to copy or swap a value.
 //!
 //! ```text
 //! entry       in memory ──saved──▶ on disk ──loaded──▶ both ──part accepted──▶ stale ──saved──▶ both
@@ -112,7 +112,7 @@ mod tests;
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
 pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
-pub use opening::OpenError;
+pub use opening::OutboxError;
 pub use tuning::{STOP_MOST, Tuning};
 
 /// Default size limit of an outbox on disk.

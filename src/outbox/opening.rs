@@ -1,6 +1,5 @@
 //! Opens an outbox directory: takes its lock and reads the records that an earlier process left.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,52 +11,47 @@ use super::moment::Moment;
 use super::names::{self, Name};
 use super::queue::Entry;
 use super::record::{HEADER_BYTES, Header};
+use crate::export::ExportError;
 
-/// Why a directory cannot be used as the outbox. Displayed as one line that names the directory and the fix.
-#[derive(Debug)]
-pub struct OpenError {
-    /// The directory.
-    pub dir: PathBuf,
-    /// The cause.
-    pub fault: OpenFault,
+/// Why there is no outbox. Displayed as one line that names the flag or the directory, and the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The directory cannot be used.
+    #[error("outbox directory {} {fault}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// The cause.
+        #[source]
+        fault: Fault,
+    },
+    /// The thread for the directory cannot be started.
+    #[error("--outbox-dir: no thread for the disk ({0})")]
+    Thread(#[source] io::Error),
+    /// The sender cannot be built.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// A problem with an outbox directory.
-#[derive(Debug)]
-pub enum OpenFault {
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
     /// Another agent holds the lock.
+    #[error("is in use by another agent; give each agent a directory of its own")]
     InUse,
     /// It does not exist and cannot be created.
-    NotCreated(io::Error),
+    #[error("cannot be created ({0}); create it for the agent's user, or name another")]
+    NotCreated(#[source] io::Error),
     /// It cannot be listed.
-    NotReadable(io::Error),
+    #[error("cannot be read ({0}); give it to the agent's user, or name another")]
+    NotReadable(#[source] io::Error),
     /// It is not writable: permissions or a read-only file system.
-    NotWritable(io::Error),
+    #[error("cannot be written ({0}); give it to the agent's user, or name another")]
+    NotWritable(#[source] io::Error),
     /// Its file system does not support locks.
-    NotLockable(io::Error),
+    #[error("cannot be locked ({0}); name one on a local file system")]
+    NotLockable(#[source] io::Error),
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const OWNED: &str = "); give it to the agent's user, or name another";
-        let dir = self.dir.display();
-        let (what, error, cure) = match &self.fault {
-            OpenFault::InUse => {
-                let why = "is in use by another agent; give each agent a directory of its own";
-                return write!(f, "outbox directory {dir} {why}");
-            }
-            OpenFault::NotCreated(error) => {
-                ("cannot be created (", error, "); create it for the agent's user, or name another")
-            }
-            OpenFault::NotReadable(error) => ("cannot be read (", error, OWNED),
-            OpenFault::NotWritable(error) => ("cannot be written (", error, OWNED),
-            OpenFault::NotLockable(error) => ("cannot be locked (", error, "); name one on a local file system"),
-        };
-        write!(f, "outbox directory {dir} {what}{error}{cure}")
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// A directory that this process has locked and read.
 pub(super) struct Opened<L> {
@@ -72,27 +66,27 @@ pub(super) struct Opened<L> {
 }
 
 /// Creates the directory if needed, locks it, tests that it is writable, and reads the header of each record.
-pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Result<Opened<F::Lock>, OpenError> {
-    let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
-    fs.create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
+pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Result<Opened<F::Lock>, OutboxError> {
+    let fail = |fault| OutboxError::Directory { dir: dir.to_path_buf(), fault };
+    fs.create_dir(dir).map_err(|error| fail(Fault::NotCreated(error)))?;
     let lock = fs.lock(&dir.join(names::LOCK_NAME)).map_err(|error| {
         fail(match error.kind() {
-            io::ErrorKind::WouldBlock => OpenFault::InUse,
-            _ if refuses_writing(&error) => OpenFault::NotWritable(error),
-            _ => OpenFault::NotLockable(error),
+            io::ErrorKind::WouldBlock => Fault::InUse,
+            _ if refuses_writing(&error) => Fault::NotWritable(error),
+            _ => Fault::NotLockable(error),
         })
     })?;
     // The lock file may be writable although the directory no longer is: test now rather than at the first outage.
     let trial = names::temporary(dir, 0);
     match fs.write(&trial, [&[], &[]]) {
-        Err(error) if refuses_writing(&error) => return Err(fail(OpenFault::NotWritable(error))),
+        Err(error) if refuses_writing(&error) => return Err(fail(Fault::NotWritable(error))),
         // A full disk is not an error: its records can still be read.
         _ => drop(fs.remove(&trial)),
     }
     let (mut found, mut damaged) = (Vec::new(), Vec::new());
     let mut dropped = DropCounts::default();
     let mut next = 1;
-    for name in fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error)))? {
+    for name in fs.list(dir).map_err(|error| fail(Fault::NotReadable(error)))? {
         match Name::parse(&name) {
             Name::Foreign => {}
             // An unfinished write: never renamed, so never counted as kept.
@@ -103,7 +97,7 @@ pub(super) fn open<F: Fs>(fs: &F, dir: &Path, boot_id: u128, now: &Moment) -> Re
                 match header(fs, dir, number) {
                     Ok(Some(header)) => found.push((number, header)),
                     Ok(None) => damaged.push(name),
-                    Err(error) if is_shortage(&error) => return Err(fail(OpenFault::NotReadable(error))),
+                    Err(error) if is_shortage(&error) => return Err(fail(Fault::NotReadable(error))),
                     // Counted as lost, but not deleted: the next start may be able to read it.
                     Err(_) => dropped.add(DropReason::Io, 0),
                 }
@@ -180,15 +174,15 @@ pub struct Usable {
 ///
 /// # Errors
 /// The reason why the directory cannot be used.
-pub fn probe(dir: &Path) -> Result<Usable, OpenError> {
-    let fail = |fault| OpenError { dir: dir.to_path_buf(), fault };
+pub fn probe(dir: &Path) -> Result<Usable, OutboxError> {
+    let fail = |fault| OutboxError::Directory { dir: dir.to_path_buf(), fault };
     let made: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     let fs = super::fs::OsFs;
-    fs.create_dir(dir).map_err(|error| fail(OpenFault::NotCreated(error)))?;
+    fs.create_dir(dir).map_err(|error| fail(Fault::NotCreated(error)))?;
     let trial = dir.join(format!("check.{}.tmp", std::process::id()));
     let outcome = match fs.write(&trial, [&[], &[]]) {
-        Err(error) if refuses_writing(&error) => Err(fail(OpenFault::NotWritable(error))),
-        _ => fs.list(dir).map_err(|error| fail(OpenFault::NotReadable(error))),
+        Err(error) if refuses_writing(&error) => Err(fail(Fault::NotWritable(error))),
+        _ => fs.list(dir).map_err(|error| fail(Fault::NotReadable(error))),
     };
     let _ = fs.remove(&trial);
     for path in made {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use heka_insights_agent::internals::export::ExportError;
 use heka_insights_agent::internals::export::config::{OtlpConfig, Protocol, Proxies, Temporality, TlsFiles};
+use heka_insights_agent::internals::outbox::OutboxError;
 use heka_insights_agent::internals::outbox::config::OutboxConfig;
 use heka_insights_agent::internals::outbox::fs::{Fs, OsFs};
 use heka_insights_agent::internals::outbox::{self, DeliveryHandle, Tuning};
@@ -77,11 +77,11 @@ impl Agent {
         Self::with(config, Setup::default()).unwrap()
     }
 
-    pub fn with(config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+    pub fn with(config: OtlpConfig, setup: Setup) -> Result<Self, OutboxError> {
         Self::with_fs(OsFs, config, setup)
     }
 
-    pub fn with_fs<F: Fs>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, ExportError> {
+    pub fn with_fs<F: Fs>(fs: F, config: OtlpConfig, setup: Setup) -> Result<Self, OutboxError> {
         super::log::capture();
         let runtime = super::grpc::runtime();
         let (stop, stopped) = watch::channel(false);

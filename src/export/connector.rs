@@ -71,13 +71,13 @@ impl LastTlsError {
 
 /// Connects through `C`, uses TLS if the target requires it, and watches the stream.
 #[derive(Clone)]
-pub struct Watched<C> {
+pub struct Connector<C> {
     inner: HttpsConnector<C>,
     force_tls: bool,
     last: LastTlsError,
 }
 
-impl<C> Watched<C> {
+impl<C> Connector<C> {
     /// With `force_tls`, TLS is used although the scheme of the target is `http`: tonic accepts `https` targets only
     /// with its own TLS.
     pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
@@ -85,18 +85,18 @@ impl<C> Watched<C> {
     }
 }
 
-impl<C> fmt::Debug for Watched<C> {
+impl<C> fmt::Debug for Connector<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
+        f.write_str("Connector")
     }
 }
 
-impl<C> Service<Uri> for Watched<C>
+impl<C> Service<Uri> for Connector<C>
 where
     HttpsConnector<C>: Service<Uri, Error = Box<dyn Error + Send + Sync>>,
     <HttpsConnector<C> as Service<Uri>>::Future: Send + 'static,
 {
-    type Response = WatchedStream<<HttpsConnector<C> as Service<Uri>>::Response>;
+    type Response = RecordingStream<<HttpsConnector<C> as Service<Uri>>::Response>;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -108,7 +108,7 @@ where
         drop(self.last.take());
         let target = if self.force_tls { with_https(target) } else { target };
         let (connecting, last) = (self.inner.call(target), self.last.clone());
-        Box::pin(async move { Ok(WatchedStream { io: connecting.await?, heard: false, last }) })
+        Box::pin(async move { Ok(RecordingStream { io: connecting.await?, heard: false, last }) })
     }
 }
 
@@ -119,14 +119,14 @@ fn with_https(target: Uri) -> Uri {
 }
 
 /// A stream that records TLS errors.
-pub struct WatchedStream<S> {
+pub struct RecordingStream<S> {
     io: S,
     /// Whether the server has sent anything. After that, a closed connection has no special meaning.
     heard: bool,
     last: LastTlsError,
 }
 
-impl<S: Read + Unpin> WatchedStream<S> {
+impl<S: Read + Unpin> RecordingStream<S> {
     /// Reads a pending alert after a failed write: a server that rejects a certificate sends the alert and closes, and
     /// the writer sees only the closed connection.
     fn alert_behind<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -145,7 +145,7 @@ impl<S: Read + Unpin> WatchedStream<S> {
     }
 }
 
-impl<S: Read + Unpin> Read for WatchedStream<S> {
+impl<S: Read + Unpin> Read for RecordingStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.heard {
             return Pin::new(&mut self.io).poll_read(cx, buf).map_err(|error| {
@@ -174,7 +174,7 @@ impl<S: Read + Unpin> Read for WatchedStream<S> {
     }
 }
 
-impl<S: Read + Write + Unpin> Write for WatchedStream<S> {
+impl<S: Read + Write + Unpin> Write for RecordingStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.alert_behind(polled, cx)
@@ -203,7 +203,7 @@ impl<S: Read + Write + Unpin> Write for WatchedStream<S> {
     }
 }
 
-impl<T> Connection for WatchedStream<MaybeHttpsStream<T>>
+impl<T> Connection for RecordingStream<MaybeHttpsStream<T>>
 where
     T: Read + Write + Connection + Unpin,
     MaybeHttpsStream<T>: Connection,
