@@ -147,7 +147,13 @@ impl Links {
     fn read_bonds(&mut self, reader: &mut Reader) {
         self.bonds.clear();
         // The file exists only if the bonding module is loaded.
-        let masters = reader.small(&self.dir.join("bonding_masters")).unwrap_or_default();
+        let path = self.dir.join("bonding_masters");
+        let Some(masters) = reader.small(&path) else {
+            if !reader.exists(&path) {
+                reader.note(path, false, "");
+            }
+            return;
+        };
         for name in fields(&masters).filter_map(|name| std::str::from_utf8(name).ok()) {
             if name.contains('/') || !self.filter.admits(name, true) {
                 continue;
@@ -315,6 +321,15 @@ mod tests {
                 format!("{member}.active{{network.interface.name=bond0}} 1"),
             ]
         );
+    }
+
+    #[test]
+    fn a_host_without_bonds_lists_them_as_absent() {
+        let context = host("up\n", "-1\n").context(Options::default());
+        let mut reader = Reader::new(&context.host).recording();
+        Links::new(&context).read(&mut reader);
+        let problems = reader.problems();
+        assert!(problems.iter().any(|p| p.is_normal() && p.path.ends_with("bonding_masters")), "{problems:?}");
     }
 
     #[test]
