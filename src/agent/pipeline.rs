@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::agent::self_metrics::{self, SelfMetrics, Timer};
 use crate::collectors::limit::Limits;
 use crate::collectors::{self, Context, Registered};
-use crate::export::prometheus::names::prometheus_name;
+use crate::export::prometheus::names::scraped_name;
 use crate::host::identity::SCHEMA_URL;
 use crate::metrics::naming::{Detail, Kind};
 use crate::outbox::{DeliveryHandle, STOP_MOST};
@@ -61,7 +61,7 @@ pub fn scraped(
             InstrumentKind::UpDownCounter | InstrumentKind::ObservableUpDownCounter => Kind::UpDownCounter,
             _ => Kind::Gauge,
         };
-        let name = prometheus_name(instrument.name(), instrument.unit(), kind);
+        let name = scraped_name(instrument.name(), instrument.unit(), kind);
         Stream::builder().with_name(name).with_cardinality_limit(limit.next()).build().ok()
     };
     let provider =

@@ -32,6 +32,13 @@ pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
     words.join("_")
 }
 
+/// The name on the page that is scraped. A name without a dot is one of Prometheus already, from a text file or of
+/// node_exporter; there a counter may lack `_total`, as the parts of a histogram do.
+#[must_use]
+pub fn scraped_name(name: &str, unit: &str, kind: Kind) -> String {
+    if name.contains('.') { prometheus_name(name, unit, kind) } else { name.to_owned() }
+}
+
 /// The word for a unit. Annotations such as `{packet}` have none.
 fn word(unit: &str) -> &str {
     match unit {
@@ -94,5 +101,13 @@ mod tests {
         ] {
             assert_eq!(prometheus_name(name, "", kind), name);
         }
+    }
+
+    #[test]
+    fn a_page_has_the_names_of_text_files_as_they_are_written() {
+        for name in ["job_seconds_bucket", "job_seconds_count", "events", "a__b", "job:rate_total_5m"] {
+            assert_eq!(scraped_name(name, "", Kind::Counter), name);
+        }
+        assert_eq!(scraped_name("system.cpu.time", "s", Kind::Counter), "system_cpu_time_seconds_total");
     }
 }
