@@ -203,35 +203,44 @@ def rounds(agent, theirs, **environment):
     return pages
 
 
+def recorded_host(source, directory):
+    """node_exporter's own recorded host in a directory: its archives are unpacked by its own script."""
+    host = Path(directory)
+    fixtures = Path(source) / "collector/fixtures"
+    subprocess.run(["cp", "-r", fixtures / "proc", fixtures / "textfile", directory], check=True)
+    subprocess.run(["chmod", "-R", "u+w", directory], check=True)
+    for archive in ("sys", "udev"):
+        subprocess.run(["bash", Path(source) / "ttar", "-C", directory, "-x", "-f", fixtures / f"{archive}.ttar"], check=True)
+    for part, target in (("udev", "run/udev"), ("usr", "usr")):
+        (host / target).parent.mkdir(parents=True, exist_ok=True)
+        origin = host / part if (host / part).exists() and part != "usr" else fixtures / part
+        subprocess.run(["cp", "-r", origin, host / target], check=True)
+    (host / "etc").mkdir()
+    release = fixtures / "usr/lib/os-release"
+    if release.exists():
+        (host / "usr/lib").mkdir(parents=True, exist_ok=True)
+        (host / "usr/lib/os-release").write_bytes(release.read_bytes())
+    return host
+
+
+def on_the_host(node_exporter, host):
+    """The command of node_exporter that reads a recorded host."""
+    return [node_exporter, "--web.listen-address=127.0.0.1:PORT", f"--path.procfs={host}/proc", f"--path.sysfs={host}/sys",
+            f"--path.rootfs={host}", f"--path.udev.data={host}/run/udev/data", "--collector.disable-defaults",
+            "--no-collector.arp.netlink", "--no-collector.netdev.netlink", *(f"--collector.{name}" for name in NAMED)]
+
+
 def fixture(options):
-    """Both on the recorded host: its archives are unpacked by its own script."""
-    source = Path(options.source)
+    """Both on the recorded host."""
     with tempfile.TemporaryDirectory() as directory:
-        host = Path(directory)
-        fixtures = source / "collector/fixtures"
-        subprocess.run(["cp", "-r", fixtures / "proc", fixtures / "textfile", directory], check=True)
-        subprocess.run(["chmod", "-R", "u+w", directory], check=True)
-        for archive in ("sys", "udev"):
-            subprocess.run(["bash", source / "ttar", "-C", directory, "-x", "-f", fixtures / f"{archive}.ttar"], check=True)
-        for part, target in (("udev", "run/udev"), ("usr", "usr")):
-            (host / target).parent.mkdir(parents=True, exist_ok=True)
-            origin = host / part if (host / part).exists() and part != "usr" else fixtures / part
-            subprocess.run(["cp", "-r", origin, host / target], check=True)
-        (host / "etc").mkdir()
-        release = fixtures / "usr/lib/os-release"
-        if release.exists():
-            (host / "usr/lib").mkdir(parents=True, exist_ok=True)
-            (host / "usr/lib/os-release").write_bytes(release.read_bytes())
-        textfiles = sorted(path for path in (host / "textfile").iterdir() if path.is_dir())
+        host = recorded_host(options.source, directory)
         agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", "127.0.0.1:PORT",
                  "--root-path", directory, *options.flags]
-        theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT", f"--path.procfs={host}/proc", f"--path.sysfs={host}/sys",
-                  f"--path.rootfs={host}", f"--path.udev.data={host}/run/udev/data", "--collector.disable-defaults",
-                  "--no-collector.arp.netlink", "--no-collector.netdev.netlink",
-                  *(f"--collector.{name}" for name in NAMED)]
+        theirs = on_the_host(options.node_exporter, host)
         yield "fixture", between(agent, theirs)
-        for path in textfiles:
-            yield f"textfile/{path.name}", between([*agent, "--collectors", "textfile", "--textfile-dir", str(path)],
+        for path in sorted(path for path in (host / "textfile").iterdir() if path.is_dir()):
+            yield f"textfile/{path.name}", between(
+                [*agent, "--collectors", "textfile", "--textfile-dir", str(path)],
                 [*theirs[:2], "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={path}"])
 
 
