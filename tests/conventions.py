@@ -2,7 +2,8 @@
 """Metrics and attributes that OpenTelemetry's semantic conventions name are as they name them: tests/conventions.py
 
 Holds docs/metrics.md against the conventions as their Go module has them, generated from the registry: each metric of ours whose name
-is there has its unit and its kind, and its attributes are known.
+is there has its unit and its kind, and its attributes are known. The page tells of each name where it comes from: the conventions have
+those that it calls a convention, and no other, and the hostmetrics receiver has those that it calls the receiver's.
 """
 
 import json
@@ -12,19 +13,30 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+RECEIVER = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver@v0.160.0"
 MODULE, VERSION = "go.opentelemetry.io/otel@v1.47.0", "v1.43.0"  # the newest conventions that the module has
 KINDS = {"Counter": "counter", "UpDownCounter": "up-down counter", "Gauge": "gauge"}
 # As v1.44.0 has them, which changed them.
-LATER = {"container.memory.usage": ("up-down counter", "By"), "system.process.limit": ("up-down counter", "{thread}")}
+LATER = {"container.paging.faults": ("counter", "{fault}"), "container.memory.usage": ("up-down counter", "By"), "system.process.limit": ("up-down counter", "{thread}")}
 # The conventions have no name for it.
 OWN_ATTRIBUTES = {"k8s.pod.qos_class"}
 
 
+def download(module):
+    """The directory of a Go module."""
+    command = [ROOT / ".ci/retry", "go", "mod", "download", "-json", module]
+    return Path(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd="/").stdout)["Dir"])
+
+
+def receivers():
+    """The names of the hostmetrics receiver's metrics."""
+    pages = download(RECEIVER).glob("internal/scraper/*/metadata.yaml")
+    return {name for page in pages for name in re.findall(r"^  ([a-z]+\.[\w.]+):", page.read_text(), re.M)}
+
+
 def conventions():
     """Each metric's kind and unit, and the names of all attributes."""
-    command = [ROOT / ".ci/retry", "go", "mod", "download", "-json", MODULE]
-    module = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd="/").stdout)
-    source = Path(module["Dir"]) / "semconv" / VERSION
+    source = download(MODULE) / "semconv" / VERSION
     metrics = {}
     for path in source.glob("*conv/metric.go"):
         text = path.read_text()
@@ -37,16 +49,19 @@ def conventions():
 
 
 def ours():
-    """Name, kind, unit and attributes of each metric in the names of the conventions."""
-    row = re.compile(r"^\| [●○] `([^`]+)`[^|]*\|[^|]*\|[^|]*\| ([^,|]+), [^,|]+, `([^`]*)`[^|]*\| ([^|]*)\|", re.M)
-    for name, kind, unit, attributes in row.findall((ROOT / "docs/metrics.md").read_text()):
-        yield name, kind.strip(), unit, re.findall(r"`([^`]+)`", attributes.split("<br>")[0])
+    """Name, kind, unit, attributes and origin of each metric in the names of the conventions."""
+    row = re.compile(r"^\| [●○] `([^`]+)`[^|]*\|[^|]*\|[^|]*\| ([^,|]+), [^,|]+, `([^`]*)`[^|]*\| ([^|]*)\|[^|]*\|[^|]*\| ([^|]*) \|$", re.M)
+    for name, kind, unit, attributes, origin in row.findall((ROOT / "docs/metrics.md").read_text()):
+        yield name, kind.strip(), unit, re.findall(r"`([^`]+)`", attributes.split("<br>")[0]), origin
 
 
 def main():
-    metrics, known = conventions()
+    (metrics, known), hostmetrics = conventions(), receivers()
     found, bad = 0, 0
-    for name, kind, unit, attributes in ours():
+    for name, kind, unit, attributes, origin in ours():
+        if (name in metrics) != (origin == "convention") or (origin == "hostmetrics receiver" and name not in hostmetrics):
+            print(f"conventions: {name}: docs/metrics.md has it from: {origin}")
+            bad += 1
         if name not in metrics:
             continue
         found += 1

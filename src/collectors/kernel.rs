@@ -249,9 +249,21 @@ fn parse_threads(bytes: &[u8]) -> Option<u64> {
     number(fields(bytes).nth(3)?.split(|&b| b == b'/').nth(1)?)
 }
 
-/// The number in the first line with this name.
-fn vmstat_number(bytes: &[u8], name: &[u8]) -> Option<u64> {
-    lines(bytes).map(fields).find_map(|mut fields| (fields.next()? == name).then(|| next_number(&mut fields))?)
+/// Parses OOM kills and page faults from `/proc/vmstat`; of several lines with one name, the first counts.
+fn parse_vmstat(bytes: &[u8]) -> [Option<u64>; 2] {
+    let [mut kills, mut faults] = [None; 2];
+    for line in lines(bytes) {
+        let mut fields = fields(line);
+        match fields.next() {
+            Some(b"oom_kill") => kills = kills.or_else(|| next_number(&mut fields)),
+            Some(b"pgfault") => faults = faults.or_else(|| next_number(&mut fields)),
+            _ => {}
+        }
+        if kills.is_some() && faults.is_some() {
+            break;
+        }
+    }
+    [kills, faults]
 }
 
 fn one(out: &mut Observer<'_>, value: Option<u64>) {
@@ -267,7 +279,7 @@ impl Collector for Kernel {
             self.take_stat(stat, now);
         }
         if let Some(bytes) = reader.vmstat() {
-            self.vmstat.read(&[vmstat_number(bytes, b"oom_kill"), vmstat_number(bytes, b"pgfault")], now);
+            self.vmstat.read(&parse_vmstat(bytes), now);
         }
         self.threads = reader.loadavg().and_then(parse_threads);
         self.files = reader.read(&mut self.file_nr).and_then(parse_file_nr);
@@ -382,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_hung_task_counts_from_the_agents_start() {
+        let host = host();
+        host.write("proc/sys/kernel/hung_task_detect_count", "0\n");
+        let options = Options { detail: Detail::Detailed, ..Options::default() };
+        let mut kernel = Bench::new(DEFINITION, host.context(options));
+        host.write("proc/sys/kernel/hung_task_detect_count", "3\n");
+        assert!(kernel.next().contains(&"system.process.linux.hung_tasks 3".to_owned()));
+    }
+
+    #[test]
     fn zeros_for_one_reading_change_no_total() {
         let host = host();
         let mut kernel = Bench::new(DEFINITION, host.context(Options::default()));
@@ -415,7 +437,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
             parse_file_nr(&bytes);
             parse_threads(&bytes);
-            vmstat_number(&bytes, b"oom_kill");
+            parse_vmstat(&bytes);
             schedstat_line(&bytes);
         }
     }

@@ -4,6 +4,7 @@
 //! By default, physical interfaces are reported, which have a `device`. The interface filters select others. The kernel
 //! reports an error or -1 for the speed of a link that is down; the metric is then absent rather than 0.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,6 +74,9 @@ const COUNTERS: [(&str, &str); 7] = [
 ];
 /// The counters, and a column that is never zero, so that the first event is counted.
 const COLUMNS: usize = COUNTERS.len() + 1;
+
+/// The list of bonds; it exists only if the bonding module is loaded.
+const MASTERS: &str = "bonding_masters";
 
 /// Bytes per second in a megabit per second.
 const MEGABIT_BYTES: u64 = 125_000;
@@ -144,10 +148,14 @@ impl Links {
         self.links.get_mut(place)
     }
 
-    fn read_bonds(&mut self, reader: &mut Reader) {
+    /// `names`: the entries of the directory.
+    fn read_bonds(&mut self, reader: &mut Reader, names: &[OsString]) {
         self.bonds.clear();
-        // The file exists only if the bonding module is loaded.
-        let masters = reader.small(&self.dir.join("bonding_masters")).unwrap_or_default();
+        let path = self.dir.join(MASTERS);
+        if !names.iter().any(|name| name == MASTERS) {
+            return reader.note(path, false, "");
+        }
+        let Some(masters) = reader.small(&path) else { return };
         for name in fields(&masters).filter_map(|name| std::str::from_utf8(name).ok()) {
             if name.contains('/') || !self.filter.admits(name, true) {
                 continue;
@@ -196,9 +204,10 @@ fn read_state(dir: &Path, reader: &mut Reader, detail: Detail) -> State {
 
 impl Collector for Links {
     fn read(&mut self, reader: &mut Reader) {
-        let names = reader.list(&self.dir).unwrap_or_default();
+        let listed = reader.list(&self.dir);
+        let names = listed.as_deref().unwrap_or_default();
         let before: Vec<bool> = self.links.iter_mut().map(|link| link.state.take().is_some()).collect();
-        for name in names.iter().filter_map(|name| name.to_str()).filter(|name| *name != "bonding_masters") {
+        for name in names.iter().filter_map(|name| name.to_str()).filter(|name| *name != MASTERS) {
             let dir = self.dir.join(name);
             if !self.filter.admits(name, reader.exists(&dir.join("device"))) {
                 continue;
@@ -219,7 +228,10 @@ impl Collector for Links {
                 link.counters.absent(&self.rules);
             }
         }
-        self.read_bonds(reader);
+        match listed {
+            Some(names) => self.read_bonds(reader, &names),
+            None => self.bonds.clear(),
+        }
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {
@@ -315,6 +327,15 @@ mod tests {
                 format!("{member}.active{{network.interface.name=bond0}} 1"),
             ]
         );
+    }
+
+    #[test]
+    fn a_host_without_bonds_lists_them_as_absent() {
+        let context = host("up\n", "-1\n").context(Options::default());
+        let mut reader = Reader::new(&context.host).recording();
+        Links::new(&context).read(&mut reader);
+        let problems = reader.problems();
+        assert!(problems.iter().any(|p| p.is_normal() && p.path.ends_with("bonding_masters")), "{problems:?}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::host::Reader;
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::number;
 
 /// The collector's entry in the list.
@@ -77,6 +77,7 @@ struct Reading {
 
 struct Raid {
     naming: Naming,
+    detail: Detail,
     dir: PathBuf,
     arrays: Vec<Array>,
     listed: Option<Instant>,
@@ -84,15 +85,18 @@ struct Raid {
 
 impl Raid {
     fn new(context: &Context) -> Self {
-        Self { naming: context.options.naming, dir: context.host.sys("block"), arrays: Vec::new(), listed: None }
+        let (naming, detail) = (context.options.naming, context.options.detail);
+        Self { naming, detail, dir: context.host.sys("block"), arrays: Vec::new(), listed: None }
     }
 
     fn list(&mut self, reader: &mut Reader) {
         if self.listed.is_some_and(|when| when.elapsed() < LIST_LASTS) {
             return;
         }
-        self.listed = Some(Instant::now());
+        let failures = reader.failures();
         let names = reader.list(&self.dir).unwrap_or_default();
+        // A directory that cannot be read is tried in each collection.
+        self.listed = (reader.failures() == failures).then(Instant::now);
         let arrays = names.iter().filter_map(|name| name.to_str()).filter(|name| name.starts_with("md"));
         self.arrays = arrays.map(|name| Array::new(self.naming, self.dir.join(name).join("md"), name)).collect();
     }
@@ -116,7 +120,7 @@ impl Array {
     }
 
     /// `None` if the directory is not an array, or the array is stopped.
-    fn read(&self, reader: &mut Reader) -> Option<Reading> {
+    fn read(&self, reader: &mut Reader, detail: Detail) -> Option<Reading> {
         let array_state = reader.small(&self.dir.join("array_state"))?;
         let action = reader.small(&self.dir.join("sync_action")).unwrap_or_default();
         let mut members = [0; MEMBER_STATES.len()];
@@ -126,7 +130,7 @@ impl Array {
                 *count += 1;
             }
         }
-        let sync = reader.small(&self.dir.join("sync_completed"));
+        let sync = (detail == Detailed).then(|| reader.small(&self.dir.join("sync_completed"))).flatten();
         Some(Reading {
             state: array_state_place(&array_state, &action)?,
             members,
@@ -175,7 +179,7 @@ impl Collector for Raid {
     fn read(&mut self, reader: &mut Reader) {
         self.list(reader);
         for array in &mut self.arrays {
-            array.reading = array.read(reader);
+            array.reading = array.read(reader, self.detail);
         }
     }
 
@@ -206,7 +210,6 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{Bench, Host};
     use super::*;
-    use crate::metrics::naming::Detail;
 
     fn host(members: &[(&str, &str)], array_state: &str, action: &str) -> Host {
         let host = Host::empty();
@@ -248,6 +251,19 @@ mod tests {
         let points = Bench::new(DEFINITION, host.context(options)).next();
         assert!(points.iter().any(|point| point.ends_with("state=recovering} 1")), "{points:#?}");
         assert_eq!(value(&points, "system.disk.linux.raid.sync.completed{system.device=md0} "), ["0.25"]);
+    }
+
+    #[test]
+    fn the_progress_is_read_for_the_detailed_metrics_alone() {
+        let host = host(&[("sda1", "in_sync")], "active", "idle");
+        // A reader that records notices when a file in its place is a directory.
+        std::fs::create_dir(host.path("sys/block/md0/md/sync_completed")).unwrap();
+        for (detail, read) in [(Basic, 0), (Detailed, 1)] {
+            let context = host.context(Options { detail, ..Options::default() });
+            let mut reader = Reader::new(&context.host).recording();
+            Raid::new(&context).read(&mut reader);
+            assert_eq!(reader.problems().len(), read, "{detail:?}");
+        }
     }
 
     #[test]

@@ -77,8 +77,10 @@ const POSSIBLE_DEGREES: std::ops::RangeInclusive<f64> = -150.0..=1000.0;
 
 /// How long the list of sensors is valid, and how often a slow chip is read.
 const MINUTE: Duration = Duration::from_secs(60);
-/// A chip whose reading takes this long is slow.
+/// A reading that takes this long is slow.
 const SLOW: Duration = Duration::from_millis(2);
+/// A chip is slow after this many slow readings in a row; a single one may be an agent that had to wait for a CPU.
+const SLOW_READINGS: u8 = 2;
 
 struct Sensor {
     metric: &'static str,
@@ -92,9 +94,12 @@ struct Sensor {
 
 /// The sensors of one hwmon device or thermal zone.
 struct Chip {
+    dir: PathBuf,
     sensors: Vec<Sensor>,
-    slow: bool,
-    read: Option<Instant>,
+    /// Slow readings in a row, at most [`SLOW_READINGS`].
+    slow: u8,
+    /// Whether it was read since the sensors were listed.
+    read: bool,
 }
 
 struct Sensors {
@@ -104,6 +109,7 @@ struct Sensors {
     detail: Detail,
     chips: Vec<Chip>,
     listed: Option<Instant>,
+    slow: Duration,
 }
 
 impl Sensors {
@@ -115,11 +121,12 @@ impl Sensors {
             detail: context.options.detail,
             chips: Vec::new(),
             listed: None,
+            slow: SLOW,
         }
     }
 
     fn list(&mut self, reader: &mut Reader) {
-        self.chips.clear();
+        let known = std::mem::take(&mut self.chips);
         let mut taken = Vec::new();
         for name in reader.list(&self.hwmon).unwrap_or_default() {
             let dir = self.hwmon.join(name);
@@ -154,13 +161,16 @@ impl Sensors {
                 limits: Vec::new(),
                 value: None,
             };
-            self.chips.push(Chip { sensors: vec![sensor], slow: false, read: None });
+            self.chips.push(Chip { dir, sensors: vec![sensor], slow: 0, read: false });
+        }
+        for chip in &mut self.chips {
+            chip.slow = known.iter().find(|known| known.dir == chip.dir).map_or(0, |known| known.slow);
         }
     }
 
-    fn chip(&self, dir: &Path, id: &str, driver: &str, reader: &mut Reader) -> Chip {
+    fn chip(&self, class_dir: &Path, id: &str, driver: &str, reader: &mut Reader) -> Chip {
         let mut sensors = Vec::new();
-        let mut dir = dir.to_owned();
+        let mut dir = class_dir.to_owned();
         let mut names = reader.list(&dir).unwrap_or_default();
         // Drivers with the old registration have their files in the device's directory.
         if !names.iter().any(|name| sensor_of(name.as_encoded_bytes()).is_some()) {
@@ -194,7 +204,7 @@ impl Sensors {
             let (metric, divisor) = (kind.prefix, kind.divisor);
             sensors.push(Sensor { metric, input, fault, divisor, series, limits, value: None });
         }
-        Chip { sensors, slow: false, read: None }
+        Chip { dir: class_dir.to_owned(), sensors, slow: 0, read: false }
     }
 
     fn series(&self, id: &str, name: &str, label: Option<&str>, extra: Option<(&Attribute, Names)>) -> Attributes {
@@ -209,16 +219,17 @@ impl Sensors {
 }
 
 impl Chip {
-    fn read(&mut self, reader: &mut Reader) {
-        if self.slow && self.read.is_some_and(|when| when.elapsed() < MINUTE) {
+    /// Reads the sensors; those of a slow chip once after each listing.
+    fn read(&mut self, reader: &mut Reader, slow: Duration) {
+        if self.slow == SLOW_READINGS && self.read {
             return;
         }
         let begun = Instant::now();
         for sensor in &mut self.sensors {
             sensor.value = sensor.read(reader);
         }
-        self.slow = begun.elapsed() >= SLOW;
-        self.read = Some(begun);
+        self.slow = if begun.elapsed() >= slow { SLOW_READINGS.min(self.slow + 1) } else { 0 };
+        self.read = true;
     }
 }
 
@@ -257,11 +268,13 @@ fn scaled(reader: &mut Reader, path: &Path, divisor: f64) -> Option<f64> {
 impl Collector for Sensors {
     fn read(&mut self, reader: &mut Reader) {
         if self.listed.is_none_or(|when| when.elapsed() >= MINUTE) {
+            let failures = reader.failures();
             self.list(reader);
-            self.listed = Some(Instant::now());
+            // A directory that cannot be read is tried in each collection.
+            self.listed = (reader.failures() == failures).then(Instant::now);
         }
         for chip in &mut self.chips {
-            chip.read(reader);
+            chip.read(reader, self.slow);
         }
     }
 
@@ -371,20 +384,53 @@ mod tests {
         assert_ne!(points.first(), points.last());
     }
 
+    /// A running collector, and the value of its sensor after one more reading of the file.
+    fn running() -> impl FnMut(fn(&mut Sensors), u32) -> f64 {
+        let host = host(&[("temp1_input", "0\n")]);
+        let context = host.context(Options::default());
+        let (mut reader, mut sensors) = (Reader::new(&context.host), Sensors::new(&context));
+        move |change, degrees| {
+            change(&mut sensors);
+            host.write("sys/class/hwmon/hwmon2/temp1_input", format!("{degrees}000\n"));
+            sensors.read(&mut reader);
+            sensors.chips.first().unwrap().sensors.first().unwrap().value.unwrap()
+        }
+    }
+
+    /// Every reading takes at least this time, and none takes the other.
+    const ALL_SLOW: fn(&mut Sensors) = |sensors| sensors.slow = Duration::ZERO;
+    const NONE_SLOW: fn(&mut Sensors) = |sensors| sensors.slow = Duration::MAX;
+
     #[test]
-    fn a_slow_chip_keeps_its_values_for_a_minute() {
-        let host = host(&[("temp1_input", "41000\n")]);
-        let mut reader = Reader::new(&host.context(Options::default()).host);
-        let mut sensors = Sensors::new(&host.context(Options::default()));
-        sensors.read(&mut reader);
-        let chip = sensors.chips.first_mut().unwrap();
-        chip.slow = true;
-        host.write("sys/class/hwmon/hwmon2/temp1_input", "50000\n");
-        chip.read(&mut reader);
-        assert_eq!(chip.sensors.first().unwrap().value, Some(41.0));
-        chip.read = None;
-        chip.read(&mut reader);
-        assert_eq!(chip.sensors.first().unwrap().value, Some(50.0));
+    fn a_chip_that_is_slow_twice_in_a_row_keeps_its_values_for_a_minute() {
+        let mut read = running();
+        assert_eq!(read(ALL_SLOW, 41), 41.0);
+        assert_eq!(read(ALL_SLOW, 42), 42.0, "one slow reading is not enough");
+        assert_eq!(read(ALL_SLOW, 43), 42.0);
+        // A minute later the sensors are listed again, and the chip is still known as slow.
+        assert_eq!(read(|sensors| sensors.listed = None, 44), 44.0);
+        assert_eq!(read(|_| {}, 45), 44.0);
+    }
+
+    #[test]
+    fn slow_readings_that_are_not_in_a_row_make_no_chip_slow() {
+        let mut read = running();
+        for degrees in 1..9 {
+            let change = if degrees % 2 == 0 { ALL_SLOW } else { NONE_SLOW };
+            assert_eq!(read(change, degrees), f64::from(degrees));
+        }
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_listed_fails_in_each_collection_and_not_only_once_a_minute() {
+        let host = Host::empty();
+        host.write("sys/class/hwmon", "");
+        let context = host.context(Options::default());
+        let (mut reader, mut sensors) = (Reader::new(&context.host), Sensors::new(&context));
+        for failures in 1..4 {
+            sensors.read(&mut reader);
+            assert_eq!(reader.failures(), failures);
+        }
     }
 
     proptest! {

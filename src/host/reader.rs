@@ -1,5 +1,6 @@
 //! The reader of a collection: the shared buffer, files that several collectors need, and the number of failures.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub struct Reader {
     /// When the waiting thread gives up on the reading.
     limit: Option<Instant>,
     failures: u64,
+    /// Directories and small files without a [`Source`] whose failure has been logged.
+    pub(super) unreadable: HashSet<PathBuf>,
     reads: Arc<AtomicU64>,
     problems: Option<Vec<Problem>>,
 }
@@ -38,6 +41,7 @@ impl Reader {
             now: (host.calls.clock)(0),
             limit: None,
             failures: 0,
+            unreadable: HashSet::new(),
             reads: Arc::default(),
             problems: None,
         }

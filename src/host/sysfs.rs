@@ -1,25 +1,73 @@
 //! Directories of sysfs with one entry per device (interfaces, sensors, arrays), and the small files in them. A missing
-//! directory or file is normal, because most hosts lack most hardware.
+//! directory or file is normal, because most hosts lack most hardware. A directory or file that exists and may not be
+//! read is a failure.
 
 use std::ffi::OsString;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{Host, Reader, files, read_small};
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+use super::source::NO_ANSWER;
+use super::{Host, Reader, files};
 use crate::metrics::parse::number;
 
 impl Reader {
-    /// The names in a directory, sorted; `None` if it is missing or unreadable, which `check` lists as absent.
+    /// The names in a directory, sorted; `None` if it is missing, which `check` lists as absent, or if it cannot be
+    /// read, which is a failure.
     pub fn list(&mut self, dir: &Path) -> Option<Vec<OsString>> {
-        let names = names(dir);
-        if names.is_none() {
-            self.note(dir, false, "");
+        match files::list(dir) {
+            Ok(mut names) => {
+                names.sort_unstable();
+                self.readable(dir);
+                return Some(names);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.readable(dir);
+                self.note(dir, false, "");
+            }
+            Err(error) => self.unreadable(dir, &error),
         }
-        names
+        None
     }
 
-    /// A small file, trimmed; `None` if it is missing or unreadable.
+    /// A small file, trimmed; `None` if it is missing, has no value, or may not be read, which is a failure.
     pub fn small(&mut self, path: &Path) -> Option<Vec<u8>> {
-        read_small(path)
+        match files::read(path) {
+            Ok(bytes) => {
+                self.readable(path);
+                return Some(bytes.trim_ascii().to_vec());
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => self.unreadable(path, &error),
+            // Drivers have an error for "no value", such as EINVAL for the speed of a link that is down.
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// Counts a failure, and logs it if it is new.
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.fail();
+        if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) {
+            // This was logged when the thread that hangs in it was abandoned.
+            return self.note(path, true, NO_ANSWER);
+        }
+        let right = match error.kind() {
+            ErrorKind::PermissionDenied => ": the agent's user needs the right to read it",
+            _ => "",
+        };
+        let words = format!("{error}{right}");
+        if self.unreadable.insert(path.to_owned()) {
+            warn!("{} cannot be read ({words}); its metrics are left out until it can", path.display());
+        }
+        self.note(path, true, words);
+    }
+
+    fn readable(&mut self, path: &Path) {
+        if self.unreadable.remove(path) {
+            info!("{} can be read again", path.display());
+        }
     }
 
     /// Whether the path exists.
@@ -47,13 +95,6 @@ impl Reader {
 fn signed(text: &[u8]) -> Option<i64> {
     let magnitude = i64::try_from(number(text.strip_prefix(b"-").unwrap_or(text))?).ok()?;
     Some(if text.starts_with(b"-") { -magnitude } else { magnitude })
-}
-
-/// The names in a directory, sorted.
-fn names(dir: &Path) -> Option<Vec<OsString>> {
-    let mut names = files::list(dir).ok()?;
-    names.sort_unstable();
-    Some(names)
 }
 
 impl Host {
@@ -93,5 +134,22 @@ mod tests {
         std::fs::write(dir.path().join("b"), "").unwrap();
         std::fs::write(dir.path().join("a"), "").unwrap();
         assert_eq!(reader.list(dir.path()).unwrap(), ["a", "b"]);
+        assert_eq!(reader.failures(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_a_failure_that_names_the_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::new(&crate::host::Roots { root: Some(dir.path().to_owned()), ..Default::default() });
+        let mut reader = Reader::new(&host).recording();
+        // Root may read every directory, so a file in its place stands for one that may not be listed.
+        let file = dir.path().join("hwmon");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!((reader.list(&file), reader.failures()), (None, 1));
+        let problems = reader.problems();
+        assert!(problems.len() == 1 && problems[0].failed && problems[0].path == file, "{problems:?}");
+        reader.unreadable(&file, &ErrorKind::PermissionDenied.into());
+        let problems = reader.problems();
+        assert!(problems[0].failed && problems[0].words.ends_with("needs the right to read it"), "{problems:?}");
     }
 }

@@ -212,6 +212,18 @@ fn check_tells_whether_the_outbox_can_have_its_directory_and_leaves_nothing_ther
 }
 
 #[test]
+fn check_lists_what_a_host_lacks_in_one_line() {
+    let root = fixture("container");
+    let ended = Run::new(&["check", "--exporter", "none", "--root-path", root.to_str().unwrap()]).end();
+    let lines: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("ABSENT")).collect();
+    assert_eq!(lines.len(), 1, "{}", ended.out);
+    for absent in ["sys/class/hwmon", "sys/class/net/bonding_masters", "sys/devices/system/edac/mc"] {
+        let path = root.join(absent).display().to_string();
+        assert!(lines[0].contains(&path) && ended.out.matches(&path).count() == 1, "{absent} in {}", ended.out);
+    }
+}
+
+#[test]
 fn check_as_json_is_one_object_for_scripts() {
     let root = fixture("server");
     let arguments = ["check", "--json", "--exporter", "none", "--root-path", root.to_str().unwrap()];

@@ -40,6 +40,8 @@ def lacking():
     swap = len(pathlib.Path("/proc/swaps").read_text().splitlines()) < 2
     temperatures = none("sys/class/hwmon/hwmon*/temp*_input") and none("sys/class/thermal/thermal_zone*/temp")
 
+    containers = none("sys/fs/cgroup/docker-*.scope/cpu.stat") and none("sys/fs/cgroup/cpuacct/docker-*.scope")
+
     def speed(path):
         try:
             return int(path.read_text()) > 0
@@ -58,8 +60,13 @@ def lacking():
         "hw_errors": none("sys/devices/system/edac/mc/mc*"),
         "systemd_unit_count": none("run/systemd/system") or none("run/dbus/system_bus_socket"),
         "systemd_service": none("sys/fs/cgroup/*/system.slice") and none("sys/fs/cgroup/system.slice"),
-        # A container has a cgroup of its own, in one of many places.
-        "container_": True,
+        # Without a container of run.py, there may be one in one of many places.
+        "container_cpu_time": containers,
+        "container_memory_working_set": containers,
+        # Sent for containers with a disk of their own, a quota or a kill.
+        "container_disk_io": True,
+        "container_cpu_linux_throttled": True,
+        "container_memory_linux_oom_kills": True,
         # Sent for units that failed and for services that were restarted or killed, and no test does that to this machine.
         "systemd_unit_state": True,
         "systemd_service_restarts": True,

@@ -6,7 +6,8 @@ Collector is away for a part of the time.
 
     HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 120 --picture docs/dashboard.svg]
 
-As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would be empty there."""
+As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would be empty there, and a
+control group that is named like one of Docker's, for the panels of containers."""
 
 import argparse
 import json
@@ -108,6 +109,31 @@ def swap_file(work):
     return path if made else None
 
 
+class Container:
+    """A process in a control group of its own, which has the name of a Docker container; only as root."""
+
+    def __init__(self):
+        root = pathlib.Path("/sys/fs/cgroup")
+        # Version 1 has a tree for each controller.
+        trees = [root] if (root / "cgroup.controllers").exists() else [root / name for name in ("cpuacct", "memory", "pids", "systemd")]
+        self.groups = []
+        self.process = subprocess.Popen(["sleep", "infinity"])
+        for tree in trees if os.geteuid() == 0 else []:
+            try:
+                group = tree / f"docker-{'4f' * 32}.scope"
+                group.mkdir()
+                self.groups.append(group)
+                (group / "cgroup.procs").write_text(str(self.process.pid))
+            except OSError:
+                pass  # the tree is not there or may not be written; queries.lacking looks for the groups
+
+    def remove(self):
+        self.process.kill()
+        self.process.wait()
+        for group in self.groups:
+            group.rmdir()
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--seconds", type=int, default=15)
@@ -124,7 +150,7 @@ def main():
         sys.exit("demo: the dashboards' data source is not the provisioned one")
 
     work = pathlib.Path(tempfile.mkdtemp(prefix="heka-demo."))
-    processes, swap = [], None
+    processes, swap, container = [], None, None
 
     def start(name, command, **environment):
         log = open(work / f"{name}.log", "w")
@@ -133,7 +159,7 @@ def main():
         return processes[-1]
 
     try:
-        swap = swap_file(work)
+        swap, container = swap_file(work), Container()
         web, grpc, http, health = (free_port() for _ in range(4))
         prometheus = Prometheus(web)
         start("prometheus", [
@@ -224,6 +250,8 @@ def main():
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if container:
+            container.remove()
         if swap:
             subprocess.run(["swapoff", swap], check=False)
         shutil.rmtree(work, ignore_errors=True)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test may panic.
 
 mod metrics_page;
+mod sources;
 
 use std::path::Path;
 

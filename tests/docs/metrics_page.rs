@@ -8,6 +8,8 @@ use heka_insights_agent::internals::collectors::{COLLECTORS, names};
 use heka_insights_agent::internals::export::prometheus::names::prometheus_name;
 use heka_insights_agent::internals::metrics::naming::{Attribute, Detail, Kind, Metric, Naming, Number, Shape};
 
+use crate::sources::source;
+
 const INTRODUCTION: &str = "\
 # Metrics
 
@@ -27,6 +29,10 @@ those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` t
 - **Missing is not zero.** A metric that the kernel does not have is not sent.
 - **Flags change attributes.** `--per-cpu` adds `cpu.logical_number` (frequencies always have it); `--disk-scope total`
   removes `system.device` from the disks.
+- **Names.** The last column tells where the name of the conventions' naming comes from: a *convention*, or if there is
+  none, a receiver of the Collector that has the metric. *own* is a name of this agent, `system.<area>.linux.<what>` where the
+  area is one of the host's. hostmetrics' names are the receiver's, except for the agent's own metrics, and node_exporter's are
+  node_exporter's.
 - **Prometheus** shows the metrics under the names in small print. Its OTLP receiver and the Collector's exporters make
   these names with their default settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
 - **Text files.** The metrics of `--textfile-dir` are sent under the names that the files have; metrics without a type are
@@ -71,8 +77,8 @@ pub fn metrics_markdown() -> String {
         let _ = write!(
             out,
             "\n## {}\n\n\
-             | semconv | hostmetrics | description | kind, unit | attributes | source | since Linux |\n\
-             |---|---|---|---|---|---|---|\n",
+             | semconv | hostmetrics | description | kind, unit | attributes | source | since Linux | name from |\n\
+             |---|---|---|---|---|---|---|---|\n",
             name
         );
         for metric in metrics.iter().filter(both) {
@@ -144,13 +150,14 @@ fn row(out: &mut String, metric: &Metric) {
     let keys = |shape: &Shape, naming| join(shape.attributes.iter().map(|attribute| attribute.key.of(naming)));
     let _ = writeln!(
         out,
-        "| {semconv} | {hostmetrics} | {} | {}, {} | {} | {} | {} |",
+        "| {semconv} | {hostmetrics} | {} | {}, {} | {} | {} | {} | {} |",
         metric.description,
         kind(metric),
         both(shapes, |shape, _| format!("`{}`", shape.unit)),
         both(shapes, keys),
         metric.source,
-        metric.since
+        metric.since,
+        source(metric).unwrap_or_default()
     );
 }
 

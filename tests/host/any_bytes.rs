@@ -2,17 +2,20 @@
 //! decrease.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use heka_insights_agent::internals::collectors::{DiskScope, Options};
 use heka_insights_agent::internals::metrics::naming::Detail;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::TestRunner;
 
 use crate::collect::{Collected, Pipeline};
-use crate::fixture::{FixtureHost, HOSTS};
+use crate::fixture::{FixtureHost, HOSTS, place};
 use crate::log;
 
-/// Every file that a collector reads, and a metric of a collector that does not read it.
+/// Files of `/proc` that a collector reads, and a metric of a collector that does not read it. Those of `/sys` are all
+/// that a host has.
 const FILES: &[(&str, &str)] = &[
     ("proc/stat", "system.memory.limit"),
     ("proc/cpuinfo", "system.memory.limit"),
@@ -38,7 +41,44 @@ const FILES: &[(&str, &str)] = &[
     ("proc/1/net/sockstat6", "system.cpu.time"),
     ("proc/1/net/softnet_stat", "system.cpu.time"),
     ("proc/sys/net/netfilter/nf_conntrack_count", "system.cpu.time"),
+    (TEXTFILE, "system.cpu.time"),
 ];
+
+/// Written into each host.
+const TEXTFILE: &str = "proc/textfiles/a.prom";
+const METRICS: &str =
+    "# HELP runs_total Runs\n# TYPE runs_total counter\nruns_total{job=\"a\",of=\"b\"} 40\nlast 1.5\n";
+
+/// A host, a file that it has, and a metric that stays without the file.
+type Case = (&'static str, String, &'static str);
+
+fn in_proc() -> Vec<Case> {
+    let all = HOSTS.iter().flat_map(|host| FILES.iter().map(move |(file, other)| (*host, (*file).to_owned(), *other)));
+    all.filter(|(host, file, _)| file == TEXTFILE || place(host).join(file).exists()).collect()
+}
+
+/// Sensors, links, arrays, memory controllers, control groups and the rest.
+fn in_sys() -> Vec<Case> {
+    let mut found = Vec::new();
+    for host in HOSTS {
+        let mut dirs = vec![place(host).join("sys")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap() {
+                    kind if kind.is_dir() => dirs.push(entry.path()),
+                    kind if kind.is_file() => {
+                        let path = entry.path();
+                        let file = path.strip_prefix(place(host)).unwrap().to_str().unwrap().to_owned();
+                        found.push((host, file, "system.cpu.time"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
 
 /// What befalls a file.
 #[derive(Clone, Debug)]
@@ -61,6 +101,10 @@ fn damage() -> impl Strategy<Value = Damage> {
         (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Damage::LinesSwapped(a, b)),
         (any::<Index>(), number).prop_map(|(at, number)| Damage::NumberReplaced(at, number.to_owned())),
     ]
+}
+
+fn damages() -> impl Strategy<Value = Vec<Damage>> {
+    proptest::collection::vec(damage(), 1..6)
 }
 
 impl Damage {
@@ -123,36 +167,63 @@ fn check_counters(before: &mut BTreeMap<String, f64>, collected: &Collected, del
     Ok(())
 }
 
+/// Collects from the host while the file is damaged.
+fn damaged(
+    host: &FixtureHost,
+    file: &str,
+    other: &str,
+    damages: &[Damage],
+    at_the_start: bool,
+    delta: bool,
+) -> Result<(), TestCaseError> {
+    log::keep();
+    host.write(TEXTFILE, METRICS);
+    let befall = |damage: &Damage| host.write(file, damage.befall(&host.read(file)));
+    if at_the_start {
+        befall(&damages[0]);
+    }
+    let textfile_dir = host.root().join(TEXTFILE).parent().map(Path::to_owned);
+    let mut pipeline = Pipeline::new(&host.context(Options { textfile_dir, ..everything(delta) }));
+    let mut counters = BTreeMap::new();
+    check_counters(&mut counters, &pipeline.collect(), delta)?;
+    for damage in damages {
+        befall(damage);
+        let collected = pipeline.collect();
+        check_counters(&mut counters, &collected, delta)?;
+        prop_assert!(!collected.series(other).is_empty(), "{other} is gone with {file}");
+    }
+    prop_assert_eq!(faults(), Vec::<String>::new());
+    Ok(())
+}
+
+/// Each host is copied once: a copy has a thousand files.
+#[test]
+fn damaged_files_of_sysfs_never_panic_never_stop_others_and_never_turn_a_counter_back() {
+    let hosts = HOSTS.map(|host| (host, FixtureHost::whole(host)));
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() });
+    let cases = (select(in_sys()), damages(), any::<bool>(), any::<bool>());
+    let result = runner.run(&cases, |((name, file, other), damages, at_the_start, delta)| {
+        let (_, host) = hosts.iter().find(|(host, _)| *host == name).unwrap();
+        let content = host.read(&file);
+        let result = damaged(host, &file, other, &damages, at_the_start, delta);
+        host.write(&file, content);
+        result
+    });
+    result.unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_files_never_panic_never_stop_others_and_never_turn_a_counter_back(
-        host in select(HOSTS.to_vec()),
-        (file, other) in select(FILES.to_vec()),
-        damages in proptest::collection::vec(damage(), 1..6),
+        (host, file, other) in select(in_proc()),
+        damages in damages(),
         at_the_start: bool,
         delta: bool,
     ) {
-        let copy = FixtureHost::copy(host);
-        if !copy.root().join(file).exists() {
-            return Ok(());
-        }
-        log::keep();
-        let befall = |damage: &Damage| copy.write(file, damage.befall(&copy.read(file)));
-        if at_the_start {
-            befall(&damages[0]);
-        }
-        let mut pipeline = Pipeline::new(&copy.context(everything(delta)));
-        let mut counters = BTreeMap::new();
-        check_counters(&mut counters, &pipeline.collect(), delta)?;
-        for damage in &damages {
-            befall(damage);
-            let collected = pipeline.collect();
-            check_counters(&mut counters, &collected, delta)?;
-            prop_assert!(!collected.series(other).is_empty(), "{other} is gone with {file}");
-        }
-        prop_assert_eq!(faults(), Vec::<String>::new());
+        damaged(&FixtureHost::copy(host), &file, other, &damages, at_the_start, delta)?;
     }
 
     #[test]

@@ -195,6 +195,40 @@ fn a_file_that_cannot_be_read_is_one_warning_and_one_line_when_it_can() {
 }
 
 #[test]
+fn a_host_without_most_hardware_has_nothing_to_say() {
+    log::keep();
+    let host = FixtureHost::whole("container");
+    for absent in ["sys/class/hwmon", "sys/class/thermal", "sys/class/net/bonding_masters", "sys/devices/system/edac"] {
+        assert!(!host.root().join(absent).exists(), "{absent}");
+    }
+    let mut pipeline = Pipeline::new(&host.context(Options::default()));
+    (0..2).for_each(|_| drop(pipeline.collect()));
+    assert_eq!(log::lines(host.mark()), Vec::<String>::new());
+    assert!(pipeline.registered.collectors.iter().all(|family| family.errors.load(Ordering::Relaxed) == 0));
+}
+
+/// Root may read every directory, so a file in its place stands for one that may not be listed.
+#[test]
+fn a_directory_of_sysfs_that_cannot_be_listed_is_one_warning_and_one_line_when_it_can() {
+    log::keep();
+    let host = FixtureHost::whole("container");
+    for dir in ["sys/class/hwmon", "sys/devices/system/edac/mc"] {
+        host.write(dir, "");
+    }
+    let mut pipeline = Pipeline::new(&host.context(Options::default()));
+    (0..3).for_each(|_| drop(pipeline.collect()));
+    let lines = log::lines(host.mark());
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with("WARN") && line.contains("cannot be read")), "{lines:?}");
+    for dir in ["sys/class/hwmon", "sys/devices/system/edac/mc"] {
+        host.remove(dir);
+    }
+    (0..2).for_each(|_| drop(pipeline.collect()));
+    let lines = log::lines(host.mark());
+    assert!(lines.len() == 4 && lines[2..].iter().all(|line| line.starts_with("INFO")), "{lines:?}");
+}
+
+#[test]
 fn a_file_that_this_kernel_lacks_is_one_line_and_no_failure() {
     log::keep();
     let host = FixtureHost::copy("server");

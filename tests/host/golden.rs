@@ -6,9 +6,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::agent::self_metrics;
+use heka_insights_agent::internals::collectors::{COLLECTORS, Options};
 use heka_insights_agent::internals::metrics::counter::Since;
-use heka_insights_agent::internals::metrics::naming::{Detail, Naming};
+use heka_insights_agent::internals::metrics::filter::Filter;
+use heka_insights_agent::internals::metrics::naming::{Detail, Metric, Naming};
 
 use crate::collect::Pipeline;
 use crate::fixture::{FixtureHost, HOSTS, context, place};
@@ -52,6 +54,37 @@ fn each_fixture_host_gives_its_golden_collection() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+/// The series of a metric without names of the host: one for each combination of its attributes' words.
+fn fixed_series(metric: &Metric) -> Option<usize> {
+    let shape = metric.semconv.as_ref().filter(|shape| shape.detail == Detail::Basic)?;
+    Some(shape.attributes.iter().map(|attribute| attribute.values.len()).product())
+}
+
+/// docs/cardinality.md promises this.
+#[test]
+fn a_machine_with_one_disk_and_one_interface_sends_under_170_points() {
+    let interfaces = Filter::new(&["^ens5$"], &[]).unwrap();
+    let host = context(&place("container"), Options { interfaces, ..Options::default() });
+    let collected = Pipeline::new(&host).collect();
+    for (metric, key, device) in [
+        ("system.disk.io", "system.device", "vda"),
+        ("system.network.io", "network.interface.name", "ens5"),
+        ("hw.network.up", "hw.id", "ens5"),
+    ] {
+        assert_eq!(collected.values_of(metric, key), [device], "{metric}");
+    }
+    for metric in ["system.pressure.time", "system.filesystem.usage", "system.network.linux.tcp.segments"] {
+        assert!(!collected.series(metric).is_empty(), "{metric}");
+    }
+    let own: usize = self_metrics::TABLES.iter().flat_map(|table| table.iter()).filter_map(fixed_series).sum();
+    // A recorded host has no bus to ask for its units; their counts come with every host that has one.
+    let mut all = COLLECTORS.iter().flat_map(|definition| definition.metrics);
+    let units = all.find(|metric| metric.semconv.is_some_and(|shape| shape.name == "systemd.unit.count"));
+    let units = units.and_then(fixed_series).unwrap();
+    let points = collected.0.len() + own + units;
+    assert!(own >= 12 && units >= 5 && points < 170, "{points} points in\n{collected}");
 }
 
 /// What happens on the server between two collections: 100 ticks pass on each CPU, and every counter moves by an amount

@@ -244,7 +244,10 @@ fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
     let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     mode(host.root(), 0o755);
     mode(&root.join("proc/meminfo"), 0o600);
-    mode(&root.join("sys/block"), 0o700);
+    for dir in ["sys/block", "sys/class/hwmon", "sys/class/net"] {
+        mode(&root.join(dir), 0o700);
+    }
+    mode(&root.join("sys/devices/system/edac/mc/mc0/ce_count"), 0o600);
     let binary = host.root().join("agent");
     // Not with a descriptor of this process, which a child of another test would have open for writing at its start.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_heka-insights-agent")).arg(&binary).status();
@@ -254,12 +257,20 @@ fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);
     let (code, out) = check(&mut command);
     assert_eq!(code, Some(1), "{out}");
-    for (collector, path) in [("memory", "proc/meminfo"), ("disk", "sys/block")] {
+    for (collector, path) in [
+        ("memory", "proc/meminfo"),
+        ("disk", "sys/block"),
+        ("raid", "sys/block"),
+        ("sensors", "sys/class/hwmon"),
+        ("link", "sys/class/net"),
+        ("ecc", "sys/devices/system/edac/mc/mc0/ce_count"),
+    ] {
         let line = line(&out, collector);
         let path = root.join(path);
         assert!(line.contains("failed") && line.contains(path.to_str().unwrap()) && line.contains("denied"), "{line}");
     }
-    assert_eq!(out.matches(" failed ").count(), 2, "{out}");
+    assert_eq!(out.matches(" failed ").count(), 6, "{out}");
+    assert!(!out.contains("ABSENT") || !line(&out, "ABSENT").contains("/sys/"), "{out}");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 """Checks the rules of packaging/prometheus/rules: tests/prometheus/rules.py
 
 `promtool check rules`, then each alert once firing and once quiet with `promtool test rules` (cases.py). Every metric that a
-rule asks for has to be one that docs/metrics.md lists. hostmetrics.yml is semconv.yml with the other names, without the rules on
-metrics that the naming lacks: HEKA_UPDATE=1 writes it. PROMTOOL: the program; without it, it is built.
+rule asks for has to be one that docs/metrics.md lists, and sent by default except for the alerts in DETAILED. hostmetrics.yml is
+semconv.yml with the other names, without the rules on metrics that the naming lacks: HEKA_UPDATE=1 writes it. The README there has
+each alert. PROMTOOL: the program; without it, it is built.
 """
 
 import json
@@ -21,6 +22,12 @@ RULES = ROOT / "packaging/prometheus/rules"
 HOST = {"job": "heka-insights-agent", "instance": "id-1", "host_name": "web-1"}
 # Metrics that Prometheus or its OTLP receiver adds.
 ADDED = {"target_info", "up"}
+# The alerts that need `--detail detailed`, as the README and the header of hostmetrics.yml state.
+DETAILED = {
+    "semconv": {"HostServiceOomKill", "HostContainerOomKill", "HostContainerThrottled"},
+    "hostmetrics": {"HostMemoryLow", "HostMemoryLowForLong", "HostMemoryUnderused", "HostConntrackNearlyFull"},
+    "agent": set(),
+}
 
 HEADER = """\
 # Recording and alerting rules for hosts that the agent reports with `--naming hostmetrics`, written from semconv.yml by
@@ -31,19 +38,29 @@ groups:
 
 
 def documented():
-    """The names in Prometheus that docs/metrics.md lists, and semconv's names with hostmetrics' for the same metric."""
-    names, translation, columns = set(), {}, []
+    """The names in Prometheus that docs/metrics.md lists, by naming and whether they are sent by default, and semconv's names with
+    hostmetrics' for the same metric. The agent's own metrics are the same in both namings."""
+    names, translation, columns = {(naming, sent): set() for naming in ("semconv", "hostmetrics") for sent in "●○"}, {}, []
     for line in (ROOT / "docs/metrics.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         found = [re.search(r"<sub>`([^`]+)`</sub>", cell) for cell in cells]
         if cells and not any(found):
             columns = columns if cells[0].startswith("---") else cells
-        names |= {match[1] for match in found if match}
+        if any(found[:2]):
+            own = columns[0] == "metric"
+            here = found[0] and found[0][1]
+            theirs = here if own or cells[1].endswith("the same") else found[1] and found[1][1]
+            for naming, cell, name in (("semconv", cells[0], here), ("hostmetrics", cells[0 if own else 1], theirs)):
+                if name:
+                    names[naming, cell[0]].add(name)
         if columns[:2] == ["semconv", "hostmetrics"] and any(found[:1]):
             if cells[1].endswith("the same"):
                 translation[found[0][1]] = found[0][1]
             elif found[1]:
                 translation[found[0][1]] = found[1][1]
+    # agent.yml goes with either of the others.
+    for sent in "●○":
+        names["agent", sent] = names["semconv", sent] & names["hostmetrics", sent]
     return names, translation
 
 
@@ -80,6 +97,26 @@ def blocks(text):
     for part in filter(None, parts):
         match = re.match(r" +- (name|alert|record): (.+)", part)
         yield match[1], match[2], part
+
+
+def asked_for(text, rules):
+    """The metrics that an expression asks for, and those that its recorded ones are made from."""
+    recorded = {name: expression(block) for kind, name, block in rules if kind == "record"}
+    asked = metrics_of(text)
+    return {metric for name in asked for metric in (asked_for(recorded[name], rules) if name in recorded else {name})}
+
+
+def in_the_readme(alerts):
+    """What is wrong with the README: it has each alert in its table or names it as one of our own, and lists those that hostmetrics'
+    naming cannot have."""
+    page = (RULES / "README.md").read_text()
+    rows = re.findall(r"(?m)^\|[^|]*\|[^|]*\| (Host\w+)[^|]*\|$", page)
+    own = set(re.findall(r"\bHost\w+", page.split("| here |", 1)[1].split("\n\n", 1)[1].split("## ", 1)[0]))
+    lacking = set(re.findall(r"\bHost\w+", page.split("| missing in the naming |", 1)[1].split("\n\n", 1)[0]))
+    for name in sorted((set(rows) | own) ^ alerts["semconv"]):
+        yield f"README.md: {name} is in only one of its table and semconv.yml"
+    for name in sorted(lacking ^ (alerts["semconv"] - alerts["hostmetrics"])):
+        yield f"README.md: {name} is in only one of its list of alerts that hostmetrics.yml lacks and those that it lacks"
 
 
 def expression(block):
@@ -143,17 +180,21 @@ def main():
     elif (RULES / "hostmetrics.yml").read_text() != generated:
         problems.append("hostmetrics.yml is not what semconv.yml and docs/metrics.md give; run with HEKA_UPDATE=1")
     subprocess.run([promtool, "check", "rules", "--lint=all", "--lint-fatal", *sorted(RULES.glob("*.yml"))], check=True, stdout=subprocess.DEVNULL)
-    tested = 0
+    tested, alerts_of = 0, {}
     with tempfile.TemporaryDirectory() as work:
         for file in sorted(RULES.glob("*.yml")):
             rules = list(blocks(file.read_text()))
-            recorded = {name for kind, name, _ in rules if kind == "record"}
             alerts = [name for kind, name, _ in rules if kind == "alert"]
+            alerts_of[file.stem] = set(alerts)
             for kind, name, block in rules:
                 if kind == "name":
                     continue
-                for metric in metrics_of(expression(block)) - recorded - ADDED - names:
+                asked = asked_for(expression(block), rules) - ADDED
+                default, detailed = names[file.stem, "●"], names[file.stem, "○"]
+                for metric in asked - default - detailed:
                     problems.append(f"{file.name}: {name} asks for {metric}, which docs/metrics.md does not have")
+                if kind == "alert" and (name in DETAILED[file.stem]) != bool(asked - default):
+                    problems.append(f"{file.name}: {name} is {'' if asked <= default else 'not '}written with default metrics alone")
             problems += [f"{file.name}: {name} has no case" for name in alerts if name not in CASES]
             change = (lambda text: translate(text, translation)) if file.stem == "hostmetrics" else str
             # An evaluation a minute, and fewer where a case lasts days.
@@ -165,6 +206,7 @@ def main():
                 if done.returncode:
                     problems.append(f"{file.name}: {done.stdout}{done.stderr}")
                 tested += 2 * len(cases)
+    problems += in_the_readme(alerts_of)
     for problem in problems:
         print(f"rules: failed, {problem}")
     if not problems:

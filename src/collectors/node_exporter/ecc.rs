@@ -52,7 +52,7 @@ impl Errors {
         }
     }
 
-    fn controller(&mut self, name: &str, digits: &str) {
+    fn controller(&mut self, reader: &mut Reader, name: &str, digits: &str) {
         let dir = self.host.sys("devices/system/edac/mc").join(name);
         let controller = ("controller", digits.to_owned());
         self.take(&dir.join("ce_count"), "controller.correctable", std::slice::from_ref(&controller));
@@ -60,13 +60,13 @@ impl Errors {
         let unknown = [controller.clone(), ("csrow", "unknown".to_owned())];
         self.take(&dir.join("ce_noinfo_count"), "row.correctable", &unknown);
         self.take(&dir.join("ue_noinfo_count"), "row.uncorrectable", &unknown);
-        for row in list(&dir) {
+        for row in list(reader, &dir) {
             let Some(digits) = row.strip_prefix("csrow").filter(|digits| is_number(digits)) else { continue };
             let dir = dir.join(&row);
             let pairs = [controller.clone(), ("csrow", digits.to_owned())];
             self.take(&dir.join("ce_count"), "row.correctable", &pairs);
             self.take(&dir.join("ue_count"), "row.uncorrectable", &pairs);
-            for file in list(&dir) {
+            for file in list(reader, &dir) {
                 let Some((channel, kind)) = file.strip_prefix("ch").and_then(|rest| rest.split_once('_')) else {
                     continue;
                 };
@@ -98,9 +98,9 @@ fn is_number(text: &str) -> bool {
 impl Collector for Errors {
     fn read(&mut self, reader: &mut Reader) {
         self.counts.begin(reader.now());
-        for name in list(&self.host.sys("devices/system/edac/mc")) {
+        for name in list(reader, &self.host.sys("devices/system/edac/mc")) {
             if let Some(digits) = name.strip_prefix("mc").filter(|digits| is_number(digits)) {
-                self.controller(&name, digits);
+                self.controller(reader, &name, digits);
             }
         }
         self.counts.end();

@@ -118,19 +118,19 @@ impl Identities {
         Self { host: context.host.clone(), facts: Facts::default(), boot_time: None }
     }
 
-    fn refresh(&mut self) {
+    fn refresh(&mut self, reader: &mut Reader) {
         self.facts.clear();
         self.kernel();
         self.distribution();
         self.machine();
-        self.clock_sources();
+        self.clock_sources(reader);
         let enforce = read_small(&self.host.sys("fs/selinux/enforce")).and_then(|text| number(&text));
         self.facts.add("selinux", f64::from(u8::from(enforce.is_some())), &[]);
         if let Some(mode) = enforce {
             self.facts.add("selinux.mode", f64::from(u8::from(mode > 0)), &[]);
         }
-        for device in list(&self.host.sys("class/nvme")) {
-            self.nvme(&device);
+        for device in list(reader, &self.host.sys("class/nvme")) {
+            self.nvme(reader, &device);
         }
     }
 
@@ -187,9 +187,9 @@ impl Identities {
         }
     }
 
-    fn clock_sources(&mut self) {
+    fn clock_sources(&mut self, reader: &mut Reader) {
         let dir = self.host.sys("devices/system/clocksource");
-        let found = list(&dir).into_iter().filter(|name| name.starts_with("clocksource"));
+        let found = list(reader, &dir).into_iter().filter(|name| name.starts_with("clocksource"));
         for (place, name) in found.enumerate() {
             let read =
                 |file: &str| read_small(&dir.join(&name).join(file)).map(|words| text(&words)).unwrap_or_default();
@@ -204,7 +204,7 @@ impl Identities {
         }
     }
 
-    fn nvme(&mut self, device: &str) {
+    fn nvme(&mut self, reader: &mut Reader, device: &str) {
         let dir = self.host.sys("class/nvme").join(device);
         let file = |name: &str| read_small(&dir.join(name)).map(|value| text(&value)).unwrap_or_default();
         let controller = [
@@ -216,7 +216,7 @@ impl Identities {
             ("state", file("state")),
         ];
         self.facts.add("nvme", 1.0, &controller);
-        for name in list(&dir) {
+        for name in list(reader, &dir) {
             // A namespace is nvme0n1; a path of a multipath namespace is nvme0c1n1.
             let Some((_, nsid)) = name.strip_prefix("nvme").and_then(|rest| rest.rsplit_once('n')) else { continue };
             if nsid.is_empty() || !nsid.bytes().all(|b| b.is_ascii_digit()) {
@@ -250,7 +250,7 @@ fn os_label(name: &str) -> &'static str {
 impl Collector for Identities {
     fn read(&mut self, reader: &mut Reader) {
         if self.facts.is_empty() || reader.cycle().is_multiple_of(REFRESH) {
-            self.refresh();
+            self.refresh(reader);
         }
         let btime = |stat: &[u8]| number(lines(stat).find_map(|line| line.strip_prefix(b"btime "))?.trim_ascii());
         self.boot_time = reader.stat().and_then(btime);

@@ -176,7 +176,7 @@ fn integer(text: &[u8]) -> Option<u64> {
 impl Collector for Links {
     fn read(&mut self, reader: &mut Reader) {
         // `bonding_masters` is a file between the directories.
-        let mut names = list(&self.host.sys("class/net"));
+        let mut names = list(reader, &self.host.sys("class/net"));
         names.retain(|name| name != "bonding_masters");
         let changed = names != self.names;
         self.names = names;

@@ -30,7 +30,7 @@ pub(super) mod keys;
 use std::path::Path;
 
 use super::Options;
-use crate::host::files;
+use crate::host::{Reader, files};
 use crate::metrics::counter::{Kind, Rules};
 
 /// Maximum number of directory entries in sysfs.
@@ -44,17 +44,16 @@ fn rules<const N: usize>(kinds: [Kind; N], options: &Options) -> Rules<N> {
     Rules::new(kinds, options.since).delta(options.delta)
 }
 
-/// The names in a directory, sorted; empty if it does not exist.
-fn list(dir: &Path) -> Vec<String> {
-    let names = files::list(dir).unwrap_or_default();
-    let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    names.sort_unstable();
-    names
+/// The names in a directory, sorted; empty if there is none to read.
+fn list(reader: &mut Reader, dir: &Path) -> Vec<String> {
+    reader.list(dir).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok()).collect()
 }
 
 /// The numbers of the entries `cpuN` in a directory, sorted.
 fn cpus(dir: &Path) -> Vec<u32> {
-    let mut numbers: Vec<u32> = list(dir).iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
+    let names = files::list(dir).unwrap_or_default();
+    let mut numbers: Vec<u32> =
+        names.iter().filter_map(|name| name.to_str()?.strip_prefix("cpu")?.parse().ok()).collect();
     numbers.sort_unstable();
     numbers
 }

@@ -146,10 +146,10 @@ fn signed(text: &[u8]) -> Option<f64> {
 }
 
 impl Collector for Power {
-    fn read(&mut self, _reader: &mut Reader) {
+    fn read(&mut self, reader: &mut Reader) {
         self.supplies.clear();
         let dir = self.host.sys("class/power_supply");
-        for name in list(&dir) {
+        for name in list(reader, &dir) {
             let at = |file: &str| read_small(&dir.join(&name).join(file));
             let value = |metric: &Metric| Some((metric.id, signed(&at(metric.id)?)? / divisor(metric.id)));
             let mut words = vec![("power_supply", name.clone())];

@@ -141,7 +141,7 @@ impl Collector for Raid {
             }
         }
         let dir = self.host.sys("block");
-        for name in list(&dir).into_iter().filter(|name| name.starts_with("md")) {
+        for name in list(reader, &dir).into_iter().filter(|name| name.starts_with("md")) {
             let device = [("device", name.clone())];
             // "4 (3)" while the array is being reshaped.
             let value = |file: &str| {

@@ -169,9 +169,9 @@ impl Sensors {
         Self { host: context.host.clone(), facts: Facts::default() }
     }
 
-    fn chips(&mut self) {
+    fn chips(&mut self, reader: &mut Reader) {
         let class = self.host.sys("class/hwmon");
-        let chips = list(&class).into_iter().map(|name| class.join(name));
+        let chips = list(reader, &class).into_iter().map(|name| class.join(name));
         let chips: Vec<_> = chips.map(|dir| (device_name(&dir), driver_name(&dir), dir)).collect();
         for (device, driver, dir) in &chips {
             let same = chips.iter().filter(|(other, ..)| other == device && other.is_some()).count();
@@ -187,13 +187,13 @@ impl Sensors {
                 self.facts.add("chip", 1.0, &[("chip", chip.clone()), ("chip_name", driver.clone())]);
             }
             for place in [dir.clone(), dir.join("device")] {
-                self.files(&chip, &place);
+                self.files(reader, &chip, &place);
             }
         }
     }
 
-    fn files(&mut self, chip: &str, dir: &Path) {
-        for name in list(dir) {
+    fn files(&mut self, reader: &mut Reader, chip: &str, dir: &Path) {
+        for name in list(reader, dir) {
             let Some((kind, sensor, element)) = split(&name) else { continue };
             let file = || read_small(&dir.join(&name));
             let series = |sensor: &str| [("chip", chip.to_owned()), ("sensor", sensor.to_owned())];
@@ -220,9 +220,9 @@ impl Sensors {
         }
     }
 
-    fn thermal(&mut self) {
+    fn thermal(&mut self, reader: &mut Reader) {
         let class = self.host.sys("class/thermal");
-        for name in list(&class) {
+        for name in list(reader, &class) {
             let dir = class.join(&name);
             let kind = read_small(&dir.join("type")).map(|kind| text(&kind)).unwrap_or_default();
             let value = |file: &str| read_small(&dir.join(file)).and_then(|value| signed(&value));
@@ -288,10 +288,10 @@ fn signed(text: &[u8]) -> Option<f64> {
 }
 
 impl Collector for Sensors {
-    fn read(&mut self, _reader: &mut Reader) {
+    fn read(&mut self, reader: &mut Reader) {
         self.facts.clear();
-        self.chips();
-        self.thermal();
+        self.chips(reader);
+        self.thermal(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

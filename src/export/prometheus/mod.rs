@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`listen`] | the listen address and its sockets |
 //! | [`server`] | the HTTP server: paths, gzip, scrape timeout, shutdown |
+//! | `sending` | the time limit for sending a response |
 //! | [`names`] | the name under which Prometheus stores a metric |
 //!
 //! `opentelemetry-prometheus` produces the text. Its reader is the only one of the provider, because the callbacks of
@@ -12,6 +13,7 @@
 
 pub mod listen;
 pub mod names;
+mod sending;
 pub mod server;
 
 use bytes::Bytes;

@@ -1,7 +1,8 @@
 //! The HTTP server: `/metrics` and `/-/healthy`.
 //!
 //! A scrape triggers one collection and waits for it no longer than the scraper's timeout. The number of connections is
-//! limited, and connections without requests are closed: after a while, or as soon as another scraper needs the place.
+//! limited. Connections without requests are closed, after a while or as soon as another scraper needs the place, and so are
+//! those whose client does not read the response.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -22,11 +23,13 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::CONTENT_TYPE as TEXT;
+use super::sending::Sending;
 
 /// Maximum number of connections.
 const CONNECTIONS: u32 = 64;
@@ -38,6 +41,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Part of the scraper's timeout that is reserved for sending the response.
 const WAY_BACK: Duration = Duration::from_millis(500);
+/// Close a connection if the client has not taken a whole response after this long.
+const SENDING: Duration = Duration::from_secs(30);
 /// Time limit for responses in progress at shutdown.
 const STOP: Duration = Duration::from_secs(1);
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
@@ -106,7 +111,7 @@ async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>, free: Arc<Semaph
     }
 }
 
-async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, endpoint: Arc<Endpoint>) {
     let mut stopped = endpoint.stopped.clone();
     let stopping = *stopped.borrow();
     // Beginnings and ends of requests: an odd number means that a request is being answered, 0 that none has arrived.
@@ -126,7 +131,7 @@ async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>) {
             .header_read_timeout(SILENCE)
             .max_buf_size(HEAD_BYTES)
             .keep_alive(!stopping)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Sending::new(stream, SENDING)), service)
     );
     if !stopping {
         // Waits for another scraper that needs the place, from the end of the last response on.

@@ -2,6 +2,8 @@ use std::io::Read;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 
 /// An endpoint whose collections are provided by the test.
@@ -76,6 +78,37 @@ async fn a_scrape_ends_before_the_scraper_gives_up() {
         assert!(took < most && took > most * 0.8, "{header}: {took}");
         drop(asks.recv().unwrap());
     }
+}
+
+/// How long a connection lasts whose client reads `part` bytes a second of a response of 1 MB, of which 64 kB are on the way.
+async fn lasts(part: usize) -> Duration {
+    let text: &'static str = "x".repeat(1_000_000).leak();
+    let (endpoint, _stop) = always(text);
+    let (mut client, server) = tokio::io::duplex(64_000);
+    client.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let reading = async {
+        let mut room = vec![0; part];
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if part > 0 && !client.read(&mut room).await.is_ok_and(|bytes| bytes > 0) {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = connection(server, Arc::new(endpoint)) => begun.elapsed(),
+        () = reading => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_the_whole_response_in_time_is_disconnected() {
+    for bytes_a_second in [0, 1, 10_000] {
+        let lasts = lasts(bytes_a_second).await;
+        assert!(lasts >= SENDING && lasts < SENDING * 2, "{bytes_a_second}: {lasts:?}");
+    }
+    assert!(lasts(50_000).await < SENDING, "a slow client is served");
 }
 
 #[tokio::test]
