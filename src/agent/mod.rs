@@ -74,7 +74,7 @@ pub enum AgentError {
     #[error("internal error: the sender has ended")]
     Sender,
     /// The only collection of a run was lost, with the reason of the last failed request.
-    #[error("the collection was not delivered{0}")]
+    #[error("the collection was not delivered: {0}")]
     NotDelivered(String),
     /// The console's output cannot be written.
     #[error("standard output cannot be written: {0}")]
@@ -190,7 +190,7 @@ impl Run<'_> {
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
             let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
-            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let why = why.unwrap_or_else(|| "no request has ended".to_owned());
             return Err(AgentError::NotDelivered(why));
         }
         Ok(())
