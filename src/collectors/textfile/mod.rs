@@ -464,16 +464,6 @@ mod tests {
     }
 
     #[test]
-    fn a_files_time_is_that_of_its_last_write() {
-        let host = Host::empty();
-        host.write("textfiles/a.prom", "a 1\n");
-        let written = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_250);
-        std::fs::File::open(host.path("textfiles/a.prom")).unwrap().set_modified(written).unwrap();
-        let points = bench(&host, Since::Boot).points();
-        assert!(points.contains(&"heka.textfile.mtime{file.path=a.prom} 1700000000.25".to_owned()), "{points:#?}");
-    }
-
-    #[test]
     fn a_file_that_is_replaced_while_it_is_read_is_read_before_or_after() {
         let host = Host::empty();
         let version = |value: usize| {
