@@ -331,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_host_without_bonds_lists_them_as_absent() {
-        let context = host("up\n", "-1\n").context(Options::default());
+        let host = host("up\n", "-1\n");
+        let context = host.context(Options::default());
         let mut reader = Reader::new(&context.host).recording();
         Links::new(&context).read(&mut reader);
         let problems = reader.problems();
