@@ -95,7 +95,8 @@ def flags(help_text, page):
 
 def queries(page, known):
     """The metrics in the table of old and new queries that docs/metrics.md lacks."""
-    names, _ = documented()
+    documented_names, _ = documented()
+    names = documented_names["semconv", "●"] | documented_names["semconv", "○"]
     asked = [set(), set()]
     for cells in table(page, "node_exporter"):
         if "node_" in cells[0]:
