@@ -18,8 +18,18 @@ use crate::outbox::OpenError;
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::opening::{self, Usable};
 
-/// Settings file of the service that the packages install.
-const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
+/// The files of the packaged service.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// Its environment file.
+    pub settings: &'a str,
+    /// Its state directory. systemd passes it to the service in `STATE_DIRECTORY`.
+    pub state: &'a str,
+}
+
+/// The service that the packages install.
+pub const SERVICE: Service<'static> =
+    Service { settings: "/etc/heka-insights-agent.env", state: "/var/lib/heka-insights-agent" };
 
 /// The result of a check.
 #[derive(Debug)]
@@ -114,29 +124,33 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The settings file of the packaged service, if it exists and is readable.
-#[must_use]
-pub fn service_file() -> Option<&'static str> {
-    std::fs::File::open(SERVICE_FILE).is_ok().then_some(SERVICE_FILE)
-}
-
-/// Suggests the service's settings if they exist and the user has given no others.
-#[must_use]
-pub fn service_hint(configured: bool) -> Option<String> {
-    hint(configured, Path::new(SERVICE_FILE))
-}
-
-fn hint(configured: bool, service_file: &Path) -> Option<String> {
-    let file = service_file.display();
-    if configured || !service_file.exists() {
-        return None;
+impl Service<'_> {
+    /// Whether its environment file exists and can be read.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        std::fs::File::open(self.settings).is_ok()
     }
-    Some(match std::fs::File::open(service_file) {
-        Ok(_) => format!("this tested the service's settings: {file}"),
-        Err(_) => {
-            format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+
+    /// The variable that systemd sets for the service, if its state directory exists.
+    #[must_use]
+    pub fn state_directory(&self) -> Option<(String, String)> {
+        Path::new(self.state).is_dir().then(|| ("STATE_DIRECTORY".to_owned(), self.state.to_owned()))
+    }
+
+    /// Suggests its settings if they exist and the user has given no others.
+    #[must_use]
+    pub fn hint(&self, configured: bool) -> Option<String> {
+        let file = self.settings;
+        if configured || !Path::new(file).exists() {
+            return None;
         }
-    })
+        Some(match self.is_readable() {
+            true => format!("this tested the service's settings: {file}"),
+            false => {
+                format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+            }
+        })
+    }
 }
 
 fn failed(survey: &Survey) -> bool {
@@ -385,6 +399,9 @@ mod tests {
 
     #[test]
     fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
+        let hint = |configured, settings: &Path| {
+            Service { settings: settings.to_str().unwrap(), state: "/no/such/directory" }.hint(configured)
+        };
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(hint(false, file.path()).unwrap().contains("this tested"));
         // A file that exists but cannot be opened, not even by root.
