@@ -148,6 +148,32 @@ fn a_hangup_ends_nothing_and_a_stop_is_a_clean_end_whatever_the_exporter() {
 }
 
 #[test]
+fn check_counts_the_series_that_a_collection_sends() {
+    let files = tempfile::tempdir().unwrap();
+    let name = |number: usize| format!("backups{{job=\"{number}\"}} {number}\n");
+    fs::write(files.path().join("a.prom"), (0..9).map(name).collect::<String>()).unwrap();
+    let files = files.path().to_str().unwrap();
+    // The first collection does not have the duration of the previous one.
+    for (arguments, not_yet) in [
+        (&[] as &[&str], 1),
+        (&["--self-metrics", "off", "--detail", "detailed"], 0),
+        (&["--self-metrics", "detailed", "--textfile-dir", files], 1),
+        (&["--max-series", "3", "--textfile-dir", files], 1),
+        (&["--naming", "node_exporter"], 0),
+    ] {
+        let server = GrpcServer::start();
+        let endpoint = server.endpoint();
+        let all: Vec<&str> = ["check", "--send", "--json", "--endpoint", &endpoint].iter().chain(arguments).copied().collect();
+        let output = command(env!("CARGO_BIN_EXE_heka-insights-agent"), &all).stdout(Stdio::piped()).output().unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["endpoint"]["state"], "ok", "{arguments:?}: {object}");
+        let seen = server.scene.seen();
+        let points: usize = seen.iter().map(|seen| support::points(&seen.request)).sum();
+        assert_eq!(object["series"].as_u64().unwrap(), (points + not_yet) as u64, "{arguments:?}: {object}");
+    }
+}
+
+#[test]
 fn once_is_one_collection_and_its_status_whatever_the_exporter() {
     let (server, refusing) = (healthy(), PageServer::start(true, |_, _| Reply::grpc("3")));
     let (good, bad, nowhere) = (server.endpoint(), refusing.endpoint(), "http://127.0.0.1:1");

@@ -1,13 +1,14 @@
 //! `heka-insights-agent check`: reads every selected source, tests the endpoint and the outbox directory, and reports
 //! what works, what is missing and how to fix it, as a table or as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::agent::{self, readings};
+use crate::agent::{self, readings, self_metrics};
 use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
@@ -35,6 +36,8 @@ pub const SERVICE: Service<'static> =
 #[derive(Debug)]
 pub struct Report {
     surveys: Vec<Survey>,
+    /// Number of series of the metrics about the agent.
+    self_series: usize,
     endpoint: Endpoint,
     outbox: Outbox,
     /// Advice for the user.
@@ -72,15 +75,24 @@ pub fn context(config: &Config) -> Context {
 /// The runtime cannot be started.
 pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let surveys = readings::from_child(|| context(config));
+    let self_series = self_series(config, &surveys);
     if config.exporter != Exporter::Otlp {
-        return Ok(Report { surveys, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
+        return Ok(Report { surveys, self_series, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
     }
     let endpoint = if send { collection(config) } else { empty_export(config)? };
     let outbox = match &config.outbox.dir {
         None => Outbox::Memory,
         Some(dir) => Outbox::Directory(dir.clone(), opening::probe(dir)),
     };
-    Ok(Report { surveys, endpoint, outbox, hint: None })
+    Ok(Report { surveys, self_series, endpoint, outbox, hint: None })
+}
+
+fn self_series(config: &Config, surveys: &[Survey]) -> usize {
+    let scraped = config.exporter == Exporter::Prometheus;
+    let detail = config.self_metrics.filter(|_| scraped || config.exporter == Exporter::Otlp);
+    // Definitions that share a name share their series.
+    let collectors: BTreeSet<&str> = surveys.iter().map(|survey| survey.collector).collect();
+    detail.map_or(0, |detail| self_metrics::series(config.options.naming, detail, scraped, collectors.len()))
 }
 
 fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
@@ -239,8 +251,9 @@ impl Report {
         !self.surveys.iter().any(failed) && !parts.contains(&"failed")
     }
 
+    /// Number of series that a collection sends.
     fn series(&self) -> usize {
-        self.surveys.iter().map(|survey| survey.series).sum()
+        self.surveys.iter().map(|survey| survey.series).sum::<usize>() + self.self_series
     }
 
     /// Optional sources that this host lacks.
@@ -267,7 +280,10 @@ impl Report {
                 let _ = writeln!(text, "{:45}{note}", "");
             }
         }
-        let _ = writeln!(text, "{:<12} {:<12} {:>7}\n", "all", "", self.series());
+        for (name, series) in [("self-metrics", self.self_series), ("all", self.series())] {
+            let _ = writeln!(text, "{name:<12} {:<12} {series:>7}", "");
+        }
+        text.push('\n');
         let absent = self.absent();
         if !absent.is_empty() {
             let _ = writeln!(text, "ABSENT       normal       {}", absent.join(", "));
@@ -302,6 +318,7 @@ impl Report {
             "ok": self.well(),
             "series": self.series(),
             "collectors": collectors,
+            "self_metrics": self.self_series,
             "absent": self.absent(),
             "endpoint": {"state": endpoint, "message": message},
             "outbox": {"state": outbox, "message": place},
@@ -327,7 +344,7 @@ mod tests {
     }
 
     fn report(survey: Survey) -> Report {
-        Report { surveys: vec![survey], endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
+        Report { surveys: vec![survey], self_series: 0, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
     }
 
     #[test]

@@ -129,6 +129,18 @@ pub fn values_of(request: &ExportMetricsServiceRequest) -> Vec<u64> {
         .collect()
 }
 
+/// Number of data points in a request.
+pub fn points(request: &ExportMetricsServiceRequest) -> usize {
+    let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
+    metrics
+        .map(|metric| match &metric.data {
+            Some(Data::Sum(sum)) => sum.data_points.len(),
+            Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+            _ => 0,
+        })
+        .sum()
+}
+
 /// Waits for a condition that has no event of its own, looking every millisecond; the bound is for failures only.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
