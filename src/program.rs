@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use crate::agent::check::{self, SERVICE, Service};
-use crate::agent::{self, log, readings, signals};
+use crate::agent::{self, journal, log, readings, signals};
 use crate::config::cli::{self, Ended};
 use crate::config::found::UsageError;
 use crate::config::lookup::{Arguments, Environment};
@@ -75,7 +75,9 @@ fn is_configured(arguments: &Arguments, environment: &Environment) -> bool {
 }
 
 fn usage(error: &UsageError) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "{}: {error}", cli::NAME);
+    // Nothing is configured yet: the line has the form of its environment.
+    let priority = if journal::is_stderr() { journal::ERROR } else { "" };
+    let _ = writeln!(std::io::stderr(), "{priority}{}: {error}", cli::NAME);
     ExitCode::from(USAGE)
 }
 

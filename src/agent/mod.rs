@@ -6,7 +6,7 @@
 
 pub mod cadence;
 pub mod check;
-mod journal;
+pub mod journal;
 pub mod log;
 pub mod pipeline;
 pub mod readings;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -52,6 +53,18 @@ impl Run {
     pub fn dot_env(self, content: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.dir.path().join(".env"), content).unwrap();
         self
+    }
+
+    /// Runs it to its end with its log in a file, with `JOURNAL_STREAM` as systemd sets it for that file, or for another one.
+    /// Returns the log.
+    pub fn journal(mut self, is_of_log: bool) -> String {
+        let path = self.dir.path().join("log");
+        let log = std::fs::File::create(&path).unwrap();
+        let meta = log.metadata().unwrap();
+        let inode = meta.ino() + u64::from(!is_of_log);
+        self.command.env("JOURNAL_STREAM", format!("{}:{inode}", meta.dev())).stdout(Stdio::null()).stderr(log);
+        self.command.status().unwrap();
+        std::fs::read_to_string(path).unwrap()
     }
 
     /// Runs it in a subdirectory of its directory.
