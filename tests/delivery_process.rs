@@ -388,9 +388,9 @@ fn a_reconnect_without_a_thread_for_the_name_lookup_is_tried_again() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
     let usual = limits.lines().find_map(|line| line.strip_prefix("Max processes")?.split_whitespace().next()).unwrap();
     allow("1");
-    let (addr, scene) = server.down();
+    let (port, scene) = server.down();
     run.says("no thread to resolve the host name");
-    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let _server = GrpcServer::restart(port, scene.clone(), None);
     let before = scene.seen().len();
     allow(usual);
     scene.wait("a collection", |seen| seen.len() > before);

@@ -9,6 +9,7 @@ pub mod http;
 pub mod log;
 pub mod manual;
 pub mod pages;
+pub mod port;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
