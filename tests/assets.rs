@@ -71,7 +71,9 @@ fn configuration() -> String {
          `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n\
          The last assignment to a name is used.\n",
     );
-    for heading in table::HEADINGS {
+    let mut headings: Vec<&str> = table::SETTINGS.iter().map(|setting| setting.row().heading).collect();
+    headings.dedup();
+    for heading in headings {
         let _ = write!(page, "\n## {heading}\n\n| flag | effect | default | variables |\n|---|---|---|---|\n");
         for setting in table::SETTINGS.iter().filter(|setting| setting.row().heading == heading) {
             page.push_str(&row(*setting));
