@@ -35,7 +35,7 @@ fn a_healthy_server_gets_every_collection_once_and_in_order() {
 }
 
 #[test]
-fn an_outage_is_replayed_once_in_order_and_told_once() {
+fn an_outage_is_replayed_once_in_order_and_logged_once() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     let agent = Agent::start(config(&endpoint));
@@ -110,7 +110,7 @@ fn the_servers_retry_info_is_the_floor_of_the_wait() {
 }
 
 #[test]
-fn what_the_server_refuses_for_good_is_dropped_counted_and_told_once() {
+fn a_permanently_rejected_batch_is_dropped_counted_and_logged_once() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     let agent = Agent::start(config(&endpoint));
@@ -145,7 +145,7 @@ fn one_bad_batch_among_many_costs_only_itself() {
 }
 
 #[test]
-fn a_batch_that_the_server_stumbles_over_is_dropped_after_some_tries_and_blocks_nothing() {
+fn a_batch_that_the_server_fails_on_is_dropped_after_some_tries_and_blocks_nothing() {
     let server = GrpcServer::start();
     let agent = Agent::start(config(server.endpoint()));
     let stumble = || Answer::Status(Status::out_of_range("message too large"));
@@ -158,7 +158,7 @@ fn a_batch_that_the_server_stumbles_over_is_dropped_after_some_tries_and_blocks_
 }
 
 #[test]
-fn a_batch_to_which_the_server_says_later_for_ever_blocks_the_next_only_until_it_is_too_old() {
+fn a_batch_that_is_always_deferred_blocks_the_next_only_until_its_maximum_age() {
     let server = GrpcServer::start();
     let endpoint = server.endpoint();
     server.scene.script((0..100_000).map(|_| unavailable()));
@@ -284,7 +284,7 @@ fn connections_that_are_cut_at_once_lose_nothing() {
 }
 
 #[test]
-fn a_full_outbox_drops_the_oldest_and_says_how_many() {
+fn a_full_outbox_drops_the_oldest_batches_and_logs_their_number() {
     let port = Port::new();
     let endpoint = format!("http://{}", port.addr());
     let agent = Agent::with(config(&endpoint), Setup { outbox: memory(2000), ..Setup::default() }).unwrap();

@@ -127,7 +127,7 @@ fn a_batch_that_is_in_flight_for_a_second_is_written_to_disk() {
 }
 
 #[test]
-fn stopping_while_the_disk_hangs_is_quick_and_says_what_is_lost() {
+fn stopping_while_the_disk_hangs_is_quick_and_logs_the_loss() {
     let (server, dir) = (GrpcServer::start(), tempfile::tempdir().unwrap());
     let endpoint = server.endpoint();
     server.scene.script((0..1000).map(|_| unavailable()));

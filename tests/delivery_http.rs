@@ -65,7 +65,7 @@ fn retryable_answers_are_retried_and_retry_after_is_the_floor() {
 }
 
 #[test]
-fn a_refusal_is_dropped_and_told_with_the_servers_words_but_never_its_echo_of_a_secret() {
+fn a_refused_batch_is_dropped_and_logged_with_the_servers_text_without_an_echoed_secret() {
     let server = HttpServer::start();
     let endpoint = server.addr.to_string();
     let mut config = config(server.endpoint());
@@ -122,7 +122,7 @@ fn requests_without_an_answer_are_sent_again() {
 }
 
 #[test]
-fn a_probe_says_yes_or_why_not() {
+fn a_probe_succeeds_or_has_a_reason() {
     let runtime = support::grpc::runtime();
     let server = HttpServer::start();
     let config = config(server.endpoint());

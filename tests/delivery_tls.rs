@@ -162,7 +162,7 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
 }
 
 #[test]
-fn reload_reads_the_files_again_and_says_what_is_wrong_with_them() {
+fn reload_reads_the_files_again_and_reports_their_errors() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
     let grpc = GrpcServer::on(Port::new(), Some(ca.sign("localhost").for_grpc(None)));

@@ -293,7 +293,8 @@ fn a_switch_or_its_variable_turns_it_on_and_its_negation_off() {
     }
     for row in table::SETTINGS.iter().map(|setting| setting.row()).filter(|row| !row.variables.is_empty()) {
         let Kind::Switch { negation } = row.kind else { continue };
-        let known = SWITCHES.iter().any(|switch| (switch.0, switch.1, switch.2) == (row.flag, negation, row.variables[0].0));
+        let known =
+            SWITCHES.iter().any(|switch| (switch.0, switch.1, switch.2) == (row.flag, negation, row.variables[0].0));
         assert!(known && row.variables.len() == 1, "{row:?}");
     }
     assert!(!good(&["--exporter", "console"], &[]).phase, "a person at a console does not wait");
@@ -345,7 +346,7 @@ fn the_naming_of_node_exporter_brings_its_defaults() {
 }
 
 #[test]
-fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
+fn a_disabled_sdk_exports_nothing_unless_a_flag_selects_an_exporter() {
     let exporter = |arguments: &[&str], value| good(arguments, &[("OTEL_SDK_DISABLED", value)]).exporter;
     assert_eq!(exporter(&[], "True"), Exporter::None);
     assert_eq!(exporter(&[], "1"), Exporter::Otlp, "the specification: anything but true is false");
@@ -444,7 +445,7 @@ fn an_error_and_a_warning_are_one_line_whatever_the_value_and_the_name_contain()
 }
 
 #[test]
-fn a_guessed_protocol_is_said_in_one_line() {
+fn a_guessed_protocol_is_logged_in_one_line() {
     let notes = |arguments: &[&str]| good(arguments, &[]).notes;
     let guessed = notes(&["--endpoint", "http://h:4318"]);
     assert!(
@@ -456,7 +457,7 @@ fn a_guessed_protocol_is_said_in_one_line() {
 }
 
 #[test]
-fn an_endpoint_without_a_scheme_is_as_secure_as_insecure_says() {
+fn an_endpoint_without_a_scheme_gets_its_scheme_from_insecure() {
     const INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
     let endpoint = |variables: &[(&str, &str)]| good(&[], variables).otlp.endpoint;
     assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "true")]), "http://h:1");
@@ -611,7 +612,7 @@ fn later_resource_attributes_win_and_the_service_name_is_above_the_attributes_va
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn contradictory_settings_are_refused() {
     let error = bad(&["--temporality", "delta", "--counters-since", "boot"], &[]);
     assert!(error.contains("--counters-since") && error.contains("delta"), "{error}");
     bad(&[], &[("HEKA_COUNTERS_SINCE", "boot"), ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")]);

@@ -96,7 +96,7 @@ fn detailed_output_has_the_full_names() {
 }
 
 #[test]
-fn the_table_ends_when_nobody_reads_it() {
+fn the_table_ends_when_its_reader_closes_the_pipe() {
     let ended = Run::console(&[]).until(|text| text.contains("CPU"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.err.contains("panic") && !ended.err.contains("fault") && !ended.err.contains("ERROR"), "{ended:?}");
@@ -188,7 +188,7 @@ fn json_has_the_counters_of_each_disk_in_every_naming() {
 }
 
 #[test]
-fn json_ends_when_nobody_reads_it() {
+fn json_ends_when_its_reader_closes_the_pipe() {
     let ended = Run::console(&["--console-format", "json"]).until(|text| text.contains('\n'));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.lines().count() <= 1 && !ended.err.contains("fault"), "{ended:?}");

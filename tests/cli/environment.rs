@@ -75,7 +75,7 @@ fn a_wrong_value_in_a_dot_env_file_is_refused_as_any_other() {
 }
 
 #[test]
-fn without_a_dot_env_file_nothing_is_said() {
+fn without_a_dot_env_file_nothing_is_logged() {
     let ended = Run::console(&["--once"]).end();
     assert!(!ended.err.contains(NOTE), "{ended:?}");
 }
