@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use crate::agent::{self, check, log, readings, signals};
+use crate::agent::check::{self, SERVICE, Service};
+use crate::agent::{self, journal, log, readings, signals};
 use crate::config::cli::{self, Ended};
 use crate::config::found::UsageError;
 use crate::config::lookup::{Arguments, Environment};
@@ -30,7 +31,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let Loaded { environment, note, configured } = match load(&arguments) {
+    let Loaded { environment, note, configured } = match load(&arguments, std::env::vars_os(), SERVICE) {
         Ok(loaded) => loaded,
         Err(error) => return usage(&error),
     };
@@ -58,7 +59,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Runs the command; false if a check found a failure. `configured` is whether the user set an endpoint.
 fn run(config: &Config, configured: bool) -> Result<bool, Box<dyn std::error::Error>> {
     if let Command::Check { send, json } = config.command {
-        let report = check::check(config, send)?.with_hint(check::service_hint(configured));
+        let report = check::check(config, send)?.with_hint(SERVICE.hint(configured));
         let _ = write!(std::io::stdout(), "{}", if json { report.json() } else { report.text() });
         return Ok(report.well());
     }
@@ -74,7 +75,9 @@ fn is_configured(arguments: &Arguments, environment: &Environment) -> bool {
 }
 
 fn usage(error: &UsageError) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "{}: {error}", cli::NAME);
+    // Nothing is configured yet: the line has the form of its environment.
+    let priority = if journal::is_stderr() { journal::ERROR } else { "" };
+    let _ = writeln!(std::io::stderr(), "{priority}{}: {error}", cli::NAME);
     ExitCode::from(USAGE)
 }
 
@@ -89,33 +92,86 @@ struct Loaded {
 
 /// The process's environment together with the file that `--env-file` names; with the service's file if `check` gets no other
 /// settings; with the `.env` file of the working directory if a person runs the program.
-fn load(arguments: &Arguments) -> Result<Loaded, UsageError> {
+fn load(
+    arguments: &Arguments,
+    process: impl Iterator<Item = (OsString, OsString)>,
+    service: Service<'_>,
+) -> Result<Loaded, UsageError> {
+    let process: Vec<_> = process.collect();
     let mut environment = Environment::default();
-    environment.add_process(std::env::vars_os());
+    environment.add_process(process.clone());
     let configured = is_configured(arguments, &environment);
+    let is_check = arguments.command.as_deref() == Some("check");
     let named = table::ENV_FILE.row;
     let flag = arguments.get(named.flag).next().map(|file| (named.flag, file));
     let variable = || named.variables.iter().find_map(|name| Some((name.0, environment.get(name.0)?)));
-    let service = || {
-        let is_check = !configured && arguments.command.as_deref() == Some("check");
-        check::service_file().filter(|_| is_check).map(|file| ("check", file))
-    };
-    if let Some((place, file)) = flag.or_else(variable).or_else(service) {
+    let of_service = || (is_check && !configured && service.is_readable()).then_some(("check", service.settings));
+    if let Some((place, file)) = flag.or_else(variable).or_else(of_service) {
         let text =
             fs::read_to_string(file).map_err(|error| UsageError(format!("{place}: {file} cannot be read: {error}")))?;
         let note = Some(format!("loaded {file} (its variables take precedence over the environment)"));
         let mut environment = Environment::new(env_file::parse(file, &text)?);
-        environment.add_process(std::env::vars_os());
+        environment.add_process(process);
+        if is_check && file == service.settings {
+            environment.add(service.state_directory());
+        }
         return Ok(Loaded { environment, note, configured });
     }
     // systemd sets INVOCATION_ID for every unit, and nobody chose the working directory of a unit.
-    let service = environment.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
+    let is_service = environment.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
     // A directory of this name is a Python environment.
-    if service || !fs::metadata(DOT_ENV).is_ok_and(|file| file.is_file()) {
+    if is_service || !fs::metadata(DOT_ENV).is_ok_and(|file| file.is_file()) {
         return Ok(Loaded { environment, note: None, configured });
     }
     let text = fs::read_to_string(DOT_ENV).map_err(|error| UsageError(format!("{DOT_ENV} cannot be read: {error}")))?;
     environment.add(env_file::parse(DOT_ENV, &text)?);
     let note = Some(format!("loaded {DOT_ENV} (variables that are already set take precedence)"));
     Ok(Loaded { environment, note, configured })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// The configuration of a command line on a host with the packaged service.
+    fn config(arguments: &[&str], variables: &[(&str, &str)], service: Service<'_>) -> Config {
+        let arguments = cli::parse(std::iter::once(&cli::NAME).chain(arguments).map(OsString::from)).unwrap();
+        let process = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let loaded = load(&arguments, process, service).unwrap();
+        Config::resolve(&arguments, &loaded.environment).unwrap()
+    }
+
+    #[test]
+    fn check_tests_the_settings_and_the_outbox_of_the_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let (settings, state) = (path("agent.env"), path("state"));
+        fs::write(&settings, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4319\n").unwrap();
+        fs::create_dir(&state).unwrap();
+        let service = Service { settings: &settings, state: &state };
+        let outbox = Some(Path::new(&state).join("outbox"));
+        let named = ["check", "--env-file", &settings];
+        for (arguments, variables) in
+            [(&["check"][..], &[][..]), (&named, &[]), (&["check"], &[("HEKA_ENV_FILE", &*settings)])]
+        {
+            let config = config(arguments, variables, service);
+            assert_eq!(config.otlp.endpoint, "http://127.0.0.1:4319", "{arguments:?} {variables:?}");
+            assert_eq!(config.outbox.dir, outbox, "{arguments:?} {variables:?}");
+        }
+        let other = config(&["check", "--outbox-dir", "/other"], &[], service);
+        assert_eq!(other.outbox.dir, Some(PathBuf::from("/other")));
+        // Another endpoint is not the service's, and only a check reads its settings.
+        let other = config(&["check", "--endpoint", "http://h:1"], &[], service);
+        assert_eq!((&*other.otlp.endpoint, other.outbox.dir), ("http://h:1", None));
+        let run = config(&[], &[("INVOCATION_ID", "1")], service);
+        assert_eq!((&*run.otlp.endpoint, run.outbox.dir), ("http://localhost:4317", None));
+        let run = config(&["--env-file", &settings], &[], service);
+        assert_eq!((&*run.otlp.endpoint, run.outbox.dir), ("http://127.0.0.1:4319", None));
+        // A service that has never run has no state directory.
+        let missing = path("none");
+        let never = config(&["check"], &[], Service { state: &missing, ..service });
+        assert_eq!((&*never.otlp.endpoint, never.outbox.dir), ("http://127.0.0.1:4319", None));
+    }
 }

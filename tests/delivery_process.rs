@@ -148,6 +148,33 @@ fn a_hangup_ends_nothing_and_a_stop_is_a_clean_end_whatever_the_exporter() {
 }
 
 #[test]
+fn check_counts_the_series_that_a_collection_sends() {
+    let files = tempfile::tempdir().unwrap();
+    let name = |number: usize| format!("backups{{job=\"{number}\"}} {number}\n");
+    fs::write(files.path().join("a.prom"), (0..9).map(name).collect::<String>()).unwrap();
+    let files = files.path().to_str().unwrap();
+    // The first collection does not have the duration of the previous one.
+    for (arguments, not_yet) in [
+        (&[] as &[&str], 1),
+        (&["--self-metrics", "off", "--detail", "detailed"], 0),
+        (&["--self-metrics", "detailed", "--textfile-dir", files], 1),
+        (&["--max-series", "3", "--textfile-dir", files], 1),
+        (&["--naming", "node_exporter"], 0),
+    ] {
+        let server = GrpcServer::start();
+        let endpoint = server.endpoint();
+        let all: Vec<&str> =
+            ["check", "--send", "--json", "--endpoint", &endpoint].iter().chain(arguments).copied().collect();
+        let output = command(env!("CARGO_BIN_EXE_heka-insights-agent"), &all).stdout(Stdio::piped()).output().unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["endpoint"]["state"], "ok", "{arguments:?}: {object}");
+        let seen = server.scene.seen();
+        let points: usize = seen.iter().map(|seen| support::points(&seen.request)).sum();
+        assert_eq!(object["series"].as_u64().unwrap(), (points + not_yet) as u64, "{arguments:?}: {object}");
+    }
+}
+
+#[test]
 fn once_is_one_collection_and_its_status_whatever_the_exporter() {
     let (server, refusing) = (healthy(), PageServer::start(true, |_, _| Reply::grpc("3")));
     let (good, bad, nowhere) = (server.endpoint(), refusing.endpoint(), "http://127.0.0.1:1");
@@ -189,7 +216,7 @@ fn a_healthy_backend_gets_the_last_collection_and_the_log_two_lines() {
 }
 
 #[test]
-fn with_the_backend_down_the_last_line_tells_whether_the_disk_keeps_or_the_memory_loses() {
+fn with_the_backend_down_the_last_line_has_what_the_disk_keeps_or_the_memory_loses() {
     for (outbox, level, words) in [
         (&[] as &[_], "ERROR", "and are lost: the outbox is in memory (--outbox-dir keeps them)"),
         (&["--outbox-dir", "outbox"], "INFO", "for the next start"),
@@ -252,7 +279,7 @@ fn waits_for_a_pipe(process: u32) -> bool {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_delivery_nor_the_end() {
+fn a_log_without_a_reader_stops_neither_delivery_nor_the_exit() {
     let server = healthy();
     let (reader, writer) = full_pipe();
     let mut command = agent(&["--endpoint", &server.endpoint(), "--interval", "100ms", "--log-level", "trace"]);
@@ -362,9 +389,9 @@ fn a_reconnect_without_a_thread_for_the_name_lookup_is_tried_again() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", run.child.id())).unwrap();
     let usual = limits.lines().find_map(|line| line.strip_prefix("Max processes")?.split_whitespace().next()).unwrap();
     allow("1");
-    let (addr, scene) = server.down();
+    let (port, scene) = server.down();
     run.says("no thread to resolve the host name");
-    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let _server = GrpcServer::restart(port, scene.clone(), None);
     let before = scene.seen().len();
     allow(usual);
     scene.wait("a collection", |seen| seen.len() > before);
@@ -374,7 +401,7 @@ fn a_reconnect_without_a_thread_for_the_name_lookup_is_tried_again() {
 }
 
 #[test]
-fn a_disk_that_hangs_holds_up_no_end_and_each_end_says_what_is_lost() {
+fn a_disk_that_hangs_delays_no_exit_and_each_exit_logs_the_loss() {
     for impatient in [false, true] {
         let server = silent();
         let outbox = tempfile::tempdir().unwrap();
@@ -438,7 +465,7 @@ fn a_headers_file_that_hangs_stops_neither_delivery_nor_the_end() {
 }
 
 #[test]
-fn check_tells_a_server_that_takes_no_empty_export_and_send_tries_a_collection() {
+fn check_recognizes_a_server_that_rejects_an_empty_export_and_send_tries_a_collection() {
     let check = |server: &PageServer, more: &[&str]| {
         let endpoint = server.endpoint();
         let mut command = agent(&[&["check", "--json", "--endpoint", &endpoint], more].concat());
@@ -522,7 +549,7 @@ fn an_agent_that_starts_beside_a_looping_check_has_its_directory() {
 }
 
 #[test]
-fn a_second_agent_on_a_directory_says_so_and_takes_it_over_when_the_first_ends() {
+fn a_second_agent_on_a_directory_logs_it_and_takes_over_when_the_first_ends() {
     let outbox = tempfile::tempdir().unwrap();
     let dir = outbox.path().to_str().unwrap();
     let mut first = Program::start(agent(&["--endpoint", "http://127.0.0.1:1", "--outbox-dir", dir]));

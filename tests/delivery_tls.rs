@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use support::agent::{Agent, config};
 use support::certs::{Authority, Pair};
 use support::grpc::{GrpcServer, runtime};
 use support::http::HttpServer;
+use support::port::Port;
 use support::{eventually, log, taken};
 
 /// The result of a probe against a TLS server that has `server`'s certificate and asks for `clients`'.
 fn probe_both(server: &Pair, clients: Option<&Authority>, change: impl Fn(&mut OtlpConfig)) -> [Result<(), String>; 2] {
-    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(server.for_grpc(clients)));
+    let grpc = GrpcServer::on(Port::new(), Some(server.for_grpc(clients)));
     let http = HttpServer::with(Some(server.for_http(clients)));
     let endpoints = [
         format!("https://localhost:{}", grpc.addr.port()),
@@ -137,7 +137,7 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (server_ca, old, new) = (Authority::new("server"), Authority::new("old"), Authority::new("new"));
     let server = server_ca.sign("localhost");
-    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(server.for_grpc(Some(&old))));
+    let grpc = GrpcServer::on(Port::new(), Some(server.for_grpc(Some(&old))));
     let endpoint = format!("https://localhost:{}", grpc.addr.port());
     let mut config = config(&endpoint);
     config.tls.ca = Some(server_ca.file(dir.path()));
@@ -147,8 +147,8 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
     agent.tick_through();
     assert_eq!(taken(&grpc.scene.seen()), [1]);
     // The server trusts another authority from now on.
-    let (addr, scene) = grpc.down();
-    let _grpc = GrpcServer::restart(addr, scene.clone(), Some(server.for_grpc(Some(&new))));
+    let (port, scene) = grpc.down();
+    let _grpc = GrpcServer::restart(port, scene.clone(), Some(server.for_grpc(Some(&new))));
     agent.ticks(2);
     eventually("the refusal", || log::lines(&endpoint).iter().any(|l| l.contains("refused the client certificate")));
     // A rotation gone wrong keeps the old files in use and is logged once.
@@ -162,10 +162,10 @@ fn a_rotated_client_certificate_is_picked_up_without_a_restart() {
 }
 
 #[test]
-fn reload_reads_the_files_again_and_says_what_is_wrong_with_them() {
+fn reload_reads_the_files_again_and_reports_their_errors() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let grpc = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(ca.sign("localhost").for_grpc(None)));
+    let grpc = GrpcServer::on(Port::new(), Some(ca.sign("localhost").for_grpc(None)));
     let mut config = config(format!("https://localhost:{}", grpc.addr.port()));
     let file = ca.file(dir.path());
     config.tls.ca = Some(file.clone());

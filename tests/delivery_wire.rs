@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use support::agent::{Agent, config};
 use support::certs::Authority;
 use support::grpc::{Answer, GrpcServer};
 use support::http::{Answer as HttpAnswer, HttpServer, Proxy};
+use support::port::Port;
 use support::{Seen, eventually, log, taken};
 use tonic::Status;
 
@@ -178,9 +178,9 @@ fn delta_sends_differences_after_an_outage_too() {
     config.temporality = Temporality::Delta;
     let agent = Agent::start(config);
     agent.tick_through();
-    let (addr, scene) = server.down();
+    let (port, scene) = server.down();
     agent.ticks(3);
-    let _server = GrpcServer::restart(addr, scene.clone(), None);
+    let _server = GrpcServer::restart(port, scene.clone(), None);
     scene.wait("four points", |seen| taken(seen).len() == 4);
     assert_eq!(taken(&scene.seen()), [1, 1, 1, 1]);
 }
@@ -250,7 +250,7 @@ fn grpc_goes_through_a_tunnel_of_the_proxy() {
     let dir = tempfile::tempdir().unwrap();
     for (scheme, variable) in [("http", "HTTP_PROXY"), ("http", "http_proxy"), ("https", "HTTPS_PROXY")] {
         let tls = (scheme == "https").then(|| ca.sign("collector.test").for_grpc(None));
-        let server = GrpcServer::on(TcpListener::bind("127.0.0.1:0").unwrap(), tls);
+        let server = GrpcServer::on(Port::new(), tls);
         let proxy = Proxy::start(server.addr);
         // The variable for the other scheme must not apply.
         let other = if scheme == "https" { "HTTP_PROXY" } else { "HTTPS_PROXY" };

@@ -49,7 +49,7 @@ const METRICS: &[Metric] = &[Metric::new("broken", Kind::Counter, Number::Int, "
 )];
 
 #[test]
-fn a_collectors_fault_is_one_line_that_says_where_however_often_it_happens() {
+fn a_collectors_fault_is_one_line_with_its_place_however_often_it_happens() {
     let format = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
     format.with_writer(|| Keep).init();
     let usual = std::panic::take_hook();

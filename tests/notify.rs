@@ -55,7 +55,7 @@ impl Drop for Service {
 }
 
 #[test]
-fn the_manager_hears_of_the_start_of_life_between_distant_ticks_and_of_the_end() {
+fn the_manager_is_notified_of_start_and_stop_and_kept_alive_between_distant_ticks() {
     let dir = tempfile::tempdir().unwrap();
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server");
     let mut service = Service::start(dir.path(), &host, "1h");

@@ -211,7 +211,7 @@ fn each_scrape_is_a_collection_and_scrapes_that_wait_share_one() {
 }
 
 #[test]
-fn each_collector_says_whether_it_worked_and_how_long_it_took_in_every_naming() {
+fn each_collector_has_its_success_and_duration_in_every_naming() {
     for naming in ["semconv", "hostmetrics", "node_exporter"] {
         let agent = Agent::start(&["--naming", naming]);
         let text = scrape(&agent);

@@ -42,6 +42,17 @@ impl Ticks {
         Self { next: first, interval }
     }
 
+    /// Creates a cadence that starts at `now`, with its first tick at `first` or, if that is past, at the next tick after it.
+    /// `None` is a first tick at once.
+    #[must_use]
+    pub fn from(first: Option<Instant>, now: Instant, interval: Duration) -> Self {
+        let mut ticks = Self::new(first.unwrap_or(now), interval);
+        if ticks.next < now {
+            ticks.advance(now);
+        }
+        ticks
+    }
+
     /// The time of the next tick.
     #[must_use]
     pub fn next(&self) -> Instant {
@@ -130,6 +141,17 @@ mod tests {
         assert_eq!(ticks.next(), start + 5 * SECOND);
         assert_eq!(ticks.advance(start + 6 * SECOND), 1, "a tick that is due just now counts as missed");
         assert_eq!(ticks.next(), start + 7 * SECOND);
+    }
+
+    #[test]
+    fn a_start_that_takes_long_does_not_move_the_phase() {
+        let now = Instant::now() + 10 * SECOND;
+        let next = |first| Ticks::from(first, now, SECOND).next();
+        assert_eq!(next(None), now);
+        assert_eq!(next(Some(now + SECOND / 4)), now + SECOND / 4);
+        assert_eq!(next(Some(now)), now);
+        assert_eq!(next(Some(now - SECOND / 4)), now + SECOND * 3 / 4);
+        assert_eq!(next(Some(now - SECOND * 9 / 4)), now + SECOND * 3 / 4);
     }
 
     #[test]

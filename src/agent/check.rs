@@ -1,13 +1,14 @@
 //! `heka-insights-agent check`: reads every selected source, tests the endpoint and the outbox directory, and reports
 //! what works, what is missing and how to fix it, as a table or as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::agent::{self, readings};
+use crate::agent::{self, readings, self_metrics};
 use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
@@ -18,13 +19,25 @@ use crate::outbox::OutboxError;
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::opening::{self, Usable};
 
-/// Settings file of the service that the packages install.
-const SERVICE_FILE: &str = "/etc/heka-insights-agent.env";
+/// The files of the packaged service.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// Its environment file.
+    pub settings: &'a str,
+    /// Its state directory. systemd passes it to the service in `STATE_DIRECTORY`.
+    pub state: &'a str,
+}
+
+/// The service that the packages install.
+pub const SERVICE: Service<'static> =
+    Service { settings: "/etc/heka-insights-agent.env", state: "/var/lib/heka-insights-agent" };
 
 /// The result of a check.
 #[derive(Debug)]
 pub struct Report {
     surveys: Vec<Survey>,
+    /// Number of series of the metrics about the agent.
+    self_series: usize,
     endpoint: Endpoint,
     outbox: Outbox,
     /// Advice for the user.
@@ -62,15 +75,24 @@ pub fn context(config: &Config) -> Context {
 /// The runtime cannot be started.
 pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let surveys = readings::from_child(|| context(config));
+    let self_series = self_series(config, &surveys);
     if config.exporter != Exporter::Otlp {
-        return Ok(Report { surveys, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
+        return Ok(Report { surveys, self_series, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
     }
     let endpoint = if send { collection(config) } else { empty_export(config)? };
     let outbox = match &config.outbox.dir {
         None => Outbox::Memory,
         Some(dir) => Outbox::Directory(dir.clone(), opening::probe(dir)),
     };
-    Ok(Report { surveys, endpoint, outbox, hint: None })
+    Ok(Report { surveys, self_series, endpoint, outbox, hint: None })
+}
+
+fn self_series(config: &Config, surveys: &[Survey]) -> usize {
+    let scraped = config.exporter == Exporter::Prometheus;
+    let detail = config.self_metrics.filter(|_| scraped || config.exporter == Exporter::Otlp);
+    // Definitions that share a name share their series.
+    let collectors: BTreeSet<&str> = surveys.iter().map(|survey| survey.collector).collect();
+    detail.map_or(0, |detail| self_metrics::series(config.options.naming, detail, scraped, collectors.len()))
 }
 
 fn empty_export(config: &Config) -> std::io::Result<Endpoint> {
@@ -114,29 +136,33 @@ fn transport(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The settings file of the packaged service, if it exists and is readable.
-#[must_use]
-pub fn service_file() -> Option<&'static str> {
-    std::fs::File::open(SERVICE_FILE).is_ok().then_some(SERVICE_FILE)
-}
-
-/// Suggests the service's settings if they exist and the user has given no others.
-#[must_use]
-pub fn service_hint(configured: bool) -> Option<String> {
-    hint(configured, Path::new(SERVICE_FILE))
-}
-
-fn hint(configured: bool, service_file: &Path) -> Option<String> {
-    let file = service_file.display();
-    if configured || !service_file.exists() {
-        return None;
+impl Service<'_> {
+    /// Whether its environment file exists and can be read.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        std::fs::File::open(self.settings).is_ok()
     }
-    Some(match std::fs::File::open(service_file) {
-        Ok(_) => format!("this tested the service's settings: {file}"),
-        Err(_) => {
-            format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+
+    /// The variable that systemd sets for the service, if its state directory exists.
+    #[must_use]
+    pub fn state_directory(&self) -> Option<(String, String)> {
+        Path::new(self.state).is_dir().then(|| ("STATE_DIRECTORY".to_owned(), self.state.to_owned()))
+    }
+
+    /// Suggests its settings if they exist and the user has given no others.
+    #[must_use]
+    pub fn hint(&self, configured: bool) -> Option<String> {
+        let file = self.settings;
+        if configured || !Path::new(file).exists() {
+            return None;
         }
-    })
+        Some(match self.is_readable() {
+            true => format!("this tested the service's settings: {file}"),
+            false => {
+                format!("the service's settings were not tested; run: sudo heka-insights-agent check --env-file {file}")
+            }
+        })
+    }
 }
 
 fn failed(survey: &Survey) -> bool {
@@ -225,8 +251,9 @@ impl Report {
         !self.surveys.iter().any(failed) && !parts.contains(&"failed")
     }
 
+    /// Number of series that a collection sends.
     fn series(&self) -> usize {
-        self.surveys.iter().map(|survey| survey.series).sum()
+        self.surveys.iter().map(|survey| survey.series).sum::<usize>() + self.self_series
     }
 
     /// Optional sources that this host lacks.
@@ -253,7 +280,10 @@ impl Report {
                 let _ = writeln!(text, "{:45}{note}", "");
             }
         }
-        let _ = writeln!(text, "{:<12} {:<12} {:>7}\n", "all", "", self.series());
+        for (name, series) in [("self-metrics", self.self_series), ("all", self.series())] {
+            let _ = writeln!(text, "{name:<12} {:<12} {series:>7}", "");
+        }
+        text.push('\n');
         let absent = self.absent();
         if !absent.is_empty() {
             let _ = writeln!(text, "ABSENT       normal       {}", absent.join(", "));
@@ -288,6 +318,7 @@ impl Report {
             "ok": self.well(),
             "series": self.series(),
             "collectors": collectors,
+            "self_metrics": self.self_series,
             "absent": self.absent(),
             "endpoint": {"state": endpoint, "message": message},
             "outbox": {"state": outbox, "message": place},
@@ -313,7 +344,7 @@ mod tests {
     }
 
     fn report(survey: Survey) -> Report {
-        Report { surveys: vec![survey], endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
+        Report { surveys: vec![survey], self_series: 0, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
     }
 
     #[test]
@@ -385,6 +416,9 @@ mod tests {
 
     #[test]
     fn the_services_settings_are_named_if_the_host_has_them_and_nothing_was_configured() {
+        let hint = |configured, settings: &Path| {
+            Service { settings: settings.to_str().unwrap(), state: "/no/such/directory" }.hint(configured)
+        };
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(hint(false, file.path()).unwrap().contains("this tested"));
         // A file that exists but cannot be opened, not even by root.

@@ -8,13 +8,18 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+/// The prefix of an error.
+pub const ERROR: &str = "<3>";
+
 /// Whether standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
+#[must_use]
 pub fn is_stderr() -> bool {
     let Ok(file) = rustix::fs::fstat(std::io::stderr()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
 /// The log format with priority prefixes.
+#[derive(Debug)]
 pub struct Priority;
 
 impl<S, N> FormatEvent<S, N> for Priority

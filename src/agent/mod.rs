@@ -6,7 +6,7 @@
 
 pub mod cadence;
 pub mod check;
-mod journal;
+pub mod journal;
 pub mod log;
 pub mod pipeline;
 pub mod readings;
@@ -299,11 +299,7 @@ impl Cadence {
         let limits = Limits::default();
         let new = || Pipeline::new(context, resource, exporter, self.self_report.as_ref(), &limits);
         let mut pipeline = new();
-        let start = Instant::now();
-        let mut ticks = Ticks::new(self.first.unwrap_or(start), self.interval);
-        if ticks.next() < start {
-            ticks.advance(start);
-        }
+        let mut ticks = Ticks::from(self.first, Instant::now(), self.interval);
         // Taken after the pipeline is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, boot_time());
@@ -581,58 +577,6 @@ mod tests {
         assert!(running.exports.iter().take(3).all(|(start, _)| start == first));
         running.events.send(Event::Stop).unwrap();
         assert!(running.end());
-    }
-
-    #[test]
-    fn a_new_start_of_the_counters_does_not_move_the_ticks() {
-        const INTERVAL: Duration = Duration::from_millis(200);
-        let wall = Arc::new(Mutex::new(SystemTime::now()));
-        let (clock, last) = (Arc::clone(&wall), Mutex::new(UNIX_EPOCH));
-        // When the clock steps back, the tick takes half an interval: a tick count restarted from zero would be off by
-        // that.
-        let slow = move || {
-            let now = *clock.lock().unwrap();
-            if std::mem::replace(&mut *last.lock().unwrap(), now) > now {
-                thread::sleep(INTERVAL / 2);
-            }
-            now
-        };
-        let running = run_with(INTERVAL, false, Arc::clone(&wall), Box::new(slow));
-        // Position of the ticks in the interval. A busy machine may delay some, but none is early.
-        let place = |times: &mut dyn Iterator<Item = SystemTime>| {
-            let nanos = times.map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() % INTERVAL.as_nanos());
-            nanos.collect::<Vec<_>>()
-        };
-        let apart = |a: u128, b: u128| a.abs_diff(b).min(INTERVAL.as_nanos() - a.abs_diff(b));
-        let before = place(&mut running.exports.iter().take(4).map(|(_, time)| time));
-        let (first, _) = running.exports.recv().unwrap();
-        *wall.lock().unwrap() -= Duration::from_secs(3);
-        running.exports.iter().take(20).find(|(start, _)| *start != first).unwrap();
-        let after = place(&mut running.exports.iter().take(4).map(|(_, time)| time));
-        let nearest = before.iter().flat_map(|a| after.iter().map(|b| apart(*a, *b))).min().unwrap();
-        assert!(nearest < INTERVAL.as_nanos() / 5, "{before:?} and {after:?} of {INTERVAL:?}");
-        running.events.send(Event::Stop).unwrap();
-        assert!(running.end());
-    }
-
-    #[test]
-    fn a_start_that_takes_long_does_not_move_the_phase() {
-        const INTERVAL: Duration = Duration::from_millis(400);
-        // The start takes a part of the wait for the first tick, or longer than it.
-        for wait in [INTERVAL * 3 / 4, INTERVAL / 8] {
-            let (first, phase) = (Instant::now() + wait, SystemTime::now() + wait);
-            thread::sleep(INTERVAL / 2);
-            let wall = Arc::new(Mutex::new(UNIX_EPOCH));
-            let running = run_on(server(), INTERVAL, false, Some(first), wall, Box::new(SystemTime::now));
-            // A busy machine may delay some ticks, but none is early.
-            let late = running.exports.iter().take(6).map(|(_, time)| {
-                time.duration_since(phase).expect("a tick before the first").as_nanos() % INTERVAL.as_nanos()
-            });
-            let least = late.min().unwrap();
-            assert!(least < INTERVAL.as_nanos() / 4, "{least} ns after the phase, with a wait of {wait:?}");
-            running.events.send(Event::Stop).unwrap();
-            running.end();
-        }
     }
 
     /// A cadence with a delivery whose sender is alive as long as the runtime.

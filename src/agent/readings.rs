@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_survey_is_not_taken_for_one() {
+    fn text_that_is_no_survey_is_not_decoded() {
         for line in ["", "{}", "[{}]", "[{\"collector\":\"none\"}]", "[1"] {
             assert!(decode(line).is_none(), "{line}");
         }

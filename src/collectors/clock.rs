@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_not_synchronized_says_so_with_its_errors() {
+    fn a_clock_that_is_not_synchronized_is_reported_with_its_errors() {
         assert_eq!(
             bench(|| Ok(STATE)).next(),
             [

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_when_nobody_wants_to_know() {
+    fn no_query_is_made_without_a_metric_that_needs_it() {
         let (all, _) = connections(Naming::Semconv, Detail::Basic, |_| panic!("asked"));
         assert!(all.is_empty());
     }

@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_a_mount_point_must_be_what_the_host_says_is_there() {
+    fn a_mount_point_with_another_device_than_the_hosts_is_left_out() {
         let host = with_mounts(ROOT);
         for elsewhere in [(8, 2), (0, 50)] {
             let mut filesystem = filesystem(&host, Options::default(), answering(elsewhere));
@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_unit_hides_is_a_remark_of_check_and_no_failure() {
+    fn a_hidden_path_is_a_remark_of_check_and_no_failure() {
         let host = with_mounts(&(ROOT.to_owned() + "30 28 8:2 / /home rw - ext4 /dev/sdb1 rw\n"));
         let ask = |path: &Path| {
             let device = if path.ends_with("home") { (0, 40) } else { (8, 1) };

@@ -86,7 +86,7 @@ impl Limits {
 }
 
 /// Maximum number of series of a metric, if all attribute values are fixed; otherwise `None`.
-pub(super) fn combinations(shape: &Shape) -> Option<usize> {
+pub(crate) fn combinations(shape: &Shape) -> Option<usize> {
     let values = shape.attributes.iter().map(|attribute| attribute.values.len());
     Some(values.product::<usize>()).filter(|combinations| *combinations > 0)
 }

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_averages_are_reported_as_the_kernel_says_them() {
+    fn the_three_averages_are_reported_with_the_kernels_values() {
         for naming in [Naming::Semconv, Naming::Hostmetrics] {
             let options = Options { naming, ..Options::default() };
             assert_eq!(

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_columns_are_asked_for_and_later_ones_are_let_be() {
+    fn sixteen_columns_are_read_and_later_ones_are_ignored() {
         let columns = b"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16";
         assert_eq!(parse_row(columns), [1, 2, 3, 4, 9, 10, 11, 12].map(Some));
         assert_eq!(parse_row(&[&columns[..], b" 17 18"].concat()), parse_row(columns));

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::observer::{Observer, Sink};
-use super::registration::{metrics, selected};
+use super::registration::{max_series, metrics, selected};
 use super::slot::Collection;
-use super::{COLLECTORS, Context};
+use super::{COLLECTORS, Collector, Context};
 use crate::host::Problem;
 
 /// The result of one collector on this host.
@@ -14,7 +14,7 @@ use crate::host::Problem;
 pub struct Survey {
     /// Name of the collector.
     pub collector: &'static str,
-    /// Number of series of its selected metrics.
+    /// Number of series that a collection sends.
     pub series: usize,
     /// Duration of its reading.
     pub took: Duration,
@@ -24,7 +24,7 @@ pub struct Survey {
     pub panicked: bool,
 }
 
-/// Reads every selected collector twice, as in the first collections, and counts its series.
+/// Reads every selected collector twice, as in the first collections, and counts the series of the second one.
 #[must_use]
 pub fn survey(context: &Context) -> Vec<Survey> {
     let collection = Collection::new(context, true);
@@ -33,12 +33,18 @@ pub fn survey(context: &Context) -> Vec<Survey> {
     collection.read(&slots, 0);
     let before: Vec<_> = slots.iter().map(|slot| collection.problems(slot)).collect();
     collection.read(&slots, 1);
+    let most = max_series(context);
     let mut surveys = Vec::new();
     for ((definition, slot), mut problems) in definitions.iter().zip(&slots).zip(before) {
-        let mut out = Observer::new(Sink::Nowhere, usize::MAX);
-        for metric in metrics(definition, &context.options) {
-            slot.report(|collector| collector.observe(metric, &mut out));
-        }
+        let count = |observe: &dyn Fn(&dyn Collector, &mut Observer<'_>)| {
+            let mut out = Observer::new(Sink::Nowhere, most);
+            slot.report(|collector| observe(collector, &mut out));
+            most - out.left
+        };
+        let of_table = metrics(definition, &context.options).map(|metric| count(&|it, out| it.observe(metric, out)));
+        let discovered = slot.take_discovered();
+        let of_files = discovered.iter().map(|metric| count(&|it, out| it.observe_discovered(&metric.name, out)));
+        let series = of_table.chain(of_files).sum();
         // Some files are read only once, so their problems are only in the first reading. A file that was slow there
         // may have answered since.
         problems.retain(|problem| !problem.is_unanswered());
@@ -47,7 +53,7 @@ pub fn survey(context: &Context) -> Vec<Survey> {
         problems.dedup_by(|a, b| a.path == b.path && (!a.is_remark() || a.words == b.words));
         surveys.push(Survey {
             collector: definition.name,
-            series: out.seen,
+            series,
             took: Duration::from_nanos(slot.stats().read_nanos.load(Ordering::Relaxed)),
             problems,
             panicked: slot.had_fault(),

@@ -26,6 +26,7 @@ use crate::host::Roots;
 use crate::metrics::counter::Since;
 use crate::metrics::filter::Filter;
 use crate::metrics::naming::{Detail, Naming};
+use crate::outbox;
 use crate::outbox::config::OutboxConfig;
 
 /// The destination of a collection.
@@ -101,9 +102,6 @@ pub struct Config {
     pub notes: Vec<String>,
 }
 
-const OUTBOX_MEMORY_BYTES: u64 = 4 << 20;
-const OUTBOX_DISK_BYTES: u64 = 64 << 20;
-
 impl Config {
     /// Merges flags, environment and defaults.
     ///
@@ -134,7 +132,7 @@ impl Config {
             phase: !no_phase && command == Command::Run,
             otlp,
             listen: listen(&mut lookup)?,
-            outbox: outbox(&mut lookup)?,
+            outbox: outbox_config(&mut lookup)?,
             options: options(&mut lookup, exporter, temporality)?,
             self_metrics: lookup.value(&table::SELF_METRICS)?,
             roots: Roots {
@@ -263,13 +261,13 @@ fn otlp(lookup: &mut Lookup<'_>, notes: &mut Vec<String>, temporality: Temporali
     })
 }
 
-fn outbox(lookup: &mut Lookup<'_>) -> Result<OutboxConfig, UsageError> {
+fn outbox_config(lookup: &mut Lookup<'_>) -> Result<OutboxConfig, UsageError> {
     let dir = lookup.found(&table::OUTBOX_DIR)?.map(|(dir, found)| match found.place {
         // systemd may name several directories, separated by colons; use the first one.
         "STATE_DIRECTORY" => PathBuf::from(found.value.split(':').next().unwrap_or_default()).join("outbox"),
         _ => dir,
     });
-    let default = if dir.is_some() { OUTBOX_DISK_BYTES } else { OUTBOX_MEMORY_BYTES };
+    let default = if dir.is_some() { outbox::DISK_MAX_BYTES } else { outbox::MEMORY_MAX_BYTES };
     Ok(OutboxConfig {
         max_bytes: lookup.optional(&table::OUTBOX_MAX_SIZE)?.unwrap_or(default),
         max_age: lookup.value(&table::OUTBOX_MAX_AGE)?,

@@ -3,8 +3,11 @@
 use regex_lite::Regex;
 
 use super::*;
+use crate::collectors::DEFAULT_MAX_SERIES;
 use crate::config::setting::{Default, Kind};
 use crate::export::config::Protocol;
+use crate::host::Host;
+use crate::host::identity::{self, Identity};
 
 fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, UsageError> {
     let arguments = std::iter::once(cli::NAME).chain(arguments.iter().copied()).map(Into::into);
@@ -50,6 +53,8 @@ const SETTINGS: &[Setting] = &[
         variables: &[("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2000", "2s"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000", "3s")] },
     Setting { flag: ("--header", "k=1", r#"[("k", "1")]"#), default: "[]", read: |c| format!("{:?}", c.otlp.headers),
         variables: &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=2", r#"[("k", "2")]"#), ("OTEL_EXPORTER_OTLP_HEADERS", "other=3", r#"[("other", "3")]"#)] },
+    Setting { flag: ("--headers-file", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.otlp.headers_file),
+        variables: &[("HEKA_HEADERS_FILE", "/b", r#"Some("/b")"#)] },
     Setting { flag: ("--ca-file", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.otlp.tls.ca),
         variables: &[("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/b", r#"Some("/b")"#), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/c", r#"Some("/c")"#)] },
     Setting { flag: ("--temporality", "lowmemory", "LowMemory"), default: "Cumulative", read: |c| format!("{:?}", c.otlp.temporality),
@@ -74,6 +79,8 @@ const SETTINGS: &[Setting] = &[
         variables: &[("HEKA_DISK_INCLUDE", "^vd, ^xvd", "[^vd, ^xvd]")] },
     Setting { flag: ("--network-exclude", "^br", "[^br]"), default: "[]", read: |c| regexes(&c.options.interfaces.exclude),
         variables: &[("HEKA_NETWORK_EXCLUDE", "^docker", "[^docker]")] },
+    Setting { flag: ("--top-processes", "5", "5"), default: "0", read: |c| c.options.top_processes.to_string(),
+        variables: &[("HEKA_TOP_PROCESSES", "9", "9")] },
     Setting { flag: ("--textfile-dir", "/a", r#"Some("/a")"#), default: "None", read: |c| format!("{:?}", c.options.textfile_dir),
         variables: &[("HEKA_TEXTFILE_DIR", "/b", r#"Some("/b")"#)] },
     Setting { flag: ("--max-series", "7", "Some(7)"), default: "None", read: |c| format!("{:?}", c.options.max_series),
@@ -137,25 +144,17 @@ fn each_filter_reaches_its_own_list() {
 }
 
 #[test]
-fn the_largest_processes_are_off_by_default_and_bounded() {
-    assert_eq!(good(&[], &[]).options.top_processes, 0);
-    assert_eq!(good(&["--top-processes", "5"], &[("HEKA_TOP_PROCESSES", "9")]).options.top_processes, 5);
-    assert_eq!(good(&[], &[("HEKA_TOP_PROCESSES", "9")]).options.top_processes, 9);
-}
-
-#[test]
 fn the_settings_table_has_every_flag_with_a_value_that_decides_alone() {
-    // These are merged with others and have their own tests.
-    const JOINED: [&str; 13] = [
+    // Flags with other tests: program.rs reads the file; the console's format matters only there; a certificate needs its
+    // key; the attributes of all sources are merged; each filter has two lists.
+    const JOINED: [&str; 11] = [
         "--env-file",
         "--console-format",
-        "--top-processes",
-        "--headers-file",
         "--cert-file",
         "--key-file",
+        "--resource-attribute",
         "--disk-exclude",
         "--network-include",
-        "--resource-attribute",
         "--filesystem-include",
         "--filesystem-exclude",
         "--service-include",
@@ -199,6 +198,11 @@ fn the_defaults_that_the_help_prints_are_the_ones_in_use() {
         text("--counters-since"),
         "start; boot with --exporter console or prometheus and with --naming node_exporter"
     );
+    assert_eq!(text("--max-series"), format!("{DEFAULT_MAX_SERIES}, or more if the host's CPUs and disks need it"));
+    let host = tempfile::tempdir().unwrap();
+    let roots = Roots { root: Some(host.path().to_owned()), ..Roots::default() };
+    let resource = identity::resource(&Host::new(&roots), &Identity::default(), &good(&[], &[]).resource);
+    assert_eq!(resource.get(&"service.name".into()).unwrap().as_str(), text("--service-name"));
     let since = |arguments: &[&str]| good(arguments, &[]).options.since;
     assert_eq!((since(&[]), since(&["--exporter", "console"])), (Since::Start, Since::Boot));
 }
@@ -267,19 +271,47 @@ fn send_and_json_belong_to_check() {
     assert!(bad(&["--send"], &[]).contains("check") && bad(&["--json"], &[]).contains("check"));
 }
 
+/// A switch, its negation, its variable, and whether it is on.
+type Switch = (&'static str, &'static str, &'static str, fn(&Config) -> bool);
+
+const SWITCHES: [Switch; 3] = [
+    ("--per-cpu", "--no-per-cpu", "HEKA_PER_CPU", |config| config.options.per_cpu),
+    ("--no-phase", "--phase", "HEKA_NO_PHASE", |config| !config.phase),
+    ("--process-command-lines", "--no-process-command-lines", "HEKA_PROCESS_COMMAND_LINES", |config| {
+        config.options.process_command_lines
+    }),
+];
+
 #[test]
-fn a_negated_switch_undoes_its_variable() {
-    assert!(!good(&["--no-per-cpu"], &[("HEKA_PER_CPU", "true")]).options.per_cpu);
-    assert!(good(&["--phase"], &[("HEKA_NO_PHASE", "true")]).phase);
+fn a_switch_or_its_variable_turns_it_on_and_its_negation_off() {
+    for (flag, negation, variable, is_on) in SWITCHES {
+        let is_on = |arguments: &[&str], variables: &[(&str, &str)]| is_on(&good(arguments, variables));
+        assert!(!is_on(&[], &[]), "{flag} is off by default");
+        assert!(is_on(&[flag], &[]) && is_on(&[flag], &[(variable, "false")]), "{flag}");
+        assert!(is_on(&[], &[(variable, "yes")]) && !is_on(&[], &[(variable, "FALSE")]), "{variable}");
+        assert!(!is_on(&[negation], &[(variable, "true")]), "{negation}");
+    }
+    for row in table::SETTINGS.iter().map(|setting| setting.row()).filter(|row| !row.variables.is_empty()) {
+        let Kind::Switch { negation } = row.kind else { continue };
+        let known =
+            SWITCHES.iter().any(|switch| (switch.0, switch.1, switch.2) == (row.flag, negation, row.variables[0].0));
+        assert!(known && row.variables.len() == 1, "{row:?}");
+    }
+    assert!(!good(&["--exporter", "console"], &[]).phase, "a person at a console does not wait");
 }
 
 #[test]
-fn a_flag_without_a_value_or_its_variable_is_enough() {
-    let per_cpu = |arguments: &[&str], variables: &[(&str, &str)]| good(arguments, variables).options.per_cpu;
-    assert!(per_cpu(&["--per-cpu"], &[]) && per_cpu(&[], &[("HEKA_PER_CPU", "yes")]));
-    assert!(!per_cpu(&[], &[]) && !per_cpu(&[], &[("HEKA_PER_CPU", "FALSE")]));
-    assert!(good(&[], &[]).phase && !good(&["--no-phase"], &[]).phase && !good(&[], &[("HEKA_NO_PHASE", "1")]).phase);
-    assert!(!good(&["--exporter", "console"], &[]).phase, "a person at a console does not wait");
+fn a_client_certificate_and_its_key_come_from_flags_and_variables() {
+    let signal = ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY"];
+    let general = ["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
+    let files = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let tls = good(arguments, variables).otlp.tls;
+        [tls.cert, tls.key].map(|file| file.unwrap().to_str().unwrap().to_owned())
+    };
+    let variables = [(signal[0], "/c2"), (signal[1], "/k2"), (general[0], "/c3"), (general[1], "/k3")];
+    assert_eq!(files(&["--cert-file", "/c1", "--key-file", "/k1"], &variables), ["/c1", "/k1"]);
+    assert_eq!(files(&[], &variables), ["/c2", "/k2"]);
+    assert_eq!(files(&[], &variables[2..]), ["/c3", "/k3"]);
 }
 
 #[test]
@@ -314,7 +346,7 @@ fn the_naming_of_node_exporter_brings_its_defaults() {
 }
 
 #[test]
-fn a_disabled_sdk_exports_nothing_unless_a_flag_says_so() {
+fn a_disabled_sdk_exports_nothing_unless_a_flag_selects_an_exporter() {
     let exporter = |arguments: &[&str], value| good(arguments, &[("OTEL_SDK_DISABLED", value)]).exporter;
     assert_eq!(exporter(&[], "True"), Exporter::None);
     assert_eq!(exporter(&[], "1"), Exporter::Otlp, "the specification: anything but true is false");
@@ -413,7 +445,7 @@ fn an_error_and_a_warning_are_one_line_whatever_the_value_and_the_name_contain()
 }
 
 #[test]
-fn a_guessed_protocol_is_said_in_one_line() {
+fn a_guessed_protocol_is_logged_in_one_line() {
     let notes = |arguments: &[&str]| good(arguments, &[]).notes;
     let guessed = notes(&["--endpoint", "http://h:4318"]);
     assert!(
@@ -425,7 +457,7 @@ fn a_guessed_protocol_is_said_in_one_line() {
 }
 
 #[test]
-fn an_endpoint_without_a_scheme_is_as_secure_as_insecure_says() {
+fn an_endpoint_without_a_scheme_gets_its_scheme_from_insecure() {
     const INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
     let endpoint = |variables: &[(&str, &str)]| good(&[], variables).otlp.endpoint;
     assert_eq!(endpoint(&[(GENERAL, "h:1"), (INSECURE, "true")]), "http://h:1");
@@ -580,7 +612,7 @@ fn later_resource_attributes_win_and_the_service_name_is_above_the_attributes_va
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn contradictory_settings_are_refused() {
     let error = bad(&["--temporality", "delta", "--counters-since", "boot"], &[]);
     assert!(error.contains("--counters-since") && error.contains("delta"), "{error}");
     bad(&[], &[("HEKA_COUNTERS_SINCE", "boot"), ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")]);

@@ -87,7 +87,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
         return Some(words);
     }
     Some(match io.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".into(),
+        io::ErrorKind::ConnectionRefused => {
+            "connection refused: nothing listens there (is the Collector running? gRPC uses port 4317, HTTP 4318)"
+                .into()
+        }
         io::ErrorKind::ConnectionReset => "connection reset by the other side".into(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
         io::ErrorKind::TimedOut => "timed out connecting".into(),
@@ -222,6 +225,12 @@ mod tests {
         let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let error = io::Error::new(io::ErrorKind::InvalidData, inner);
         assert!(words(&error).contains("authority"), "{}", words(&error));
+    }
+
+    #[test]
+    fn a_refused_connection_names_what_to_look_at() {
+        let refused = words(&io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert!(refused.ends_with("(is the Collector running? gRPC uses port 4317, HTTP 4318)"), "{refused}");
     }
 
     #[test]

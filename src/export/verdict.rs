@@ -74,6 +74,9 @@ impl Failure {
 
     /// No answer within `waited`.
     pub fn timeout(waited: Duration) -> Self {
+        // The time that is left at a stop has nanoseconds.
+        let millis = (waited + Duration::from_micros(500)).as_millis();
+        let waited = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
         let words = format!("no answer within {waited:?}");
         Self { local: true, by_size: true, ..Self::answered(Verdict::Keep(None), words) }
     }
@@ -266,6 +269,14 @@ mod tests {
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
         (StatusCode::from_u16(status).unwrap(), headers.collect(), Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn the_limit_of_a_request_is_logged_in_whole_milliseconds() {
+        let words = |waited| Failure::timeout(waited).words;
+        assert_eq!(words(Duration::from_nanos(1_873_456_789)), "no answer within 1.873s");
+        assert_eq!(words(Duration::from_nanos(1_999_999_999)), "no answer within 2s");
+        assert_eq!(words(Duration::from_millis(300)), "no answer within 300ms");
     }
 
     fn now() -> SystemTime {

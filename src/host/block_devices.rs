@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_physical_disks_are_told_by_where_they_sit() {
+    fn whole_physical_disks_are_recognized_by_their_place_in_sysfs() {
         let devices = classes("server");
         for physical in ["nvme0n1", "nvme1n1", "sda", "mmcblk0", "sr0", "nvme2n1"] {
             assert_eq!(*devices.class(physical.as_bytes()), Class::Physical, "{physical}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sits_on_others_or_has_no_disk_is_none_even_where_it_has_no_slaves() {
+    fn devices_on_top_of_others_or_without_a_disk_are_left_out_even_without_slaves() {
         let virtual_ones = [
             ("dm-0", "252:0", "sda"),
             ("dm-1", "252:1", ""),

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_process_tells_of_the_host_and_ones_own_view_is_second_best() {
+    fn the_files_of_the_first_process_are_read_before_the_agents_own() {
         let dir = tempfile::tempdir().unwrap();
         let host = host_at(&dir);
         let file = || host.of_first_process("mountinfo", "self/mountinfo", "a test");

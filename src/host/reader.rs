@@ -72,7 +72,7 @@ impl Reader {
         std::mem::take(problems).into_iter().chain(refused).collect()
     }
 
-    /// Starts the next collection: each file may be read once more.
+    /// Starts the next collection: each file may be read once more. For tests and benchmarks, which read without a worker.
     pub fn next_cycle(&mut self) {
         self.cycle += 1;
         self.now = (self.clock)(self.cycle);

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_as_long_as_it_says() {
+    fn the_length_field_of_the_request_is_its_length() {
         let request = request(AddressFamily::INET6, Transport::Udp);
         assert_eq!((request.len(), &request[16..20]), (72, &[10, 17, 0, 0][..]));
         assert_eq!(request[..4], 72u32.to_ne_bytes());

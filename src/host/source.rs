@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_in_a_files_place_is_a_failure_that_says_why() {
+    fn a_directory_in_the_place_of_a_file_is_a_failure_with_its_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("file")).unwrap();
         let (mut source, mut buffer) = (source(&dir), Vec::new());

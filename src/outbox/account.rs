@@ -1,7 +1,7 @@
 //! Delivery accounting: batches sent, pending and lost, with the reason. Log lines, self-metrics and exit codes use
 //! these numbers.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Why a batch was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +119,6 @@ pub struct Snapshot {
     pub found_lost: Tally,
     /// Batches that were neither delivered nor on disk when delivery ended.
     pub lost_at_end: u64,
-    /// Time of the last accepted request.
-    pub last_success: Option<SystemTime>,
 }
 
 impl Snapshot {

@@ -17,7 +17,7 @@ use super::config::OutboxConfig;
 use super::fs::Fs;
 use super::moment::Moment;
 use super::opening::OutboxError;
-use super::queue::{Limits, MEMORY_MAX_BYTES, Queue};
+use super::queue::{Limits, Queue};
 use super::sender::Sender;
 use super::shared::Shared;
 use super::status;
@@ -65,9 +65,6 @@ pub fn start<F: Fs>(
     let exporter = OutboxExporter { shared: shared.clone(), encoder: Arc::new(encoder), endpoint: endpoint.into() };
     Ok((exporter, DeliveryHandle { shared, wires, task }))
 }
-
-/// Default size limit of an outbox in memory.
-pub const DEFAULT_MEMORY_BYTES: u64 = MEMORY_MAX_BYTES;
 
 /// The exporter for a `PeriodicReader`. Clones share one outbox and one connection.
 #[derive(Clone)]
@@ -166,7 +163,7 @@ mod tests {
     #[test]
     fn a_collection_that_is_not_encoded_is_a_loss_with_a_reason_of_its_own() {
         for fails in [true, false] {
-            let limits = Limits { max_bytes: MEMORY_MAX_BYTES, max_age: Duration::from_secs(60) };
+            let limits = Limits { max_bytes: crate::outbox::MEMORY_MAX_BYTES, max_age: Duration::from_secs(60) };
             let shared = Shared::new(Queue::new(limits, false));
             let exporter =
                 OutboxExporter { shared: shared.clone(), encoder: Arc::new(broken(fails)), endpoint: "".into() };

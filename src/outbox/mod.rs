@@ -110,9 +110,10 @@ mod worker;
 mod tests;
 
 pub use account::{DropCounts, DropReason, Snapshot, Tally};
-pub use exporter::{DEFAULT_MEMORY_BYTES as MEMORY_MAX_BYTES, DeliveryHandle, OutboxExporter, start};
+pub use exporter::{DeliveryHandle, OutboxExporter, start};
 pub use moment::Moment;
 pub use opening::OutboxError;
+pub use queue::MEMORY_MAX_BYTES;
 pub use tuning::{STOP_MOST, Tuning};
 
 /// Default size limit of an outbox on disk.

@@ -6,7 +6,7 @@
 //! Nothing here does I/O or waits. Every method is short, so the lock around the queue is held only briefly.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -181,7 +181,6 @@ impl Queue {
         self.account.exported_batches += sent.batches;
         self.account.exported_points += sent.points.saturating_sub(rejected);
         self.account.rejected_points += rejected;
-        self.account.last_success = Some(SystemTime::now());
         if self.backlog {
             self.account.replayed_batches += sent.batches;
         }

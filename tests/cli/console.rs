@@ -45,6 +45,33 @@ fn the_table_has_one_row_per_cpu_mode_and_one_percentage() {
 }
 
 #[test]
+fn on_a_terminal_each_table_has_its_size_and_overwrites_the_previous_one() {
+    let drawn = |text: &str| text.matches("\x1b[H").count();
+    let text = Run::console(&["--collectors", COLLECTORS]).on_terminal(30, 12, |text| drawn(text) > 2);
+    // The terminal adds a carriage return to the program's own.
+    let text = text.replace('\r', "");
+    let tables: Vec<&str> = text.split("\x1b[H").collect();
+    assert_eq!(tables[0], "\x1b[2J", "the screen is cleared before the first table");
+    assert!(!tables[1].contains("\x1b[2J"), "and not again: {text:?}");
+    for table in &tables[1..=2] {
+        let lines: Vec<&str> = table.split("\x1b[K\n").collect();
+        assert_eq!(lines.len(), 12, "11 lines and the cursor's: {table:?}");
+        assert!(lines[10].contains(" more lines"), "{table:?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 30), "{table:?}");
+    }
+    assert!(tables[1].contains("first reading; rates come wit…\x1b[K"), "{:?}", tables[1]);
+}
+
+#[test]
+fn a_kernel_without_pressure_of_interrupts_is_in_no_line_of_the_log() {
+    let ended = Run::console_of("container", &["--once", "--collectors", "pressure"]).end();
+    assert!(ended.code == Some(0) && ended.out.contains("PRESSURE"), "{ended:?}");
+    assert!(!ended.err.contains("irq"), "{}", ended.err);
+    let debug = Run::console_of("container", &["--once", "--collectors", "pressure", "--log-level", "debug"]).end();
+    assert!(debug.err.contains("/proc/pressure/irq"), "{}", debug.err);
+}
+
+#[test]
 fn no_line_of_the_table_is_wider_than_80_columns() {
     for arguments in [
         &[][..],
@@ -69,7 +96,7 @@ fn detailed_output_has_the_full_names() {
 }
 
 #[test]
-fn the_table_ends_when_nobody_reads_it() {
+fn the_table_ends_when_its_reader_closes_the_pipe() {
     let ended = Run::console(&[]).until(|text| text.contains("CPU"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.err.contains("panic") && !ended.err.contains("fault") && !ended.err.contains("ERROR"), "{ended:?}");
@@ -161,7 +188,7 @@ fn json_has_the_counters_of_each_disk_in_every_naming() {
 }
 
 #[test]
-fn json_ends_when_nobody_reads_it() {
+fn json_ends_when_its_reader_closes_the_pipe() {
     let ended = Run::console(&["--console-format", "json"]).until(|text| text.contains('\n'));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.lines().count() <= 1 && !ended.err.contains("fault"), "{ended:?}");

@@ -75,7 +75,19 @@ fn a_wrong_value_in_a_dot_env_file_is_refused_as_any_other() {
 }
 
 #[test]
-fn without_a_dot_env_file_nothing_is_said() {
+fn without_a_dot_env_file_nothing_is_logged() {
     let ended = Run::console(&["--once"]).end();
     assert!(!ended.err.contains(NOTE), "{ended:?}");
+}
+
+#[test]
+fn each_line_has_a_priority_if_standard_error_is_the_journal() {
+    let warning = |is_of_log| Run::console(&["--once"]).set("HEKA_INTERVALL", "1s").journal(is_of_log);
+    let usage = |is_of_log| Run::new(&["--nope"]).journal(is_of_log);
+    assert!(warning(true).lines().any(|line| line.starts_with("<4>HEKA_INTERVALL: ")), "{}", warning(true));
+    assert!(warning(true).lines().all(|line| line.starts_with('<')), "{}", warning(true));
+    assert!(usage(true).starts_with("<3>heka-insights-agent: "), "{}", usage(true));
+    for text in [warning(false), usage(false)] {
+        assert!(!text.is_empty() && !text.contains('<'), "{text}");
+    }
 }

@@ -2,12 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
 /// Longer than any of these runs takes on a machine that is busy.
@@ -37,7 +41,11 @@ impl Run {
 
     /// The console on a fixture host, as fast as it goes.
     pub fn console(arguments: &[&str]) -> Self {
-        let root = fixture("server");
+        Self::console_of("server", arguments)
+    }
+
+    pub fn console_of(host: &str, arguments: &[&str]) -> Self {
+        let root = fixture(host);
         let mut run = Self::new(&["--exporter", "console", "--interval", "500ms"]);
         run.command.arg("--root-path").arg(root).args(arguments);
         run
@@ -52,6 +60,44 @@ impl Run {
     pub fn dot_env(self, content: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.dir.path().join(".env"), content).unwrap();
         self
+    }
+
+    /// Runs it to its end with its log in a file, with `JOURNAL_STREAM` as systemd sets it for that file, or for another one.
+    /// Returns the log.
+    pub fn journal(mut self, is_of_log: bool) -> String {
+        let path = self.dir.path().join("log");
+        let log = std::fs::File::create(&path).unwrap();
+        let meta = log.metadata().unwrap();
+        let inode = meta.ino() + u64::from(!is_of_log);
+        self.command.env("JOURNAL_STREAM", format!("{}:{inode}", meta.dev())).stdout(Stdio::null()).stderr(log);
+        self.command.status().unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    /// Runs it on a terminal of this size until its output is as wanted, and then kills it. Returns the output.
+    pub fn on_terminal(mut self, columns: u16, rows: u16, wanted: impl Fn(&str) -> bool) -> String {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let terminal = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let mut child = self.command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
+        // The command's own copy of the terminal: without it a reading ends when the program does.
+        drop(self.command);
+        let (mut text, mut bytes, mut room) = (String::new(), Vec::new(), [0; 4096]);
+        let mut master = std::fs::File::from(master);
+        while !wanted(&text) {
+            match master.read(&mut room) {
+                Ok(length) => bytes.extend(&room[..length]),
+                Err(error) => panic!("it ended ({error}) after {text}"),
+            }
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        text
     }
 
     /// Runs it in a subdirectory of its directory.

@@ -113,7 +113,7 @@ fn every_flag_with_a_value_has_a_wrong_one_here() {
 }
 
 #[test]
-fn what_is_no_flag_no_command_or_lacks_its_value_is_named() {
+fn an_unknown_flag_or_command_and_a_missing_value_are_named_in_one_line() {
     for (arguments, named) in [
         (&["--nope"][..], "--nope"),
         (&["--interval"], "--interval"),
@@ -170,7 +170,7 @@ fn a_file_of_headers_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_not() {
+fn a_single_collection_that_is_lost_is_a_failure_and_one_that_waits_on_disk_is_not() {
     // Bound and without a listener: nobody else gets the port, and a connection is refused.
     let bound = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -191,7 +191,7 @@ fn one_collection_that_nobody_takes_is_a_failure_and_one_that_waits_on_disk_is_n
 }
 
 #[test]
-fn check_tells_whether_the_outbox_can_have_its_directory_and_leaves_nothing_there() {
+fn check_reports_whether_the_outbox_directory_is_usable_and_leaves_no_files() {
     let root = fixture("server");
     let check = |dir: &Path| {
         let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--root-path", root.to_str().unwrap()];

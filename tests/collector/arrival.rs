@@ -175,7 +175,7 @@ fn every_metric_of_the_hostmetrics_profile_arrives_as_it_is_declared() {
 
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]
-fn the_resource_says_who_the_host_is() {
+fn the_resource_identifies_the_host() {
     let collector = Collector::start();
     let arguments = format!(
         "--root-path {} --service-name edge --resource-attribute deployment.environment.name=test --collectors memory",

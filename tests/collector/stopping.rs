@@ -30,7 +30,7 @@ fn sigterm_sends_a_last_collection() {
 
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]
-fn with_nothing_listening_it_ends_in_time_and_says_once_how_much_is_lost() {
+fn with_nothing_listening_it_ends_in_time_and_logs_the_loss_once() {
     let nobody = Collector::stopped(Plan::default());
     let mut agent = Agent::start(&nobody.url(), "");
     agent.says("cannot deliver");
@@ -44,7 +44,7 @@ fn with_nothing_listening_it_ends_in_time_and_says_once_how_much_is_lost() {
 
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]
-fn with_nothing_listening_an_outbox_on_disk_keeps_all_and_no_error_is_said() {
+fn with_nothing_listening_an_outbox_on_disk_keeps_all_and_no_error_is_logged() {
     let nobody = Collector::stopped(Plan::default());
     let outbox = tempfile::tempdir().unwrap();
     let mut agent = Agent::start(&nobody.url(), &format!("--outbox-dir {}", outbox.path().display()));

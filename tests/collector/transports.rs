@@ -56,6 +56,12 @@ fn a_unix_socket_arrives() {
 #[test]
 #[ignore = "needs a Collector: tests/collector/run"]
 fn a_mix_up_of_protocols_is_one_sentence() {
+    // The server refuses and closes at once, and the close may overtake the refusal.
+    const NO_GRPC: [&str; 2] = [
+        "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)",
+        "the server closed the connection before it spoke gRPC (https:// instead of http://, --protocol http/protobuf, or \
+         nothing behind a proxy?)",
+    ];
     let dir = tempfile::tempdir().unwrap();
     let ours = Authority::new("ours");
     let pair = ours.sign("localhost");
@@ -70,24 +76,25 @@ fn a_mix_up_of_protocols_is_one_sentence() {
     let (over_grpc, over_http) = ("--protocol grpc", "--protocol http/protobuf");
     let nobody = Collector::stopped(Plan::default());
     for (collector, scheme, arguments, words) in [
-        (&http, "http", over_grpc, "--protocol http/protobuf"),
-        (&grpc, "http", over_http, "the server does not speak HTTP/1.1 at this port (--protocol grpc"),
-        (&grpc, "https", &format!("{over_grpc} {ca}"), "TLS: the server does not speak TLS at this port (http://"),
-        (&http, "https", &format!("{over_http} {ca}"), "TLS: the server does not speak TLS at this port (http://"),
-        (&grpc_tls, "http", over_grpc, "closed the connection before it spoke gRPC (https:// instead of http://"),
-        (&http_tls, "http", over_http, "the server wants TLS at this port (https:// instead of http://)"),
-        (&grpc_tls, "https", over_grpc, "from an authority that is not trusted (wrong or missing --ca-file)"),
-        (&http_tls, "https", over_http, "from an authority that is not trusted (wrong or missing --ca-file)"),
-        (&nobody, "http", over_grpc, "connection refused: nothing listens there"),
-        (&nobody, "http", over_http, "connection refused: nothing listens there"),
+        (&http, "http", over_grpc, &NO_GRPC[..]),
+        (&grpc, "http", over_http, &["the server does not speak HTTP/1.1 at this port (--protocol grpc"]),
+        (&grpc, "https", &format!("{over_grpc} {ca}"), &["TLS: the server does not speak TLS at this port (http://"]),
+        (&http, "https", &format!("{over_http} {ca}"), &["TLS: the server does not speak TLS at this port (http://"]),
+        (&grpc_tls, "http", over_grpc, &["closed the connection before it spoke gRPC (https:// instead of http://"]),
+        (&http_tls, "http", over_http, &["the server wants TLS at this port (https:// instead of http://)"]),
+        (&grpc_tls, "https", over_grpc, &["from an authority that is not trusted (wrong or missing --ca-file)"]),
+        (&http_tls, "https", over_http, &["from an authority that is not trusted (wrong or missing --ca-file)"]),
+        (&nobody, "http", over_grpc, &["connection refused: nothing listens there"]),
+        (&nobody, "http", over_http, &["connection refused: nothing listens there"]),
     ] {
         let endpoint = collector.url().replace("http://127.0.0.1", &format!("{scheme}://localhost"));
         let arguments = format!("--collectors memory --timeout 5s {arguments}");
         let agent = Agent::start(&endpoint, &arguments);
-        let line = agent.says(words);
-        assert!(line.contains("cannot deliver"), "{line}");
+        let is_one = |line: &str| words.iter().any(|words| line.contains(words));
+        let line = agent.says("cannot deliver");
+        assert!(is_one(&line), "{words:?}: {line}");
         let checked = Agent::check(&endpoint, &arguments);
         let state = checked.lines().find(|line| line.starts_with("ENDPOINT")).unwrap();
-        assert!(state.contains("failed") && state.contains(words), "{state}");
+        assert!(state.contains("failed") && is_one(state), "{words:?}: {state}");
     }
 }

@@ -8,7 +8,7 @@ mod sources;
 use std::path::Path;
 
 #[test]
-fn the_metrics_document_says_what_the_tables_say() {
+fn the_metrics_document_matches_the_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let expected = metrics_page::metrics_markdown();
     if std::env::var_os("HEKA_UPDATE").is_some_and(|value| value == "1") {

@@ -97,7 +97,9 @@ fn own(out: &mut String) {
         out,
         "\n## The agent itself\n\n\
          With `--self-metrics on` (●, the default) and `--self-metrics detailed` (○), in the scope `{}`, under the same \
-         names for `semconv` and `hostmetrics`.\n\n\
+         names for `semconv` and `hostmetrics`. OTLP sends 12 series by default. A page for Prometheus (`--exporter \
+         prometheus`) has none about the delivery (`heka.exporter.*`, `heka.outbox.*`), and always the duration and the \
+         success of each collector.\n\n\
          | metric | description | kind, unit | attributes | source |\n\
          |---|---|---|---|---|\n",
         self_metrics::SCOPE,

@@ -147,7 +147,7 @@ fn all_zeros_once_and_at_the_start_add_nothing() {
 }
 
 #[test]
-fn a_reading_of_10_to_the_18_once_or_for_good_is_never_counted() {
+fn a_reading_of_10_to_the_18_is_never_counted_whether_it_lasts_or_not() {
     const HUGE: u64 = 1_000_000_000_000_000_000;
     let once = [90_000, 90_900, HUGE, 92_700, 93_600].map(|idle| (idle, 0));
     let collected = collections(Options::default(), &one_cpu(&once));

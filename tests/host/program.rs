@@ -177,7 +177,7 @@ fn line<'a>(out: &'a str, collector: &str) -> &'a str {
 }
 
 #[test]
-fn a_proc_that_is_not_mounted_and_a_root_path_with_a_mistake_are_failures_that_say_so() {
+fn a_proc_that_is_not_mounted_and_a_wrong_root_path_are_failures() {
     let unmounted = FixtureHost::copy("server");
     std::fs::remove_dir_all(unmounted.root().join("proc")).unwrap();
     std::fs::create_dir(unmounted.root().join("proc")).unwrap();
@@ -199,7 +199,7 @@ fn a_proc_that_is_not_mounted_and_a_root_path_with_a_mistake_are_failures_that_s
 }
 
 #[test]
-fn empty_files_and_files_of_nul_bytes_are_failures_that_say_so() {
+fn empty_files_and_files_of_nul_bytes_are_failures() {
     for (content, why) in [(Vec::new(), "it is empty"), (vec![0; 4096], "it holds nothing but NUL bytes")] {
         let host = FixtureHost::copy("server");
         for file in ["stat", "meminfo", "loadavg", "uptime", "vmstat", "1/net/dev", "1/mountinfo"] {
@@ -215,7 +215,7 @@ fn empty_files_and_files_of_nul_bytes_are_failures_that_say_so() {
 }
 
 #[test]
-fn a_file_without_one_line_of_its_form_is_a_failure_that_says_so() {
+fn a_file_without_one_line_of_its_form_is_a_failure() {
     let host = FixtureHost::copy("server");
     for file in ["stat", "meminfo", "loadavg", "uptime", "vmstat", "diskstats", "1/net/dev", "1/mountinfo"] {
         host.write(&format!("proc/{file}"), "<html>Not Found</html>\n");
@@ -229,7 +229,7 @@ fn a_file_without_one_line_of_its_form_is_a_failure_that_says_so() {
 }
 
 #[test]
-fn a_file_and_a_directory_that_may_not_be_read_are_failures_that_say_so() {
+fn a_file_and_a_directory_without_read_permission_are_failures() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     if !rustix::process::geteuid().is_root() {
@@ -283,7 +283,7 @@ fn a_device_with_traffic_that_is_left_out_is_seen_in_check() {
 }
 
 #[test]
-fn a_host_without_any_id_is_told_once_that_the_instance_id_changes() {
+fn on_a_host_without_an_id_one_line_reports_that_the_instance_id_changes() {
     let host = FixtureHost::whole("server");
     let once = |host: &FixtureHost| {
         let arguments = ["--once", "--exporter", "console", "--collectors", "load"];

@@ -167,7 +167,7 @@ fn containers_services_and_processes_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn max_series_cuts_counts_and_says_so_once() {
+fn series_above_max_series_are_dropped_counted_and_logged_once() {
     log::keep();
     let host = host_with_disks(40);
     let mut pipeline = Pipeline::new(&host.context(Options { max_series: Some(53), ..only("disk") }));

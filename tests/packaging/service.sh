@@ -53,10 +53,16 @@ user=$(in_machine id -u $name)
 [ "$(stat -c '%a %U' "$machine_root/etc/$name.env")" = "640 root" ] || fail "the environment file's mode or owner"
 say "its user, no capabilities, no new privileges, a system-call filter, $(property MemoryMax) bytes at most"
 
-echo OTEL_METRIC_EXPORT_INTERVAL=500 >> "$machine_root/etc/$name.env"
+printf 'OTEL_METRIC_EXPORT_INTERVAL=500\nOTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4319\n' >> "$machine_root/etc/$name.env"
 in_machine systemctl restart $name || fail "restart"
 until_true "a batch in the outbox" waiting
 say "what cannot be sent waits in its state directory"
+
+in_machine $name check > "$work/check.log" 2>&1 && fail "check succeeds without a server"
+for line in "ENDPOINT  *failed  *http://127.0.0.1:4319[: ]" "OUTBOX  *ok  */var/lib/$name/outbox is in use by a running agent"; do
+    grep -q "^$line" "$work/check.log" || fail "check reports no: $line"
+done
+say "check tests the service's endpoint and its outbox"
 
 before=$(property MainPID)
 in_machine systemctl reload $name || fail "reload"

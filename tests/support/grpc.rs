@@ -1,6 +1,6 @@
 //! A scripted OTLP server over gRPC: TCP, TLS or a unix socket.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +18,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
+use super::port::Port;
 use super::{Scene, Seen};
 
 pub enum Answer {
@@ -71,26 +72,28 @@ impl MetricsService for Service {
 pub struct GrpcServer {
     pub scene: Arc<Scene<Answer>>,
     pub addr: SocketAddr,
+    /// `None` with a Unix socket.
+    port: Option<Port>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl GrpcServer {
     pub fn start() -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), None)
+        Self::on(Port::new(), None)
     }
 
     /// Again where it was, with the same diary.
-    pub fn restart(addr: SocketAddr, scene: Arc<Scene<Answer>>, tls: Option<ServerTlsConfig>) -> Self {
-        Self::serve(TcpListener::bind(addr).unwrap(), tls, scene)
+    pub fn restart(port: Port, scene: Arc<Scene<Answer>>, tls: Option<ServerTlsConfig>) -> Self {
+        Self::serve(port, tls, scene)
     }
 
-    pub fn on(listener: TcpListener, tls: Option<ServerTlsConfig>) -> Self {
-        Self::serve(listener, tls, Arc::default())
+    pub fn on(port: Port, tls: Option<ServerTlsConfig>) -> Self {
+        Self::serve(port, tls, Arc::default())
     }
 
-    fn serve(listener: TcpListener, tls: Option<ServerTlsConfig>, scene: Arc<Scene<Answer>>) -> Self {
-        let addr = listener.local_addr().unwrap();
+    fn serve(port: Port, tls: Option<ServerTlsConfig>, scene: Arc<Scene<Answer>>) -> Self {
+        let (addr, listener) = (port.addr(), port.listen());
         listener.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let diary = scene.clone();
@@ -111,7 +114,7 @@ impl GrpcServer {
                 tokio::select! { _ = serving => {}, _ = stopped => {} }
             });
         });
-        Self { scene, addr, stop: Some(stop), thread: Some(thread) }
+        Self { scene, addr, port: Some(port), stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn unix(path: &Path) -> Self {
@@ -129,17 +132,17 @@ impl GrpcServer {
             });
         });
         let addr = "127.0.0.1:0".parse().unwrap();
-        Self { scene, addr, stop: Some(stop), thread: Some(thread) }
+        Self { scene, addr, port: None, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Ends it and every connection; the diary stays.
-    pub fn down(mut self) -> (SocketAddr, Arc<Scene<Answer>>) {
+    /// Ends it and every connection; the port and the diary stay.
+    pub fn down(mut self) -> (Port, Arc<Scene<Answer>>) {
         self.end();
-        (self.addr, self.scene.clone())
+        (self.port.take().unwrap(), self.scene.clone())
     }
 
     fn end(&mut self) {

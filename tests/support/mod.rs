@@ -9,6 +9,7 @@ pub mod http;
 pub mod log;
 pub mod manual;
 pub mod pages;
+pub mod port;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -127,6 +128,18 @@ pub fn values_of(request: &ExportMetricsServiceRequest) -> Vec<u64> {
             other => panic!("not an integer: {other:?}"),
         })
         .collect()
+}
+
+/// Number of data points in a request.
+pub fn points(request: &ExportMetricsServiceRequest) -> usize {
+    let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
+    metrics
+        .map(|metric| match &metric.data {
+            Some(Data::Sum(sum)) => sum.data_points.len(),
+            Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+            _ => 0,
+        })
+        .sum()
 }
 
 /// Waits for a condition that has no event of its own, looking every millisecond; the bound is for failures only.

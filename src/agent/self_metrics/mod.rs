@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
 
+use crate::collectors::limit::combinations;
 use crate::collectors::{CollectorStats, Observer, Registered, observable};
 use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
+use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, Shape, attributes};
 
 mod delivery;
 mod process;
@@ -187,16 +188,10 @@ impl SelfMetrics {
         let state = Arc::new(Mutex::new((read, T::default())));
         let report = Arc::new(report);
         let mut first = true;
-        // The naming profile under which the instrument is registered.
-        let naming = if self.naming == Naming::NodeExporter { self.naming } else { Naming::Semconv };
-        for metric in metrics {
-            let always = self.outcomes && OUTCOMES.contains(&metric.id);
-            if metric.shape(naming).is_none_or(|shape| shape.detail > self.detail && !always) {
-                continue;
-            }
+        for metric in metrics.iter().filter(|metric| shape(metric, self.naming, self.detail, self.outcomes).is_some()) {
             let (state, report) = (Arc::clone(&state), Arc::clone(&report));
             let anchor = std::mem::take(&mut first);
-            observable(&self.meter, naming, metric, move |out| {
+            observable(&self.meter, self.naming, metric, move |out| {
                 let mut state = lock(&state);
                 if anchor {
                     state.1 = (state.0)();
@@ -205,6 +200,23 @@ impl SelfMetrics {
             });
         }
     }
+}
+
+/// The shape of a selected metric. The profile hostmetrics has the names of the conventions. `outcomes` selects the
+/// duration and success of each collector at every level of detail.
+fn shape(metric: &Metric, naming: Naming, detail: Detail, outcomes: bool) -> Option<&Shape> {
+    let naming = if naming == Naming::NodeExporter { naming } else { Naming::Semconv };
+    let is_outcome = outcomes && OUTCOMES.contains(&metric.id);
+    metric.shape(naming).filter(|shape| shape.detail <= detail || is_outcome)
+}
+
+/// Number of series of a collection with this many collectors. A scrape has no metrics of the delivery. The first
+/// collection has one series less: the duration of the previous one.
+#[must_use]
+pub fn series(naming: Naming, detail: Detail, scraped: bool, collectors: usize) -> usize {
+    let tables: &[&[Metric]] = if scraped { &[COLLECTION, process::METRICS, COLLECTORS] } else { TABLES };
+    let shapes = tables.iter().copied().flatten().filter_map(|metric| shape(metric, naming, detail, scraped));
+    shapes.map(|shape| combinations(shape).unwrap_or(collectors)).sum()
 }
 
 /// The attributes of a series; self-metrics have the same attributes in every profile.

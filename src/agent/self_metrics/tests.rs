@@ -128,6 +128,21 @@ fn the_series_of_the_default_are_at_most_sixteen_and_all_in_the_namespace_of_the
     );
 }
 
+#[test]
+fn the_number_of_series_is_that_of_a_collection_and_of_a_scrape() {
+    for detail in [Basic, Detailed] {
+        let (agent, own) = Agent::new(detail);
+        own.watch_collectors(&load_and_system(&agent));
+        own.watch_delivery(Snapshot::default);
+        agent.collect();
+        assert_eq!(agent.collect().len(), super::series(Naming::Semconv, detail, false, 2));
+        let (agent, own) = Agent::new(detail);
+        own.with_outcomes().watch_collectors(&load_and_system(&agent));
+        agent.collect();
+        assert_eq!(agent.collect().len(), super::series(Naming::Semconv, detail, true, 2));
+    }
+}
+
 fn load_and_system(agent: &Agent) -> Registered {
     load_and_system_of(agent, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"))
 }

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn udevs_database_says_what_a_disk_is() {
+    fn the_facts_of_a_disk_come_from_udevs_database() {
         let host = TestHost::empty();
         host.write("proc/diskstats", "   8       0 sda 10 2 16 3000 20 4 32 5000 7 6000 8000\n");
         host.write("sys/block/sda/queue/rotational", "1\n");

@@ -39,7 +39,7 @@ fn processes_are_counted_in_the_state_of_their_main_thread() {
 }
 
 #[test]
-fn hostmetrics_has_its_own_words_and_processes_are_not_mixed_with_threads() {
+fn hostmetrics_has_its_own_states_and_processes_are_not_mixed_with_threads() {
     let options = Options { naming: Naming::Hostmetrics, since: Since::Boot, ..Options::default() };
     assert_eq!(
         Bench::new(DEFINITION, fixture("server", options)).next(),

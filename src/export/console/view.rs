@@ -1,6 +1,5 @@
 //! The size of the output, and how a table is written to it.
 
-use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
 /// Line width for a pipe or a file.
@@ -55,8 +54,9 @@ impl View {
             text += "\x1b[K\r\n";
         }
         if shown < lines.len() {
-            let _ =
-                write!(text, "({} more lines: --collectors selects, | less shows all)\x1b[K\r\n", lines.len() - shown);
+            let note = format!("({} more lines: --collectors selects, | less shows all)", lines.len() - shown);
+            text.extend(note.chars().take(self.width));
+            text += "\x1b[K\r\n";
         }
         text.push_str("\x1b[J");
         text

@@ -284,7 +284,7 @@ fn a_bus_that_refuses_the_user_is_named_so() {
 }
 
 #[test]
-fn a_bus_that_says_nothing_is_left_after_the_time_that_there_is() {
+fn a_bus_that_does_not_answer_is_abandoned_at_its_time_limit() {
     let bus = Bus::new(vec![Box::new(|mut peer: Peer| _ = peer.reader.read_to_end(&mut Vec::new()))]);
     let mut systemd = Systemd::new(&bus.host());
     assert_eq!(systemd.units(Duration::from_millis(20)).unwrap_err().kind(), io::ErrorKind::TimedOut);

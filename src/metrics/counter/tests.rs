@@ -100,7 +100,7 @@ fn a_step_back_of_one_holds_the_total() {
 }
 
 #[test]
-fn a_reading_beyond_the_limit_once_or_for_good_is_never_added() {
+fn a_reading_beyond_the_limit_is_never_added_whether_it_lasts_or_not() {
     let huge = 1_000_000_000_000_000_000;
     assert_eq!(totals(Kind::BYTES, &[1_000, huge, 1_100]), [0, 0, 100]);
     assert_eq!(totals(Kind::BYTES, &[1_000, huge, huge + 5, huge + 9, huge + 10]), [0, 0, 0, 9, 10]);

@@ -205,7 +205,7 @@ fn a_record_that_cannot_be_deleted_is_deleted_later() {
 }
 
 #[test]
-fn what_waits_for_the_disk_is_bounded_and_the_oldest_of_it_is_dropped() {
+fn the_batches_that_wait_for_the_disk_are_bounded_and_the_oldest_are_dropped() {
     let fs = FakeFs::default();
     let mut outbox = Outbox::open(&fs, limits());
     fs.fail(Faults { write: Some(Errno::IO), ..Faults::default() });
