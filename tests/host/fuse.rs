@@ -141,6 +141,8 @@ fn serve(mut device: &File, mode: u32, state: &Mutex<State>) {
             GETATTR => reply(device, unique, 0, &attributes(mode)),
             // Direct I/O: each read comes here.
             OPEN | OPENDIR => reply(device, unique, 0, &[[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]].concat()),
+            // Another agent on this machine may ask for each mount.
+            READ | READDIR | STATFS if !is_of_this_test(number32(request, 32)) => reply(device, unique, IO_ERROR, &[]),
             READ | READDIR | STATFS => {
                 let mut state = state.lock().unwrap();
                 let (offset, size) =
@@ -156,6 +158,23 @@ fn serve(mut device: &File, mode: u32, state: &Mutex<State>) {
             _ => reply(device, unique, NOT_IMPLEMENTED, &[]),
         }
     }
+}
+
+/// Whether a thread belongs to this process or to one that it started.
+fn is_of_this_test(thread: u32) -> bool {
+    let mut id = thread;
+    while id > 1 {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else { return false };
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            value.and_then(|value| value.trim().parse::<u32>().ok()).unwrap_or(0)
+        };
+        if field("Tgid:") == std::process::id() {
+            return true;
+        }
+        id = field("PPid:");
+    }
+    false
 }
 
 fn reply_to_read(device: &File, read: Waiting, answer: &Answer) {
