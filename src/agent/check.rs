@@ -12,6 +12,7 @@ use crate::agent::{self, readings, self_metrics};
 use crate::collectors::{Context, Survey};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
+use crate::export::harmless;
 use crate::export::probe::probe;
 use crate::host::bounded::deadline;
 use crate::host::{Host, Problem};
@@ -184,8 +185,7 @@ fn is_well(problem: &Problem) -> bool {
 
 /// Formats a problem as one line; the path may contain any bytes.
 fn note(problem: &Problem) -> String {
-    let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    words(problem).chars().map(harmless).collect()
+    harmless(&words(problem))
 }
 
 fn words(problem: &Problem) -> String {

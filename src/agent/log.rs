@@ -16,6 +16,7 @@ use tracing_subscriber::{Layer, fmt};
 use crate::agent::journal;
 use crate::collectors::fault;
 use crate::config::{Config, LogFormat};
+use crate::export::harmless;
 
 /// Maximum size of a write that does not block when a pipe is reported as writable (PIPE_BUF on Linux).
 const LINE_MAX_BYTES: usize = 4096;
@@ -90,7 +91,7 @@ fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(line);
     }
-    Cow::Owned((text.replace(char::is_control, "\u{fffd}") + end).into_bytes())
+    Cow::Owned((harmless(&text) + end).into_bytes())
 }
 
 impl<W: Write + AsFd> Write for Lines<W> {

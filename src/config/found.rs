@@ -1,16 +1,17 @@
 //! A value as given by the user, and the error message for an invalid one.
 
-use std::fmt::{self, Write};
+use std::fmt;
+
+use crate::export::harmless;
 
 /// A usage error, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct UsageError(pub String);
 
-/// Without control characters: a value or a path may contain line breaks and the escape sequences of a terminal.
+/// Without control characters.
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
-        self.0.chars().try_for_each(|letter| f.write_char(shown(letter)))
+        f.write_str(&harmless(&self.0))
     }
 }
 

@@ -71,3 +71,9 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+/// Replaces control characters, for text that is printed or logged: a name, a path or a value may contain line breaks and
+/// the escape sequences of a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}

@@ -55,11 +55,6 @@ fn time(seconds: f64, kind: Kind) -> String {
     }
 }
 
-/// Replaces control characters in a name, which could contain terminal escape sequences.
-pub fn harmless(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use super::human;
 use super::series::{Collection, Series, Values};
 use super::top;
 use super::view::View;
+use crate::export::harmless;
 
 /// Maximum number of attribute values shown as columns; more are shown as rows.
 const MOST_COLUMNS: usize = 4;
@@ -24,7 +25,7 @@ struct Grid {
 #[must_use]
 pub fn render(collection: &Collection, view: View, interval: Option<Duration>) -> Vec<String> {
     let time = humantime::format_rfc3339_seconds(collection.time);
-    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), human::harmless);
+    let host = collection.host.as_deref().map_or_else(|| "this host".to_owned(), harmless);
     let elapsed = match (collection.elapsed, interval) {
         (Some(seconds), _) => format!("{seconds:.1} s since the last reading"),
         (None, Some(interval)) => {
@@ -104,7 +105,7 @@ fn column(series: &Series) -> String {
 }
 
 fn device(series: &Series) -> String {
-    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| human::harmless(name)).collect();
+    let mut names: Vec<String> = series.labels.iter().map(|(_, name)| harmless(name)).collect();
     names.dedup(); // an interface and its device
     names.join(" ")
 }

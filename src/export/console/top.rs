@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::human;
 use super::series::{Series, Value, Values};
+use crate::export::harmless;
 use crate::metrics::naming::Kind;
 
 /// The collector whose series are shown in this format.
@@ -49,7 +50,7 @@ pub(super) fn lines(metrics: &[Values]) -> Vec<String> {
 
 fn line(pid: &str, process: &Process<'_>) -> String {
     const OWNER: usize = 10;
-    let text = |key: &str| human::harmless(process.of.and_then(|series| label(series, key)).unwrap_or_default());
+    let text = |key: &str| harmless(process.of.and_then(|series| label(series, key)).unwrap_or_default());
     let owner: String = text("process.owner").chars().take(OWNER).collect();
     let cpu = process.cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{:.1}", cpu * 100.0));
     let memory = human::value(Value::Double(process.memory), "By", Kind::UpDownCounter);
