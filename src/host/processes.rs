@@ -28,7 +28,7 @@ pub struct Stat<'a> {
     /// CPU time in kernel mode, in clock ticks.
     pub system: u64,
     /// Number of threads.
-    pub threads: u64,
+    pub threads: u32,
     /// Start time in clock ticks since boot. Pid and start time together identify a process uniquely.
     pub start: u64,
     /// Address space, in bytes.
@@ -49,7 +49,7 @@ impl<'a> Stat<'a> {
         let state = *rest.next()?.first()?;
         let user = number(rest.nth(14 - 4)?)?;
         let system = number(rest.next()?)?;
-        let threads = number(rest.nth(20 - 16)?)?;
+        let threads = u32::try_from(number(rest.nth(20 - 16)?)?).ok()?;
         let start = number(rest.nth(22 - 21)?)?;
         let virtual_bytes = number(rest.next()?)?;
         let resident_pages = number(rest.next()?).unwrap_or(0);

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ("proc/1/net/dev", "system.cpu.time"),
     ("proc/1/mountinfo", "system.cpu.time"),
     ("proc/1/stat", "system.cpu.time"),
+    ("proc/2400/stat", "system.cpu.time"),
     ("proc/loadavg", "system.cpu.time"),
     ("proc/uptime", "system.cpu.time"),
     ("proc/pressure/cpu", "system.cpu.time"),
@@ -145,7 +146,15 @@ impl Damage {
 }
 
 fn everything(delta: bool) -> Options {
-    Options { detail: Detail::Detailed, per_cpu: true, disk_scope: DiskScope::Both, delta, ..Options::default() }
+    Options {
+        detail: Detail::Detailed,
+        per_cpu: true,
+        disk_scope: DiskScope::Both,
+        top_processes: 3,
+        process_command_lines: true,
+        delta,
+        ..Options::default()
+    }
 }
 
 /// The log lines about panics that were caught, but for those of the tests that cause them.

@@ -71,7 +71,7 @@ impl Stat {
         const FIRST: usize = 3;
         let rest = bytes.rsplit(|&b| b == b')').next()?;
         let field = |n: usize| number(fields(rest).nth(n - FIRST)?);
-        Some(Self { cpu: field(14)? + field(15)?, threads: field(20)?, started: field(22)? })
+        Some(Self { cpu: field(14)?.checked_add(field(15)?)?, threads: field(20)?, started: field(22)? })
     }
 }
 

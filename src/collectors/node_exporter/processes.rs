@@ -71,7 +71,7 @@ impl Processes {
         let mut with_threads = Vec::new();
         let all = processes::each(&proc, &mut |pid, stat| {
             counts.pids += 1;
-            counts.threads += stat.threads;
+            counts.threads += u64::from(stat.threads);
             *counts.processes.entry(stat.state).or_default() += 1;
             if stat.threads > 1 {
                 with_threads.push(pid);

@@ -17,6 +17,7 @@
 mod ranking;
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -103,7 +104,15 @@ struct Found {
 impl Found {
     fn new(pid: u32, stat: &Stat<'_>) -> Self {
         let Stat { name, user, system, threads, start, virtual_bytes, resident_pages, .. } = *stat;
-        Self { key: (pid, start), name: name.into(), user, system, threads, virtual_bytes, resident_pages }
+        Self {
+            key: (pid, start),
+            name: name.into(),
+            user,
+            system,
+            threads: threads.into(),
+            virtual_bytes,
+            resident_pages,
+        }
     }
 }
 
@@ -325,7 +334,10 @@ fn creation_time(host: &Host, start: u64) -> Option<Arc<str>> {
     let boot = number(fields(lines(&stat).find_map(|line| line.strip_prefix(b"btime "))?).next()?)?;
     let seconds = boot.checked_add(start / host.ticks_per_second.max(1))?;
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-    Some(Arc::from(humantime::format_rfc3339_seconds(time).to_string()))
+    let mut text = String::new();
+    // Fails for a time after the year 9999, which the format cannot hold.
+    write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok()?;
+    Some(Arc::from(text))
 }
 
 /// The user's name from the host's `/etc/passwd`, or the number.
@@ -403,6 +415,19 @@ mod tests {
         assert!(busy.ends_with("} 2.5"), "{busy}");
         let read = of(&points, "process.disk.io").into_iter().find(|point| point.contains("direction=read")).unwrap();
         assert!(read.ends_with(" 4096"), "{read}");
+    }
+
+    #[test]
+    fn a_start_after_the_year_9999_is_left_out_and_the_process_stays() {
+        let host = host();
+        for ticks in [u64::MAX, u64::MAX / 2, 253_402_300_800 * 100] {
+            process(&host, 60, "large", 5, ticks, 9_000);
+            let mut bench = Bench::new(DEFINITION, host.context(options(1)));
+            let points = bench.next();
+            let memory = of(&points, "process.memory.usage");
+            let large = memory.iter().find(|point| point.contains("=large")).unwrap();
+            assert!(!large.contains("creation"), "{large}");
+        }
     }
 
     #[test]
