@@ -28,6 +28,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.append(str(ROOT / "tests"))
+from programs import AGENT  # noqa: E402
+
 LEFT_OUT = ("go_", "process_", "promhttp_", "node_scrape_")
 # On a live host.
 ROUNDS = 8
@@ -255,7 +258,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("host", choices=("live", "fixture", "systemd"))
     arguments.add_argument("--root", help="of systemd's host")
-    arguments.add_argument("--agent", default=str(ROOT / "target/debug/heka-insights-agent"))
+    arguments.add_argument("--agent", default=str(AGENT))
     arguments.add_argument("--node-exporter", dest="node_exporter")
     arguments.add_argument("--source")
     arguments.add_argument("--least", type=float, help="percent of node_exporter's series [default: 95 live, 90 fixture]")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from compare import Program, on_the_host, recorded_host
+from compare import AGENT, Program, on_the_host, recorded_host
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests/prometheus"))
@@ -147,7 +147,7 @@ def differing(theirs, ours, anywhere):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--agent", default=str(ROOT / "target/debug/heka-insights-agent"))
+    arguments.add_argument("--agent", default=str(AGENT))
     options = arguments.parse_args()
     bad, same = 0, 0
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as data:

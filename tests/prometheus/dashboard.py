@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from names import INTERVAL, ROOT, Prometheus, built, free_port, mixin, start
+from names import AGENT, INTERVAL, ROOT, Prometheus, built, free_port, mixin, start
 
 # A minute of scrapes: the rules of node-mixin look at five minutes and take what there is of them.
 SCRAPES = 12
@@ -78,7 +78,7 @@ def has_data(prometheus, query):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("dashboards", nargs="*", type=Path)
-    arguments.add_argument("--agent", default=str(ROOT / "target/debug/heka-insights-agent"))
+    arguments.add_argument("--agent", default=str(AGENT))
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         dashboards = [json.loads(path.read_text()) for path in options.dashboards] or node_mixin(directory)

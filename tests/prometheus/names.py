@@ -21,6 +21,9 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "tests"))
+from programs import AGENT  # noqa: E402
+
 INTERVAL = 2
 # What only one way has: labels that Prometheus adds, and its own series of a scrape or of a resource.
 LABELS = {"job", "instance", "__name__"}
@@ -200,7 +203,7 @@ def mixin(directory):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--agent", default=str(ROOT / "target/debug/heka-insights-agent"))
+    arguments.add_argument("--agent", default=str(AGENT))
     arguments.add_argument("--swap", action="store_true")
     options = arguments.parse_args()
     bad = False

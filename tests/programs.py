@@ -1,0 +1,6 @@
+"""For scripts: the agent that `cargo build` or `cargo test` has made."""
+
+import os
+import pathlib
+
+AGENT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or pathlib.Path(__file__).resolve().parents[1] / "target") / "debug/heka-insights-agent"
