@@ -58,16 +58,16 @@ fn configuration() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
          <!-- Generated from src/config/table.rs: HEKA_UPDATE=1 cargo test --test assets -->\n\n\
-         A flag wins over a `HEKA_*` variable, that over the OTEL variable of the metrics signal, that over the general\n\
-         OTEL variable, that over the default. Each row lists its variables in this order. An empty variable is unset; an\n\
-         empty value of a flag is an error.\n\n\
+         A setting is taken from the first of these that is set: the flag, the `HEKA_*` variable, the OTEL variable of the\n\
+         metrics signal, the general OTEL variable. Otherwise the default applies. Each row lists its variables in this order.\n\
+         An empty variable counts as unset; an empty value of a flag is an error.\n\n\
          A wrong flag or `HEKA_*` variable ends the program with status 2 and one line with the allowed values. A wrong\n\
-         number or name in a shared `OTEL_*` variable is one warning, and the default applies, as the OpenTelemetry\n\
+         number or name in a shared `OTEL_*` variable causes one warning, and the default applies, as the OpenTelemetry\n\
          specification requires. Switches and `HEKA_*` booleans take `true`, `yes`, `on`, `1` and `false`, `no`, `off`,\n\
          `0`; `OTEL_*` booleans take `true` and `false`. A comma inside brackets, braces or parentheses, or after a\n\
          backslash, does not separate a list of regular expressions.\n\n\
-         When a person runs the program, it also reads `.env` in the working directory (never in a parent directory);\n\
-         variables that are already set take precedence. Both that file and the one that `--env-file` names have one\n\
+         Unless systemd runs the program as a service, it also reads `.env` in the working directory (never in a parent\n\
+         directory); variables that are already set take precedence. `.env` and the file of `--env-file` have one\n\
          `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n\
          The last assignment to a name is used.\n",
     );
@@ -94,10 +94,10 @@ const PROXIES: &str = "
 | `all_proxy`, `ALL_PROXY` | Proxy for both, if the variable of the endpoint's scheme is not set |
 | `no_proxy`, `NO_PROXY` | Endpoints that are reached directly, separated by commas: a host with its subdomains (`example.com`, `.example.com` or `*.example.com`), `host:port`, an address, a network (`10.0.0.0/8`), or `*` for all |
 
-The first variable of a row that is set is used. Like every other variable, they may be in `.env` or in the file of
+Of each row, the first variable that is set is used. Like every other variable, these may be in `.env` or in the file of
 `--env-file`. The value is `http://host:port`, `http://user:password@host:port` or `host:port`, with percent-encoding in user
-and password (`%40` for `@`); the agent speaks plain HTTP to the proxy. A variable that applies to the endpoint and is not the
-URL of such a proxy (SOCKS, `https://`) ends the program with status 1 instead of a direct connection.
+and password (`%40` for `@`); the agent speaks plain HTTP to the proxy. If a variable applies to the endpoint but is not the URL
+of such a proxy (for example SOCKS or `https://`), the program ends with status 1; it does not connect directly.
 
 `https://` endpoints and gRPC go through a `CONNECT` tunnel, which the proxy must allow for the endpoint's port, such as 4317.
 `http://` endpoints over HTTP are requested from the proxy with their full URL. `localhost`, loopback addresses and `unix:`

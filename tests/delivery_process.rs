@@ -322,7 +322,7 @@ const THREAD_LINES: [&str; 4] = [
     "the runtime's thread cannot be started: ",
     "no thread for the disk (",
     "collections cannot be made: ",
-    "there is no thread for the last flush (",
+    "cannot start a thread for the last flush (",
 ];
 
 #[test]

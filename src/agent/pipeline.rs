@@ -174,7 +174,7 @@ impl Pipeline {
             let _ = done.send(());
         };
         if let Err(error) = thread::Builder::new().name("shutdown".to_owned()).spawn(flush) {
-            warn!("there is no thread for the last flush ({error})");
+            warn!("cannot start a thread for the last flush ({error})");
             return false;
         }
         let ended = finished.recv_timeout(STOP_MOST).is_ok();

@@ -58,7 +58,7 @@ pub fn on_hangup(act: impl Fn() + Send + Sync + 'static) -> io::Result<impl Futu
             };
             match thread::Builder::new().name("hangup".to_owned()).spawn(call) {
                 Ok(_) => drop(ended.await),
-                Err(error) => warn!("SIGHUP: there is no thread to reload ({error})"),
+                Err(error) => warn!("SIGHUP: cannot start a thread for the reload ({error})"),
             }
         }
     })

@@ -33,7 +33,7 @@ const METRICS: &[Metric] = &[
         "Error of the clock that is possible; grows while nothing disciplines it", "adjtimex, maxerror")
         .semconv("system.clock.linux.error.maximum", "s", Basic, &[])
         .node_exporter("node_timex_maxerror_seconds", Basic, &[]),
-    Metric::new("synchronized", UpDownCounter, Int, "Whether the kernel takes the clock to be synchronized: 1 or 0",
+    Metric::new("synchronized", UpDownCounter, Int, "Whether the kernel considers the clock synchronized: 1 or 0",
         "adjtimex, its answer is not TIME_ERROR")
         .semconv("system.clock.linux.synchronized", "1", Basic, &[])
         .node_exporter("node_timex_sync_status", Basic, &[]),

@@ -140,7 +140,7 @@ impl Sockets {
             }
             Err(error) if is_unsupported(&error) => {
                 info!(
-                    "{name} connections are not counted ({error}): it takes netlink's sock_diag, in the kernel and in what the service may use"
+                    "{name} connections are not counted ({error}): the kernel must have netlink's sock_diag and the service must be allowed to use it"
                 );
                 (self.census, self.health) = (None, Health::Unsupported);
             }
@@ -183,7 +183,7 @@ impl Connections {
         }
         if !host.shares_network() {
             info!(
-                "connections are not counted: this process has a network of its own and can see no other's; run it in the host's"
+                "connections are not counted: this process has its own network namespace and cannot see the host's; run it in the host's network namespace"
             );
             return new;
         }

@@ -42,7 +42,7 @@ const STEAL: Names = Names::both("steal");
 
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
-    Metric::new("cpu.time", Counter, Double, "CPU time spent in each mode; guest time is inside no mode twice",
+    Metric::new("cpu.time", Counter, Double, "CPU time spent in each mode; guest time is not counted twice",
         "/proc/stat, lines cpu")
         .both("system.cpu.time", "s", Basic, &[&MODE, &LOGICAL_NUMBER]),
     Metric::new("cpu.utilization", Gauge, Double, "Share of the time between two readings spent in each mode",

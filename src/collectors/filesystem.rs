@@ -72,7 +72,7 @@ const METRICS: &[Metric] = &[
     Metric::node("node.readonly", Gauge, Int, "node_filesystem_readonly", &NODE,
         "Whether it cannot be written, 1 or 0", "/proc/1/mountinfo"),
     Metric::node("node.device_error", Gauge, Int, "node_filesystem_device_error", &NODE,
-        "Whether it cannot be asked, 1 or 0", "statvfs(3)"),
+        "Whether the file system cannot be queried, 1 or 0", "statvfs(3)"),
     Metric::node("node.mount_info", Gauge, Int, "node_filesystem_mount_info", &NODE_MOUNT,
         "A mount, value 1", "/proc/1/mountinfo"),
     Metric::node("node.purgeable", Gauge, Int, "node_filesystem_purgeable_bytes", &NODE,
@@ -284,7 +284,7 @@ impl Filesystem {
             let outcome = self.prober.ask(std::slice::from_ref(&target), reader.time_left()).pop();
             if let Some(Ok(space)) = outcome.map(|outcome| judge(&mount, outcome, naming)) {
                 let (from, to) = (text(&volume.mount.point), text(&mount.point));
-                info!("the file system at {from} cannot be asked there; it is reported at {to}");
+                info!("the file system at {from} cannot be queried there; it is reported at {to}");
                 volume.series = Volume::series(&self.options, &self.host, &mount);
                 (volume.mount, volume.space, volume.trouble, volume.reported) = (mount, space, None, false);
                 if let Some(slot) = self.targets.get_mut(place) {

@@ -63,7 +63,7 @@ const METRICS: &[Metric] = &[
     Metric::new("files.limit", UpDownCounter, Int, "File handles that the kernel allows at most",
         "/proc/sys/fs/file-nr, third number")
         .semconv("system.filesystem.linux.file_handle.limit", "{handle}", Basic, &[]),
-    Metric::new("entropy", UpDownCounter, Int, "Entropy that is available; 256 always, from Linux 5.18 on",
+    Metric::new("entropy", UpDownCounter, Int, "Available entropy; always 256 since Linux 5.18",
         "/proc/sys/kernel/random/entropy_avail")
         .semconv("system.linux.entropy.available", "{bit}", Detailed, &[]),
     Metric::new("hung_tasks", Counter, Int, "Tasks that hung longer than the kernel's timeout",

@@ -90,11 +90,11 @@ const METRICS: &[Metric] = &[
     detailed!("AnonHugePages", "anonymous_hugepages", "2.6.38", "Transparent huge pages of programs"),
     detailed!("HardwareCorrupted", "corrupted", "2.6.32",
         "Memory that the kernel took out of use since the hardware reported it as bad"),
-    Metric::new("page_size", Gauge, Int, "Bytes a page", "sysconf(_SC_PAGESIZE)")
+    Metric::new("page_size", Gauge, Int, "Bytes per page", "sysconf(_SC_PAGESIZE)")
         .hostmetrics("system.memory.page_size", "By", Detailed, &[]),
     Metric::new("hugepages.limit", UpDownCounter, Int, "Huge pages in the pool", "/proc/meminfo, HugePages_Total")
         .both("system.memory.linux.hugepages.limit", "{page}", Detailed, &[]),
-    Metric::new("hugepages.page_size", UpDownCounter, Int, "Bytes a huge page", "/proc/meminfo, Hugepagesize")
+    Metric::new("hugepages.page_size", UpDownCounter, Int, "Bytes per huge page", "/proc/meminfo, Hugepagesize")
         .both("system.memory.linux.hugepages.page_size", "By", Detailed, &[]),
     Metric::new("hugepages.reserved", UpDownCounter, Int, "Huge pages promised and not yet used; they are free ones",
         "/proc/meminfo, HugePages_Rsvd")

@@ -39,7 +39,7 @@ const METRICS: &[Metric] = &[
         "/proc/1/net/sockstat, sockets: used")
         .semconv("system.network.linux.socket.used", "{socket}", Basic, &[]),
     Metric::new("count", UpDownCounter, Int,
-        "Sockets in use; UDP-Lite and raw ones with the detailed metrics, and frag is fragment queues",
+        "Sockets in use; udplite and raw only with --detail detailed; frag counts fragment queues",
         "/proc/1/net/sockstat, sockstat6, inuse")
         .semconv("system.network.linux.socket.count", "{socket}", Basic, &[&TYPE, &PROTOCOL]),
     Metric::new("memory", UpDownCounter, Int, "Memory of the sockets' buffers, IPv4 and IPv6 together",

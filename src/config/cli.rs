@@ -24,8 +24,8 @@ const LONG_VERSION: &str = concat!(
 );
 const ABOUT: &str = "Reads this Linux host's metrics and sends them as OpenTelemetry (OTLP).";
 const AFTER: &str = "Precedence: flag, HEKA_* variable, OTEL variable of the metrics signal, general OTEL variable, default. \
-                     An empty variable is unset; an empty value of a flag is an error.\n\
-                     Exit status: 0 a clean stop, 1 it could not run, 2 wrong usage.";
+                     An empty variable counts as unset; an empty value of a flag is an error.\n\
+                     Exit status: 0 clean stop, 1 failure, 2 wrong usage.";
 const COMMAND: &str = "check";
 
 /// The name of the program.

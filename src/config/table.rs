@@ -118,18 +118,21 @@ pub(crate) static NO_PHASE: Setting<bool> = Setting::switch("--no-phase", "--pha
     .default_text("off; on with the console and prometheus");
 
 pub(crate) static ENV_FILE: Setting<PathBuf> = Setting::one("--env-file", "FILE", parse::path)
-    .help(GENERAL, "File with NAME=VALUE lines, read instead of .env; its variables win over the environment's")
+    .help(
+        GENERAL,
+        "File with NAME=VALUE lines, read instead of .env; its variables take precedence over the environment",
+    )
     .variables(&[Variable("HEKA_ENV_FILE", "")]);
 
 pub(crate) static ENDPOINT: Setting<String> = Setting::one("--endpoint", "URL", parse::text)
     .help(SENDING, "Collector or backend")
-    .note("over HTTP, /v1/metrics is appended unless the path ends in it or the metrics variable is used")
+    .note("over HTTP, /v1/metrics is appended unless the path ends in it or the URL is from OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
     .allowed("http://HOST:PORT, https://HOST:PORT, unix:/PATH (gRPC only)")
     .variables(otlp!("ENDPOINT"))
     .default_text("http://localhost:4317, over HTTP http://localhost:4318");
 
 pub(crate) static INSECURE: Setting<bool> = Setting::variable(otlp!("INSECURE"), parse::boolean)
-    .help(SENDING, "true uses http, false https, for a gRPC endpoint without a scheme in a variable")
+    .help(SENDING, "For a gRPC endpoint without a scheme in a variable: true uses http, false uses https")
     .default("false");
 
 pub(crate) static PROTOCOL: Setting<Protocol> = Setting::words(
@@ -144,12 +147,12 @@ pub(crate) static PROTOCOL: Setting<Protocol> = Setting::words(
 pub(crate) static HEADER: Setting<Vec<(String, String)>> = Setting::many("--header", "K=V", parse::headers)
     .help(SENDING, "Header of every request, such as api-key=SECRET or 'api-key: SECRET'")
     .note("replaces the headers of the variables")
-    .allowed("NAME=VALUE or NAME: VALUE, the name of letters, digits and -_., the value visible ASCII")
+    .allowed("NAME=VALUE or NAME: VALUE (name: letters, digits, - _ and .; value: visible ASCII)")
     .variables(otlp!("HEADERS", "K=V,K=V, percent-encoded"))
     .secret();
 
 pub(crate) static HEADERS_FILE: Setting<PathBuf> = Setting::one("--headers-file", "FILE", parse::path)
-    .help(SENDING, "File with one header per line, for secrets; wins over the same header elsewhere and is read again when it changes")
+    .help(SENDING, "File with one header per line, for secrets; takes precedence over the same header elsewhere and is read again when it changes")
     .variables(&[Variable("HEKA_HEADERS_FILE", "")]);
 
 pub(crate) static COMPRESSION: Setting<bool> =
@@ -159,8 +162,8 @@ pub(crate) static COMPRESSION: Setting<bool> =
         .default("none");
 
 pub(crate) static TIMEOUT: Setting<Duration> = Setting::one("--timeout", "DURATION", timeout)
-    .help(SENDING, "Time limit of one request, connecting included")
-    .note("a collection never waits for it")
+    .help(SENDING, "Time limit of one request, including the connection")
+    .note("collections do not wait for requests")
     .allowed("a duration above 0 with its unit, such as 10s (the variables: whole milliseconds)")
     .variables(otlp!("TIMEOUT", "milliseconds"))
     .default("10s");
@@ -253,7 +256,7 @@ pub(crate) static COUNTERS_SINCE: Setting<Since> =
         "the kernel's own totals, as in /proc",
     )])
     .help(COLLECTION, "Origin of the counters")
-    .note("with boot, a backend that uses start times adds the whole uptime again at every restart; not with delta temporality")
+    .note("with boot, a backend that uses start times adds the whole uptime again at every restart; cannot be combined with delta temporality")
     .variables(&[Variable("HEKA_COUNTERS_SINCE", "")])
     .default_text("start; boot with --exporter console or prometheus and with --naming node_exporter");
 
@@ -322,7 +325,7 @@ pub(crate) static SERVICE_EXCLUDE: Regexes =
     filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "Units not to report by name");
 
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
-    .help(COLLECTION, "Directory whose *.prom files are reported, in Prometheus' text format")
+    .help(COLLECTION, "Directory with *.prom files in Prometheus' text format, whose metrics are reported")
     .variables(&[Variable("HEKA_TEXTFILE_DIR", "")])
     .default_text("none");
 
@@ -353,7 +356,7 @@ pub(crate) static SERVICE_NAME: Setting<String> = Setting::one("--service-name",
 
 pub(crate) static RESOURCE_ATTRIBUTES: Setting<Vec<(String, String)>> =
     Setting::many("--resource-attribute", "K=V", parse::pairs)
-        .help(RESOURCE, "Resource attribute; wins over the detected ones")
+        .help(RESOURCE, "Resource attribute; takes precedence over the detected ones")
         .allowed("K=V")
         .variables(&[Variable("OTEL_RESOURCE_ATTRIBUTES", "K=V,K=V, percent-encoded; merged with the flags")]);
 

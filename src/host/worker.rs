@@ -177,9 +177,7 @@ impl Shared {
         if let Err(why) = &outcome
             && !std::mem::replace(&mut state.reported, true)
         {
-            warn!(
-                "there is no thread to read the host with ({why}); the collectors that are still to be read are left out"
-            );
+            warn!("cannot start a thread to read the host ({why}); the collectors that are not read yet are left out");
         }
         state.started = outcome.is_ok();
         state.started

@@ -22,29 +22,29 @@ those of the Collector's hostmetrics receiver v0.160, `--naming node_exporter` t
 - **Kinds.** A *counter* only grows. It counts from the agent's start, which is also its start time;
   `--counters-since boot` exports the kernel's own totals. An *up-down counter* can be added up over its attributes. A
   *gauge* cannot.
-- **Memory does not add up.** `used` is MemTotal − MemAvailable, as the convention defines it, and overlaps `cached` and
-  `buffers`, so the sum of the states is not the limit.
+- **Memory does not add up.** `used` is MemTotal − MemAvailable, as the convention defines it. It overlaps `cached` and
+  `buffers`, so the states do not add up to the limit.
 - **Nothing is counted twice.** Guest CPU time is subtracted from `user` and `nice`. Disks are whole physical devices, without
   their partitions and the devices that are built on them (LVM, RAID).
 - **Missing is not zero.** A metric that the kernel does not have is not sent.
 - **Flags change attributes.** `--per-cpu` adds `cpu.logical_number` (frequencies always have it); `--disk-scope total`
   removes `system.device` from the disks.
-- **Names.** The last column tells where the name of the conventions' naming comes from: a *convention*, or if there is
-  none, a receiver of the Collector that has the metric. *own* is a name of this agent, `system.<area>.linux.<what>` where the
-  area is one of the host's. hostmetrics' names are the receiver's, except for the agent's own metrics, and node_exporter's are
-  node_exporter's.
+- **Names.** The last column gives the origin of the name in the column semconv: a *convention*, or if there is none, a
+  receiver of the Collector that has the metric. *own* is a name of this agent; for an area of the host it has the form
+  `system.<area>.linux.<name>`. Names in the column hostmetrics are those of the receiver, except for the agent's own metrics.
+  Names in the tables of node_exporter are those of node_exporter.
 - **Prometheus** shows the metrics under the names in small print. Its OTLP receiver and the Collector's exporters make
-  these names with their default settings. Attributes become labels with `_` for `.`: `cpu.mode` is `cpu_mode`.
-- **Text files.** The metrics of `--textfile-dir` are sent under the names that the files have; metrics without a type are
-  gauges. Scraped, counters and the parts of histograms and summaries are counters. Pushed, they are counters only if the
-  name ends in `_total`, and otherwise up-down counters with the values of the files, because Prometheus' OTLP receiver
-  appends `_total` to every counter. In its default settings that receiver also writes `a__b` as `a_b` and `_a` as `a`.
-  The time of a file is in whole seconds and is missing while the file has an error.
+  these names with their default settings. Attributes become labels with `_` instead of `.`: `cpu.mode` is `cpu_mode`.
+- **Text files.** The metrics of `--textfile-dir` are sent under the names in the files; metrics without a type are
+  gauges. When scraped, counters and the parts of histograms and summaries are counters. When pushed, they are counters
+  only if the name ends in `_total`; otherwise they are up-down counters with the values of the files, because Prometheus'
+  OTLP receiver appends `_total` to every counter. With its default settings, this receiver also writes `a__b` as `a_b`
+  and `_a` as `a`. The modification time of a file is in whole seconds, and is missing while the file has an error.
 
 Where `--naming hostmetrics` differs from the receiver on purpose:
 
 - Counters count from the agent's start, which is also their start time; the receiver sends the kernel's own totals.
-- CPU time in `user` and `nice` is without guest time. Time of a CPU that went offline stays in the sum.
+- CPU time in `user` and `nice` is without guest time. The time of a CPU that went offline stays in the sum.
 - Paging counters are the kernel's counts; the receiver multiplies all of them by 4096 and calls them operations and
   faults.
 - Process states count processes. For two of the states, the receiver sends the kernel's counts of running and blocked
@@ -96,10 +96,10 @@ fn own(out: &mut String) {
     let _ = write!(
         out,
         "\n## The agent itself\n\n\
-         With `--self-metrics on` (●, the default) and `--self-metrics detailed` (○), in the scope `{}`, under the same \
-         names for `semconv` and `hostmetrics`. OTLP sends 12 series by default. A page for Prometheus (`--exporter \
-         prometheus`) has none about the delivery (`heka.exporter.*`, `heka.outbox.*`), and always the duration and the \
-         success of each collector.\n\n\
+         These metrics are sent with `--self-metrics on` (●, the default) or `--self-metrics detailed` (● and ○), in the \
+         scope `{}`. Their names are the same with `semconv` and `hostmetrics`. With OTLP, these are 12 series by default. \
+         With `--exporter prometheus`, the scraped page has no metrics about delivery (`heka.exporter.*`, \
+         `heka.outbox.*`), but it always has the duration and the success of each collector.\n\n\
          | metric | description | kind, unit | attributes | source |\n\
          |---|---|---|---|---|\n",
         self_metrics::SCOPE,

@@ -49,7 +49,7 @@ const COLLECTORS: &[Metric] = &[
     Metric::new("collector.duration", Gauge, Double, "Time that the collector's last reading took", "the agent's clock")
         .semconv("heka.collector.duration", "s", Detailed, &[&COLLECTOR])
         .node_exporter("node_scrape_collector_duration_seconds", Basic, &[&NODE_COLLECTOR]),
-    Metric::new("collector.success", Gauge, Int, "Whether all that the collector read last could be read, 1 or 0",
+    Metric::new("collector.success", Gauge, Int, "Whether the last reading of the collector had no failure, 1 or 0",
         "the collector")
         .semconv("heka.collector.success", "{success}", Detailed, &[&COLLECTOR])
         .node_exporter("node_scrape_collector_success", Basic, &[&NODE_COLLECTOR]),

@@ -54,7 +54,7 @@ const METRICS: &[Metric] = &[
     Metric::new("rss", UpDownCounter, Int, "Anonymous memory of the container", "memory.stat, anon")
         .since("4.5, cgroup 2")
         .semconv("container.memory.rss", "By", Detailed, IDENTITY),
-    Metric::new("oom_kills", Counter, Int, "Processes of the container that the kernel killed for want of memory", "memory.events, oom_kill")
+    Metric::new("oom_kills", Counter, Int, "Processes of the container that the kernel killed because memory ran out", "memory.events, oom_kill")
         .since("4.13, cgroup 2")
         .semconv("container.memory.linux.oom_kills", "{process}", Detailed, IDENTITY),
     Metric::new("faults", Counter, Int, "Page faults of the container", "memory.stat, pgfault and pgmajfault")

@@ -141,7 +141,7 @@ impl Processes {
         self.rest = rest_after(took);
         if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
             info!(
-                "counting the processes takes {} ms of CPU: it is done every {} collections or so, the others have no count",
+                "counting the processes takes {} ms of CPU time: they are counted about every {} collections; the other collections have no count",
                 took.as_millis(),
                 self.rest.saturating_add(1)
             );

@@ -45,7 +45,7 @@ const ALWAYS: usize = 6;
 #[rustfmt::skip] // a table
 const METRICS: &[Metric] = &[
     Metric::new("count", UpDownCounter, Int,
-        "Loaded units in each state; maintenance and refreshing where a unit is in them",
+        "Loaded units in each state; maintenance and refreshing only if a unit is in that state",
         "systemd, UnitActiveState over Varlink or ListUnits over D-Bus")
         .semconv("systemd.unit.count", "{unit}", Basic, &[&STATE]),
     Metric::new("state", UpDownCounter, Int,
@@ -74,7 +74,7 @@ const METRICS: &[Metric] = &[
         .since("4.5, cgroup 2")
         .semconv("systemd.service.tasks", "{task}", Detailed, &[&NAME]),
     Metric::new("oom_kills", Counter, Int,
-        "Processes of the service that the kernel killed for want of memory",
+        "Processes of the service that the kernel killed because memory ran out",
         "cgroup, memory.events, oom_kill")
         .since("4.13, cgroup 2")
         .semconv("systemd.service.oom_kills", "{process}", Detailed, &[&NAME]),

@@ -100,7 +100,7 @@ impl Session {
             Health::Denied => {
                 reader.note(&path, false, DENIED);
                 if before != Health::Denied {
-                    warn!("{}: {DENIED}; units and services are left out until then", path.display());
+                    warn!("{}: {DENIED}; units and services are left out until access is allowed", path.display());
                 }
             }
             Health::Failed => {
