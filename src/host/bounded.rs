@@ -52,13 +52,9 @@ impl Stuck {
         self.any() && lock(&self.paths).iter().any(|stuck| stuck == path)
     }
 
-    /// Whether no thread hangs.
+    /// Whether a thread hangs.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.any()
-    }
-
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.threads.load(Ordering::Acquire) > 0
     }
 

@@ -59,7 +59,7 @@ mod row;
 mod table;
 
 pub use row::{Counters, Row};
-pub use table::{Entry, Table};
+pub use table::Table;
 
 use std::time::Duration;
 

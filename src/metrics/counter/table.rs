@@ -17,9 +17,8 @@ pub struct Entry<T, const N: usize> {
 }
 
 impl<T, const N: usize> Entry<T, N> {
-    /// The row's name.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &[u8] {
         &self.name
     }
 
@@ -159,12 +158,6 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The collector's own part of a row.
-    pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        let place = *self.places.get(name)?;
-        self.entries.get_mut(place).map(|entry| &mut entry.data)
-    }
-
     /// The rules of the rows.
     #[must_use]
     pub fn rules(&self) -> Rules<N> {
@@ -178,15 +171,8 @@ impl<T, const N: usize> Table<T, N> {
         entry.is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
     }
 
-    /// How many rows are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether no listing had a row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
