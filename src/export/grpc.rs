@@ -141,6 +141,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     }
     let proxy = ProxyConnector::new(tcp::connector(patience), &config.proxies, &origin)?.for_tunnels_only();
     let tls = if secure { tls.client_config(&[b"h2"]) } else { tls::unused()?.into() };
-    let connector = Connector::new(HttpsConnector::from((proxy, tls)), secure, last);
+    let inner = HttpsConnector::from((proxy, tls));
+    let connector = Connector { inner, force_tls: secure, full_url: false, last };
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
