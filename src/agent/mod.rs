@@ -189,8 +189,7 @@ impl Run<'_> {
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
-            let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
-            let why = why.unwrap_or_else(|| "no request has ended".to_owned());
+            let why = delivery.last_failure().unwrap_or_else(|| "no request has ended".to_owned());
             return Err(AgentError::NotDelivered(why));
         }
         Ok(())

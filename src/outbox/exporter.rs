@@ -93,8 +93,8 @@ impl DeliveryHandle {
         self.shared.lock().queue.close()
     }
 
-    /// Why the last request failed that did; empty if none has.
-    pub fn last_failure(&self) -> String {
+    /// The reason of the last failed request.
+    pub fn last_failure(&self) -> Option<String> {
         self.shared.lock().failure.clone()
     }
 

@@ -302,8 +302,8 @@ impl<C: Carrier> Sender<C> {
             let mut state = self.shared.lock();
             state.queue.delivered(accepted.rejected, request.rest);
             if accepted.rejected > 0 {
-                state.failure =
-                    format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+                let words = format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+                state.failure = Some(words);
             }
         }
         let account = self.shared.snapshot();
@@ -312,7 +312,7 @@ impl<C: Carrier> Sender<C> {
     }
 
     fn failed(&mut self, request: Request, failure: &Failure) -> Next {
-        self.shared.lock().failure.clone_from(&failure.words);
+        self.shared.lock().failure = Some(failure.words.clone());
         self.unanswered = if failure.local { self.unanswered + 1 } else { 0 };
         if self.unanswered >= UNANSWERED_UNTIL_RECONNECT {
             self.unanswered = 0;

@@ -41,8 +41,8 @@ pub(super) struct State {
     pub phase: Phase,
     /// Start of the current disk operation.
     pub busy: Option<Instant>,
-    /// Why the last request failed that did.
-    pub failure: String,
+    /// The reason of the last failed request.
+    pub failure: Option<String>,
 }
 
 pub(super) struct Shared {
@@ -58,7 +58,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(queue: Queue) -> Arc<Self> {
         let directory = if queue.on_disk() { Directory::Unusable } else { Directory::None };
-        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None, failure: String::new() });
+        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None, failure: None });
         Arc::new(Self { state, changed: Condvar::new(), wake: Notify::new(), stopped: watch::Sender::new(None) })
     }
 
