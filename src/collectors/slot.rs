@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use tracing::{error, warn};
 use super::fault::guarded;
 use super::observer::{Observer, Sink};
 use super::{Collector, Context, Definition, Discovered};
+use crate::host::bounded::lock;
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
 
@@ -328,9 +329,4 @@ impl Slot {
             );
         }
     }
-}
-
-/// Locks a mutex; ignores poisoning by a caught panic.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

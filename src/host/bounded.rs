@@ -315,7 +315,7 @@ fn once<T: Send + 'static>(
 }
 
 /// Locks a mutex; ignores poisoning by a caught panic.
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -10,13 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
 
 use crate::collectors::limit::combinations;
 use crate::collectors::{CollectorStats, Observer, Registered, observable};
+use crate::host::bounded::lock;
 use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -222,11 +223,6 @@ pub fn series(naming: Naming, detail: Detail, scraped: bool, collectors: usize) 
 /// The attributes of a series; self-metrics have the same attributes in every profile.
 fn own(pairs: &[(&Attribute, AttributeValue)]) -> Attributes {
     attributes(Naming::Semconv, pairs)
-}
-
-/// Locks a mutex; ignores poisoning by a caught panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
