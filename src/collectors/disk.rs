@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Collector, Context, DEFAULT_MAX_SERIES, Definition, DiskScope, Observer, Options};
 use crate::host::block_devices::{BlockDevices, Class};
 use crate::host::{Host, Reader, Source, files};
-use crate::metrics::counter::{self, Rules};
+use crate::metrics::counter::{self, Rules, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -155,12 +155,6 @@ fn in_flight(line: &Line) -> Option<u64> {
 
 fn is_zero(line: &Line) -> bool {
     line.iter().flatten().all(|count| *count == 0)
-}
-
-fn add(sums: &mut Growth, by: &Growth) {
-    for (sum, by) in sums.iter_mut().zip(by) {
-        *sum = sum.saturating_add(*by);
-    }
 }
 
 /// Parses device name and columns. A line with an invalid column among the first eleven, or with fewer, has no columns:

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
-use super::cpu::{LOGICAL_NUMBER, logical_number};
+use super::cpu::{LOGICAL_NUMBER, MOST_CPUS, logical_number};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::metrics::counter::{self, Counters, Rules, Table};
+use crate::metrics::counter::{self, Counters, Rules, Table, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -84,9 +84,6 @@ const NANOSECONDS_PER_SECOND: f64 = 1e9;
 /// Number of columns read from a CPU's line of `/proc/schedstat`, and of the columns before them.
 const SCHEDSTAT: usize = 3;
 const SCHEDSTAT_BEFORE: usize = 6;
-
-/// Maximum number of offline CPUs that are remembered.
-const MOST_GONE: usize = 8192;
 
 /// The counters of `/proc/stat`: context switches, interrupts, and the soft interrupts.
 const STAT: usize = 2 + SOFTIRQS.len();
@@ -185,7 +182,7 @@ impl More {
             hung_source: Source::optional(host.proc("sys/kernel/hung_task_detect_count")).holds_counters(),
             hung: Counters::new(rules(context)),
             schedstat: Source::optional(host.proc("schedstat")).holds_counters(),
-            cpus: Table::new(Rules::new(kinds, options.since).delta(options.delta), MOST_GONE),
+            cpus: Table::new(Rules::new(kinds, options.since).delta(options.delta), MOST_CPUS),
             sums: None,
         }
     }
@@ -200,8 +197,7 @@ impl More {
             };
             let grown = self.cpus.read(&cpu.to_le_bytes(), &readings.map(Some), series);
             let sums = self.sums.get_or_insert_default();
-            let grown = grown.into_iter().flat_map(|(_, grown)| grown);
-            sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
+            grown.into_iter().for_each(|(_, grown)| add(sums, &grown));
         }
         self.cpus.end();
     }

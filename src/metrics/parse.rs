@@ -48,6 +48,13 @@ pub fn decimal(field: &[u8]) -> Option<f64> {
     std::str::from_utf8(field).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// A hexadecimal number of up to 32 bits, without sign.
+#[must_use]
+pub fn hexadecimal(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field).ok().filter(|text| !text.starts_with('+'))?;
+    u32::from_str_radix(text, 16).ok().map(u64::from)
+}
+
 /// The number in the next field of a line.
 pub fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<u64> {
     number(fields.next()?)

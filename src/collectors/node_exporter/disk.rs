@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Collector, Context, Definition, Observer, Options};
 use super::facts::Facts;
-use super::{REFRESH, rules};
+use super::{MOST_GONE, REFRESH, rules};
 use crate::host::{Host, Reader, Source, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
@@ -67,8 +67,6 @@ const COLUMNS: usize = 17;
 const IN_PROGRESS: usize = 8;
 const SECTOR_BYTES: f64 = 512.0;
 const MILLISECONDS_PER_SECOND: f64 = 1e3;
-/// Maximum number of removed disks that are remembered.
-const MOST_GONE: usize = 1_024;
 
 /// Counter kinds. Sectors and operations have the kernel's word size; milliseconds have 32 bits on every kernel, and
 /// are added when an operation completes.

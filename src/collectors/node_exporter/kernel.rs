@@ -1,5 +1,6 @@
 //! Kernel counts in node_exporter's naming: `/proc/stat`, `/proc/schedstat`, `/proc/sys`.
 
+use super::super::cpu::MOST_CPUS;
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
 use super::rules;
@@ -45,9 +46,6 @@ const SCHEDSTAT: [(&str, Kind); 3] = [
 /// Number of columns before these, including the name.
 const SCHEDSTAT_BEFORE: usize = 7;
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
-/// Largest NR_CPUS, on x86.
-const MOST_CPUS: usize = 8_192;
-
 struct Kernel {
     counts: Counters<{ COUNTS.len() }>,
     hung: Counters<1>,

@@ -122,6 +122,11 @@ const fn growth(per_second: u64, millis: u64) -> u64 {
     per_second.saturating_mul(millis) / 1_000
 }
 
+/// Adds the growth of one row to the sums of several.
+pub fn add<const N: usize>(sums: &mut [u64; N], grown: &[u64; N]) {
+    sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(*grown));
+}
+
 /// Columns that share one limit: the modes of a CPU divide the time that passes among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Together {
