@@ -19,7 +19,6 @@ use crate::config::{Command, Config, env_file, table};
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";
 
-/// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     heka_memory::one_arena();
     let arguments = match cli::parse(arguments) {

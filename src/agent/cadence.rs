@@ -28,7 +28,6 @@ pub fn wait_for_phase(now: SystemTime, phase: Duration, interval: Duration) -> D
     Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
 }
 
-/// The ticks of a cadence.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     next: Instant,
@@ -53,7 +52,6 @@ impl Ticks {
         ticks
     }
 
-    /// The time of the next tick.
     #[must_use]
     pub fn next(&self) -> Instant {
         self.next

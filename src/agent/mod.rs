@@ -52,7 +52,6 @@ use crate::outbox::{self, DeliveryHandle, Tuning};
 /// Time limit for the whole shutdown.
 const STOP_MOST: Duration = Duration::from_millis(4_800);
 
-/// Why the agent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The thread for network and signals cannot be started.
@@ -61,7 +60,6 @@ pub enum AgentError {
     /// The delivery cannot be started: a certificate, the endpoint, or a thread.
     #[error(transparent)]
     Outbox(#[from] outbox::OutboxError),
-    /// The page for Prometheus cannot be built.
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The address for scrapes cannot be used.
@@ -70,13 +68,11 @@ pub enum AgentError {
     /// The reader's thread was not started, or it has ended.
     #[error("collections cannot be made: {0}")]
     Collection(#[source] OTelSdkError),
-    /// The sender has ended.
     #[error("internal error: the sender has ended")]
     Sender,
     /// The only collection of a run was lost, with the reason of the last failed request.
     #[error("the collection was not delivered: {0}")]
     NotDelivered(String),
-    /// The console's output cannot be written.
     #[error("standard output cannot be written: {0}")]
     Output(String),
 }
@@ -390,7 +386,6 @@ fn reload_on_hangup(io: &Handle, delivery: Reload) {
     }
 }
 
-/// The thread that runs the runtime.
 struct IoThread {
     handle: Handle,
     end: oneshot::Sender<()>,

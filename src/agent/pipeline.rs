@@ -33,11 +33,8 @@ pub const SCOPE: &str = env!("CARGO_PKG_NAME");
 /// phase, and makes up for missed ticks. See docs/adr/0001-cadence.md.
 const READER_INTERVAL: Duration = Duration::MAX;
 
-/// Configuration of the self-metrics.
 pub struct SelfReport {
-    /// Source of the delivery metrics.
     pub delivery: DeliveryHandle,
-    /// Basic or detailed.
     pub detail: Detail,
 }
 

@@ -17,7 +17,6 @@ use tracing::warn;
 const WITH_A_TICK: u32 = 4;
 const AT_THE_LATEST: u32 = 2;
 
-/// Connection to the service manager.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     present: bool,
@@ -26,7 +25,6 @@ pub struct ServiceManager {
 
 #[derive(Debug)]
 struct Watchdog {
-    /// Watchdog timeout.
     limit: Duration,
     last: Cell<Instant>,
     runtime: Handle,

@@ -20,7 +20,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
 
@@ -304,7 +303,6 @@ impl Cpu {
     }
 }
 
-/// Growth of all CPUs together.
 struct Growth {
     modes: [u64; MODES],
     /// Number of valid lines in the sum.

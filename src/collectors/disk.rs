@@ -16,7 +16,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "disk", metrics: METRICS, new: |context| Box::new(Disk::new(context)) };
 
@@ -96,7 +95,6 @@ const COLUMNS: [(&str, Direction, Unit); 17] = [
     ("flush_time", Direction::Neither, Unit::Millis),
 ];
 
-/// Number of columns that every kernel has.
 const ALWAYS: usize = 11;
 /// Index of the operations in flight.
 const IN_FLIGHT: usize = 8;
@@ -175,7 +173,6 @@ pub fn most_series(host: &Host) -> usize {
     lines(&listing).filter_map(parse_line).filter(|(_, line)| line.is_some()).count().saturating_mul(DIRECTIONS)
 }
 
-/// Read and write.
 const DIRECTIONS: usize = 2;
 
 /// A disk that is or was reported.
@@ -190,7 +187,6 @@ struct Device {
     /// Whether it is in the last valid listing.
     present: bool,
     listed: Listed,
-    /// Hidden paths to the disk.
     paths: Vec<Path>,
     /// Whether this kernel counts a multipath disk's I/O on its paths rather than on its head. Determined at the first
     /// nonzero reading and then kept, because the two counts differ.

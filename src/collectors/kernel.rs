@@ -18,7 +18,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Detail, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "kernel", metrics: METRICS, new: |context| Box::new(Kernel::new(context)) };
 
@@ -115,7 +114,6 @@ struct Kernel {
     vmstat: Counters<2>,
     threads: Option<u64>,
     file_nr: Source,
-    /// Used file handles and their limit.
     files: Option<(u64, u64)>,
     sysctls: Vec<Sysctl>,
     more: Option<More>,

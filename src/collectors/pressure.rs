@@ -20,7 +20,6 @@ use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::pressure;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
 

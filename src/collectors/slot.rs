@@ -16,6 +16,7 @@ use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
 
 /// Statistics of a definition, for the self-metrics.
+#[warn(missing_docs)]
 #[derive(Debug)]
 pub struct CollectorStats {
     /// The definition's name.
@@ -138,7 +139,6 @@ impl Collection {
         turn
     }
 
-    /// Reads these collectors.
     pub(super) fn read(&self, slots: &[Arc<Slot>], cycle: u64) {
         for slot in slots {
             slot.fresh.store(false, Ordering::Release);
@@ -181,7 +181,6 @@ impl Collection {
     }
 }
 
-/// A collector and its state.
 pub(super) struct Slot {
     context: Arc<Context>,
     new: fn(&Context) -> Box<dyn Collector>,

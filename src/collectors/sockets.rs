@@ -17,7 +17,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, attributes};
 use crate::metrics::parse::{fields, hexadecimal, lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sockets", metrics: METRICS, new: |context| Box::new(Sockets::new(context)) };
 

@@ -12,9 +12,7 @@ use super::wire::Wire;
 /// The server accepted an empty export, or rejected only its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOk {
-    /// The endpoint.
     pub endpoint: String,
-    /// The protocol.
     pub protocol: Protocol,
     /// Time from connecting to the response.
     pub took: Duration,

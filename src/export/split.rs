@@ -15,7 +15,6 @@ use prost::Message;
 pub struct Halves {
     /// At most the requested size, or one data point.
     pub first: (Bytes, u32),
-    /// The rest.
     pub rest: (Bytes, u32),
 }
 

@@ -29,7 +29,6 @@ const STACK_BYTES: usize = 512 * 1024;
 /// Minimum time between checks of the files for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A pending answer.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send>>;
 
 /// The interface between sender and connection; tests have their own implementation.
@@ -48,7 +47,6 @@ enum Transport {
     Http(Box<HttpWire>),
 }
 
-/// One connection.
 pub struct Wire {
     transport: Transport,
     secrets: Vec<String>,

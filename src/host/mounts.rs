@@ -17,7 +17,6 @@ use crate::metrics::parse::{lines, number, text, unescape};
 pub struct Mount {
     /// Major and minor number of the file system's device.
     pub device: (u32, u32),
-    /// Mount point.
     pub point: Vec<u8>,
     /// Whether it is read-only, at this mount point or as a whole.
     pub read_only: bool,

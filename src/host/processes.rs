@@ -27,7 +27,6 @@ pub struct Stat<'a> {
     pub user: u64,
     /// CPU time in kernel mode, in clock ticks.
     pub system: u64,
-    /// Number of threads.
     pub threads: u32,
     /// Start time in clock ticks since boot. Pid and start time together identify a process uniquely.
     pub start: u64,

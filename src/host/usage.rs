@@ -29,7 +29,6 @@ const ANSWERS: usize = 16;
 /// Space of a file system; sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Capacity.
     pub limit: u64,
     /// Used by files and the file system itself.
     pub used: u64,
@@ -39,7 +38,6 @@ pub struct Space {
     pub reserved: u64,
     /// Number of inodes; 0 if the file system creates them dynamically.
     pub files: u64,
-    /// Number of free inodes.
     pub files_free: u64,
 }
 
@@ -70,7 +68,6 @@ pub struct Reading {
     pub device: (u32, u32),
     /// Whether the path is a directory. Container runtimes mount single files of the host's disk, such as `/etc/hosts`.
     pub is_directory: bool,
-    /// Space of the file system.
     pub space: Space,
 }
 
@@ -90,10 +87,8 @@ pub fn of_path(path: &Path) -> io::Result<Reading> {
     })
 }
 
-/// Result of a query.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The file system answered.
     Reading(Reading),
     /// The file system returned an error, or there was no time left to query it.
     Failed(io::Error),
@@ -103,7 +98,6 @@ pub enum Outcome {
     StillHangs,
 }
 
-/// A file system to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Mount point as seen by this process.

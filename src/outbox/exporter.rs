@@ -98,7 +98,6 @@ impl DeliveryHandle {
         self.shared.lock().failure.clone()
     }
 
-    /// Whether the sender task is running.
     pub fn is_alive(&self) -> bool {
         !self.task.is_finished()
     }

@@ -14,7 +14,6 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Reads both clocks.
     pub fn now() -> Self {
         Self { wall: SystemTime::now(), up: boot_time() }
     }

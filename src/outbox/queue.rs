@@ -20,12 +20,10 @@ pub const MEMORY_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Allocation unit of most file systems.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size in bytes, headers included.
     pub max_bytes: u64,
-    /// Maximum age of a batch.
     pub max_age: Duration,
 }
 
@@ -52,7 +50,6 @@ impl Entry {
     }
 }
 
-/// A batch to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     pub id: i64,
@@ -71,7 +68,6 @@ pub(super) struct Queue {
     oversize_bytes: u64,
     /// First and last id of the request in flight.
     flight: Option<(i64, i64)>,
-    /// The last request failed.
     failing: bool,
     /// The current request has been in flight long enough that its batches must be saved.
     pub slow: bool,

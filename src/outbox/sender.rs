@@ -77,7 +77,6 @@ pub(super) struct Sender<C> {
     doubt: (i64, u32),
 }
 
-/// One request.
 struct Request {
     pieces: Vec<Bytes>,
     size: usize,

@@ -13,7 +13,6 @@ use super::account::{Snapshot, Tally};
 use super::moment::Moment;
 use super::queue::Queue;
 
-/// State of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Directory {
     /// Not configured, or released after the worker saved the remaining batches.
@@ -49,7 +48,6 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the worker, and a shutdown that waits for the end.
     pub changed: Condvar,
-    /// Wakes the sender.
     pub wake: Notify,
     /// Start of the shutdown: the stop signal or the call of `shutdown`, whichever came first.
     stopped: watch::Sender<Option<Instant>>,

@@ -23,7 +23,6 @@ use super::queue::Entry;
 use super::record::{self, Header};
 use super::shared::{Directory, Phase, Shared, State};
 
-/// Stack size of the thread.
 const STACK_BYTES: usize = 128 * 1024;
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -54,7 +53,6 @@ pub(super) struct Worker<F: Fs> {
     tried_last: bool,
 }
 
-/// The next operation.
 #[derive(Debug)]
 pub(super) enum Job {
     Open,
@@ -63,7 +61,6 @@ pub(super) enum Job {
     Write(Entry),
     /// Nothing to do until this time or a change.
     Wait(Option<Instant>),
-    /// Delivery has ended.
     End,
 }
 
@@ -172,7 +169,6 @@ impl<F: Fs> Worker<F> {
         self.shared.wake.notify_one();
     }
 
-    /// The path of the record of an entry.
     pub fn record(&self, id: i64) -> PathBuf {
         names::record(&self.dir, self.number(id))
     }
@@ -293,7 +289,6 @@ impl<F: Fs> Worker<F> {
         self.shared.lock().directory = Directory::Unusable;
     }
 
-    /// Marks the directory as usable.
     fn works(&mut self) {
         if self.retry.take().is_some() && self.logged.1 {
             tracing::info!("outbox directory {} can be used again", self.dir.display());

@@ -173,7 +173,6 @@ impl SelfMetrics {
         Self { outcomes: true, ..self }
     }
 
-    /// Registers the delivery metrics.
     pub fn watch_delivery(&self, figures: impl Fn() -> crate::outbox::Snapshot + Send + 'static) {
         let report = delivery::report(figures());
         self.watch(delivery::METRICS, figures, report);

@@ -9,7 +9,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "ecc", metrics: METRICS, new: |context| Box::new(Errors::new(context)) };
 

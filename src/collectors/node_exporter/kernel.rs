@@ -11,7 +11,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{fields, lines, next_number, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "kernel", metrics: METRICS, new: |context| Box::new(Kernel::new(context)) };
 

@@ -10,7 +10,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{hexadecimal, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "link", metrics: METRICS, new: |context| Box::new(Links::new(context)) };
 

@@ -9,7 +9,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::text;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "power", metrics: METRICS, new: |context| Box::new(Power::new(context)) };
 
@@ -119,7 +118,6 @@ fn divisor(name: &str) -> f64 {
     }
 }
 
-/// The readings of one power supply.
 struct Supply {
     series: Attributes,
     info: Attributes,

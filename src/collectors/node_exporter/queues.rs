@@ -10,7 +10,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label, labels};
 use crate::metrics::parse::{fields, hexadecimal, lines, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "queues", metrics: METRICS, new: |context| Box::new(Queues::new(context)) };
 

@@ -11,7 +11,6 @@ use crate::metrics::naming::{Attribute, Metric, label};
 use crate::metrics::parse::text;
 use std::path::Path;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sensors", metrics: METRICS, new: |context| Box::new(Sensors::new(context)) };
 

@@ -12,7 +12,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{fields, hexadecimal, lines, next_number, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sockets", metrics: METRICS, new: |context| Box::new(Sockets::new(context)) };
 
@@ -100,7 +99,6 @@ const SOFTNET: [(&str, usize); 6] = [
 ];
 const BACKLOG_COLUMN: usize = 11;
 const CPU_COLUMN: usize = 12;
-/// A CPU in `softnet_stat`.
 struct Softnet {
     series: Attributes,
     backlog: u64,

@@ -16,7 +16,6 @@ use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "services", metrics: METRICS, new: |context| Box::new(Units::new(context)) };
 
@@ -54,7 +53,6 @@ const STATES: [&str; 5] = ["active", "activating", "deactivating", "inactive", "
 /// Kinds of units that node_exporter excludes by default.
 const LEFT_OUT: [&str; 5] = ["automount", "device", "mount", "scope", "slice"];
 
-/// A reported unit.
 struct Reported {
     state: String,
     series: [Attributes; STATES.len()],

@@ -35,7 +35,6 @@ use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Name
 use crate::metrics::parse::{fields, lines, number};
 use ranking::{Candidate, Key, Ranking};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "process", metrics: METRICS, new: |context| Box::new(TopProcesses::new(context)) };
 

@@ -36,7 +36,6 @@ mod walk;
 
 use walk::{Counts, STATES, UNKNOWN_AT, Walk};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
 
@@ -79,7 +78,6 @@ struct Processes {
     series: [Attributes; STATES],
     counts: Option<Counts>,
     seen_unknown: bool,
-    /// Result of the last count.
     health: Health,
     /// The CPU time that this thread has used.
     cpu_time: fn() -> Duration,

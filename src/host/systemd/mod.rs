@@ -59,11 +59,8 @@ pub fn manager(name: &'static str) -> Property<'static> {
 /// Kinds of units with properties that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A service.
     Service,
-    /// A socket.
     Socket,
-    /// A timer.
     Timer,
 }
 
@@ -88,30 +85,24 @@ impl Kind {
     }
 }
 
-/// The value of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// An integer.
     Number(u64),
-    /// A text.
     Text(String),
 }
 
 impl Value {
-    /// Returns the number, if it is one.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         if let Self::Number(number) = self { Some(number) } else { None }
     }
 
-    /// Returns the text, if it is one.
     #[must_use]
     pub fn text(self) -> Option<String> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 }
 
-/// A client of the host's systemd.
 #[derive(Debug)]
 pub struct Systemd {
     varlink: Option<PathBuf>,
@@ -151,7 +142,6 @@ impl Systemd {
         Self { varlink: None, ..Self::new(host) }
     }
 
-    /// The socket of the system bus.
     #[must_use]
     pub fn socket(&self) -> &PathBuf {
         &self.socket

@@ -65,6 +65,7 @@ use std::time::Duration;
 
 /// The origin of the exported totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub enum Since {
     /// The moment the instrument was created: the total agrees with the start time it carries.
     Start,

@@ -157,7 +157,6 @@ impl<const N: usize> Row<N> {
         }
     }
 
-    /// A column's total.
     #[must_use]
     pub fn total(&self, place: usize) -> u64 {
         self.columns.get(place).map_or(0, |column| column.total)
@@ -199,7 +198,6 @@ pub struct Counters<const N: usize> {
 }
 
 impl<const N: usize> Counters<N> {
-    /// Counters before their first reading.
     #[must_use]
     pub fn new(rules: Rules<N>) -> Self {
         Self { row: Row::default(), rules }
@@ -216,7 +214,6 @@ impl<const N: usize> Counters<N> {
         self.row.get(place)
     }
 
-    /// The totals in their order.
     pub fn totals(&self) -> impl Iterator<Item = Option<u64>> + '_ {
         (0..N).map(|place| self.row.get(place))
     }

@@ -22,7 +22,6 @@ impl<T, const N: usize> Entry<T, N> {
         &self.name
     }
 
-    /// The row.
     #[must_use]
     pub fn row(&self) -> &Row<N> {
         &self.row
@@ -53,7 +52,6 @@ pub struct Table<T, const N: usize> {
 }
 
 impl<T, const N: usize> Table<T, N> {
-    /// A table without rows.
     #[must_use]
     pub fn new(rules: Rules<N>, most_gone: usize) -> Self {
         Self {
@@ -158,7 +156,6 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The rules of the rows.
     #[must_use]
     pub fn rules(&self) -> Rules<N> {
         self.rules
