@@ -311,7 +311,7 @@ impl Cadence {
                 return failed(pipeline, AgentError::Sender);
             }
             let now = (self.wall)();
-            let step = watch.look(now, boot_time());
+            let step = watch.step(now, boot_time());
             // Even for a small step back: a data point's time must not be before its start time.
             if step.is_some() || now < begun {
                 match step {

@@ -102,7 +102,7 @@ impl Pipeline {
         let limit = limits.clone();
         let (muted, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let timer = Timer::default();
-        let exporter = Mutable {
+        let exporter = MuteSwitch {
             exporter: exporter.clone(),
             muted: Arc::clone(&muted),
             collected: Arc::clone(&collected),
@@ -183,14 +183,14 @@ impl Pipeline {
 }
 
 /// The shared exporter as one pipeline sees it: exports are suppressed when muted.
-struct Mutable<E> {
+struct MuteSwitch<E> {
     exporter: E,
     muted: Arc<AtomicBool>,
     collected: Arc<AtomicBool>,
     timer: Timer,
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Mutable<E> {
+impl<E: PushMetricExporter> PushMetricExporter for MuteSwitch<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.timer.collected();
         self.collected.store(true, Ordering::Relaxed);

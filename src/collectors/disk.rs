@@ -458,7 +458,7 @@ impl Disk {
 
     /// Reports a failure if the list of devices is unavailable, because then no device is known to be a disk. Not
     /// needed if the user names the devices.
-    fn tell(&self, reader: &mut Reader) {
+    fn report_problem(&self, reader: &mut Reader) {
         if let Some(problem) = self.block.problem().filter(|_| self.options.disks.include.is_empty()) {
             reader.fail();
             reader.note(problem.path, true, problem.words);
@@ -527,7 +527,7 @@ impl Collector for Disk {
             Some(bytes) => self.take(bytes, now),
             None => self.devices.iter_mut().for_each(|device| device.in_flight = None),
         }
-        self.tell(reader);
+        self.report_problem(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

@@ -267,7 +267,7 @@ impl Filesystem {
                 }
             }
         }
-        self.tell_elsewhere(reader, &elsewhere);
+        self.report_elsewhere(reader, &elsewhere);
     }
 
     /// Whether the file system at this index answers at another mount, which is reported from now on.
@@ -293,7 +293,7 @@ impl Filesystem {
     }
 
     /// Logs once that other file systems are at these mount points, and adds a remark for `check`.
-    fn tell_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
+    fn report_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
         const NAMED: usize = 3;
         if points.is_empty() {
             return;

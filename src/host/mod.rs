@@ -55,7 +55,6 @@ pub struct Host {
     pub calls: Calls,
     /// Time limit for the file reads of a collection; see [`bounded::deadline`].
     pub deadline: Duration,
-    /// Files that do not answer.
     stuck: Arc<Stuck>,
 }
 

@@ -33,7 +33,7 @@ pub enum Kind {
     Counter,
     /// A sum that goes up and down, meaningful when added over its attributes.
     UpDownCounter,
-    /// A value of its own, which no sum makes sense of.
+    /// A value that must not be summed.
     Gauge,
 }
 
@@ -44,7 +44,7 @@ pub enum Number {
     Double,
 }
 
-/// From which `--detail` on a metric is sent.
+/// The lowest `--detail` at which a metric is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[warn(missing_docs)]
 pub enum Detail {
@@ -76,11 +76,11 @@ impl Names {
     }
 }
 
-/// An attribute: its key, and its values where they are a fixed set.
+/// The key of an attribute, and its values if they are a fixed set.
 #[derive(Debug)]
 pub struct Attribute {
     pub key: Names,
-    /// The values it can have; empty where the host decides (a device's name).
+    /// The possible values; empty if the host defines them, such as the names of devices.
     pub values: &'static [Names],
 }
 
@@ -89,18 +89,18 @@ pub struct Attribute {
 pub enum AttributeValue {
     /// One of the fixed set.
     Word(Names),
-    /// A name that the host gave.
+    /// A name from the host.
     Text(Arc<str>),
     Int(i64),
 }
 
-/// How a metric stands in one profile.
+/// A metric in one profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub name: &'static str,
     /// Its unit, as UCUM writes it.
     pub unit: &'static str,
-    /// From which detail on it is sent.
+    /// The lowest detail at which it is sent.
     pub detail: Detail,
     pub attributes: Keys,
 }
@@ -191,7 +191,7 @@ impl Metric {
         Self::new(id, kind, number, description, source).node_exporter(name, Detail::Basic, attributes)
     }
 
-    /// The same, with `--detail detailed` alone.
+    /// Restricts node_exporter's shape to `--detail detailed`.
     #[must_use]
     pub const fn detailed(mut self) -> Self {
         if let Some(shape) = &mut self.node_exporter {

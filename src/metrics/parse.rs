@@ -1,5 +1,5 @@
-//! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
-//! device name need not be UTF-8, and skip lines they do not understand: one odd line costs that line.
+//! Building blocks of the parsers for `/proc`. They work on bytes, because a mount point or a device name need not be
+//! UTF-8. A parser skips a line that it cannot parse and uses the others.
 
 use memchr::{memchr, memchr_iter};
 

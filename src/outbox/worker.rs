@@ -159,11 +159,11 @@ impl<F: Fs> Worker<F> {
             Ok(opened) => {
                 self.opened = Some((opened.lock, opened.base));
                 self.shared.lock().queue.found(opened.entries, &opened.dropped, moment);
-                self.works();
+                self.mark_usable();
             }
             Err(error) => {
                 let again = "Batches wait in memory, which a restart loses, until the directory can be used; retrying";
-                self.trouble(now, &format!("{error}. {again}"));
+                self.mark_unusable(now, &format!("{error}. {again}"));
             }
         }
         self.shared.wake.notify_one();
@@ -204,7 +204,8 @@ impl<F: Fs> Worker<F> {
                     if self.unread.1 < READ_TRIES {
                         let dir = self.dir.display();
                         let kept = "its batches are kept and read later";
-                        return self.trouble(now, &format!("outbox directory {dir} cannot be read ({error}); {kept}"));
+                        return self
+                            .mark_unusable(now, &format!("outbox directory {dir} cannot be read ({error}); {kept}"));
                     }
                     DropReason::Io
                 }
@@ -213,7 +214,7 @@ impl<F: Fs> Worker<F> {
         }
         self.shared.lock().queue.wanted = None;
         if std::mem::take(&mut self.unread).1 > 0 {
-            self.works();
+            self.mark_usable();
         }
     }
 
@@ -234,14 +235,14 @@ impl<F: Fs> Worker<F> {
         match result {
             Ok(()) => {
                 self.shared.lock().queue.saved(entry.id, entry.len);
-                self.works();
+                self.mark_usable();
                 let leftovers = std::mem::take(&mut self.leftovers);
                 self.delete(leftovers);
             }
             Err(error) => {
                 let dir = self.dir.display();
                 let why = format!("outbox directory {dir} refuses batches ({error}); they wait in memory; retrying");
-                self.trouble(now, &why);
+                self.mark_unusable(now, &why);
             }
         }
         // The sender may be waiting for a stale record to be replaced.
@@ -275,7 +276,7 @@ impl<F: Fs> Worker<F> {
     }
 
     /// Marks the directory as unusable and schedules a retry.
-    fn trouble(&mut self, now: Instant, why: &str) {
+    fn mark_unusable(&mut self, now: Instant, why: &str) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, before)| (before * 2).min(RETRY_MAX));
         if self.retry.is_none() {
             let (at, _) = self.logged;
@@ -289,7 +290,7 @@ impl<F: Fs> Worker<F> {
         self.shared.lock().directory = Directory::Unusable;
     }
 
-    fn works(&mut self) {
+    fn mark_usable(&mut self) {
         if self.retry.take().is_some() && self.logged.1 {
             tracing::info!("outbox directory {} can be used again", self.dir.display());
         }

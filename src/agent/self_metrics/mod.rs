@@ -190,10 +190,10 @@ impl SelfMetrics {
         let mut first = true;
         for metric in metrics.iter().filter(|metric| shape(metric, self.naming, self.detail, self.outcomes).is_some()) {
             let (state, report) = (Arc::clone(&state), Arc::clone(&report));
-            let anchor = std::mem::take(&mut first);
+            let is_first = std::mem::take(&mut first);
             observable(&self.meter, self.naming, metric, move |out| {
                 let mut state = lock(&state);
-                if anchor {
+                if is_first {
                     state.1 = (state.0)();
                 }
                 report(&state.1, metric.id, out);

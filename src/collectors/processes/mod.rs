@@ -83,7 +83,7 @@ struct Processes {
     cpu_time: fn() -> Duration,
     /// Number of collections to skip before the next count.
     rest: u32,
-    rest_told: bool,
+    rest_logged: bool,
 }
 
 /// How many collections to skip after a count that took this much CPU time.
@@ -130,14 +130,14 @@ impl Processes {
             health: Health::Uncounted,
             cpu_time: thread_cpu_time,
             rest: 0,
-            rest_told: false,
+            rest_logged: false,
         }
     }
 
     /// Sets the number of collections to skip after a count that took this much CPU time.
     fn pace(&mut self, took: Duration) {
         self.rest = rest_after(took);
-        if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
+        if self.rest > 0 && !std::mem::replace(&mut self.rest_logged, true) {
             info!(
                 "counting the processes takes {} ms of CPU: it is done every {} collections or so, the others have no count",
                 took.as_millis(),

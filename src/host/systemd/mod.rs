@@ -174,13 +174,13 @@ impl Systemd {
     ///
     /// # Errors
     /// As [`Systemd::units`].
-    pub fn properties(&mut self, asked: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
+    pub fn properties(&mut self, wanted: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
         self.with(most, |connection| {
-            let mut values = Vec::with_capacity(asked.len());
-            for asked in asked.chunks(AT_ONCE) {
-                let arguments: Vec<_> = asked.iter().map(|property| [property.interface, property.name]).collect();
+            let mut values = Vec::with_capacity(wanted.len());
+            for chunk in wanted.chunks(AT_ONCE) {
+                let arguments: Vec<_> = chunk.iter().map(|property| [property.interface, property.name]).collect();
                 let calls: Vec<_> =
-                    asked.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
+                    chunk.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
                 connection.send(&calls)?;
                 for _ in &calls {
                     let answer = connection.answer_or_refusal()?;
@@ -202,8 +202,8 @@ impl Systemd {
         if services.iter().all(|unit| unit.path.is_empty()) {
             return Ok(services.iter().map(|unit| unit.restarts).collect());
         }
-        let asked: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
-        let counts = self.properties(&asked, most)?;
+        let wanted: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
+        let counts = self.properties(&wanted, most)?;
         Ok(counts.into_iter().map(|count| count?.number()).collect())
     }
 
