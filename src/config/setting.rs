@@ -173,15 +173,9 @@ impl<T: Clone> Setting<T> {
             Parser::Text(parse) => parse(found),
             Parser::Words(words) => {
                 let word = words.iter().find(|word| word.0.eq_ignore_ascii_case(found.value));
-                word.map(|word| word.1.clone()).ok_or_else(|| Some(self.word_names().join(", ")))
+                let names = || words.iter().map(|word| word.0).collect::<Vec<_>>().join(", ");
+                word.map(|word| word.1.clone()).ok_or_else(|| Some(names()))
             }
-        }
-    }
-
-    fn word_names(&self) -> Vec<&'static str> {
-        match self.parser {
-            Parser::Words(words) => words.iter().map(|word| word.0).collect(),
-            Parser::Text(_) => Vec::new(),
         }
     }
 }
