@@ -30,6 +30,9 @@
 
 // The agent uses parts that the collectors alone do not.
 #![cfg_attr(not(feature = "agent"), allow(dead_code))]
+// `internals` makes every item public for the compiler. Only the interface for other programs has to document each item;
+// `warn(missing_docs)` marks its parts. Elsewhere, comments say what the names do not.
+#![allow(missing_docs)]
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -46,7 +49,6 @@ mod outbox;
 pub mod program;
 
 #[cfg(test)]
-#[allow(missing_docs)]
 #[path = "../tests/support/exporter.rs"]
 mod test_exporter;
 

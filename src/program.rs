@@ -19,7 +19,6 @@ use crate::config::{Command, Config, env_file, table};
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";
 
-/// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     heka_memory::one_arena();
     let arguments = match cli::parse(arguments) {
@@ -75,7 +74,7 @@ fn is_configured(arguments: &Arguments, environment: &Environment) -> bool {
 }
 
 fn usage(error: &UsageError) -> ExitCode {
-    // Nothing is configured yet: the line has the form of its environment.
+    // The log is not configured yet: only the environment shows whether the line goes to the journal.
     let priority = if journal::is_stderr() { journal::ERROR } else { "" };
     let _ = writeln!(std::io::stderr(), "{priority}{}: {error}", cli::NAME);
     ExitCode::from(USAGE)
@@ -90,8 +89,8 @@ struct Loaded {
     configured: bool,
 }
 
-/// The process's environment together with the file that `--env-file` names; with the service's file if `check` gets no other
-/// settings; with the `.env` file of the working directory if a person runs the program.
+/// The variables of the process and of at most one file: the one that `--env-file` names; otherwise the service's, for a
+/// `check` without other settings; otherwise `.env` in the working directory, if a person runs the program.
 fn load(
     arguments: &Arguments,
     process: impl Iterator<Item = (OsString, OsString)>,
@@ -117,9 +116,9 @@ fn load(
         }
         return Ok(Loaded { environment, note, configured });
     }
-    // systemd sets INVOCATION_ID for every unit, and nobody chose the working directory of a unit.
+    // systemd sets INVOCATION_ID for every unit. The user did not choose a unit's working directory.
     let is_service = environment.get("INVOCATION_ID").is_some() && !std::io::stderr().is_terminal();
-    // A directory of this name is a Python environment.
+    // A directory of this name is usually a Python environment.
     if is_service || !fs::metadata(DOT_ENV).is_ok_and(|file| file.is_file()) {
         return Ok(Loaded { environment, note: None, configured });
     }

@@ -28,7 +28,6 @@ pub fn wait_for_phase(now: SystemTime, phase: Duration, interval: Duration) -> D
     Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
 }
 
-/// The ticks of a cadence.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     next: Instant,
@@ -53,7 +52,6 @@ impl Ticks {
         ticks
     }
 
-    /// The time of the next tick.
     #[must_use]
     pub fn next(&self) -> Instant {
         self.next
@@ -91,7 +89,7 @@ impl StepWatch {
     }
 
     /// Step of the wall clock since the last call, in seconds, positive or negative; `None` if it did not step.
-    pub fn look(&mut self, wall: SystemTime, boot: Duration) -> Option<f64> {
+    pub fn step(&mut self, wall: SystemTime, boot: Duration) -> Option<f64> {
         let expected = self.wall + boot.saturating_sub(self.boot);
         *self = Self { wall, boot };
         match wall.duration_since(expected) {
@@ -158,10 +156,10 @@ mod tests {
     fn a_wall_clock_that_steps_is_seen_and_one_that_is_slewed_is_not() {
         let (wall, start) = (UNIX_EPOCH + Duration::from_secs(1_000_000), 500 * SECOND);
         let mut watch = StepWatch::new(wall, start);
-        assert_eq!(watch.look(wall + 11 * SECOND, start + 10 * SECOND), None);
-        assert_eq!(watch.look(wall + 81 * SECOND, start + 20 * SECOND), Some(60.0));
-        assert_eq!(watch.look(wall + 91 * SECOND, start + 30 * SECOND), None);
-        assert_eq!(watch.look(wall + SECOND, start + 40 * SECOND), Some(-100.0));
+        assert_eq!(watch.step(wall + 11 * SECOND, start + 10 * SECOND), None);
+        assert_eq!(watch.step(wall + 81 * SECOND, start + 20 * SECOND), Some(60.0));
+        assert_eq!(watch.step(wall + 91 * SECOND, start + 30 * SECOND), None);
+        assert_eq!(watch.step(wall + SECOND, start + 40 * SECOND), Some(-100.0));
     }
 
     #[test]
@@ -169,7 +167,7 @@ mod tests {
         let (wall, boot) = (UNIX_EPOCH + Duration::from_secs(1_000_000), 500 * SECOND);
         let mut watch = StepWatch::new(wall, boot);
         let hour = 3_610 * SECOND;
-        assert_eq!(watch.look(wall + hour, boot + hour), None);
+        assert_eq!(watch.step(wall + hour, boot + hour), None);
     }
 
     proptest! {

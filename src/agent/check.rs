@@ -23,7 +23,6 @@ use crate::outbox::opening::{self, Usable};
 /// The files of the packaged service.
 #[derive(Clone, Copy, Debug)]
 pub struct Service<'a> {
-    /// Its environment file.
     pub settings: &'a str,
     /// Its state directory. systemd passes it to the service in `STATE_DIRECTORY`.
     pub state: &'a str,
@@ -33,7 +32,6 @@ pub struct Service<'a> {
 pub const SERVICE: Service<'static> =
     Service { settings: "/etc/heka-insights-agent.env", state: "/var/lib/heka-insights-agent" };
 
-/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
     surveys: Vec<Survey>,
@@ -41,11 +39,9 @@ pub struct Report {
     self_series: usize,
     endpoint: Endpoint,
     outbox: Outbox,
-    /// Advice for the user.
     hint: Option<String>,
 }
 
-/// Result of the endpoint test.
 #[derive(Debug)]
 enum Endpoint {
     /// The exporter uses no endpoint.
@@ -237,7 +233,6 @@ impl Outbox {
 }
 
 impl Report {
-    /// Adds advice for the user.
     #[must_use]
     pub fn with_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
@@ -266,7 +261,6 @@ impl Report {
         paths
     }
 
-    /// The report as a table.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("{:<12} {:<12} {:>7} {:>10}  NOTES\n", "COLLECTOR", "STATE", "SERIES", "TIME");

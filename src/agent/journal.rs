@@ -8,7 +8,6 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The prefix of an error.
 pub const ERROR: &str = "<3>";
 
 /// Whether standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
@@ -34,7 +33,6 @@ where
     }
 }
 
-/// The syslog priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

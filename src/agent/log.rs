@@ -50,7 +50,6 @@ pub fn start(config: &Config) {
     hook_panics();
 }
 
-/// The form of a line.
 #[derive(Clone, Copy)]
 enum Form {
     Text,

@@ -52,7 +52,6 @@ use crate::outbox::{self, DeliveryHandle, Tuning};
 /// Time limit for the whole shutdown.
 const STOP_MOST: Duration = Duration::from_millis(4_800);
 
-/// Why the agent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The thread for network and signals cannot be started.
@@ -61,7 +60,6 @@ pub enum AgentError {
     /// The delivery cannot be started: a certificate, the endpoint, or a thread.
     #[error(transparent)]
     Outbox(#[from] outbox::OutboxError),
-    /// The page for Prometheus cannot be built.
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The address for scrapes cannot be used.
@@ -70,13 +68,11 @@ pub enum AgentError {
     /// The reader's thread was not started, or it has ended.
     #[error("collections cannot be made: {0}")]
     Collection(#[source] OTelSdkError),
-    /// The sender has ended.
     #[error("internal error: the sender has ended")]
     Sender,
     /// The only collection of a run was lost, with the reason of the last failed request.
     #[error("the collection was not delivered: {0}")]
     NotDelivered(String),
-    /// The console's output cannot be written.
     #[error("standard output cannot be written: {0}")]
     Output(String),
 }
@@ -189,8 +185,7 @@ impl Run<'_> {
         let flushed = cadence.run(&self.context, &self.resource, &exporter)?;
         // `--once` reports whether the collection was delivered. Otherwise, losses have already been logged.
         if cadence.once && (!flushed || delivery.stats().lost_any()) {
-            let why = Some(delivery.last_failure()).filter(|why| !why.is_empty());
-            let why = why.unwrap_or_else(|| "no request has ended".to_owned());
+            let why = delivery.last_failure().unwrap_or_else(|| "no request has ended".to_owned());
             return Err(AgentError::NotDelivered(why));
         }
         Ok(())
@@ -316,7 +311,7 @@ impl Cadence {
                 return failed(pipeline, AgentError::Sender);
             }
             let now = (self.wall)();
-            let step = watch.look(now, boot_time());
+            let step = watch.step(now, boot_time());
             // Even for a small step back: a data point's time must not be before its start time.
             if step.is_some() || now < begun {
                 match step {
@@ -391,7 +386,6 @@ fn reload_on_hangup(io: &Handle, delivery: Reload) {
     }
 }
 
-/// The thread that runs the runtime.
 struct IoThread {
     handle: Handle,
     end: oneshot::Sender<()>,

@@ -33,11 +33,8 @@ pub const SCOPE: &str = env!("CARGO_PKG_NAME");
 /// phase, and makes up for missed ticks. See docs/adr/0001-cadence.md.
 const READER_INTERVAL: Duration = Duration::MAX;
 
-/// Configuration of the self-metrics.
 pub struct SelfReport {
-    /// Source of the delivery metrics.
     pub delivery: DeliveryHandle,
-    /// Basic or detailed.
     pub detail: Detail,
 }
 
@@ -105,7 +102,7 @@ impl Pipeline {
         let limit = limits.clone();
         let (muted, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let timer = Timer::default();
-        let exporter = Mutable {
+        let exporter = MuteSwitch {
             exporter: exporter.clone(),
             muted: Arc::clone(&muted),
             collected: Arc::clone(&collected),
@@ -186,14 +183,14 @@ impl Pipeline {
 }
 
 /// The shared exporter as one pipeline sees it: exports are suppressed when muted.
-struct Mutable<E> {
+struct MuteSwitch<E> {
     exporter: E,
     muted: Arc<AtomicBool>,
     collected: Arc<AtomicBool>,
     timer: Timer,
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Mutable<E> {
+impl<E: PushMetricExporter> PushMetricExporter for MuteSwitch<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.timer.collected();
         self.collected.store(true, Ordering::Relaxed);

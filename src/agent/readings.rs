@@ -18,10 +18,8 @@ use crate::host::Problem;
 const CHILD: &str = "_HEKA_INSIGHTS_AGENT_READS_FOR_CHECK";
 /// Time limit for the readings. In the child each reading has its own deadline; this one allows for a busy machine.
 const MOST: Duration = Duration::from_secs(7);
-/// Maximum output of the child.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Whether this process is the child.
 #[must_use]
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()

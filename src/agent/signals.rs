@@ -12,7 +12,7 @@ use tracing::warn;
 
 /// Signals within this time count as one: process managers repeat signals, and a terminal may send one to a whole
 /// group.
-const IMPATIENCE: Duration = Duration::from_secs(2);
+const REPEATED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Completes at a SIGTERM or SIGINT.
 pub async fn terminate() {
@@ -30,12 +30,12 @@ pub async fn terminate() {
     }
 }
 
-/// Completes at a SIGTERM or SIGINT at least `IMPATIENCE` from now.
+/// Completes at a SIGTERM or SIGINT at least `REPEATED_WITHIN` from now.
 pub async fn terminate_again() {
     let first = Instant::now();
     loop {
         terminate().await;
-        if first.elapsed() >= IMPATIENCE {
+        if first.elapsed() >= REPEATED_WITHIN {
             return;
         }
     }

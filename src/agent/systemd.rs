@@ -17,7 +17,6 @@ use tracing::warn;
 const WITH_A_TICK: u32 = 4;
 const AT_THE_LATEST: u32 = 2;
 
-/// Connection to the service manager.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     present: bool,
@@ -26,7 +25,6 @@ pub struct ServiceManager {
 
 #[derive(Debug)]
 struct Watchdog {
-    /// Watchdog timeout.
     limit: Duration,
     last: Cell<Instant>,
     runtime: Handle,
@@ -52,14 +50,14 @@ impl ServiceManager {
     /// Reports that the agent is running.
     pub fn ready(&self) {
         if self.present {
-            tell(NotifyState::Ready);
+            notify(NotifyState::Ready);
         }
     }
 
     /// Reports that the agent is stopping.
     pub fn stopping(&self) {
         if self.present {
-            tell(NotifyState::Stopping);
+            notify(NotifyState::Stopping);
         }
     }
 
@@ -73,7 +71,7 @@ impl ServiceManager {
     pub fn alive(&self, now: Instant) {
         let Some(watchdog) = self.watchdog.as_ref().filter(|watchdog| watchdog.is_due(now)) else { return };
         watchdog.last.set(now);
-        watchdog.runtime.spawn(async { tell(NotifyState::Watchdog) });
+        watchdog.runtime.spawn(async { notify(NotifyState::Watchdog) });
     }
 }
 
@@ -83,7 +81,7 @@ impl Watchdog {
     }
 }
 
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         warn!("cannot notify the service manager ({error})");
     }

@@ -15,7 +15,6 @@ use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::{Double, Int};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "clock", metrics: METRICS, new: |context| Box::new(Clock::new(context)) };
 

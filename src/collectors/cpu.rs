@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use super::{Collector, Context, DEFAULT_MAX_SERIES, Definition, Observer, Point};
 use crate::host::{Host, Reader, Source, files, read_small};
-use crate::metrics::counter::{self, Row, Rules, Table, Together};
+use crate::metrics::counter::{self, Row, Rules, Table, Together, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
 
@@ -84,7 +83,7 @@ pub fn most_series(host: &Host) -> usize {
 }
 
 /// Largest NR_CPUS, on x86.
-const MOST_CPUS: usize = 8192;
+pub(super) const MOST_CPUS: usize = 8192;
 
 /// The modes of a profile, in the order of the result of [`modes`].
 fn mode_names(naming: Naming) -> &'static [Names] {
@@ -151,12 +150,6 @@ impl Period {
             self.shares = self.passed.zip(most).and_then(|(passed, most)| shares(&passed, most));
             self.passed = Some([0; MODES]);
         }
-    }
-}
-
-fn add(sums: &mut [u64; MODES], by: &[u64; MODES]) {
-    for (sum, by) in sums.iter_mut().zip(by) {
-        *sum = sum.saturating_add(*by);
     }
 }
 
@@ -310,7 +303,6 @@ impl Cpu {
     }
 }
 
-/// Growth of all CPUs together.
 struct Growth {
     modes: [u64; MODES],
     /// Number of valid lines in the sum.

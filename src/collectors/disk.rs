@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use super::{Collector, Context, DEFAULT_MAX_SERIES, Definition, DiskScope, Observer, Options};
 use crate::host::block_devices::{BlockDevices, Class};
 use crate::host::{Host, Reader, Source, files};
-use crate::metrics::counter::{self, Rules};
+use crate::metrics::counter::{self, Rules, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "disk", metrics: METRICS, new: |context| Box::new(Disk::new(context)) };
 
@@ -96,7 +95,6 @@ const COLUMNS: [(&str, Direction, Unit); 17] = [
     ("flush_time", Direction::Neither, Unit::Millis),
 ];
 
-/// Number of columns that every kernel has.
 const ALWAYS: usize = 11;
 /// Index of the operations in flight.
 const IN_FLIGHT: usize = 8;
@@ -157,12 +155,6 @@ fn is_zero(line: &Line) -> bool {
     line.iter().flatten().all(|count| *count == 0)
 }
 
-fn add(sums: &mut Growth, by: &Growth) {
-    for (sum, by) in sums.iter_mut().zip(by) {
-        *sum = sum.saturating_add(*by);
-    }
-}
-
 /// Parses device name and columns. A line with an invalid column among the first eleven, or with fewer, has no columns:
 /// its disk exists and keeps its totals.
 fn parse_line(line: &[u8]) -> Option<(&[u8], Option<Line>)> {
@@ -181,7 +173,6 @@ pub fn most_series(host: &Host) -> usize {
     lines(&listing).filter_map(parse_line).filter(|(_, line)| line.is_some()).count().saturating_mul(DIRECTIONS)
 }
 
-/// Read and write.
 const DIRECTIONS: usize = 2;
 
 /// A disk that is or was reported.
@@ -196,7 +187,6 @@ struct Device {
     /// Whether it is in the last valid listing.
     present: bool,
     listed: Listed,
-    /// Hidden paths to the disk.
     paths: Vec<Path>,
     /// Whether this kernel counts a multipath disk's I/O on its paths rather than on its head. Determined at the first
     /// nonzero reading and then kept, because the two counts differ.
@@ -468,7 +458,7 @@ impl Disk {
 
     /// Reports a failure if the list of devices is unavailable, because then no device is known to be a disk. Not
     /// needed if the user names the devices.
-    fn tell(&self, reader: &mut Reader) {
+    fn report_problem(&self, reader: &mut Reader) {
         if let Some(problem) = self.block.problem().filter(|_| self.options.disks.include.is_empty()) {
             reader.fail();
             reader.note(problem.path, true, problem.words);
@@ -537,7 +527,7 @@ impl Collector for Disk {
             Some(bytes) => self.take(bytes, now),
             None => self.devices.iter_mut().for_each(|device| device.in_flight = None),
         }
-        self.tell(reader);
+        self.report_problem(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

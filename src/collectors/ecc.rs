@@ -13,7 +13,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::number;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "ecc", metrics: METRICS, new: |context| Box::new(Ecc::new(context)) };
 

@@ -20,7 +20,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, label, labels};
 use crate::metrics::parse::text;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "filesystem", metrics: METRICS, new: |context| Box::new(Filesystem::new(context)) };
 
@@ -79,7 +78,6 @@ const METRICS: &[Metric] = &[
         "Always 0: no file system of Linux has such bytes", "none"),
 ];
 
-/// The attributes of one file system's series.
 struct Series {
     /// Used, free, reserved.
     states: [Attributes; 3],
@@ -103,7 +101,6 @@ impl Series {
     }
 }
 
-/// A reported file system.
 struct Volume {
     /// Its mounts, the preferred one first.
     mounts: Vec<Mount>,
@@ -140,7 +137,6 @@ impl Volume {
         Series::new(options.naming, mount, &device_label(options.naming, host, mount))
     }
 
-    /// node_exporter's labels.
     fn labels(&self) -> Attributes {
         labels(&[
             ("device", text(&self.mount.source)),
@@ -271,7 +267,7 @@ impl Filesystem {
                 }
             }
         }
-        self.tell_elsewhere(reader, &elsewhere);
+        self.report_elsewhere(reader, &elsewhere);
     }
 
     /// Whether the file system at this index answers at another mount, which is reported from now on.
@@ -297,7 +293,7 @@ impl Filesystem {
     }
 
     /// Logs once that other file systems are at these mount points, and adds a remark for `check`.
-    fn tell_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
+    fn report_elsewhere(&mut self, reader: &mut Reader, points: &[String]) {
         const NAMED: usize = 3;
         if points.is_empty() {
             return;

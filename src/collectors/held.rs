@@ -3,12 +3,13 @@
 //! With delta temporality, the SDK drops a series that is missing from one collection and later sends its whole total.
 //! The last totals are therefore observed again. A collector whose file fails does this itself; one that hangs cannot.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::AsyncInstrument;
 
 use super::observer::Sink;
+use crate::host::bounded::lock;
 
 /// The data points of a counter's last observation.
 #[derive(Debug, Default)]
@@ -74,10 +75,6 @@ impl<T: Copy + Send + Sync> AsyncInstrument<T> for Tee<'_, T> {
         }
         *count += 1;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
-use super::cpu::{LOGICAL_NUMBER, logical_number};
+use super::cpu::{LOGICAL_NUMBER, MOST_CPUS, logical_number};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::{Reader, Source};
-use crate::metrics::counter::{self, Counters, Rules, Table};
+use crate::metrics::counter::{self, Counters, Rules, Table, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Detail, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "kernel", metrics: METRICS, new: |context| Box::new(Kernel::new(context)) };
 
@@ -85,9 +84,6 @@ const NANOSECONDS_PER_SECOND: f64 = 1e9;
 const SCHEDSTAT: usize = 3;
 const SCHEDSTAT_BEFORE: usize = 6;
 
-/// Maximum number of offline CPUs that are remembered.
-const MOST_GONE: usize = 8192;
-
 /// The counters of `/proc/stat`: context switches, interrupts, and the soft interrupts.
 const STAT: usize = 2 + SOFTIRQS.len();
 
@@ -118,7 +114,6 @@ struct Kernel {
     vmstat: Counters<2>,
     threads: Option<u64>,
     file_nr: Source,
-    /// Used file handles and their limit.
     files: Option<(u64, u64)>,
     sysctls: Vec<Sysctl>,
     more: Option<More>,
@@ -185,7 +180,7 @@ impl More {
             hung_source: Source::optional(host.proc("sys/kernel/hung_task_detect_count")).holds_counters(),
             hung: Counters::new(rules(context)),
             schedstat: Source::optional(host.proc("schedstat")).holds_counters(),
-            cpus: Table::new(Rules::new(kinds, options.since).delta(options.delta), MOST_GONE),
+            cpus: Table::new(Rules::new(kinds, options.since).delta(options.delta), MOST_CPUS),
             sums: None,
         }
     }
@@ -200,8 +195,7 @@ impl More {
             };
             let grown = self.cpus.read(&cpu.to_le_bytes(), &readings.map(Some), series);
             let sums = self.sums.get_or_insert_default();
-            let grown = grown.into_iter().flat_map(|(_, grown)| grown);
-            sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
+            grown.into_iter().for_each(|(_, grown)| add(sums, &grown));
         }
         self.cpus.end();
     }

@@ -18,7 +18,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::fields;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "link", metrics: METRICS, new: |context| Box::new(Links::new(context)) };
 

@@ -11,7 +11,6 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Double;
 use crate::metrics::parse::{decimal, fields};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "load", metrics: METRICS, new: |_| Box::new(Load { averages: [None; 3] }) };
 

@@ -14,7 +14,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Detail, Metric, Names, Naming, word};
 use crate::metrics::parse::{fields, lines, next_number, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "memory", metrics: METRICS, new: |context| Box::new(Memory::new(context)) };
 

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod filesystem;
 mod groups;
 mod held;
+#[warn(missing_docs)]
 pub mod host_metrics;
 mod instruments;
 pub mod kernel;
@@ -29,6 +30,7 @@ pub mod process;
 pub mod processes;
 pub mod protocols;
 pub mod raid;
+#[warn(missing_docs)]
 mod registration;
 pub mod sensors;
 pub mod services;
@@ -119,9 +121,7 @@ pub fn names() -> Vec<&'static str> {
 pub struct Definition {
     /// Its name for `--collectors`.
     pub name: &'static str,
-    /// Its metrics.
     pub metrics: &'static [Metric],
-    /// Creates the collector.
     pub new: fn(&Context) -> Box<dyn Collector>,
 }
 
@@ -147,6 +147,7 @@ pub trait Collector: Send {
 }
 
 /// The scope of disk metrics.
+#[warn(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskScope {
     /// One series per device.
@@ -165,14 +166,12 @@ pub const SHARED_PERIOD: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Names of the selected collectors, or `None` for all.
     pub collectors: Option<Vec<String>>,
-    /// Basic or detailed metrics.
     pub detail: Detail,
     /// Whether to report one series per CPU and mode.
     pub per_cpu: bool,
     /// Minimum period of a utilization. [`SHARED_PERIOD`] if several readers share the instruments, because their
     /// collections can be close together.
     pub utilization_period: Duration,
-    /// The naming profile.
     pub naming: Naming,
     /// The origin of the counters.
     pub since: Since,
@@ -182,11 +181,8 @@ pub struct Options {
     pub delta: bool,
     /// Per device or in total.
     pub disk_scope: DiskScope,
-    /// Selects disks by name.
     pub disks: Filter,
-    /// Selects file systems by mount point.
     pub filesystems: Filter,
-    /// Selects network interfaces by name.
     pub interfaces: Filter,
     /// Number of processes to report by CPU time, and again by memory.
     pub top_processes: usize,
@@ -227,8 +223,6 @@ impl Default for Options {
 /// The input of a collector's constructor.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The host to read.
     pub host: Host,
-    /// The options.
     pub options: Options,
 }

@@ -18,7 +18,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
 
@@ -89,7 +88,6 @@ fn parse_columns(columns: &[u8]) -> Option<[u64; COLUMNS]> {
     Some([a, b, c, d, e, f, g, h])
 }
 
-/// Whether an interface is reported by default.
 fn is_default(name: &[u8]) -> bool {
     name != b"lo" && !name.starts_with(b"veth") && !name.starts_with(b"cali")
 }
@@ -103,7 +101,6 @@ fn rules(options: &Options, word_bits: u32) -> Rules<COLUMNS> {
     Rules::new([a, b, c, d, a, b, c, d], options.since).delta(options.delta)
 }
 
-/// The series of an interface.
 struct Series {
     common: Directions,
     /// For packet.count.

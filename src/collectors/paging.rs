@@ -12,7 +12,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes, word};
 use crate::metrics::parse::{fields, lines, next_number, number, text, unescape};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "paging", metrics: METRICS, new: |context| Box::new(Paging::new(context)) };
 

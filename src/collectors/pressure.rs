@@ -20,7 +20,6 @@ use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, Naming, attributes};
 use crate::metrics::parse::pressure;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
 
@@ -54,7 +53,7 @@ struct Resource {
 
 struct Pressure {
     resources: [Resource; 4],
-    told: bool,
+    logged: bool,
 }
 
 impl Pressure {
@@ -69,12 +68,12 @@ impl Pressure {
             }),
             totals: Counters::new(Rules::new([counter::Kind::UNLIMITED; 2], options.since)),
         };
-        Self { resources: [CPU, MEMORY, IO, IRQ].map(resource), told: false }
+        Self { resources: [CPU, MEMORY, IO, IRQ].map(resource), logged: false }
     }
 
     /// Logs once which features this kernel lacks.
-    fn tell(&mut self, reader: &mut Reader) {
-        if std::mem::replace(&mut self.told, true) {
+    fn log_missing(&mut self, reader: &mut Reader) {
+        if std::mem::replace(&mut self.logged, true) {
             return;
         }
         let [cpu, memory, io, irq] = self.resources.each_ref().map(|resource| &resource.source);
@@ -107,7 +106,7 @@ impl Collector for Pressure {
                 resource.totals.read(&pressure(bytes), now);
             }
         }
-        self.tell(reader);
+        self.log_missing(reader);
     }
 
     fn observe(&self, metric: &Metric, out: &mut Observer<'_>) {

@@ -18,7 +18,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, attributes};
 use crate::metrics::parse::{fields, lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "protocols", metrics: METRICS, new: |context| Box::new(Protocols::new(context)) };
 

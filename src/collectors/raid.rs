@@ -14,7 +14,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::number;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "raid", metrics: METRICS, new: |context| Box::new(Raid::new(context)) };
 

@@ -16,7 +16,6 @@ use crate::metrics::naming::Number::Double;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Detail, Metric, Names, Naming, attributes};
 use crate::metrics::parse::{number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sensors", metrics: METRICS, new: |context| Box::new(Sensors::new(context)) };
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
@@ -11,10 +11,12 @@ use tracing::{error, warn};
 use super::fault::guarded;
 use super::observer::{Observer, Sink};
 use super::{Collector, Context, Definition, Discovered};
+use crate::host::bounded::lock;
 use crate::host::worker::{Job, Worker};
 use crate::host::{Problem, Reader};
 
 /// Statistics of a definition, for the self-metrics.
+#[warn(missing_docs)]
 #[derive(Debug)]
 pub struct CollectorStats {
     /// The definition's name.
@@ -137,7 +139,6 @@ impl Collection {
         turn
     }
 
-    /// Reads these collectors.
     pub(super) fn read(&self, slots: &[Arc<Slot>], cycle: u64) {
         for slot in slots {
             slot.fresh.store(false, Ordering::Release);
@@ -180,7 +181,6 @@ impl Collection {
     }
 }
 
-/// A collector and its state.
 pub(super) struct Slot {
     context: Arc<Context>,
     new: fn(&Context) -> Box<dyn Collector>,
@@ -328,9 +328,4 @@ impl Slot {
             );
         }
     }
-}
-
-/// Locks a mutex; ignores poisoning by a caught panic.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,17 +7,16 @@
 
 use std::time::Duration;
 
-use super::cpu::{LOGICAL_NUMBER, logical_number};
+use super::cpu::{LOGICAL_NUMBER, MOST_CPUS, logical_number};
 use super::{Collector, Context, Definition, Observer, Options};
 use crate::host::{Reader, Source};
-use crate::metrics::counter::{Kind, Rules, Table};
+use crate::metrics::counter::{Kind, Rules, Table, add};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, UpDownCounter};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Names, attributes};
-use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::parse::{fields, hexadecimal, lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sockets", metrics: METRICS, new: |context| Box::new(Sockets::new(context)) };
 
@@ -103,9 +102,6 @@ const SOFTNET: [(&str, usize); 5] = [
 /// The column with the CPU number, since Linux 5.10.
 const CPU_COLUMN: usize = 12;
 
-/// Maximum number of offline CPUs that are remembered.
-const MOST_GONE: usize = 8192;
-
 struct Sockets {
     options: Options,
     sockstat: [Source; 2],
@@ -132,7 +128,7 @@ impl Sockets {
             softnet: Source::optional(host.network_file("softnet_stat")).holds_counters(),
             backlogs: Table::new(
                 Rules::new([Kind::EVENTS.narrow(); SOFTNET.len()], options.since).delta(options.delta),
-                MOST_GONE,
+                MOST_CPUS,
             ),
             sums: None,
             conntrack: conntrack
@@ -146,7 +142,7 @@ impl Sockets {
         let (naming, per_cpu) = (self.options.naming, self.options.per_cpu);
         self.backlogs.begin(now);
         for (place, line) in lines(bytes).enumerate() {
-            let columns: Vec<Option<u64>> = fields(line).map(hex).collect();
+            let columns: Vec<Option<u64>> = fields(line).map(hexadecimal).collect();
             let column = |place: usize| columns.get(place).copied().flatten();
             // Older kernels omit offline CPUs and do not number the lines.
             let cpu = column(CPU_COLUMN).or_else(|| u64::try_from(place).ok());
@@ -159,8 +155,7 @@ impl Sockets {
             };
             let grown = self.backlogs.read(&cpu.to_le_bytes(), &SOFTNET.map(|(_, place)| column(place)), series);
             let sums = self.sums.get_or_insert_default();
-            let grown = grown.into_iter().flat_map(|(_, grown)| grown);
-            sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(grown));
+            grown.into_iter().for_each(|(_, grown)| add(sums, &grown));
         }
         self.backlogs.end();
     }
@@ -215,12 +210,6 @@ fn sockstat_number(bytes: &[u8], name: &[u8], word: &[u8]) -> Option<u64> {
     let mut fields = lines(bytes).map(fields).find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
     fields.find(|field| *field == word)?;
     number(fields.next()?)
-}
-
-/// Parses a hexadecimal number of up to 32 bits.
-fn hex(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok().filter(|text| !text.starts_with('+'))?;
-    u32::from_str_radix(text, 16).ok().map(u64::from)
 }
 
 impl Collector for Sockets {
@@ -385,7 +374,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
             sockstat_number(&bytes, b"TCP:", b"mem");
-            hex(&bytes);
+            let _ = hexadecimal(&bytes);
             Sockets::new(&Host::empty().context(options(Detailed))).take_softnet(&bytes, Duration::ZERO);
         }
     }

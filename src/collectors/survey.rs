@@ -12,15 +12,12 @@ use crate::host::Problem;
 /// The result of one collector on this host.
 #[derive(Debug)]
 pub struct Survey {
-    /// Name of the collector.
     pub collector: &'static str,
     /// Number of series that a collection sends.
     pub series: usize,
-    /// Duration of its reading.
     pub took: Duration,
     /// Sources that could not be read.
     pub problems: Vec<Problem>,
-    /// Whether the collector panicked.
     pub panicked: bool,
 }
 

@@ -28,7 +28,6 @@ const AFTER: &str = "Precedence: flag, HEKA_* variable, OTEL variable of the met
                      Exit status: 0 clean stop, 1 failure, 2 wrong usage.";
 const COMMAND: &str = "check";
 
-/// The name of the program.
 pub const NAME: &str = "heka-insights-agent";
 
 /// Why the program ends after parsing the command line.
@@ -36,7 +35,6 @@ pub const NAME: &str = "heka-insights-agent";
 pub enum Ended {
     /// Text for standard output: `--help`, `--version`.
     Text(String),
-    /// Wrong usage.
     Wrong(UsageError),
 }
 

@@ -23,12 +23,10 @@ pub type Parsed<T> = Result<T, Option<String>>;
 pub struct Found<'a> {
     /// The source: `--flag` or `VARIABLE`.
     pub place: &'a str,
-    /// The value.
     pub value: &'a str,
 }
 
 impl Found<'_> {
-    /// Whether the source is a flag.
     #[must_use]
     pub fn is_flag(&self) -> bool {
         self.place.starts_with("--")

@@ -18,7 +18,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The values of a flag.
     pub fn get<'a>(&'a self, flag: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
         self.values.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| value.as_str())
     }
@@ -90,7 +89,6 @@ pub struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// A lookup without warnings.
     pub fn new(arguments: &'a Arguments, environment: &'a Environment) -> Self {
         Self { arguments, environment, warnings: Vec::new() }
     }

@@ -32,17 +32,13 @@ use crate::outbox::config::OutboxConfig;
 /// The destination of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exporter {
-    /// OTLP.
     Otlp,
-    /// Prometheus scrapes.
     Prometheus,
     /// Standard output.
     Console(Format),
-    /// Nothing.
     None,
 }
 
-/// What the program does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Collect until a signal arrives.
@@ -53,48 +49,37 @@ pub enum Command {
     Check {
         /// Send a real collection instead of an empty export.
         send: bool,
-        /// Print JSON.
         json: bool,
     },
 }
 
-/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the program does.
     pub command: Command,
-    /// Destination of the metrics.
     pub exporter: Exporter,
     /// Time between two collections.
     pub interval: Duration,
     /// Whether to wait for the host's phase before the first collection.
     pub phase: bool,
-    /// Connection to the backend.
     pub otlp: OtlpConfig,
     /// The address that the Prometheus exporter listens on.
     pub listen: Listen,
-    /// Location and limits of the outbox.
     pub outbox: OutboxConfig,
-    /// Collectors and their options.
     pub options: Options,
     /// Self-metrics; `None` disables them.
     pub self_metrics: Option<Detail>,
-    /// Locations of the host's files.
     pub roots: Roots,
     /// Attributes that override the detected ones; later ones override earlier ones.
     pub resource: Vec<(String, String)>,
     /// Log filter, in the syntax of RUST_LOG.
     pub log_level: String,
-    /// The format of log lines.
     pub log_format: LogFormat,
     /// Warnings for the log: ignored values and variables.
     pub warnings: Vec<String>,

@@ -8,7 +8,6 @@ use regex_lite::Regex;
 use crate::config::found::{Found, Parsed};
 use crate::export::headers::reserved;
 
-/// Any text.
 pub fn text(found: Found<'_>) -> Parsed<String> {
     Ok(found.value.to_owned())
 }

@@ -39,15 +39,12 @@ pub enum Default {
 pub struct Row {
     /// The flag, such as `--interval`; empty if only variables set it.
     pub flag: &'static str,
-    /// How the flag takes values.
     pub kind: Kind,
     /// The placeholder for the value in the help text.
     pub value: &'static str,
-    /// The section of the help text.
     pub heading: &'static str,
     /// The variables, in order of precedence.
     pub variables: &'static [Variable],
-    /// The default.
     pub default: Default,
     /// The allowed values, for the help text and errors; empty if the words or the help text contain them.
     pub allowed: &'static str,
@@ -69,10 +66,8 @@ enum Parser<T: 'static> {
     Text(fn(Found<'_>) -> Parsed<T>),
 }
 
-/// A setting with a value of type `T`.
 #[derive(Clone, Copy)]
 pub struct Setting<T: 'static> {
-    /// The type-independent part.
     pub row: Row,
     parser: Parser<T>,
 }
@@ -149,7 +144,6 @@ impl<T> Setting<T> {
         self
     }
 
-    /// Sets additional help text.
     pub const fn note(mut self, note: &'static str) -> Self {
         self.row.note = note;
         self
@@ -179,26 +173,19 @@ impl<T: Clone> Setting<T> {
             Parser::Text(parse) => parse(found),
             Parser::Words(words) => {
                 let word = words.iter().find(|word| word.0.eq_ignore_ascii_case(found.value));
-                word.map(|word| word.1.clone()).ok_or_else(|| Some(self.word_names().join(", ")))
+                let names = || words.iter().map(|word| word.0).collect::<Vec<_>>().join(", ");
+                word.map(|word| word.1.clone()).ok_or_else(|| Some(names()))
             }
-        }
-    }
-
-    fn word_names(&self) -> Vec<&'static str> {
-        match self.parser {
-            Parser::Words(words) => words.iter().map(|word| word.0).collect(),
-            Parser::Text(_) => Vec::new(),
         }
     }
 }
 
 /// A setting of any type, for iterating over the table.
 pub trait AnySetting: Sync {
-    /// The type-independent part.
     fn row(&self) -> &Row;
     /// The allowed words with their explanations; empty if the setting takes other values.
     fn words(&self) -> Vec<(&'static str, &'static str)>;
-    /// Whether its parser accepts a value.
+    #[cfg(test)]
     fn accepts(&self, value: &str) -> bool;
 }
 
@@ -214,6 +201,7 @@ impl<T: Clone + Sync> AnySetting for Setting<T> {
         }
     }
 
+    #[cfg(test)]
     fn accepts(&self, value: &str) -> bool {
         self.parse(Found { place: self.row.flag, value }).is_ok()
     }

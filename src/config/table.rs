@@ -432,7 +432,6 @@ fn collectors(found: Found<'_>) -> Parsed<Vec<String>> {
     if valid { Ok(names) } else { Err(Some(known.join(", "))) }
 }
 
-/// The names of all variables.
 pub fn variable_names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().flat_map(|setting| setting.row().variables).map(|variable| variable.0)
 }

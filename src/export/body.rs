@@ -18,7 +18,6 @@ use hyper::body::{Body, Frame, SizeHint};
 pub struct Pieces(VecDeque<Bytes>);
 
 impl Pieces {
-    /// Creates a body from buffers, in this order.
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
     }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The OTLP transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// OTLP over gRPC (HTTP/2).
@@ -13,7 +12,6 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// The aggregation temporality of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temporality {
     /// Totals since the start time.
@@ -40,11 +38,8 @@ pub struct TlsFiles {
 /// The flag or variable that set each TLS file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// For the root certificates.
     pub ca: String,
-    /// For the client certificate.
     pub cert: String,
-    /// For the client's private key.
     pub key: String,
 }
 
@@ -60,7 +55,6 @@ pub fn is_host_and_port(authority: &http::uri::Authority) -> bool {
     !host.is_empty() && (whole == host || authority.port_u16().is_some_and(|port| whole == format!("{host}:{port}")))
 }
 
-/// A proxy variable that is set.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyVariable {
     /// Its name, for error messages.
@@ -72,9 +66,7 @@ pub struct ProxyVariable {
 /// The proxy variables that apply to each kind of target.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// The proxy for `https` targets.
     pub https: Option<ProxyVariable>,
-    /// The proxy for `http` targets.
     pub http: Option<ProxyVariable>,
     /// The targets that are reached directly.
     pub exceptions: Option<ProxyVariable>,
@@ -101,7 +93,6 @@ impl Proxies {
 /// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OtlpConfig {
-    /// gRPC or HTTP.
     pub protocol: Protocol,
     /// `http://host:port[/path]`, `https://…` or `unix:/path`. For HTTP it is the full URL, path included.
     pub endpoint: String,
@@ -110,15 +101,11 @@ pub struct OtlpConfig {
     /// File with additional headers, one `name: value` or `name=value` per line. It is reloaded when it changes and
     /// overrides `headers`.
     pub headers_file: Option<PathBuf>,
-    /// Compress requests with gzip.
     pub gzip: bool,
     /// Limit for one request, including connecting.
     pub timeout: Duration,
-    /// TLS certificate files.
     pub tls: TlsFiles,
-    /// The proxy variables.
     pub proxies: Proxies,
-    /// Aggregation temporality.
     pub temporality: Temporality,
 }
 

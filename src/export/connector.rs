@@ -72,17 +72,12 @@ impl LastTlsError {
 /// Connects through `C`, uses TLS if the target requires it, and watches the stream.
 #[derive(Clone)]
 pub struct Connector<C> {
-    inner: HttpsConnector<C>,
-    force_tls: bool,
-    last: LastTlsError,
-}
-
-impl<C> Connector<C> {
-    /// With `force_tls`, TLS is used although the scheme of the target is `http`: tonic accepts `https` targets only
-    /// with its own TLS.
-    pub fn new(inner: HttpsConnector<C>, force_tls: bool, last: LastTlsError) -> Self {
-        Self { inner, force_tls, last }
-    }
+    pub(super) inner: HttpsConnector<C>,
+    /// Use TLS although the scheme of the target is `http`: tonic accepts `https` targets only with its own TLS.
+    pub(super) force_tls: bool,
+    /// Requests need the full URL, because they are sent to a proxy.
+    pub(super) full_url: bool,
+    pub(super) last: LastTlsError,
 }
 
 impl<C> fmt::Debug for Connector<C> {
@@ -107,8 +102,8 @@ where
     fn call(&mut self, target: Uri) -> Self::Future {
         drop(self.last.take());
         let target = if self.force_tls { with_https(target) } else { target };
-        let (connecting, last) = (self.inner.call(target), self.last.clone());
-        Box::pin(async move { Ok(RecordingStream { io: connecting.await?, heard: false, last }) })
+        let (connecting, full_url, last) = (self.inner.call(target), self.full_url, self.last.clone());
+        Box::pin(async move { Ok(RecordingStream { io: connecting.await?, heard: false, full_url, last }) })
     }
 }
 
@@ -123,6 +118,7 @@ pub struct RecordingStream<S> {
     io: S,
     /// Whether the server has sent anything. After that, a closed connection has no special meaning.
     heard: bool,
+    full_url: bool,
     last: LastTlsError,
 }
 
@@ -209,6 +205,6 @@ where
     MaybeHttpsStream<T>: Connection,
 {
     fn connected(&self) -> Connected {
-        self.io.connected()
+        self.io.connected().proxy(self.full_url)
     }
 }

@@ -93,7 +93,6 @@ impl Encoder {
     }
 }
 
-/// Converts the configured temporality to the SDK's type.
 fn temporality(config: &OtlpConfig) -> Temporality {
     match config.temporality {
         config::Temporality::Cumulative => Temporality::Cumulative,
@@ -102,7 +101,6 @@ fn temporality(config: &OtlpConfig) -> Temporality {
     }
 }
 
-/// Number of data points in a collection.
 pub fn count_points(metrics: &ResourceMetrics) -> u32 {
     fn of<T>(data: &MetricData<T>) -> usize {
         match data {

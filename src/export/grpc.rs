@@ -118,7 +118,7 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
             "--endpoint {shown}: not http://host:port, https://host:port or unix:/path"
         )));
     }
-    let patience = config.timeout.min(tcp::CONNECT_TIMEOUT);
+    let connect_timeout = config.timeout.min(tcp::CONNECT_TIMEOUT);
     let origin = endpoint.uri().clone();
     let secure = !unix && origin.scheme() == Some(&Scheme::HTTPS);
     let endpoint = if secure {
@@ -133,14 +133,15 @@ fn channel(config: &OtlpConfig, tls: &Tls, last: LastTlsError) -> Result<Channel
     let endpoint = endpoint
         .user_agent(USER_AGENT)
         .map_err(|e| ExportError::new(chain(&e)))?
-        .connect_timeout(patience)
+        .connect_timeout(connect_timeout)
         // Closes a stream that the server leaves open after the request has ended.
         .timeout(config.timeout + Duration::from_secs(1));
     if unix {
         return Ok(endpoint.connect_lazy());
     }
-    let proxy = ProxyConnector::new(tcp::connector(patience), &config.proxies, &origin)?.for_tunnels_only();
+    let proxy = ProxyConnector::new(tcp::connector(connect_timeout), &config.proxies, &origin)?.for_tunnels_only();
     let tls = if secure { tls.client_config(&[b"h2"]) } else { tls::unused()?.into() };
-    let connector = Connector::new(HttpsConnector::from((proxy, tls)), secure, last);
+    let inner = HttpsConnector::from((proxy, tls));
+    let connector = Connector { inner, force_tls: secure, full_url: false, last };
     Ok(endpoint.connect_with_connector_lazy(connector))
 }

@@ -21,7 +21,6 @@ const RESERVED: [&str; 9] = [
     "grpc-timeout",
 ];
 
-/// Value of the `User-Agent` header.
 pub(crate) const USER_AGENT: &str = concat!("heka-insights-agent/", env!("CARGO_PKG_VERSION"));
 
 /// Reads the headers file and merges it over the configured headers.

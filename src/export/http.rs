@@ -57,7 +57,8 @@ impl HttpWire {
         let (target, mut headers) = (target.clone(), headers);
         let tcp = tcp::connector(config.timeout.min(tcp::CONNECT_TIMEOUT));
         let proxy = ProxyConnector::new(tcp, &config.proxies, &target)?;
-        if let Some(authorization) = proxy.request_authorization(&target) {
+        let full_url = proxy.needs_full_url(&target);
+        if let Some(authorization) = proxy.request_authorization().filter(|_| full_url) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
         headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
@@ -66,7 +67,8 @@ impl HttpWire {
             headers.insert(header::CONTENT_ENCODING, GZIP);
         }
         let tls = if secure { tls.client_config(&[]) } else { tls::unused()?.into() };
-        let connector = Connector::new(HttpsConnector::from((proxy, tls)), false, last);
+        let inner = HttpsConnector::from((proxy, tls));
+        let connector = Connector { inner, force_tls: false, full_url, last };
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, target, headers, gzip: config.gzip })
     }

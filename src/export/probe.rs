@@ -12,9 +12,7 @@ use super::wire::Wire;
 /// The server accepted an empty export, or rejected only its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOk {
-    /// The endpoint.
     pub endpoint: String,
-    /// The protocol.
     pub protocol: Protocol,
     /// Time from connecting to the response.
     pub took: Duration,
@@ -35,24 +33,14 @@ pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ExportError> {
     let answer = tokio::time::timeout(config.timeout, wire.send(Vec::new()))
         .await
         .unwrap_or_else(|_| Err(Failure::timeout(config.timeout)));
-    match answer {
-        Ok(accepted) => Ok(ProbeOk {
-            endpoint: config.shown_endpoint(),
-            protocol: config.protocol,
-            took: began.elapsed(),
-            message: accepted.message,
-            not_empty: None,
-        }),
-        Err(failure) if failure.content => Ok(ProbeOk {
-            endpoint: config.shown_endpoint(),
-            protocol: config.protocol,
-            took: began.elapsed(),
-            message: String::new(),
-            not_empty: Some(failure.words),
-        }),
+    let (message, not_empty) = match answer {
+        Ok(accepted) => (accepted.message, None),
+        Err(failure) if failure.content => (String::new(), Some(failure.words)),
         Err(failure) => {
             let (endpoint, words) = (config.shown_endpoint(), failure.words);
-            Err(ExportError::new(format!("{endpoint}: {words} (an empty export was sent)")))
+            return Err(ExportError::new(format!("{endpoint}: {words} (an empty export was sent)")));
         }
-    }
+    };
+    let (endpoint, protocol) = (config.shown_endpoint(), config.protocol);
+    Ok(ProbeOk { endpoint, protocol, took: began.elapsed(), message, not_empty })
 }

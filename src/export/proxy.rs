@@ -8,16 +8,14 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use http::header::HeaderValue;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -59,11 +57,15 @@ impl ProxyConnector {
         Self { tunnels_only: true, ..self }
     }
 
-    /// The `Proxy-Authorization` header for a request to `target`. Only for `http` targets: a tunnel sends its own.
-    pub fn request_authorization(&self, target: &Uri) -> Option<HeaderValue> {
-        if target.scheme_str() != Some("http") {
-            return None;
-        }
+    /// Whether requests to `target` are sent to the proxy itself, with the full URL, rather than through a tunnel.
+    #[must_use]
+    pub fn needs_full_url(&self, target: &Uri) -> bool {
+        self.proxy.is_some() && !self.tunnels_only && target.scheme_str() == Some("http")
+    }
+
+    /// The `Proxy-Authorization` header for a request with the full URL. A tunnel sends its own.
+    #[must_use]
+    pub fn request_authorization(&self) -> Option<HeaderValue> {
         self.proxy.as_ref()?.basic_auth().cloned()
     }
 }
@@ -150,9 +152,9 @@ fn is_local(target: &Uri) -> bool {
 }
 
 impl Service<Uri> for ProxyConnector {
-    type Response = MaybeProxied;
+    type Response = TokioIo<TcpStream>;
     type Error = Box<dyn Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<MaybeProxied, Self::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.tcp.poll_ready(cx).map_err(Into::into)
@@ -161,69 +163,19 @@ impl Service<Uri> for ProxyConnector {
     fn call(&mut self, target: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
         let Some(proxy) = self.proxy.clone() else {
-            return Box::pin(async move { Ok(MaybeProxied { io: tcp.call(target).await?, absolute_form: false }) });
+            return Box::pin(async move { tcp.call(target).await.map_err(Into::into) });
         };
         let host = proxy.uri().host().unwrap_or_default();
         let shown = proxy.uri().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let named = move |source: Box<dyn Error + Send + Sync>| ThroughProxy { proxy: shown.clone(), source };
-        if self.tunnels_only || target.scheme_str() == Some("https") {
+        if !self.needs_full_url(&target) {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
             }
-            return Box::pin(async move {
-                let io = tunnel.call(target).await.map_err(|e| named(e.into()))?;
-                Ok(MaybeProxied { io, absolute_form: false })
-            });
+            return Box::pin(async move { tunnel.call(target).await.map_err(|e| named(e.into()).into()) });
         }
-        Box::pin(async move {
-            let io = tcp.call(proxy.uri().clone()).await.map_err(|e| named(e.into()))?;
-            Ok(MaybeProxied { io, absolute_form: true })
-        })
-    }
-}
-
-/// A TCP connection that reports whether requests on it need the full URL.
-pub struct MaybeProxied {
-    io: TokioIo<TcpStream>,
-    absolute_form: bool,
-}
-
-impl Connection for MaybeProxied {
-    fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.absolute_form)
-    }
-}
-
-impl Read for MaybeProxied {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl Write for MaybeProxied {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        Box::pin(async move { tcp.call(proxy.uri().clone()).await.map_err(|e| named(e.into()).into()) })
     }
 }
 

@@ -15,7 +15,6 @@ use prost::Message;
 pub struct Halves {
     /// At most the requested size, or one data point.
     pub first: (Bytes, u32),
-    /// The rest.
     pub rest: (Bytes, u32),
 }
 
@@ -85,7 +84,7 @@ fn take(from: &mut ExportMetricsServiceRequest, mut wanted: usize) -> ExportMetr
                     break;
                 }
                 let here = points_of(metric);
-                let mut moved = shell(metric);
+                let mut moved = without_points(metric);
                 let now = here.min(wanted);
                 move_points(metric, &mut moved, now);
                 wanted -= now;
@@ -110,7 +109,7 @@ fn take(from: &mut ExportMetricsServiceRequest, mut wanted: usize) -> ExportMetr
 }
 
 /// Copies a metric without its points.
-fn shell(metric: &mut Metric) -> Metric {
+fn without_points(metric: &mut Metric) -> Metric {
     // Take the points out, so that they are not copied.
     let data = metric.data.take();
     let mut copy = metric.clone();

@@ -22,12 +22,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// A connector for host names and addresses; `patience` is the timeout of each attempt.
-pub fn connector(patience: Duration) -> HttpConnector<Resolver> {
+/// A connector for host names and addresses.
+pub fn connector(attempt_timeout: Duration) -> HttpConnector<Resolver> {
     let mut tcp = HttpConnector::new_with_resolver(Resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(patience));
+    tcp.set_connect_timeout(Some(attempt_timeout));
     tcp.set_keepalive(Some(KEEPALIVE));
     tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));

@@ -21,7 +21,6 @@ use super::reason;
 pub enum Verdict {
     /// Send them again, after at least this delay if the server requested one.
     Keep(Option<Duration>),
-    /// Send them in smaller requests.
     Smaller,
     /// Send each one alone, a few times, then drop it.
     Doubt,
@@ -32,7 +31,6 @@ pub enum Verdict {
 /// A request that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What to do with the batches.
     pub verdict: Verdict,
     /// The error occurred on the client side: no server answered.
     pub local: bool,
@@ -66,13 +64,11 @@ impl Failure {
         Self { verdict, local: false, too_large: false, by_size: false, content: false, words }
     }
 
-    /// An error on the client side.
     pub fn local(error: &(dyn Error + 'static)) -> Self {
         let by_size = reason::is_timeout(error) || reason::is_cut(error);
         Self { local: true, by_size, ..Self::answered(Verdict::Keep(None), reason::words(error)) }
     }
 
-    /// No answer within `waited`.
     pub fn timeout(waited: Duration) -> Self {
         // The time that is left at a stop has nanoseconds.
         let millis = (waited + Duration::from_micros(500)).as_millis();
@@ -81,7 +77,6 @@ impl Failure {
         Self { local: true, by_size: true, ..Self::answered(Verdict::Keep(None), words) }
     }
 
-    /// A gRPC answer without a status.
     pub fn without_status() -> Self {
         let words = "the answer ended without a gRPC status: a proxy or load balancer cut it".to_owned();
         Self { by_size: true, ..Self::answered(Verdict::Keep(None), words) }
@@ -127,11 +122,8 @@ impl Failure {
     }
 }
 
-/// An HTTP response.
 pub struct Page<'a> {
-    /// The status.
     pub status: StatusCode,
-    /// The headers.
     pub headers: &'a HeaderMap,
     /// The beginning of the body.
     pub body: Bytes,

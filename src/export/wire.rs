@@ -27,9 +27,8 @@ use super::{ExportError, headers};
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Minimum time between checks of the files for changes.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// A pending answer.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send>>;
 
 /// The interface between sender and connection; tests have their own implementation.
@@ -48,7 +47,6 @@ enum Transport {
     Http(Box<HttpWire>),
 }
 
-/// One connection.
 pub struct Wire {
     transport: Transport,
     secrets: Vec<String>,
@@ -131,7 +129,7 @@ pub struct Wires {
 struct State {
     current: Arc<Wire>,
     good: Arc<Parts>,
-    looked: Instant,
+    checked: Instant,
     stamps: Vec<Stamp>,
     /// The last thread that read the files.
     reader: Option<JoinHandle<()>>,
@@ -149,7 +147,7 @@ impl Wires {
         let stamps = stamps(&config);
         let good = Arc::new(Parts::load(&config)?);
         let current = Arc::new(Wire::build(&config, &good, &runtime)?);
-        let state = State { current, good, looked: Instant::now(), stamps, reader: None };
+        let state = State { current, good, checked: Instant::now(), stamps, reader: None };
         Ok(Self { config, runtime, state: Mutex::new(state) })
     }
 
@@ -167,7 +165,7 @@ impl Wires {
     }
 
     /// Reconnects if a file has changed.
-    fn look(&self) {
+    fn reload_if_changed(&self) {
         // Take the stamps before reading, so that a change in between is noticed at the next check.
         let stamps = stamps(&self.config);
         let unchanged = std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps;
@@ -195,17 +193,17 @@ impl Carrier for Wires {
 
     fn refresh(self: &Arc<Self>, now: bool) {
         let mut state = self.lock();
-        let early = !now && state.looked.elapsed() < LOOK_EVERY;
+        let early = !now && state.checked.elapsed() < CHECK_EVERY;
         let reading = state.reader.as_ref().is_some_and(|reader| !reader.is_finished());
         if early || reading || state.stamps.is_empty() {
             return;
         }
-        state.looked = Instant::now();
+        state.checked = Instant::now();
         // A file on a network file system may hang; the connection is used as it is until then. Without a thread, the
         // next request tries again.
         let wires = self.clone();
-        let look = move || wires.look();
-        state.reader = thread::Builder::new().name("files".into()).stack_size(STACK_BYTES).spawn(look).ok();
+        let check = move || wires.reload_if_changed();
+        state.reader = thread::Builder::new().name("files".into()).stack_size(STACK_BYTES).spawn(check).ok();
     }
 
     fn replace(&self) {

@@ -63,7 +63,6 @@ pub struct BlockDevices {
 }
 
 impl BlockDevices {
-    /// Creates an empty set.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         Self { dir: host.sys("block"), devices: host.proc("devices"), classes: HashMap::new(), listed: None }

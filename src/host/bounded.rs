@@ -52,13 +52,9 @@ impl Stuck {
         self.any() && lock(&self.paths).iter().any(|stuck| stuck == path)
     }
 
-    /// Whether no thread hangs.
+    /// Whether a thread hangs.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.any()
-    }
-
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.threads.load(Ordering::Acquire) > 0
     }
 
@@ -319,7 +315,7 @@ fn once<T: Send + 'static>(
 }
 
 /// Locks a mutex; ignores poisoning by a caught panic.
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -17,7 +17,6 @@ pub struct CountedDisks {
 }
 
 impl CountedDisks {
-    /// Creates an empty set.
     #[must_use]
     pub fn new(host: &Host) -> Self {
         Self { dir: host.sys("dev/block"), devices: BlockDevices::new(host), known: HashMap::new() }

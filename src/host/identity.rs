@@ -19,7 +19,6 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 /// Namespace that the service conventions define for an instance id derived from an inherent id.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 
-/// Identifiers of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The first of `/etc/machine-id`, D-Bus's machine id and the firmware UUID; 32 hexadecimal digits.
@@ -31,7 +30,6 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the host's identity.
     #[must_use]
     pub fn read(host: &Host) -> Self {
         let kernels = || {

@@ -49,15 +49,12 @@ pub struct Host {
     etc: PathBuf,
     /// Clock ticks per second, the unit of `/proc/stat` (`USER_HZ`).
     pub ticks_per_second: u64,
-    /// Page size in bytes.
     pub page_bytes: u64,
     /// Size of the kernel's `unsigned long` in bits; most kernel counters wrap at it.
     pub word_bits: u32,
-    /// System calls of the collectors.
     pub calls: Calls,
     /// Time limit for the file reads of a collection; see [`bounded::deadline`].
     pub deadline: Duration,
-    /// Files that do not answer.
     stuck: Arc<Stuck>,
 }
 
@@ -108,7 +105,6 @@ pub struct Roots {
 }
 
 impl Host {
-    /// Creates a host with the given directories.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
         let root = roots.root.clone().unwrap_or_else(|| PathBuf::from("/"));
@@ -148,13 +144,11 @@ impl Host {
         bounded::within(&self.stuck, DEADLINE_MOST, loser, move || work(&host))
     }
 
-    /// The host's root directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A path below `/proc`.
     #[must_use]
     pub fn proc(&self, name: &str) -> PathBuf {
         // Joining an empty path would add a trailing slash.
@@ -210,13 +204,11 @@ impl Host {
                 .is_some_and(|first| namespace(Path::new("/proc/self/ns/uts")) == Some(first))
     }
 
-    /// A path below `/sys`.
     #[must_use]
     pub fn sys(&self, name: &str) -> PathBuf {
         self.sys.join(name)
     }
 
-    /// A path below `/etc`.
     #[must_use]
     pub fn etc(&self, name: &str) -> PathBuf {
         self.etc.join(name)

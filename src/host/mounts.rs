@@ -17,7 +17,6 @@ use crate::metrics::parse::{lines, number, text, unescape};
 pub struct Mount {
     /// Major and minor number of the file system's device.
     pub device: (u32, u32),
-    /// Mount point.
     pub point: Vec<u8>,
     /// Whether it is read-only, at this mount point or as a whole.
     pub read_only: bool,
@@ -143,10 +142,10 @@ pub fn choose(mounts: impl Iterator<Item = Mount>, filter: &Filter) -> Vec<Vec<M
     let admitted = |(_, mount): &(usize, Mount)| filter.admits(&text(&mount.point), true);
     chosen.retain(|mounts| mounts.first().is_some_and(admitted));
     chosen.sort_by_key(|mounts| mounts.first().map(|(place, _)| *place));
-    let stand_ins = |mounts: Vec<(usize, Mount)>| {
+    let with_fallbacks = |mounts: Vec<(usize, Mount)>| {
         mounts.into_iter().filter(admitted).map(|(_, mount)| mount).take(MOST_OF_ONE).collect()
     };
-    chosen.into_iter().map(stand_ins).collect()
+    chosen.into_iter().map(with_fallbacks).collect()
 }
 
 /// The mounts that node_exporter reports, in file order: every mount, unless its type or mount point is in

@@ -14,7 +14,7 @@ use crate::metrics::parse::{fields, number};
 /// Buffer size for `/proc/[pid]/stat`: about 50 numbers and a name.
 const STAT_BYTES: usize = 1_024;
 /// Buffer size for a few hundred directory entries.
-const ENTRIES_BYTES: usize = 16 * 1024;
+pub(crate) const ENTRIES_BYTES: usize = 16 * 1024;
 
 /// Fields of `/proc/[pid]/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,6 @@ pub struct Stat<'a> {
     pub user: u64,
     /// CPU time in kernel mode, in clock ticks.
     pub system: u64,
-    /// Number of threads.
     pub threads: u32,
     /// Start time in clock ticks since boot. Pid and start time together identify a process uniquely.
     pub start: u64,
@@ -90,20 +89,25 @@ pub fn one<T>(proc: &Path, pid: u32, read: impl FnOnce(&Stat<'_>) -> T) -> Optio
 }
 
 /// Parses a directory name that is a pid: digits without a leading zero.
-fn pid(name: &[u8]) -> Option<u32> {
+pub(crate) fn pid(name: &[u8]) -> Option<u32> {
     let digits = name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);
     digits.then(|| number(name)).flatten().and_then(|pid| u32::try_from(pid).ok())
 }
 
-fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> Option<Stat<'b>> {
+/// Opens the stat of the process `pid` in the directory. Does not block on anything but a regular file.
+pub(crate) fn open_stat(dir: &OwnedFd, pid: &[u8]) -> Result<OwnedFd, Errno> {
+    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
     const FILE: &[u8] = b"/stat\0";
     let mut path = [0u8; 32];
     for (to, from) in path.iter_mut().zip(pid.iter().chain(FILE)) {
         *to = *from;
     }
-    let path = CStr::from_bytes_until_nul(&path).ok()?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = retry_on_intr(|| openat(dir, path, flags, Mode::empty())).ok()?;
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
+    retry_on_intr(|| openat(dir, path, FLAGS, Mode::empty()))
+}
+
+fn stat_of<'b>(dir: &OwnedFd, pid: &[u8], buffer: &'b mut [u8; STAT_BYTES]) -> Option<Stat<'b>> {
+    let file = open_stat(dir, pid).ok()?;
     let length = retry_on_intr(|| read(&file, &mut *buffer)).unwrap_or(0);
     if length == 0 {
         files::refuse_odd(&file);

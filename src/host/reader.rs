@@ -171,9 +171,8 @@ impl Reader {
         self.failures
     }
 
-    /// Number of files read so far.
-    #[must_use]
-    pub fn reads(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }
 }

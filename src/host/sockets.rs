@@ -13,9 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 /// A protocol whose sockets are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// TCP over IPv4 and IPv6.
     Tcp,
-    /// UDP over IPv4 and IPv6.
     Udp,
 }
 

@@ -14,7 +14,6 @@ use super::files::{self, open_here, read_at_start};
 /// Result of the last reading of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Not read yet.
     Unread,
     /// The file had data.
     Good,
@@ -93,13 +92,11 @@ impl Source {
         self
     }
 
-    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Result of the last reading.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health

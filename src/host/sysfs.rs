@@ -70,7 +70,6 @@ impl Reader {
         }
     }
 
-    /// Whether the path exists.
     pub fn exists(&mut self, path: &Path) -> bool {
         files::metadata(path).is_ok()
     }
@@ -80,12 +79,10 @@ impl Reader {
         Some(files::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
     }
 
-    /// Parses a small file as an unsigned integer.
     pub fn small_number(&mut self, path: &Path) -> Option<u64> {
         number(&self.small(path)?)
     }
 
-    /// Parses a small file as a signed integer.
     pub fn small_signed(&mut self, path: &Path) -> Option<i64> {
         signed(&self.small(path)?)
     }

@@ -29,7 +29,6 @@ const ANSWERS: usize = 16;
 /// Space of a file system; sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Capacity.
     pub limit: u64,
     /// Used by files and the file system itself.
     pub used: u64,
@@ -39,7 +38,6 @@ pub struct Space {
     pub reserved: u64,
     /// Number of inodes; 0 if the file system creates them dynamically.
     pub files: u64,
-    /// Number of free inodes.
     pub files_free: u64,
 }
 
@@ -70,7 +68,6 @@ pub struct Reading {
     pub device: (u32, u32),
     /// Whether the path is a directory. Container runtimes mount single files of the host's disk, such as `/etc/hosts`.
     pub is_directory: bool,
-    /// Space of the file system.
     pub space: Space,
 }
 
@@ -90,10 +87,8 @@ pub fn of_path(path: &Path) -> io::Result<Reading> {
     })
 }
 
-/// Result of a query.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The file system answered.
     Reading(Reading),
     /// The file system returned an error, or there was no time left to query it.
     Failed(io::Error),
@@ -103,7 +98,6 @@ pub enum Outcome {
     StillHangs,
 }
 
-/// A file system to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Mount point as seen by this process.
@@ -132,7 +126,7 @@ struct Hung {
     since: Instant,
     /// Whether it had its full time and was logged. A file system that was queried shortly before the overall time
     /// limit is queried again as soon as its call has returned.
-    told: bool,
+    logged: bool,
 }
 
 impl Prober {
@@ -146,7 +140,7 @@ impl Prober {
     pub fn ask(&mut self, targets: &[Target], most: Duration) -> Vec<Outcome> {
         let total = self.total.min(most / 4 * 3);
         let each = self.each.min(most / 8 * 3);
-        self.hung.retain(|hung| !hung.thread.is_finished() || (hung.told && hung.since.elapsed() < self.retry));
+        self.hung.retain(|hung| !hung.thread.is_finished() || (hung.logged && hung.since.elapsed() < self.retry));
         let mut outcomes: Vec<Outcome> = targets.iter().map(|target| self.of_hung(target, each)).collect();
         let mut todo: Vec<(usize, &Target)> = targets
             .iter()
@@ -169,7 +163,7 @@ impl Prober {
             let worker = match self.worker.take().map_or_else(|| Worker::spawn(&self.ask), Ok) {
                 Ok(worker) => worker,
                 Err(error) => {
-                    ask.iter().for_each(|(place, _)| settle(*place, Outcome::Failed(again(&error))));
+                    ask.iter().for_each(|(place, _)| settle(*place, Outcome::Failed(copy_of(&error))));
                     return outcomes;
                 }
             };
@@ -180,12 +174,12 @@ impl Prober {
                     match end {
                         End::Late => Outcome::Hangs,
                         End::CutShort => Outcome::Failed(io::ErrorKind::TimedOut.into()),
-                        End::None | End::Fault => Outcome::Failed(fault()),
+                        End::Complete | End::Fault => Outcome::Failed(fault()),
                     },
                 );
                 if matches!(end, End::Late | End::CutShort) {
-                    let (target, told) = ((*target).clone(), end == End::Late);
-                    self.hung.push(Hung { target, thread: worker.thread, since: Instant::now(), told });
+                    let (target, logged) = ((*target).clone(), end == End::Late);
+                    self.hung.push(Hung { target, thread: worker.thread, since: Instant::now(), logged });
                 }
             } else {
                 self.worker = Some(worker);
@@ -201,9 +195,9 @@ impl Prober {
 
     /// The result for a target that cannot be queried now.
     fn of_hung(&mut self, target: &Target, each: Duration) -> Outcome {
-        match self.hung.iter_mut().find(|hung| hung.target == *target && !hung.told) {
+        match self.hung.iter_mut().find(|hung| hung.target == *target && !hung.logged) {
             Some(hung) if hung.since.elapsed() >= each => {
-                hung.told = true;
+                hung.logged = true;
                 Outcome::Hangs
             }
             Some(_) => Outcome::Failed(io::ErrorKind::TimedOut.into()),
@@ -227,7 +221,7 @@ fn fault() -> io::Error {
     io::Error::other("the thread that asks has a fault; please report it")
 }
 
-fn again(error: &io::Error) -> io::Error {
+fn copy_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
 
@@ -235,7 +229,7 @@ fn again(error: &io::Error) -> io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// All have answered.
-    None,
+    Complete,
     /// The next file system exceeded its time limit.
     Late,
     /// The overall time limit was reached before the time limit of the next file system.
@@ -291,7 +285,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return (answered, End::Fault),
             }
         }
-        (targets.len(), End::None)
+        (targets.len(), End::Complete)
     }
 }
 

@@ -20,7 +20,6 @@ use super::{Host, Reader};
 /// Minimum wait before checking whether a job is late.
 const STEP_LEAST: Duration = Duration::from_millis(1);
 
-/// A task that reads files.
 pub trait Job: Send + Sync {
     /// Its name in the log, such as "the collector cpu".
     fn name(&self) -> String;
@@ -50,7 +49,6 @@ struct State {
     current: Option<Current>,
     /// Number of the current thread. Threads with other numbers have been abandoned.
     thread: u64,
-    /// Whether the current thread was started.
     started: bool,
     left_behind: Vec<(Arc<dyn Job>, PathBuf)>,
     /// Whether the failure to start a thread was logged.

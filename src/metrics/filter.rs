@@ -12,10 +12,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// From regular expressions.
+    /// Compiles the regular expressions.
     ///
     /// # Errors
-    /// The first that is none.
+    /// The first invalid expression.
     pub fn new(include: &[&str], exclude: &[&str]) -> Result<Self, regex_lite::Error> {
         let regexes =
             |patterns: &[&str]| patterns.iter().map(|pattern| Regex::new(pattern)).collect::<Result<Vec<_>, _>>();

@@ -12,6 +12,7 @@ use opentelemetry::{Key, KeyValue, StringValue, Value};
 
 /// A naming profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub enum Naming {
     /// OpenTelemetry semantic conventions.
     Semconv,
@@ -26,28 +27,26 @@ impl Naming {
     pub const ALL: [Self; 3] = [Self::Semconv, Self::Hostmetrics, Self::NodeExporter];
 }
 
-/// The kind of a metric's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A total that only grows.
     Counter,
     /// A sum that goes up and down, meaningful when added over its attributes.
     UpDownCounter,
-    /// A value of its own, which no sum makes sense of.
+    /// A value that must not be summed.
     Gauge,
 }
 
 /// How a metric's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// A whole number.
     Int,
-    /// A floating-point number.
     Double,
 }
 
-/// From which `--detail` on a metric is sent.
+/// The lowest `--detail` at which a metric is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[warn(missing_docs)]
 pub enum Detail {
     /// By default.
     Basic,
@@ -77,12 +76,11 @@ impl Names {
     }
 }
 
-/// An attribute: its key, and its values where they are a fixed set.
+/// The key of an attribute, and its values if they are a fixed set.
 #[derive(Debug)]
 pub struct Attribute {
-    /// The key.
     pub key: Names,
-    /// The values it can have; empty where the host decides (a device's name).
+    /// The possible values; empty if the host defines them, such as the names of devices.
     pub values: &'static [Names],
 }
 
@@ -91,26 +89,22 @@ pub struct Attribute {
 pub enum AttributeValue {
     /// One of the fixed set.
     Word(Names),
-    /// A name that the host gave.
+    /// A name from the host.
     Text(Arc<str>),
-    /// A number.
     Int(i64),
 }
 
-/// How a metric stands in one profile.
+/// A metric in one profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// The metric's name.
     pub name: &'static str,
     /// Its unit, as UCUM writes it.
     pub unit: &'static str,
-    /// From which detail on it is sent.
+    /// The lowest detail at which it is sent.
     pub detail: Detail,
-    /// Its attributes.
     pub attributes: Keys,
 }
 
-/// The attributes of a metric.
 pub type Keys = &'static [&'static Attribute];
 
 /// One metric: a row of its collector's table.
@@ -118,21 +112,15 @@ pub type Keys = &'static [&'static Attribute];
 pub struct Metric {
     /// Its name within its collector.
     pub id: &'static str,
-    /// Counter, up-down counter or gauge.
     pub kind: Kind,
-    /// Whole or floating.
     pub number: Number,
     /// The description, one sentence.
     pub description: &'static str,
     /// The file and the field it is read from.
     pub source: &'static str,
-    /// The first kernel that has it.
     pub since: &'static str,
-    /// Its shape under the semantic conventions, where it has one.
     pub semconv: Option<Shape>,
-    /// Its shape in hostmetrics, where it has one.
     pub hostmetrics: Option<Shape>,
-    /// Its shape in node_exporter, where it has one.
     pub node_exporter: Option<Shape>,
 }
 
@@ -165,7 +153,6 @@ impl Metric {
         Self { since: kernel, ..self }
     }
 
-    /// The metric under the semantic conventions.
     #[must_use]
     pub const fn semconv(self, name: &'static str, unit: &'static str, detail: Detail, attributes: Keys) -> Self {
         Self { semconv: Some(Shape { name, unit, detail, attributes }), ..self }
@@ -204,7 +191,7 @@ impl Metric {
         Self::new(id, kind, number, description, source).node_exporter(name, Detail::Basic, attributes)
     }
 
-    /// The same, with `--detail detailed` alone.
+    /// Restricts node_exporter's shape to `--detail detailed`.
     #[must_use]
     pub const fn detailed(mut self) -> Self {
         if let Some(shape) = &mut self.node_exporter {
@@ -213,7 +200,6 @@ impl Metric {
         self
     }
 
-    /// The metric's shape in a profile.
     #[must_use]
     pub const fn shape(&self, naming: Naming) -> Option<&Shape> {
         match naming {

@@ -1,5 +1,5 @@
-//! The few byte-level pieces that every `/proc` parser here is made of. They work on bytes, since a mount point or a
-//! device name need not be UTF-8, and skip lines they do not understand: one odd line costs that line.
+//! Building blocks of the parsers for `/proc`. They work on bytes, because a mount point or a device name need not be
+//! UTF-8. A parser skips a line that it cannot parse and uses the others.
 
 use memchr::{memchr, memchr_iter};
 
@@ -46,6 +46,13 @@ pub fn decimal(field: &[u8]) -> Option<f64> {
         return None;
     }
     std::str::from_utf8(field).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A hexadecimal number of up to 32 bits, without sign.
+#[must_use]
+pub fn hexadecimal(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field).ok().filter(|text| !text.starts_with('+'))?;
+    u32::from_str_radix(text, 16).ok().map(u64::from)
 }
 
 /// The number in the next field of a line.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-/// Why a batch was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
     /// The outbox was full and this was its oldest batch.
@@ -44,14 +43,12 @@ impl DropReason {
 /// A number of batches and their data points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Batches.
     pub batches: u64,
     /// Data points; incomplete where a corrupt record hides its count.
     pub points: u64,
 }
 
 impl Tally {
-    /// The sum of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { batches: self.batches + other.batches, points: self.points + other.points }
@@ -69,12 +66,10 @@ impl Tally {
 pub struct DropCounts([Tally; DropReason::ALL.len()]);
 
 impl DropCounts {
-    /// Losses for this reason.
     pub fn get(&self, reason: DropReason) -> Tally {
         self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
-    /// Losses for all reasons.
     pub fn total(&self) -> Tally {
         self.0.iter().fold(Tally::default(), |sum, tally| sum.and(*tally))
     }
@@ -107,13 +102,9 @@ pub struct Snapshot {
     pub failed_sends: u64,
     /// Undelivered batches, including those in flight.
     pub outbox_batches: u64,
-    /// Data points in undelivered batches.
     pub outbox_points: u64,
-    /// Bytes of undelivered batches.
     pub outbox_bytes: u64,
-    /// Age of the oldest undelivered batch.
     pub outbox_oldest: Option<Duration>,
-    /// Losses by reason.
     pub dropped: DropCounts,
     /// Losses that were found when the directory was opened: corrupt batches of an earlier run. Included in `dropped`.
     pub found_lost: Tally,

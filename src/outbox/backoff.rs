@@ -20,11 +20,11 @@ impl Backoff {
     }
 
     /// The delay after another failure. If the server requested a delay, it is the minimum, and jitter is added to it.
-    pub fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub fn next(&mut self, requested: Option<Duration>) -> Duration {
         let range = self.base.saturating_mul(2u32.saturating_pow(self.failures)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         let part = if self.jitter { fastrand::f64() } else { 1.0 };
-        asked.unwrap_or_default() + range.mul_f64(part)
+        requested.unwrap_or_default() + range.mul_f64(part)
     }
 
     /// Resets the delay after a successful delivery.

@@ -93,12 +93,11 @@ impl DeliveryHandle {
         self.shared.lock().queue.close()
     }
 
-    /// Why the last request failed that did; empty if none has.
-    pub fn last_failure(&self) -> String {
+    /// The reason of the last failed request.
+    pub fn last_failure(&self) -> Option<String> {
         self.shared.lock().failure.clone()
     }
 
-    /// Whether the sender task is running.
     pub fn is_alive(&self) -> bool {
         !self.task.is_finished()
     }

@@ -23,13 +23,11 @@ pub trait Fs: Send + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Writes a new file and syncs it to disk.
     fn write(&self, path: &Path, parts: [&[u8]; 2]) -> io::Result<()>;
-    /// Renames a file.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Syncs a directory, so that renames in it survive power loss.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Reads a file, at most `limit` bytes of it.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
-    /// Deletes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 

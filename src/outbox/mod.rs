@@ -109,9 +109,10 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use account::{DropCounts, DropReason, Snapshot, Tally};
+#[cfg(test)]
+pub use account::DropCounts;
+pub use account::{DropReason, Snapshot};
 pub use exporter::{DeliveryHandle, OutboxExporter, start};
-pub use moment::Moment;
 pub use opening::OutboxError;
 pub use queue::MEMORY_MAX_BYTES;
 pub use tuning::{STOP_MOST, Tuning};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::host::boot_time;
 
 /// A reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Reads both clocks.
     pub fn now() -> Self {
-        let up = clock_gettime(ClockId::Boottime);
-        Self { wall: SystemTime::now(), up: Duration::try_from(up).unwrap_or_default() }
+        Self { wall: SystemTime::now(), up: boot_time() }
     }
 
     /// Wall-clock time `age` ago, in nanoseconds since 1970; 0 for earlier times.

@@ -16,19 +16,14 @@ use crate::export::ExportError;
 /// Why there is no outbox. Displayed as one line that names the flag or the directory, and the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
-    /// The directory cannot be used.
     #[error("outbox directory {} {fault}", dir.display())]
     Directory {
-        /// The directory.
         dir: PathBuf,
-        /// The cause.
         #[source]
         fault: Fault,
     },
-    /// The thread for the directory cannot be started.
     #[error("--outbox-dir: no thread for the disk ({0})")]
     Thread(#[source] io::Error),
-    /// The sender cannot be built.
     #[error(transparent)]
     Export(#[from] ExportError),
 }
@@ -36,13 +31,10 @@ pub enum OutboxError {
 /// A problem with an outbox directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Another agent holds the lock.
     #[error("is in use by another agent; give each agent a directory of its own")]
     InUse,
-    /// It does not exist and cannot be created.
     #[error("cannot be created ({0}); create it for the agent's user, or name another")]
     NotCreated(#[source] io::Error),
-    /// It cannot be listed.
     #[error("cannot be read ({0}); give it to the agent's user, or name another")]
     NotReadable(#[source] io::Error),
     /// It is not writable: permissions or a read-only file system.
@@ -165,7 +157,6 @@ fn report(dir: &Path, kept: usize, dropped: &DropCounts) {
 pub struct Usable {
     /// Another process holds the lock.
     pub in_use: bool,
-    /// Number of records.
     pub batches: usize,
 }
 

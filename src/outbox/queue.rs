@@ -20,12 +20,10 @@ pub const MEMORY_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Allocation unit of most file systems.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size in bytes, headers included.
     pub max_bytes: u64,
-    /// Maximum age of a batch.
     pub max_age: Duration,
 }
 
@@ -52,7 +50,6 @@ impl Entry {
     }
 }
 
-/// A batch to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     pub id: i64,
@@ -71,7 +68,6 @@ pub(super) struct Queue {
     oversize_bytes: u64,
     /// First and last id of the request in flight.
     flight: Option<(i64, i64)>,
-    /// The last request failed.
     failing: bool,
     /// The current request has been in flight long enough that its batches must be saved.
     pub slow: bool,
@@ -176,7 +172,7 @@ impl Queue {
     /// The request in flight was accepted. If a batch was sent in part, `rest` is the remainder; its points are counted
     /// when it is sent. Returns the accepted batches and points.
     pub fn delivered(&mut self, rejected: u64, rest: Option<(Bytes, u32)>) -> Tally {
-        let sent = self.land(rest);
+        let sent = self.end_flight(rest);
         self.failing = false;
         self.account.exported_batches += sent.batches;
         self.account.exported_points += sent.points.saturating_sub(rejected);
@@ -190,13 +186,13 @@ impl Queue {
 
     /// The server rejected the request in flight; `rest` is the part of the batch that was not sent.
     pub fn refused(&mut self, rest: Option<(Bytes, u32)>) {
-        let refused = self.land(rest);
+        let refused = self.end_flight(rest);
         self.account.dropped.add_tally(DropReason::Refused, refused);
     }
 
     /// The request failed; its batches stay queued.
     pub fn kept(&mut self, now: &Moment) {
-        self.again();
+        self.resend();
         (self.failing, self.backlog) = (true, true);
         // Oversize batches cannot be queued.
         while let Some(position) = self.entries.iter().position(|entry| self.is_oversize(entry)) {
@@ -208,13 +204,13 @@ impl Queue {
     }
 
     /// The request failed; its batches are sent again immediately, in another form.
-    pub fn again(&mut self) {
+    pub fn resend(&mut self) {
         self.flight = None;
         self.account.failed_sends += 1;
     }
 
     /// Removes the batches in flight, except for the `rest` of a partly sent one. Returns what was removed.
-    fn land(&mut self, mut rest: Option<(Bytes, u32)>) -> Tally {
+    fn end_flight(&mut self, mut rest: Option<(Bytes, u32)>) -> Tally {
         let mut gone = Tally::default();
         let Some((first, last)) = self.flight.take() else { return gone };
         while let Some(position) = self.entries.iter().position(|entry| (first..=last).contains(&entry.id)) {
@@ -232,7 +228,7 @@ impl Queue {
             let points = self.remove(position).map_or(0, |entry| entry.points.into());
             gone = gone.and(Tally { batches: 1, points });
         }
-        self.give_back();
+        self.release_memory();
         gone
     }
 
@@ -342,7 +338,7 @@ impl Queue {
         {
             self.lose(position, DropReason::Io);
         }
-        self.give_back();
+        self.release_memory();
     }
 
     /// Bytes of unsaved batches, except for the newest one, which may exceed the limit, and for oversize ones, which
@@ -382,7 +378,7 @@ impl Queue {
     }
 
     /// Releases memory after a peak, so that an outage does not increase memory use permanently.
-    fn give_back(&mut self) {
+    fn release_memory(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         } else if self.entries.len() < self.entries.capacity() / 4 {

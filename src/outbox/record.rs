@@ -23,7 +23,6 @@ use bytes::Bytes;
 
 use super::moment::Moment;
 
-/// Length of the header.
 pub(super) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"HKOB";
 const VERSION: u16 = 1;
@@ -32,14 +31,10 @@ const VERSION: u16 = 1;
 /// nothing about age.
 const NEVER_SET_BEFORE: Duration = Duration::from_secs(1_577_836_800);
 
-/// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Sequence number.
     pub seq: u64,
-    /// Length of the payload.
     pub payload_len: u32,
-    /// Data points.
     pub points: u32,
     /// Wall clock when pushed, nanoseconds since 1970.
     pub wall_nanos: u64,
@@ -50,7 +45,6 @@ pub struct Header {
 }
 
 impl Header {
-    /// The length of the whole file.
     pub fn file_len(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.payload_len)
     }

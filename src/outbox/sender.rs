@@ -77,7 +77,6 @@ pub(super) struct Sender<C> {
     doubt: (i64, u32),
 }
 
-/// One request.
 struct Request {
     pieces: Vec<Bytes>,
     size: usize,
@@ -155,14 +154,14 @@ impl<C: Carrier> Sender<C> {
                 return;
             };
             let next = self.deliver(request).await;
-            let (wait, asked) = match next {
+            let (wait, requested) = match next {
                 Next::Go => continue,
                 // After the stop signal, one failure is enough: pending batches stay in the outbox.
                 _ if self.shared.since_stop().is_some() => return self.last_batch().await,
-                Next::Backoff(asked) => (self.backoff.next(asked), asked.is_some()),
+                Next::Backoff(requested) => (self.backoff.next(requested), requested.is_some()),
                 Next::Pace => (self.backoff.next(None).min(REFUSAL_PAUSE), false),
             };
-            if self.pause(wait).await && asked {
+            if self.pause(wait).await && requested {
                 // The server requested a delay; respect it during shutdown as well.
                 return self.last_batch().await;
             }
@@ -228,7 +227,7 @@ impl<C: Carrier> Sender<C> {
             let state = self.shared.lock();
             (state.queue.snapshot(&Moment::now()), state.busy)
         };
-        self.status.look(&account, busy, std::time::Instant::now(), last);
+        self.status.log_changes(&account, busy, std::time::Instant::now(), last);
     }
 
     fn next_request(&self) -> Option<Request> {
@@ -302,8 +301,8 @@ impl<C: Carrier> Sender<C> {
             let mut state = self.shared.lock();
             state.queue.delivered(accepted.rejected, request.rest);
             if accepted.rejected > 0 {
-                state.failure =
-                    format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+                let words = format!("{} data points were rejected: {}", accepted.rejected, quote(&accepted.message));
+                state.failure = Some(words);
             }
         }
         let account = self.shared.snapshot();
@@ -312,7 +311,7 @@ impl<C: Carrier> Sender<C> {
     }
 
     fn failed(&mut self, request: Request, failure: &Failure) -> Next {
-        self.shared.lock().failure.clone_from(&failure.words);
+        self.shared.lock().failure = Some(failure.words.clone());
         self.unanswered = if failure.local { self.unanswered + 1 } else { 0 };
         if self.unanswered >= UNANSWERED_UNTIL_RECONNECT {
             self.unanswered = 0;
@@ -324,12 +323,12 @@ impl<C: Carrier> Sender<C> {
             Verdict::Smaller if divisible => {
                 self.reduce(&request, failure, 1);
                 self.ceiling = Some((self.limit, Instant::now()));
-                self.shared.lock().queue.again();
+                self.shared.lock().queue.resend();
                 Next::Go
             }
             Verdict::Doubt | Verdict::Drop if request.sent.batches > 1 => {
                 self.alone_until = Some(request.last);
-                self.shared.lock().queue.again();
+                self.shared.lock().queue.resend();
                 Next::Pace
             }
             Verdict::Doubt if !self.tried_enough(request.last) => self.kept(failure, None),
@@ -339,11 +338,11 @@ impl<C: Carrier> Sender<C> {
                 self.shared.lock().queue.refused(request.rest);
                 Next::Pace
             }
-            Verdict::Keep(asked) => {
+            Verdict::Keep(requested) => {
                 if failure.by_size && divisible && request.size > LARGE_BYTES {
                     self.reduce(&request, failure, LARGE_BYTES);
                 }
-                self.kept(failure, asked)
+                self.kept(failure, requested)
             }
         }
     }
@@ -360,13 +359,13 @@ impl<C: Carrier> Sender<C> {
         self.status.smaller(&failure.words, request.size, self.limit);
     }
 
-    fn kept(&mut self, failure: &Failure, asked: Option<Duration>) -> Next {
+    fn kept(&mut self, failure: &Failure, requested: Option<Duration>) -> Next {
         self.shared.lock().queue.kept(&Moment::now());
         let account = self.shared.snapshot();
         self.status.failed(&failure.words, &account, std::time::Instant::now());
         // A renewed certificate or token may fix the failure.
         self.carrier.refresh(true);
-        Next::Backoff(asked)
+        Next::Backoff(requested)
     }
 
     /// Waits for the worker to save the remaining batches and writes the last log lines.

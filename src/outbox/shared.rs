@@ -13,7 +13,6 @@ use super::account::{Snapshot, Tally};
 use super::moment::Moment;
 use super::queue::Queue;
 
-/// State of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Directory {
     /// Not configured, or released after the worker saved the remaining batches.
@@ -41,15 +40,14 @@ pub(super) struct State {
     pub phase: Phase,
     /// Start of the current disk operation.
     pub busy: Option<Instant>,
-    /// Why the last request failed that did.
-    pub failure: String,
+    /// The reason of the last failed request.
+    pub failure: Option<String>,
 }
 
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the worker, and a shutdown that waits for the end.
     pub changed: Condvar,
-    /// Wakes the sender.
     pub wake: Notify,
     /// Start of the shutdown: the stop signal or the call of `shutdown`, whichever came first.
     stopped: watch::Sender<Option<Instant>>,
@@ -58,7 +56,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(queue: Queue) -> Arc<Self> {
         let directory = if queue.on_disk() { Directory::Unusable } else { Directory::None };
-        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None, failure: String::new() });
+        let state = Mutex::new(State { queue, directory, phase: Phase::Running, busy: None, failure: None });
         Arc::new(Self { state, changed: Condvar::new(), wake: Notify::new(), stopped: watch::Sender::new(None) })
     }
 

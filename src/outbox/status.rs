@@ -23,12 +23,12 @@ pub(crate) struct Status {
     /// The reason of the last rejection.
     pub refusal: String,
     /// Rejections, rejected data points and losses that were logged.
-    refused: (Tally, Rarely),
-    rejected: Rarely,
-    lost: (Tally, Rarely),
+    refused: (Tally, RateLimit),
+    rejected: RateLimit,
+    lost: (Tally, RateLimit),
     /// Losses at the time when the queue was last empty.
     lost_before: Tally,
-    disk: Rarely,
+    disk: RateLimit,
     disk_hangs: bool,
     /// At least one batch was accepted.
     delivers: bool,
@@ -45,9 +45,9 @@ struct Outage {
 
 /// Rate limit of a log line.
 #[derive(Default)]
-struct Rarely(Option<(Instant, Duration)>);
+struct RateLimit(Option<(Instant, Duration)>);
 
-impl Rarely {
+impl RateLimit {
     fn may(&mut self, now: Instant) -> bool {
         match self.0 {
             Some((logged, pause)) if now.duration_since(logged) < pause => false,
@@ -66,10 +66,10 @@ impl Status {
             outage: None,
             refusal: String::new(),
             refused: <_>::default(),
-            rejected: Rarely::default(),
+            rejected: RateLimit::default(),
             lost: <_>::default(),
             lost_before: Tally::default(),
-            disk: Rarely::default(),
+            disk: RateLimit::default(),
             disk_hangs: false,
             delivers: false,
         }
@@ -105,7 +105,7 @@ impl Status {
 
     /// Logs changes of the account. With `last` (at shutdown), rate limits do not apply. `busy` is the start of the
     /// current disk operation.
-    pub fn look(&mut self, account: &Snapshot, busy: Option<Instant>, now: Instant, last: bool) {
+    pub fn log_changes(&mut self, account: &Snapshot, busy: Option<Instant>, now: Instant, last: bool) {
         self.disk(busy, now);
         if account.exported_batches > 0 && !std::mem::replace(&mut self.delivers, true) && self.outage.is_none() {
             info!("{} accepted the first batch ({} data points)", self.endpoint, account.exported_points);
@@ -129,7 +129,7 @@ impl Status {
     fn emptied(&mut self, account: &Snapshot, losses: Tally, now: Instant) {
         let lost = losses.without(std::mem::replace(&mut self.lost_before, losses));
         let Some(Outage { began, before, .. }) = self.outage.take() else { return };
-        self.lost = (losses, Rarely::default());
+        self.lost = (losses, RateLimit::default());
         let (endpoint, after) = (&self.endpoint, span(now.duration_since(began)));
         let replayed = account.taken().without(before.taken());
         let lost = if lost.batches == 0 { "none lost".into() } else { format!("{} lost", shown(lost)) };

@@ -5,7 +5,6 @@ use std::time::Duration;
 /// Limit for the last collection and delivery at shutdown; the process must end within 5 s of the signal.
 pub const STOP_MOST: Duration = Duration::from_millis(4_600);
 
-/// Timing and size parameters of delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// Upper end of the range for the first backoff delay.

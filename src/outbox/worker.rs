@@ -23,7 +23,6 @@ use super::queue::Entry;
 use super::record::{self, Header};
 use super::shared::{Directory, Phase, Shared, State};
 
-/// Stack size of the thread.
 const STACK_BYTES: usize = 128 * 1024;
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -54,7 +53,6 @@ pub(super) struct Worker<F: Fs> {
     tried_last: bool,
 }
 
-/// The next operation.
 #[derive(Debug)]
 pub(super) enum Job {
     Open,
@@ -63,7 +61,6 @@ pub(super) enum Job {
     Write(Entry),
     /// Nothing to do until this time or a change.
     Wait(Option<Instant>),
-    /// Delivery has ended.
     End,
 }
 
@@ -162,17 +159,16 @@ impl<F: Fs> Worker<F> {
             Ok(opened) => {
                 self.opened = Some((opened.lock, opened.base));
                 self.shared.lock().queue.found(opened.entries, &opened.dropped, moment);
-                self.works();
+                self.mark_usable();
             }
             Err(error) => {
                 let again = "Batches wait in memory, which a restart loses, until the directory can be used; retrying";
-                self.trouble(now, &format!("{error}. {again}"));
+                self.mark_unusable(now, &format!("{error}. {again}"));
             }
         }
         self.shared.wake.notify_one();
     }
 
-    /// The path of the record of an entry.
     pub fn record(&self, id: i64) -> PathBuf {
         names::record(&self.dir, self.number(id))
     }
@@ -208,7 +204,8 @@ impl<F: Fs> Worker<F> {
                     if self.unread.1 < READ_TRIES {
                         let dir = self.dir.display();
                         let kept = "its batches are kept and read later";
-                        return self.trouble(now, &format!("outbox directory {dir} cannot be read ({error}); {kept}"));
+                        return self
+                            .mark_unusable(now, &format!("outbox directory {dir} cannot be read ({error}); {kept}"));
                     }
                     DropReason::Io
                 }
@@ -217,7 +214,7 @@ impl<F: Fs> Worker<F> {
         }
         self.shared.lock().queue.wanted = None;
         if std::mem::take(&mut self.unread).1 > 0 {
-            self.works();
+            self.mark_usable();
         }
     }
 
@@ -238,14 +235,14 @@ impl<F: Fs> Worker<F> {
         match result {
             Ok(()) => {
                 self.shared.lock().queue.saved(entry.id, entry.len);
-                self.works();
+                self.mark_usable();
                 let leftovers = std::mem::take(&mut self.leftovers);
                 self.delete(leftovers);
             }
             Err(error) => {
                 let dir = self.dir.display();
                 let why = format!("outbox directory {dir} refuses batches ({error}); they wait in memory; retrying");
-                self.trouble(now, &why);
+                self.mark_unusable(now, &why);
             }
         }
         // The sender may be waiting for a stale record to be replaced.
@@ -279,7 +276,7 @@ impl<F: Fs> Worker<F> {
     }
 
     /// Marks the directory as unusable and schedules a retry.
-    fn trouble(&mut self, now: Instant, why: &str) {
+    fn mark_unusable(&mut self, now: Instant, why: &str) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, before)| (before * 2).min(RETRY_MAX));
         if self.retry.is_none() {
             let (at, _) = self.logged;
@@ -293,8 +290,7 @@ impl<F: Fs> Worker<F> {
         self.shared.lock().directory = Directory::Unusable;
     }
 
-    /// Marks the directory as usable.
-    fn works(&mut self) {
+    fn mark_usable(&mut self) {
         if self.retry.take().is_some() && self.logged.1 {
             tracing::info!("outbox directory {} can be used again", self.dir.display());
         }

@@ -106,7 +106,7 @@ fn every_file_of_procfs_sysfs_and_etc_may_be_a_fifo() {
             let collected = pipeline.collect();
             assert!(!has(&collected, "system.memory.limit") && !has(&collected, "system.cpu.time"));
         }
-        assert!(context.host.stuck().is_empty(), "nothing hangs");
+        assert!(!context.host.stuck().any(), "nothing hangs");
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "a FIFO was waited for");
 }

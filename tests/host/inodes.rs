@@ -8,7 +8,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, word};
 use crate::metrics::parse::{fields, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "inodes", metrics: METRICS, new: |context| Box::new(Inodes::new(context)) };
 

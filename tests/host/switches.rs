@@ -9,7 +9,6 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::parse::{lines, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "switches", metrics: METRICS, new: |context| Box::new(Switches::new(context)) };
 

@@ -10,13 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
 
 use crate::collectors::limit::combinations;
 use crate::collectors::{CollectorStats, Observer, Registered, observable};
+use crate::host::bounded::lock;
 use crate::metrics::naming::Detail::{self, Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Number::{Double, Int};
@@ -172,7 +173,6 @@ impl SelfMetrics {
         Self { outcomes: true, ..self }
     }
 
-    /// Registers the delivery metrics.
     pub fn watch_delivery(&self, figures: impl Fn() -> crate::outbox::Snapshot + Send + 'static) {
         let report = delivery::report(figures());
         self.watch(delivery::METRICS, figures, report);
@@ -190,10 +190,10 @@ impl SelfMetrics {
         let mut first = true;
         for metric in metrics.iter().filter(|metric| shape(metric, self.naming, self.detail, self.outcomes).is_some()) {
             let (state, report) = (Arc::clone(&state), Arc::clone(&report));
-            let anchor = std::mem::take(&mut first);
+            let is_first = std::mem::take(&mut first);
             observable(&self.meter, self.naming, metric, move |out| {
                 let mut state = lock(&state);
-                if anchor {
+                if is_first {
                     state.1 = (state.0)();
                 }
                 report(&state.1, metric.id, out);
@@ -222,11 +222,6 @@ pub fn series(naming: Naming, detail: Detail, scraped: bool, collectors: usize) 
 /// The attributes of a series; self-metrics have the same attributes in every profile.
 fn own(pairs: &[(&Attribute, AttributeValue)]) -> Attributes {
     attributes(Naming::Semconv, pairs)
-}
-
-/// Locks a mutex; ignores poisoning by a caught panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

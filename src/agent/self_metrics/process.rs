@@ -10,12 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::Resource;
 
 use crate::collectors::Observer;
-use crate::host::{Source, boot_time};
+use crate::host::{Source, boot_time, processes};
 use crate::metrics::naming::Detail::{Basic, Detailed};
 use crate::metrics::naming::Kind::{Counter, Gauge, UpDownCounter};
 use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::{Double, Int};
-use crate::metrics::parse::{fields, next_number, number};
+use crate::metrics::parse::{fields, next_number};
 
 #[rustfmt::skip] // a table
 pub(super) const METRICS: &[Metric] = &[
@@ -66,12 +66,9 @@ struct Stat {
 }
 
 impl Stat {
-    /// The name may contain any byte and ends at the last `)`. The text after it starts with field 3.
     fn parse(bytes: &[u8]) -> Option<Self> {
-        const FIRST: usize = 3;
-        let rest = bytes.rsplit(|&b| b == b')').next()?;
-        let field = |n: usize| number(fields(rest).nth(n - FIRST)?);
-        Some(Self { cpu: field(14)?.checked_add(field(15)?)?, threads: field(20)?, started: field(22)? })
+        let stat = processes::Stat::parse(bytes)?;
+        Some(Self { cpu: stat.user.checked_add(stat.system)?, threads: stat.threads.into(), started: stat.start })
     }
 }
 
@@ -186,13 +183,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn the_fields_are_counted_from_the_last_parenthesis() {
-        let stat = b"7 (a) 1 2 (b) S 1 7 7 0 -1 4194560 10 0 0 0 314 159 0 0 20 0 5 0 4242 1000 200";
-        assert_eq!(Stat::parse(stat), Some(Stat { cpu: 473, threads: 5, started: 4242 }));
-        assert_eq!(Stat::parse(b"7 (x) S 1 7 7"), None);
-    }
 
     #[test]
     fn statm_begins_with_size_and_resident_pages() {

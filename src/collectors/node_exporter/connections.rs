@@ -7,7 +7,6 @@ use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition = Definition {
     name: "network",
     metrics: METRICS,

@@ -12,7 +12,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, Names, label, labels};
 use crate::metrics::parse::{lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "cpu", metrics: METRICS, new: |context| Box::new(Cpu::new(context)) };
 
@@ -39,7 +38,6 @@ const GUEST_MODE: Attribute =
 /// Modes of the columns, guest time last.
 const MODES: [&str; COLUMNS] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "user", "nice"];
 const COLUMNS: usize = 10;
-/// The first column of guest time.
 const GUEST: usize = 8;
 
 /// A metric from a file in a CPU's `cpufreq`, in kHz.

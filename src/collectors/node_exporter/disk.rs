@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Collector, Context, Definition, Observer, Options};
 use super::facts::Facts;
-use super::{REFRESH, rules};
+use super::{MOST_GONE, REFRESH, rules};
 use crate::host::{Host, Reader, Source, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
@@ -13,7 +13,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "disk", metrics: METRICS, new: |context| Box::new(Disks::new(context)) };
 
@@ -67,8 +66,6 @@ const COLUMNS: usize = 17;
 const IN_PROGRESS: usize = 8;
 const SECTOR_BYTES: f64 = 512.0;
 const MILLISECONDS_PER_SECOND: f64 = 1e3;
-/// Maximum number of removed disks that are remembered.
-const MOST_GONE: usize = 1_024;
 
 /// Counter kinds. Sectors and operations have the kernel's word size; milliseconds have 32 bits on every kernel, and
 /// are added when an operation completes.

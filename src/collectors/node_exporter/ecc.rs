@@ -1,7 +1,7 @@
 //! Memory errors in node_exporter's naming, from `/sys/devices/system/edac/mc`.
 
 use super::super::{Collector, Context, Definition, Observer};
-use super::{list, rules};
+use super::{MOST_GONE, list, rules};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::Counter;
@@ -9,7 +9,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "ecc", metrics: METRICS, new: |context| Box::new(Errors::new(context)) };
 
@@ -30,9 +29,6 @@ const METRICS: &[Metric] = &[
     count("channel.correctable", "node_edac_channel_correctable_errors_total", &CHANNEL),
     count("channel.uncorrectable", "node_edac_channel_uncorrectable_errors_total", &CHANNEL),
 ];
-
-/// Maximum number of counts remembered for removed hardware.
-const MOST_GONE: usize = 1_024;
 
 struct Errors {
     host: Host,

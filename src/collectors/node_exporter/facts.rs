@@ -3,7 +3,6 @@
 use super::super::Observer;
 use crate::metrics::naming::{Attributes, labels};
 
-/// The series of one reading.
 #[derive(Default)]
 pub(super) struct Facts(Vec<Fact>);
 

@@ -15,7 +15,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Metric, label};
 use crate::metrics::parse::{lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "identity", metrics: METRICS, new: |context| Box::new(Identities::new(context)) };
 

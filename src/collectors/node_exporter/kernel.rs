@@ -1,5 +1,6 @@
 //! Kernel counts in node_exporter's naming: `/proc/stat`, `/proc/schedstat`, `/proc/sys`.
 
+use super::super::cpu::MOST_CPUS;
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
 use super::rules;
@@ -10,7 +11,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{fields, lines, next_number, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "kernel", metrics: METRICS, new: |context| Box::new(Kernel::new(context)) };
 
@@ -45,9 +45,6 @@ const SCHEDSTAT: [(&str, Kind); 3] = [
 /// Number of columns before these, including the name.
 const SCHEDSTAT_BEFORE: usize = 7;
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
-/// Largest NR_CPUS, on x86.
-const MOST_CPUS: usize = 8_192;
-
 struct Kernel {
     counts: Counters<{ COUNTS.len() }>,
     hung: Counters<1>,

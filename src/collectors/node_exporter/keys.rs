@@ -16,7 +16,6 @@ impl Keys {
         Self::of(metrics.iter().filter(|metric| metric.node_exporter.is_some()).map(|metric| metric.id).collect())
     }
 
-    /// Creates empty numbers for these names.
     #[must_use]
     pub fn of(mut names: Vec<&'static str>) -> Self {
         names.sort_unstable();
@@ -37,7 +36,6 @@ impl Keys {
         }
     }
 
-    /// The number of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
         self.values.get(self.names.binary_search(&name).ok()?).copied().flatten()

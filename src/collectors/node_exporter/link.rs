@@ -2,15 +2,14 @@
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::facts::Facts;
-use super::{REFRESH, list, rules};
+use super::{MOST_GONE, REFRESH, list, rules};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
-use crate::metrics::parse::{number, text};
+use crate::metrics::parse::{hexadecimal, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "link", metrics: METRICS, new: |context| Box::new(Links::new(context)) };
 
@@ -75,7 +74,6 @@ const CHANGES: [&str; 3] = ["carrier_changes", "carrier_up_count", "carrier_down
 const IFF_UP: u64 = 1;
 /// Unit of `speed`: megabits per second.
 const BYTES_PER_MEGABIT: f64 = 125_000.0;
-const MOST_GONE: usize = 1_024;
 
 struct Links {
     host: Host,
@@ -168,7 +166,7 @@ impl Links {
 /// Parses a decimal number, or a hexadecimal one with `0x`.
 fn integer(text: &[u8]) -> Option<u64> {
     match text.strip_prefix(b"0x") {
-        Some(digits) => u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),
+        Some(digits) => hexadecimal(digits),
         None => number(text),
     }
 }

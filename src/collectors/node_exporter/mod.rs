@@ -32,12 +32,16 @@ use std::path::Path;
 use super::Options;
 use crate::host::{Reader, files};
 use crate::metrics::counter::{Kind, Rules};
+use crate::metrics::parse::number;
 
 /// Maximum number of directory entries in sysfs.
 const MOST: usize = 65_536;
 
 /// Rarely changing files are read again after this many collections.
 const REFRESH: u64 = 60;
+
+/// Maximum number of removed devices that are remembered.
+const MOST_GONE: usize = 1_024;
 
 /// Counter rules with the configured options.
 fn rules<const N: usize>(kinds: [Kind; N], options: &Options) -> Rules<N> {
@@ -56,4 +60,13 @@ fn cpus(dir: &Path) -> Vec<u32> {
         names.iter().filter_map(|name| name.to_str()?.strip_prefix("cpu")?.parse().ok()).collect();
     numbers.sort_unstable();
     numbers
+}
+
+/// Parses a decimal number with an optional minus sign.
+#[allow(clippy::cast_precision_loss)] // readings of sensors and batteries
+fn signed(text: &[u8]) -> Option<f64> {
+    match text.strip_prefix(b"-") {
+        Some(magnitude) => Some(-(number(magnitude)? as f64)),
+        None => Some(number(text)? as f64),
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::super::network::split_line;
 use super::super::{Collector, Context, Definition, Observer, Options};
-use super::rules;
+use super::{MOST_GONE, rules};
 use crate::host::{Host, Reader, Source, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::Counter;
@@ -11,7 +11,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 use crate::metrics::parse::{fields, lines, number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "network", metrics: METRICS, new: |context| Box::new(Network::new(context)) };
 
@@ -48,8 +47,6 @@ const COLUMNS: usize = 17;
 /// Number of columns of `/proc/net/dev`; the last metric is from sysfs.
 const FILE_COLUMNS: usize = 16;
 const BYTES: [usize; 2] = [0, 8];
-/// Maximum number of removed interfaces that are remembered.
-const MOST_GONE: usize = 1_024;
 
 struct Network {
     host: Host,

@@ -2,14 +2,13 @@
 //! node_exporter's naming.
 
 use super::super::{Collector, Context, Definition, Observer};
-use super::list;
+use super::{list, signed};
 use crate::host::{Host, Reader, read_small};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
-use crate::metrics::parse::{number, text};
+use crate::metrics::parse::text;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "power", metrics: METRICS, new: |context| Box::new(Power::new(context)) };
 
@@ -119,7 +118,6 @@ fn divisor(name: &str) -> f64 {
     }
 }
 
-/// The readings of one power supply.
 struct Supply {
     series: Attributes,
     info: Attributes,
@@ -134,14 +132,6 @@ struct Power {
 impl Power {
     fn new(context: &Context) -> Self {
         Self { host: context.host.clone(), supplies: Vec::new() }
-    }
-}
-
-#[allow(clippy::cast_precision_loss)] // readings of a battery
-fn signed(text: &[u8]) -> Option<f64> {
-    match text.strip_prefix(b"-") {
-        Some(magnitude) => Some(-(number(magnitude)? as f64)),
-        None => Some(number(text)? as f64),
     }
 }
 

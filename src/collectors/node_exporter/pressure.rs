@@ -7,9 +7,8 @@ use crate::metrics::counter::{Counters, Kind};
 use crate::metrics::naming::Kind::Counter;
 use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Double;
-use crate::metrics::parse::{fields, lines, number};
+use crate::metrics::parse::pressure;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "pressure", metrics: METRICS, new: |context| Box::new(Pressure::new(context)) };
 
@@ -27,9 +26,9 @@ const METRICS: &[Metric] = &[
     stall("node_pressure_irq_stalled_seconds_total", "Time in which interrupts kept all tasks waiting", "/proc/pressure/irq, full"),
 ];
 
-/// The file and the line of each metric, in the order of the table.
-const LINES: [(&str, &[u8]); 6] =
-    [("cpu", b"some"), ("io", b"some"), ("io", b"full"), ("memory", b"some"), ("memory", b"full"), ("irq", b"full")];
+/// The file of each metric and whether it is the line `full`, in the order of the table.
+const LINES: [(&str, bool); 6] =
+    [("cpu", false), ("io", false), ("io", true), ("memory", false), ("memory", true), ("irq", true)];
 const FILES: [&str; 4] = ["cpu", "io", "memory", "irq"];
 const MICROSECONDS_PER_SECOND: f64 = 1e6;
 
@@ -49,19 +48,15 @@ impl Pressure {
     }
 }
 
-/// The total of a line in microseconds: `some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`.
-fn total(bytes: &[u8], name: &[u8]) -> Option<u64> {
-    let line = lines(bytes).find(|line| fields(line).next() == Some(name))?;
-    number(fields(line).find_map(|field| field.strip_prefix(b"total="))?)
-}
-
 impl Collector for Pressure {
     fn read(&mut self, reader: &mut Reader) {
         let now = reader.now();
         for (source, file) in &mut self.files {
             let Some(bytes) = reader.read(source) else { continue };
-            let of_file = LINES.iter().zip(&mut self.totals).filter(|((of, _), _)| of == file);
-            of_file.for_each(|((_, line), counter)| counter.read(&[total(bytes, line)], now));
+            let [some, full] = pressure(bytes);
+            for ((_, is_full), counter) in LINES.iter().zip(&mut self.totals).filter(|((of, _), _)| of == file) {
+                counter.read(&[if *is_full { full } else { some }], now);
+            }
         }
     }
 

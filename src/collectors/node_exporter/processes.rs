@@ -14,7 +14,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label, labels};
 use crate::metrics::parse::number;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
 

@@ -8,7 +8,6 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Double;
 use crate::metrics::parse::{fields, lines};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "protocols", metrics: METRICS, new: |context| Box::new(Netstat::new(context)) };
 

@@ -8,9 +8,8 @@ use crate::host::{Reader, Source};
 use crate::metrics::naming::Kind::Gauge;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, label, labels};
-use crate::metrics::parse::{fields, lines, text};
+use crate::metrics::parse::{fields, hexadecimal, lines, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "queues", metrics: METRICS, new: |context| Box::new(Queues::new(context)) };
 
@@ -59,7 +58,6 @@ fn parse_arp(bytes: &[u8]) -> BTreeMap<String, u64> {
 
 /// Sums the hexadecimal fields `tx_queue:rx_queue`.
 fn parse_queues(bytes: &[u8]) -> [u64; 2] {
-    let hexadecimal = |digits: &[u8]| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let mut sums = [0_u64; 2];
     for field in lines(bytes).skip(1).filter_map(|line| fields(line).nth(4)) {
         for (sum, half) in sums.iter_mut().zip(field.split(|&b| b == b':')) {

@@ -9,7 +9,6 @@ use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Metric, Names, label};
 use crate::metrics::parse::{number, text};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "raid", metrics: METRICS, new: |context| Box::new(Raid::new(context)) };
 

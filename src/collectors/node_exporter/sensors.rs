@@ -3,15 +3,14 @@
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::facts::Facts;
-use super::list;
+use super::{list, signed};
 use crate::host::{Host, Reader, files, read_small};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Metric, label};
-use crate::metrics::parse::{number, text};
+use crate::metrics::parse::text;
 use std::path::Path;
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sensors", metrics: METRICS, new: |context| Box::new(Sensors::new(context)) };
 
@@ -277,14 +276,6 @@ fn driver_name(dir: &Path) -> Option<String> {
 fn clean(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == ':' { c } else { '_' };
     name.to_lowercase().chars().map(allowed).collect::<String>().trim_matches('_').to_owned()
-}
-
-#[allow(clippy::cast_precision_loss)] // readings of a sensor
-fn signed(text: &[u8]) -> Option<f64> {
-    match text.strip_prefix(b"-") {
-        Some(magnitude) => Some(-(number(magnitude)? as f64)),
-        None => Some(number(text)? as f64),
-    }
 }
 
 impl Collector for Sensors {

@@ -1,6 +1,7 @@
 //! Sockets, packets in the CPU backlogs, and connection tracking in node_exporter's naming: `/proc/1/net/sockstat`,
 //! `sockstat6`, `softnet_stat`, `/proc/sys/net/netfilter` and `/proc/1/net/stat/nf_conntrack`.
 
+use super::super::cpu::MOST_CPUS;
 use super::super::{Collector, Context, Definition, Observer};
 use super::keys::Keys;
 use super::rules;
@@ -9,9 +10,8 @@ use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::Int;
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
-use crate::metrics::parse::{fields, lines, next_number, number};
+use crate::metrics::parse::{fields, hexadecimal, lines, next_number, number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "sockets", metrics: METRICS, new: |context| Box::new(Sockets::new(context)) };
 
@@ -99,10 +99,6 @@ const SOFTNET: [(&str, usize); 6] = [
 ];
 const BACKLOG_COLUMN: usize = 11;
 const CPU_COLUMN: usize = 12;
-/// Largest NR_CPUS, on x86.
-const MOST_CPUS: usize = 8_192;
-
-/// A CPU in `softnet_stat`.
 struct Softnet {
     series: Attributes,
     backlog: u64,
@@ -180,10 +176,6 @@ impl Sockets {
             keys.set(name, Some(sum));
         }
     }
-}
-
-fn hexadecimal(field: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(field).ok()?, 16).ok()
 }
 
 impl Collector for Sockets {

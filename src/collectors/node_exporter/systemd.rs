@@ -16,7 +16,6 @@ use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, Attributes, Metric, label, labels};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "services", metrics: METRICS, new: |context| Box::new(Units::new(context)) };
 
@@ -54,7 +53,6 @@ const STATES: [&str; 5] = ["active", "activating", "deactivating", "inactive", "
 /// Kinds of units that node_exporter excludes by default.
 const LEFT_OUT: [&str; 5] = ["automount", "device", "mount", "scope", "slice"];
 
-/// A reported unit.
 struct Reported {
     state: String,
     series: [Attributes; STATES.len()],
@@ -120,12 +118,12 @@ impl Units {
 
         // The type of a service changes only with its unit file.
         let new: Vec<&Unit> = of(Kind::Service).filter(|unit| !self.units.contains_key(&unit.name)).collect();
-        let mut asked: Vec<Property<'_>> = ["Version", "Virtualization", "SystemState"].map(manager).into();
-        asked.extend(new.iter().map(|unit| unit.property(Kind::Service, "Type")));
-        asked.extend(of(Kind::Timer).map(|unit| unit.property(Kind::Timer, "LastTriggerUSec")));
+        let mut wanted: Vec<Property<'_>> = ["Version", "Virtualization", "SystemState"].map(manager).into();
+        wanted.extend(new.iter().map(|unit| unit.property(Kind::Service, "Type")));
+        wanted.extend(of(Kind::Timer).map(|unit| unit.property(Kind::Timer, "LastTriggerUSec")));
         let of_socket = ["NAccepted", "NConnections", "NRefused"];
-        asked.extend(of(Kind::Socket).flat_map(|unit| of_socket.map(|name| unit.property(Kind::Socket, name))));
-        let mut answers = self.session.properties(&asked, reader)?.into_iter();
+        wanted.extend(of(Kind::Socket).flat_map(|unit| of_socket.map(|name| unit.property(Kind::Socket, name))));
+        let mut answers = self.session.properties(&wanted, reader)?.into_iter();
         let mut next = || answers.next().flatten();
 
         self.about = about([next(), next(), next()]);

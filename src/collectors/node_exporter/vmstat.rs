@@ -8,7 +8,6 @@ use crate::metrics::naming::Metric;
 use crate::metrics::naming::Number::Int;
 use crate::metrics::parse::{fields, lines, next_number};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "paging", metrics: METRICS, new: |context| Box::new(Vmstat::new(context)) };
 

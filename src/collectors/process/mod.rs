@@ -23,6 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::cpu::MOST_CPUS;
 use super::processes::{rest_after, thread_cpu_time};
 use super::{Collector, Context, Definition, Observer};
 use crate::host::processes::Stat;
@@ -35,7 +36,6 @@ use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Metric, Name
 use crate::metrics::parse::{fields, lines, number};
 use ranking::{Candidate, Key, Ranking};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "process", metrics: METRICS, new: |context| Box::new(TopProcesses::new(context)) };
 
@@ -77,7 +77,7 @@ const METRICS: &[Metric] = &[
 
 const COLUMNS: usize = 4;
 /// Maximum clock ticks per second: all CPUs that Linux supports, at the highest tick rate.
-const CPU_TICKS: u64 = 8192 * 1_000;
+const CPU_TICKS: u64 = MOST_CPUS as u64 * 1_000;
 
 struct Series {
     plain: Attributes,

@@ -6,10 +6,8 @@ use std::collections::{HashMap, HashSet};
 /// time.
 pub type Key = (u32, u64);
 
-/// A process in the ranking.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// The process.
     pub key: Key,
     /// Total CPU time, in clock ticks.
     pub cpu: u64,

@@ -36,7 +36,6 @@ mod walk;
 
 use walk::{Counts, STATES, UNKNOWN_AT, Walk};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "processes", metrics: METRICS, new: |context| Box::new(Processes::new(context)) };
 
@@ -79,13 +78,12 @@ struct Processes {
     series: [Attributes; STATES],
     counts: Option<Counts>,
     seen_unknown: bool,
-    /// Result of the last count.
     health: Health,
     /// The CPU time that this thread has used.
     cpu_time: fn() -> Duration,
     /// Number of collections to skip before the next count.
     rest: u32,
-    rest_told: bool,
+    rest_logged: bool,
 }
 
 /// How many collections to skip after a count that took this much CPU time.
@@ -132,14 +130,14 @@ impl Processes {
             health: Health::Uncounted,
             cpu_time: thread_cpu_time,
             rest: 0,
-            rest_told: false,
+            rest_logged: false,
         }
     }
 
     /// Sets the number of collections to skip after a count that took this much CPU time.
     fn pace(&mut self, took: Duration) {
         self.rest = rest_after(took);
-        if self.rest > 0 && !std::mem::replace(&mut self.rest_told, true) {
+        if self.rest > 0 && !std::mem::replace(&mut self.rest_logged, true) {
             info!(
                 "counting the processes takes {} ms of CPU time: they are counted about every {} collections; the other collections have no count",
                 took.as_millis(),

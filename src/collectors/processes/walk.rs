@@ -1,6 +1,5 @@
 //! Counts the processes of `/proc` in one pass. The files of some stay open for the next one.
 
-use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::host::bounded::walk;
 use crate::host::files;
-use crate::metrics::parse::number;
+use crate::host::processes::{ENTRIES_BYTES, open_stat, pid};
 
 /// Number of distinct states.
 pub const STATES: usize = 7;
@@ -23,8 +22,6 @@ pub type Counts = [u64; STATES];
 
 /// Buffer size for the beginning of `/proc/[pid]/stat`: a pid, a name of at most 64 bytes with its escapes, the state.
 const STAT_BYTES: usize = 256;
-/// Buffer size for a few hundred directory entries.
-const ENTRIES_BYTES: usize = 16 * 1024;
 
 /// Most files that stay open. Each costs the kernel about 5 kB.
 const MOST_OPEN: usize = 128;
@@ -37,7 +34,7 @@ const MOST_OPEN: usize = 128;
 #[derive(Debug)]
 pub struct Walk {
     /// In ascending order of their pids, as `/proc` lists them.
-    open: Vec<(u64, OwnedFd)>,
+    open: Vec<(u32, OwnedFd)>,
     most_open: usize,
 }
 
@@ -92,14 +89,6 @@ impl Walk {
     }
 }
 
-/// Parses a directory name that is a pid: digits without a leading zero. Pids are below 2^22.
-fn pid(name: &[u8]) -> Option<u64> {
-    const MOST_DIGITS: usize = 10;
-    let digits =
-        name.len() <= MOST_DIGITS && name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);
-    digits.then(|| number(name)).flatten()
-}
-
 /// The state of one process, and its file if that may stay open. Reads the file that is open, unless its process has
 /// ended.
 fn read(dir: &OwnedFd, pid: &[u8], open: Option<OwnedFd>) -> Result<(usize, Option<OwnedFd>), Errno> {
@@ -108,15 +97,7 @@ fn read(dir: &OwnedFd, pid: &[u8], open: Option<OwnedFd>) -> Result<(usize, Opti
     {
         return Ok((state, Some(file)));
     }
-    const FILE: &[u8] = b"/stat\0";
-    let mut path = [0u8; 32];
-    for (to, from) in path.iter_mut().zip(pid.iter().chain(FILE)) {
-        *to = *from;
-    }
-    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-    // Do not block on anything but a regular file, which would have no state.
-    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-    let file = retry_on_intr(|| openat(dir, path, FLAGS, Mode::empty()))?;
+    let file = open_stat(dir, pid)?;
     let state = state_in(&file)?;
     // In another file system, a file can be read after another one has taken its name.
     let in_procfs = fstatfs(&file).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC);

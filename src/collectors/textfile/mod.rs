@@ -33,7 +33,6 @@ use crate::metrics::naming::Number::{Double, Int};
 use crate::metrics::naming::{Attribute, AttributeValue, Attributes, Kind, Metric, Names, Naming, attributes};
 use parse::{Parsed, Sample};
 
-/// The collector's entry in the list.
 pub const DEFINITION: Definition =
     Definition { name: "textfile", metrics: METRICS, new: |context| Box::new(Textfile::new(context)) };
 
@@ -55,7 +54,6 @@ const METRICS: &[Metric] = &[
         .node_exporter("node_textfile_scrape_error", Basic, &[]),
 ];
 
-/// Maximum number of files.
 const MOST_FILES: usize = 1_000;
 /// Maximum number of series in all files.
 const MOST_SERIES: usize = 20_000;
@@ -106,7 +104,6 @@ struct Textfile {
     fresh: Vec<Discovered>,
     /// Whether the directory could not be read.
     failed: bool,
-    /// Whether there are too many files.
     too_many: bool,
     /// Number of series above the limits.
     cut: usize,

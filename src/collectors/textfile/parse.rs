@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use crate::metrics::naming::Kind;
 
-/// The metrics of a file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Parsed {
     pub samples: Vec<Sample>,
@@ -32,7 +31,6 @@ pub struct Fault {
     pub words: &'static str,
 }
 
-/// Parses a file.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,

@@ -7,7 +7,6 @@ use serde_json::{Map, Value as Json, json};
 
 use super::series::{Collection, Series, Value, Values};
 
-/// Formats the collection as one line of JSON.
 #[must_use]
 pub fn render(collection: &Collection) -> String {
     let mut object = Map::new();

@@ -20,7 +20,6 @@ use crate::metrics::naming::Naming;
 use series::{History, Tables};
 use view::View;
 
-/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A table; from the second collection on, it shows rates beside the totals.
@@ -31,11 +30,8 @@ pub enum Format {
 
 /// How collections are printed.
 pub struct Layout {
-    /// The output format.
     pub format: Format,
-    /// The naming profile of the metrics.
     pub naming: Naming,
-    /// The metrics to print.
     pub tables: Tables,
     /// Time until the next collection, if there is one.
     pub interval: Option<Duration>,

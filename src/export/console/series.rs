@@ -11,35 +11,27 @@ use crate::metrics::naming::{Kind, Metric, Naming, Number};
 /// The collectors by name with their metric tables, in printing order.
 pub type Tables = Vec<(&'static str, &'static [Metric])>;
 
-/// One collection.
 #[derive(Debug)]
 pub struct Collection {
-    /// Time of the collection.
     pub time: SystemTime,
     /// Seconds since the previous collection; `None` at the first.
     pub elapsed: Option<f64>,
     /// Host name from the resource.
     pub host: Option<String>,
-    /// Its metrics.
     pub metrics: Vec<Values>,
 }
 
-/// The values of one metric.
 #[derive(Debug)]
 pub struct Values {
-    /// The metric's collector.
     pub collector: &'static str,
     /// The metric's row in the collector's table.
     pub metric: &'static Metric,
     /// The name under which the metric is exported.
     pub name: Cow<'static, str>,
-    /// The metric's unit.
     pub unit: &'static str,
-    /// The metric's series.
     pub series: Vec<Series>,
 }
 
-/// The value of one series.
 #[derive(Debug)]
 pub struct Series {
     /// Attributes whose values are names on this host, such as a device or a CPU. Empty for a series about the whole
@@ -49,23 +41,18 @@ pub struct Series {
     pub words: Vec<(String, String)>,
     /// Positions of the fixed attribute values in their sets.
     pub order: Vec<usize>,
-    /// The value as observed.
     pub value: Value,
     /// A counter's rate per second; available from the second collection on.
     pub rate: Option<f64>,
 }
 
-/// An observed value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// A whole number.
     Int(i64),
-    /// A floating-point number.
     Double(f64),
 }
 
 impl Value {
-    /// Converts to a floating-point number.
     #[must_use]
     #[allow(clippy::cast_precision_loss)] // for display only
     pub fn as_f64(self) -> f64 {

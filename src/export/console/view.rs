@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal};
 /// Line width for a pipe or a file.
 const PIPE_WIDTH: usize = 80;
 
-/// The space for one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// Characters per line.

@@ -20,7 +20,6 @@ const HELLO: Call<'static> = Call {
     arguments: &[],
 };
 
-/// The reply to a call.
 #[derive(Debug)]
 pub struct Answer {
     pub big_endian: bool,
@@ -61,7 +60,6 @@ impl Connection {
         Ok(new)
     }
 
-    /// Sets the deadline of the following calls.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.channel.set_deadline(deadline);
     }

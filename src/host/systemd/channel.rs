@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-/// A connected socket.
 #[derive(Debug)]
 pub struct Channel {
     stream: UnixStream,
@@ -25,7 +24,6 @@ impl Channel {
         Ok(Self { stream, deadline })
     }
 
-    /// Sets the deadline of the following operations.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
     }
@@ -51,7 +49,6 @@ impl Channel {
         }
     }
 
-    /// Writes all bytes.
     pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.stream.set_write_timeout(Some(self.left()?))?;

@@ -59,11 +59,8 @@ pub fn manager(name: &'static str) -> Property<'static> {
 /// Kinds of units with properties that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A service.
     Service,
-    /// A socket.
     Socket,
-    /// A timer.
     Timer,
 }
 
@@ -88,30 +85,24 @@ impl Kind {
     }
 }
 
-/// The value of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// An integer.
     Number(u64),
-    /// A text.
     Text(String),
 }
 
 impl Value {
-    /// Returns the number, if it is one.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         if let Self::Number(number) = self { Some(number) } else { None }
     }
 
-    /// Returns the text, if it is one.
     #[must_use]
     pub fn text(self) -> Option<String> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 }
 
-/// A client of the host's systemd.
 #[derive(Debug)]
 pub struct Systemd {
     varlink: Option<PathBuf>,
@@ -151,7 +142,6 @@ impl Systemd {
         Self { varlink: None, ..Self::new(host) }
     }
 
-    /// The socket of the system bus.
     #[must_use]
     pub fn socket(&self) -> &PathBuf {
         &self.socket
@@ -184,13 +174,13 @@ impl Systemd {
     ///
     /// # Errors
     /// As [`Systemd::units`].
-    pub fn properties(&mut self, asked: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
+    pub fn properties(&mut self, wanted: &[Property<'_>], most: Duration) -> io::Result<Vec<Option<Value>>> {
         self.with(most, |connection| {
-            let mut values = Vec::with_capacity(asked.len());
-            for asked in asked.chunks(AT_ONCE) {
-                let arguments: Vec<_> = asked.iter().map(|property| [property.interface, property.name]).collect();
+            let mut values = Vec::with_capacity(wanted.len());
+            for chunk in wanted.chunks(AT_ONCE) {
+                let arguments: Vec<_> = chunk.iter().map(|property| [property.interface, property.name]).collect();
                 let calls: Vec<_> =
-                    asked.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
+                    chunk.iter().zip(&arguments).map(|(property, names)| get(property.path, names)).collect();
                 connection.send(&calls)?;
                 for _ in &calls {
                     let answer = connection.answer_or_refusal()?;
@@ -212,8 +202,8 @@ impl Systemd {
         if services.iter().all(|unit| unit.path.is_empty()) {
             return Ok(services.iter().map(|unit| unit.restarts).collect());
         }
-        let asked: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
-        let counts = self.properties(&asked, most)?;
+        let wanted: Vec<_> = services.iter().map(|unit| unit.property(Kind::Service, "NRestarts")).collect();
+        let counts = self.properties(&wanted, most)?;
         Ok(counts.into_iter().map(|count| count?.number()).collect())
     }
 

@@ -124,18 +124,14 @@ impl Fixed {
     }
 }
 
-/// The relevant header fields of a reply.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// Serial of the call that it answers.
     pub serial: Option<u32>,
-    /// Signature of the body.
     pub signature: String,
-    /// Name of the error.
     pub error: String,
 }
 
-/// Decodes the header fields of a reply.
 pub fn decode_fields(fields: &[u8], big_endian: bool) -> Option<Fields> {
     let mut decoder = Decoder::new(fields, big_endian);
     let mut found = Fields::default();

@@ -6,9 +6,9 @@ use super::{Kind, Since};
 
 /// A column is believed after this many readings of a candidate.
 const READINGS: u8 = 3;
-/// Old tracks that are kept at most: restarts to ever lower readings.
+/// Maximum number of old tracks: one for each restart at a lower reading.
 const MOST_TRACKS: usize = 8;
-/// Where a 32-bit column starts again.
+/// A 32-bit column wraps at this value.
 const RANGE: u64 = 1 << 32;
 
 /// The last believed reading and the total.
@@ -25,7 +25,7 @@ impl Column {
     const ZERO: u64 = u64::MAX - 1;
     pub(super) const NEW: Self = Self { mark: Self::UNSEEN, total: 0 };
 
-    /// Whether a reading can be one: the two largest numbers are not.
+    /// The two largest numbers are special marks, not readings.
     pub(super) fn is_reading(reading: u64) -> bool {
         reading < Self::ZERO
     }
@@ -93,7 +93,7 @@ pub(super) struct Doubt {
     pub(super) believed: Duration,
     pub(super) state: State,
     candidate: Option<Candidate>,
-    /// What lower candidates replaced: the marks fall from the first to the last.
+    /// The tracks that lower candidates replaced, with falling marks.
     tracks: Vec<Track>,
 }
 
@@ -130,12 +130,12 @@ impl Doubt {
         Self { believed, state: State::Believed, candidate: None, tracks: Vec::new() }
     }
 
-    /// Whether nothing is left to remember.
+    /// Whether the record can be discarded.
     pub(super) fn is_over(&self) -> bool {
         self.state == State::Believed && self.tracks.is_empty()
     }
 
-    /// Whether the reading returns to, or goes on from, a track.
+    /// Whether the reading continues the current track or returns to an older one.
     fn admits(&self, column: &Column, reading: u64, limit: impl Fn(Duration) -> u64, now: Duration) -> bool {
         let near = reading >= column.mark && reading - column.mark <= limit(now.saturating_sub(self.believed));
         near || self.returns_to(column, reading, &limit, now).is_some()

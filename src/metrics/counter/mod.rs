@@ -1,11 +1,11 @@
-//! Kernel counters made into totals that are true from their start time on.
+//! Turns kernel counters into totals that count from their start time.
 //!
 //! The SDK stamps a counter's start time when its instrument is created, so a total counts the events since then. The
-//! kernel's counters are not that: they begin at boot, step back a little (iowait, idle after a suspend), restart (a driver
-//! that is loaded again), wrap at 32 bits, and one odd reading can hold zeros or nonsense. Every kernel counter of every
-//! collector goes through this module. The counters of text files do not: they are floating-point numbers of any program, with
-//! no limit to their rate and no glitches of a kernel; `collectors/textfile` takes each step back as a new baseline. The promise, for each column: **the total never falls, never exceeds the true
-//! growth, and goes on at most three readings after the counter does.**
+//! kernel's counters count from boot, step back a little (iowait, idle after a suspend), restart (a driver that is loaded
+//! again) and wrap at 32 bits, and a single reading can be zeros or nonsense. Every kernel counter of every collector goes
+//! through this module. The counters of text files do not, because any program writes them and at any rate;
+//! `collectors/textfile` takes each step back as a new baseline. For each column, **the total never falls, never exceeds
+//! the true growth, and continues at most three readings after the counter does.**
 //!
 //! # Rules
 //! A column has a mark (its last believed reading) and a total.
@@ -59,12 +59,13 @@ mod row;
 mod table;
 
 pub use row::{Counters, Row};
-pub use table::{Entry, Table};
+pub use table::Table;
 
 use std::time::Duration;
 
 /// The origin of the exported totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub enum Since {
     /// The moment the instrument was created: the total agrees with the start time it carries.
     Start,
@@ -105,7 +106,7 @@ impl Kind {
         if bits <= 32 { self.narrow() } else { self }
     }
 
-    /// The most that the column can have grown in [`allowed`] milliseconds.
+    /// Maximum growth in [`allowed`] milliseconds.
     fn limit(self, allowed: u64) -> u64 {
         self.per_second.map_or(u64::MAX, |per_second| growth(per_second, allowed))
     }
@@ -117,9 +118,14 @@ fn allowed(elapsed: Duration) -> u64 {
     millis.saturating_add(millis / 4).saturating_add(2_000)
 }
 
-/// How much so many a second are in so many milliseconds.
+/// Growth at this rate in this many milliseconds.
 const fn growth(per_second: u64, millis: u64) -> u64 {
     per_second.saturating_mul(millis) / 1_000
+}
+
+/// Adds the growth of one row to the sums of several.
+pub fn add<const N: usize>(sums: &mut [u64; N], grown: &[u64; N]) {
+    sums.iter_mut().zip(grown).for_each(|(sum, grown)| *sum = sum.saturating_add(*grown));
 }
 
 /// Columns that share one limit: the modes of a CPU divide the time that passes among them.
@@ -127,12 +133,12 @@ const fn growth(per_second: u64, millis: u64) -> u64 {
 pub struct Together {
     /// Units a second, such as clock ticks.
     pub per_second: u64,
-    /// How many CPUs the row can stand for.
+    /// Number of CPUs whose ticks the row sums.
     pub times: u64,
 }
 
 impl Together {
-    /// The most that the columns can have grown together.
+    /// Maximum growth of all columns together.
     #[must_use]
     pub fn limit(self, elapsed: Duration) -> u64 {
         growth(self.per_second, allowed(elapsed)).saturating_mul(self.times)
@@ -149,7 +155,7 @@ pub struct Rules<const N: usize> {
 }
 
 impl<const N: usize> Rules<N> {
-    /// Columns of these kinds, with totals since then.
+    /// Rules for columns of these kinds.
     #[must_use]
     pub const fn new(kinds: [Kind; N], since: Since) -> Self {
         Self { kinds, since, delta: false, together: None }

@@ -5,16 +5,16 @@ use std::time::Duration;
 use super::column::{Column, Doubt, Judged, State};
 use super::{Rules, allowed, growth};
 
-/// The columns of one thing. 16 bytes a column; more only while one is in doubt.
+/// The columns of a device, a CPU or a small file: 16 bytes each, more only while one is in doubt.
 #[derive(Debug)]
 pub struct Row<const N: usize> {
     columns: [Column; N],
     /// When the row was last read: when the marks of all columns without a doubt were read.
     at: Duration,
-    /// The time between the two readings before.
+    /// Time between the last two readings.
     interval: Duration,
     doubts: Vec<(usize, Doubt)>,
-    /// Whether the last reading was not wholly believed.
+    /// Whether a column of the last reading is in doubt, or all are missing.
     doubtful: bool,
     comparable: bool,
     new: bool,
@@ -49,7 +49,7 @@ impl<const N: usize> Row<N> {
         }
         let elapsed = now.saturating_sub(self.at);
         (self.comparable, self.new) = (!self.doubtful, false);
-        // Not of a longer time, such as a suspend, after which idle may have stepped back by hours.
+        // At most the usual interval: after a suspend, idle may have stepped back by hours, which must not be held.
         let interval = allowed(elapsed.min(self.interval));
         let hold = rules.together.map_or(0, |together| growth(together.per_second, interval).saturating_mul(3));
         let allowed = allowed(elapsed);
@@ -110,8 +110,8 @@ impl<const N: usize> Row<N> {
         (self.doubtful, self.comparable, self.new, self.at) = (true, false, false, now);
     }
 
-    /// Whether the columns that could each be believed are too much together. `common` is the limit since the last reading;
-    /// a column in doubt has the limit of the longer time since its mark.
+    /// Whether the growth of all plausible columns together exceeds their limit: `common` since the last reading, or that of
+    /// the longer time since the mark of a column in doubt.
     fn is_over(&self, readings: &[Option<u64>; N], now: Duration, common: u64, rules: &Rules<N>) -> bool {
         let (mut sum, mut most) = (0u64, common);
         for (place, (column, reading)) in self.columns.iter().zip(readings).enumerate() {
@@ -141,7 +141,7 @@ impl<const N: usize> Row<N> {
         }
     }
 
-    /// Adds what another row of the same thing grew by.
+    /// Adds the growth of another row of the same device.
     pub fn add(&mut self, grown: &[u64; N]) {
         for (column, by) in self.columns.iter_mut().zip(grown) {
             column.see_zero();
@@ -157,7 +157,6 @@ impl<const N: usize> Row<N> {
         }
     }
 
-    /// A column's total.
     #[must_use]
     pub fn total(&self, place: usize) -> u64 {
         self.columns.get(place).map_or(0, |column| column.total)
@@ -183,7 +182,7 @@ impl<const N: usize> Row<N> {
     }
 }
 
-/// The most that a column can have grown in so many milliseconds.
+/// Maximum growth of a column in this many milliseconds.
 fn limit<const N: usize>(place: usize, allowed: u64, rules: &Rules<N>) -> u64 {
     match rules.together {
         Some(together) => growth(together.per_second, allowed).saturating_mul(together.times),
@@ -191,7 +190,7 @@ fn limit<const N: usize>(place: usize, allowed: u64, rules: &Rules<N>) -> u64 {
     }
 }
 
-/// A few counters that the kernel always has in the same place, each of which it may lack.
+/// The counters of a small file, one per column. The kernel may lack any of them.
 #[derive(Debug)]
 pub struct Counters<const N: usize> {
     row: Row<N>,
@@ -199,7 +198,6 @@ pub struct Counters<const N: usize> {
 }
 
 impl<const N: usize> Counters<N> {
-    /// Counters before their first reading.
     #[must_use]
     pub fn new(rules: Rules<N>) -> Self {
         Self { row: Row::default(), rules }
@@ -216,7 +214,6 @@ impl<const N: usize> Counters<N> {
         self.row.get(place)
     }
 
-    /// The totals in their order.
     pub fn totals(&self) -> impl Iterator<Item = Option<u64>> + '_ {
         (0..N).map(|place| self.row.get(place))
     }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::{Row, Rules};
 
-/// A row and what its collector keeps beside it, such as the attributes of its series.
+/// A row with its collector's data, such as the attributes of its series.
 #[derive(Debug)]
 pub struct Entry<T, const N: usize> {
     name: Vec<u8>,
-    /// The collector's own.
     pub data: T,
     row: Row<N>,
     /// The number of the last listing that had the row.
@@ -17,44 +16,41 @@ pub struct Entry<T, const N: usize> {
 }
 
 impl<T, const N: usize> Entry<T, N> {
-    /// The row's name.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// The row.
     #[must_use]
     pub fn row(&self) -> &Row<N> {
         &self.row
     }
 
-    /// The row has other attributes from now on; `grown` is what its last reading grew by. See [`Row::keep_only`].
+    /// Must be called when the row's attributes change; `grown` is the growth of its last reading. See [`Row::keep_only`].
     pub fn renamed(&mut self, grown: &[u64; N], rules: &Rules<N>) {
         self.row.keep_only(grown, rules);
     }
 }
 
-/// The rows of a listing, found by name in whatever order they come.
+/// The rows of a listing, found by name in any order.
 ///
-/// A collection calls [`Table::begin`], [`Table::read`] for each line, and [`Table::end`]. Where the file could not be read
-/// it calls none of them, and the totals stay as they are.
+/// A collection calls [`Table::begin`], [`Table::read`] for each line, and [`Table::end`]; none of them if the file could
+/// not be read, so that the totals stay.
 #[derive(Debug)]
 pub struct Table<T, const N: usize> {
     rules: Rules<N>,
     entries: Vec<Entry<T, N>>,
     places: HashMap<Vec<u8>, usize>,
-    /// Rows that went away are remembered up to this many, in case they come back.
+    /// Maximum number of removed rows that are remembered, in case they come back.
     most_gone: usize,
     listing: u64,
-    /// Where the next line is expected: a file hardly ever changes its order.
+    /// Index of the row that is expected next: the order of a file rarely changes.
     next: usize,
     now: Duration,
     listed: usize,
 }
 
 impl<T, const N: usize> Table<T, N> {
-    /// A table without rows.
     #[must_use]
     pub fn new(rules: Rules<N>, most_gone: usize) -> Self {
         Self {
@@ -75,8 +71,8 @@ impl<T, const N: usize> Table<T, N> {
         (self.next, self.now, self.listed) = (0, now, 0);
     }
 
-    /// Takes a line; `data` makes the collector's own part of a row that is new. Returns the row, and by how much each total
-    /// grew. A name that comes twice in a listing can only be damage: its first line counts, and the second has no row.
+    /// Reads a line; `data` creates the data of a new row. Returns the row and the growth of each total, or `None` if the
+    /// listing already had the name, which means that the file is corrupt.
     pub fn read(
         &mut self,
         name: &[u8],
@@ -86,8 +82,8 @@ impl<T, const N: usize> Table<T, N> {
         self.read_same(name, readings, |_| true, data)
     }
 
-    /// As [`Table::read`], where another thing can take the name between two listings. `same` compares the thing with the
-    /// row's own part; if it is another one, the row takes new baselines and a new part, and its totals stay.
+    /// As [`Table::read`], if another device can take the name between two listings. `same` compares the device with the
+    /// row's data; if it is another one, the row takes new baselines and new data, and its totals stay.
     pub fn read_same(
         &mut self,
         name: &[u8],
@@ -140,7 +136,7 @@ impl<T, const N: usize> Table<T, N> {
         place
     }
 
-    /// The place of the row that went away longest ago, where as many are remembered as may be.
+    /// Index of the row that was removed longest ago, if the maximum number is remembered.
     fn longest_gone(&self) -> Option<usize> {
         let gone = || self.entries.iter().enumerate().filter(|(_, entry)| entry.listed + 1 < self.listing);
         if self.entries.len() <= self.most_gone || gone().count() < self.most_gone {
@@ -154,18 +150,11 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The rows of the last good listing, with the collector's own part mutable.
+    /// As [`Table::listed`].
     pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Entry<T, N>> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
 
-    /// The collector's own part of a row.
-    pub fn data_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        let place = *self.places.get(name)?;
-        self.entries.get_mut(place).map(|entry| &mut entry.data)
-    }
-
-    /// The rules of the rows.
     #[must_use]
     pub fn rules(&self) -> Rules<N> {
         self.rules
@@ -178,15 +167,8 @@ impl<T, const N: usize> Table<T, N> {
         entry.is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
     }
 
-    /// How many rows are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether no listing had a row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }

@@ -89,14 +89,14 @@ fn losses_are_logged_once_with_their_reasons_and_the_rest_at_the_end() {
     let lines = lines_of(|| {
         let mut status = Status::new("http://backend");
         status.refusal = "bad data".into();
-        status.look(&account, None, start, true);
+        status.log_changes(&account, None, start, true);
         for n in 1..=3 {
             account.dropped.add(if n == 1 { DropReason::Oversize } else { DropReason::Size }, 10);
             account.dropped.add(DropReason::Refused, 1);
-            status.look(&account, None, start, false);
+            status.log_changes(&account, None, start, false);
         }
-        status.look(&account, None, start, true);
-        status.look(&account, None, start, true);
+        status.log_changes(&account, None, start, true);
+        status.log_changes(&account, None, start, true);
     });
     assert_eq!(
         lines,
@@ -114,7 +114,8 @@ fn losses_are_logged_once_with_their_reasons_and_the_rest_at_the_end() {
 fn a_collection_that_was_not_encoded_is_not_blamed_on_the_disk() {
     let mut queue = Queue::new(limits(), false);
     queue.lost_unencoded(10);
-    let lines = lines_of(|| Status::new("http://backend").look(&queue.snapshot(&at(0)), None, Instant::now(), false));
+    let lines =
+        lines_of(|| Status::new("http://backend").log_changes(&queue.snapshot(&at(0)), None, Instant::now(), false));
     assert_eq!(lines, ["ERROR 1 batch (10 data points) for http://backend lost; since start: 1 not encoded"]);
 }
 
@@ -125,8 +126,8 @@ fn a_disk_that_hangs_and_answers_by_turns_is_not_a_line_each_time() {
         let mut status = Status::new("http://backend");
         for turn in 0..10 {
             let now = start + Duration::from_secs(turn * 6);
-            status.look(&account, Some(now - Duration::from_secs(5)), now, false);
-            status.look(&account, None, now, false);
+            status.log_changes(&account, Some(now - Duration::from_secs(5)), now, false);
+            status.log_changes(&account, None, now, false);
         }
     });
     assert_eq!(lines.len(), 2, "{lines:#?}");

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use bytes::Bytes;
 use rustix::io::Errno;
 
+use super::account::Tally;
 use super::fs::Fs;
+use super::moment::Moment;
 use super::queue::{Item, Limits, Queue};
 use super::shared::{Directory, Phase, Shared};
 use super::worker::{Job, Worker};
