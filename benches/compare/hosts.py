@@ -158,7 +158,7 @@ def cgroup(number):
 
 def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, services=0):
     """Writes the host below `root`, anew unless it is already there at this size."""
-    stamp, want = root / ".size", f"4 {cpus} {disks} {interfaces} {processes} {mounts} {containers} {services}"
+    stamp, want = root / ".size", f"5 {cpus} {disks} {interfaces} {processes} {mounts} {containers} {services}"
     if stamp.is_file() and stamp.read_text() == want:
         return
     shutil.rmtree(root, ignore_errors=True)
@@ -185,7 +185,7 @@ def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, s
     # More than the root are only for parsing: nothing is at their mount points.
     table += "".join(f"{22 + number} 21 8:{number} / /mnt/{number} rw,relatime - ext4 /dev/sdb{number} rw\n" for number in range(2, mounts + 1))
     put(proc / "1/mountinfo", table)
-    put(proc / "self/mountinfo", table)
+    put(proc / "self/mountinfo", table + "24 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n")
     put(proc / "1/mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
     put(proc / "mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
     put(proc / "self/mounts", "/dev/sda1 / ext4 rw,relatime 0 0\n")
@@ -219,6 +219,8 @@ def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, s
         put(sys / "fs/cgroup/cgroup.controllers", "cpu io memory pids\n")
         for name, text in cgroup(number).items():
             put(sys / "fs/cgroup" / path / name, text)
+        for name in ("memory.events", "memory.events.local"):
+            put(sys / "fs/cgroup" / path.split("/")[0] / name, "oom 0\noom_kill 0\n")
     (sys / "dev/block").mkdir(parents=True)
     for number in range(disks):
         (sys / f"dev/block/8:{number}").symlink_to(f"../../block/{disk_name(number)}")

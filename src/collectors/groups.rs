@@ -4,11 +4,13 @@
 //! before the first reading of a cgroup. I/O includes only whole physical disks, because the kernel counts the same
 //! bytes again for each device that is stacked on them.
 
+use std::time::Duration;
+
 use opentelemetry::KeyValue;
 use tracing::{info, warn};
 
 use super::{Context, Observer};
-use crate::host::cgroups::{Hierarchy, Part, Tree, Usage, UsageReader, Visited};
+use crate::host::cgroups::{Hierarchy, Kills, Known, Part, Tree, Usage, UsageReader, Visited, parents_have_events};
 use crate::host::counted_disks::CountedDisks;
 use crate::host::{Host, Reader, files, processes};
 use crate::metrics::counter::{Kind, Rules, Table};
@@ -118,6 +120,9 @@ pub(super) struct Identity {
 /// Maximum number of collections that look up a missing attribute again.
 const MOST_LOOKUPS: u8 = 5;
 
+/// How long the options of the mounts are valid: a remount can change them.
+const OPTIONS_LAST: Duration = Duration::from_secs(60);
+
 /// How a collector treats a cgroup of the walk.
 pub(super) enum Place {
     /// It is reported; its descendants are part of it.
@@ -134,6 +139,8 @@ struct Series {
     /// collector's memory.
     plain: Attributes,
     gauges: Gauges,
+    /// OOM kills at the last reading.
+    kills: Option<Kills>,
     /// Inode of the cgroup: a container that was restarted keeps its path.
     inode: u64,
     /// Start time of its first process, in seconds since boot.
@@ -146,7 +153,7 @@ impl Series {
     fn new(naming: Naming, inode: u64, identity: &Identity) -> Self {
         let lookups = if identity.complete { 0 } else { MOST_LOOKUPS };
         let plain = attributes(naming, &identity.pairs);
-        Self { plain, gauges: Gauges::default(), inode, started: None, lookups }
+        Self { plain, gauges: Gauges::default(), kills: None, inode, started: None, lookups }
     }
 }
 
@@ -185,6 +192,9 @@ pub(super) struct Groups {
     naming: Naming,
     metrics: &'static [Metric],
     usage: UsageReader,
+    known: Known,
+    /// Whether a parent has the OOM kills of its descendants, and when to look again.
+    parents_have_kills: (bool, Duration),
     disks: CountedDisks,
     table: Table<Series, { COLUMNS.len() }>,
     /// The attributes that each column adds to those of the cgroup.
@@ -228,6 +238,8 @@ impl Groups {
             naming: options.naming,
             metrics,
             usage: UsageReader::new(hierarchy, host.ticks_per_second, parts),
+            known: Known::default(),
+            parents_have_kills: (false, Duration::ZERO),
             disks: CountedDisks::new(host),
             table: Table::new(rules, most_gone),
             words: COLUMNS.map(|column| {
@@ -251,7 +263,7 @@ impl Groups {
         mut place: impl FnMut(&Visited<'_>) -> Place,
         mut identity: impl FnMut(&Visited<'_>) -> Identity,
     ) {
-        let Self { host, naming, metrics, usage, disks, table, .. } = self;
+        let Self { host, naming, metrics, usage, known, parents_have_kills, disks, table, .. } = self;
         let starts = metrics.iter().any(|metric| metric.id == "uptime");
         if starts {
             self.uptime = files::read_small(&host.proc("uptime"))
@@ -267,12 +279,20 @@ impl Groups {
             }
         };
         disks.refresh();
+        if reader.now() >= parents_have_kills.1 {
+            let mounts = files::read(&host.proc("self/mountinfo")).unwrap_or_default();
+            *parents_have_kills = (parents_have_events(&mounts), reader.now() + OPTIONS_LAST);
+        }
         let mut room = self.most.saturating_sub(table.listed().count());
         self.cut = 0;
         let rules = table.rules();
         table.begin(reader.now());
-        let whole = tree.walk(&mut |visited| {
-            match place(visited) {
+        let whole = tree.walk(known, &mut |visited| {
+            let place = place(visited);
+            if visited.is_top() {
+                usage.enter((matches!(place, Place::Inside) && parents_have_kills.0).then_some(visited));
+            }
+            match place {
                 Place::Inside => return true,
                 Place::Other => return false,
                 Place::Reported => {}
@@ -283,7 +303,9 @@ impl Groups {
                 self.cut += 1;
                 return false;
             }
-            let reading = usage.usage(visited, &mut |major, minor| disks.counts(major, minor));
+            let kills = table.get(name).filter(|entry| entry.data.inode == visited.inode);
+            let kills = kills.and_then(|entry| entry.data.kills);
+            let reading = usage.usage(visited, kills, &mut |major, minor| disks.counts(major, minor));
             let mut known = false;
             let same = |series: &Series| {
                 known = true;
@@ -306,6 +328,7 @@ impl Groups {
                     entry.data.started = usage.first_process(visited).and_then(|pid| start_of(host, pid));
                 }
                 entry.data.gauges = Gauges::new(&reading);
+                entry.data.kills = usage.kills_of(&reading);
             }
             false
         });

@@ -54,7 +54,7 @@ impl Instruments {
         Self { meter, collection, max_series, delta, limits, turn: Mutex::default() }
     }
 
-    /// Creates the instrument of a table row. `found` is the largest number of series of the collector's metrics.
+    /// Creates the instrument of a table row. `found` is the number of series that it has or, if it has none yet, may have.
     pub(super) fn row(&self, slot: &Arc<Slot>, metric: &'static Metric, shape: &Shape, found: usize) {
         // If its attributes have fixed values, the number of series is known.
         let (known, room) = (combinations(shape), self.room(found));
@@ -63,7 +63,7 @@ impl Instruments {
         self.within(known.or(room), || instrument(&self.meter, metric, shape, move |sink| callback.run(sink)));
     }
 
-    /// The cardinality limit for an instrument if its collector found this many series.
+    /// The cardinality limit for an instrument whose metric has this many series.
     fn room(&self, found: usize) -> Option<usize> {
         self.limits.as_ref().map(|limits| limits.room(found, self.max_series))
     }

@@ -2,8 +2,8 @@
 //! series, and allocates memory for the limit in advance. A low limit loses data; a high limit costs memory: a gauge
 //! keeps its allocation, and its few series are scattered over many pages.
 //!
-//! Each instrument therefore gets room for twice the number of series that its collector found at the first reading. If
-//! the host grows beyond that, series without room are dropped from one collection, and [`super::Registered::outgrown`]
+//! Each instrument therefore gets room for twice the number of series that its metric had at the first reading, or, if it
+//! had none, the collector's largest metric. If the host grows beyond that, series without room are dropped from one collection, and [`super::Registered::outgrown`]
 //! requests new instruments with twice the room.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ impl Limits {
         self.0.doublings.store((doublings + 1).min(MOST_DOUBLINGS), Ordering::Relaxed);
     }
 
-    /// The limit for an instrument if its collector found this many series. `most` is the maximum number of series.
+    /// The limit for an instrument whose metric has this many series. `most` is the maximum number of series.
     pub(super) fn room(&self, found: usize, most: usize) -> usize {
         let room = found.min(most).saturating_mul(2).saturating_add(SPARE);
         room.saturating_mul(1 << self.0.doublings.load(Ordering::Relaxed))

@@ -73,10 +73,12 @@ pub fn register_from(meter: &Meter, context: &Context, list: &[Definition], limi
             continue;
         }
         collectors.push(Arc::clone(slot.stats()));
-        // A metric that compares two readings has no series yet; assume as many as the collector's largest metric.
         let series = |metric| slot.count(|collector, out| collector.observe(metric, out));
-        let found = metrics(definition, options).map(series).max().unwrap_or(0);
-        for metric in metrics(definition, options) {
+        let found: Vec<usize> = metrics(definition, options).map(series).collect();
+        // A metric that compares two readings has no series yet; assume as many as the collector's largest metric.
+        let most = found.iter().copied().max().unwrap_or(0);
+        for (metric, found) in metrics(definition, options).zip(found) {
+            let found = if found == 0 { most } else { found };
             metric.shape(options.naming).into_iter().for_each(|shape| instruments.row(&slot, metric, shape, found));
         }
     }

@@ -3,13 +3,16 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst. For version 1, only CPU time, memory, page faults and tasks are
 //! read.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, RawDir, Stat, accessat, fstat, fstatfs, openat,
+};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use super::{bounded, files};
@@ -25,6 +28,10 @@ const FILE_BYTES: usize = 64 * 1024;
 const ENTRIES_BYTES: usize = 16 * 1024;
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// Only to open what is in it, which costs the kernel less than opening it for reading.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// The type of all file systems in user space, of statfs(2).
+const FUSE_MAGIC: FsWord = 0x6573_5546;
 
 /// The cgroup interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +90,30 @@ pub struct Visited<'a> {
     folder: &'a OwnedFd,
 }
 
+impl Visited<'_> {
+    /// Whether its parent is the root.
+    #[must_use]
+    pub fn is_top(&self) -> bool {
+        self.parent.is_empty()
+    }
+}
+
+/// Names of subdirectories, from earlier walks, by the inode of a directory that has only a few.
+///
+/// To list a cgroup, the kernel lists its 70 files, too, which costs as much as to read three of them. A directory has two
+/// links more than subdirectories. So one with two links has no subdirectory, and one in which as many known
+/// subdirectories exist as it has has no other. Neither is listed.
+#[derive(Debug, Default)]
+pub struct Known {
+    folders: HashMap<u64, (u64, Vec<CString>)>,
+    walk: u64,
+    #[cfg(test)]
+    listings: usize,
+}
+
+/// Maximum number of subdirectories whose names are kept. Their directories are open at the same time.
+const MOST_KNOWN: usize = 8;
+
 /// A tree with an open root directory.
 #[derive(Debug)]
 pub struct Tree {
@@ -98,55 +129,96 @@ impl Tree {
     /// Errors of open(2), and `EINPROGRESS` if another thread hangs there.
     pub fn open(root: &Path) -> io::Result<Self> {
         let at = bounded::access(root)?;
-        let folder = openat(CWD, root, OPEN | OFlags::DIRECTORY, Mode::empty())?;
+        let folder = openat(CWD, root, FOLDER, Mode::empty())?;
         Ok(Self { root: root.to_owned(), folder, at })
     }
 
     /// Walks the tree, parents first. `visit` returns whether to walk the children of a cgroup. Directories that
     /// disappear during the walk, or in which another thread hangs, are skipped. Returns whether the whole tree was
     /// walked, within the limits.
-    pub fn walk(&self, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
-        let mut left = MOST_FOLDERS;
-        self.walk_below(&self.folder, &mut String::new(), "", MOST_DEPTH, &mut left, visit);
-        left > 0
+    pub fn walk(&self, known: &mut Known, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
+        self.walk_at_most(MOST_FOLDERS, known, visit)
     }
 
-    fn walk_below(
-        &self,
-        folder: &OwnedFd,
-        path: &mut String,
-        name: &str,
-        depth: usize,
-        left: &mut usize,
-        visit: &mut impl FnMut(&Visited<'_>) -> bool,
-    ) {
-        let length = path.len();
-        for (child, inode) in children(folder) {
-            if *left == 0 {
+    fn walk_at_most(&self, most: usize, known: &mut Known, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
+        known.walk += 1;
+        // A file system in user space, such as lxcfs, need not count links.
+        let counts_links = fstatfs(&self.folder).is_ok_and(|fs| fs.f_type != FUSE_MAGIC);
+        let mut walk = Walk { tree: self, known, counts_links, left: most, path: String::new(), visit };
+        if let Ok(stat) = fstat(&self.folder) {
+            walk.below(&self.folder, &stat, "", MOST_DEPTH);
+        }
+        let (left, now) = (walk.left, known.walk);
+        known.folders.retain(|_, (walk, _)| *walk == now);
+        left > 0
+    }
+}
+
+struct Walk<'a, F> {
+    tree: &'a Tree,
+    known: &'a mut Known,
+    counts_links: bool,
+    left: usize,
+    path: String,
+    visit: &'a mut F,
+}
+
+impl<F: FnMut(&Visited<'_>) -> bool> Walk<'_, F> {
+    fn below(&mut self, folder: &OwnedFd, stat: &Stat, name: &str, depth: usize) {
+        let links = usize::try_from(stat.st_nlink).ok().filter(|_| self.counts_links);
+        let count = links.and_then(|links| links.checked_sub(2));
+        if count == Some(0) {
+            return;
+        }
+        let kept = self.known.folders.remove(&stat.st_ino).map(|(_, names)| names);
+        let children = kept.filter(|names| Some(names.len()) == count).and_then(|names| open_all(folder, names));
+        let mut children = children.unwrap_or_else(|| {
+            #[cfg(test)]
+            (self.known.listings += 1);
+            list(folder)
+        });
+        let length = self.path.len();
+        for (child, opened) in &mut children {
+            if self.left == 0 {
                 return;
             }
-            *left -= 1;
+            self.left -= 1;
             let Ok(name_here) = child.to_str() else { continue };
-            path.truncate(length);
+            self.path.truncate(length);
             if length > 0 {
-                path.push('/');
+                self.path.push('/');
             }
-            path.push_str(name_here);
-            let flags = OPEN | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if self.at.move_below(&self.root, path).is_err() {
+            self.path.push_str(name_here);
+            if self.tree.at.move_below(&self.tree.root, &self.path).is_err() {
                 continue;
             }
-            let Ok(opened) = openat(folder, child.as_c_str(), flags, Mode::empty()) else { continue };
-            let visited = Visited { path, parent: name, name: name_here, inode, folder: &opened };
-            if visit(&visited) && depth > 1 {
-                self.walk_below(&opened, path, name_here, depth - 1, left, visit);
+            let Some(opened) = opened.take().or_else(|| open_child(folder, child)) else { continue };
+            let Ok(stat) = fstat(&opened) else { continue };
+            let visited =
+                Visited { path: &self.path, parent: name, name: name_here, inode: stat.st_ino, folder: &opened };
+            if (self.visit)(&visited) && depth > 1 {
+                self.below(&opened, &stat, name_here, depth - 1);
             }
+        }
+        if children.len() <= MOST_KNOWN && Some(children.len()) == count {
+            let names = children.into_iter().map(|(name, _)| name).collect();
+            self.known.folders.insert(stat.st_ino, (self.known.walk, names));
         }
     }
 }
 
-/// The subdirectories with their inodes, in no particular order.
-fn children(folder: &OwnedFd) -> Vec<(CString, u64)> {
+fn open_child(folder: &OwnedFd, name: &CStr) -> Option<OwnedFd> {
+    openat(folder, name, FOLDER.union(OFlags::NOFOLLOW), Mode::empty()).ok()
+}
+
+/// Opens all of these subdirectories; `None` if one does not exist.
+fn open_all(folder: &OwnedFd, names: Vec<CString>) -> Option<Vec<(CString, Option<OwnedFd>)>> {
+    names.into_iter().map(|name| open_child(folder, &name).map(|opened| (name, Some(opened)))).collect()
+}
+
+/// The subdirectories, not yet opened, in no particular order.
+fn list(folder: &OwnedFd) -> Vec<(CString, Option<OwnedFd>)> {
+    let Ok(folder) = openat(folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty()) else { return Vec::new() };
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(folder.as_fd(), &mut room);
     let mut found = Vec::new();
@@ -156,7 +228,7 @@ fn children(folder: &OwnedFd) -> Vec<(CString, u64)> {
                 let name = entry.file_name();
                 let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
                 if folder && !matches!(name.to_bytes(), b"." | b"..") {
-                    found.push((name.to_owned(), entry.ino()));
+                    found.push((name.to_owned(), None));
                 }
             }
             Err(Errno::INTR) => {}
@@ -164,6 +236,27 @@ fn children(folder: &OwnedFd) -> Vec<(CString, u64)> {
         }
     }
     found
+}
+
+/// Whether the kernel counts an event of `memory.events` in the parents of a cgroup, too: without the mount option
+/// `memory_localevents`. `mountinfo` is the list of mounts; without a cgroup file system in it, the answer is no.
+#[must_use]
+pub fn parents_have_events(mountinfo: &[u8]) -> bool {
+    let mut options = lines(mountinfo).filter_map(|line| {
+        let at = memchr::memmem::find(line, b" - cgroup2 ")?;
+        line.get(at..)?.rsplit(|&byte| byte == b' ').next()
+    });
+    options.next().is_some_and(|options| options.split(|&byte| byte == b',').all(|one| one != b"memory_localevents"))
+}
+
+/// Number of OOM kills in a cgroup, and before that in the top-level cgroup that contains it.
+///
+/// The kernel counts a kill in the cgroup of the process first, then in each cgroup above (`memcg_memory_event`). So
+/// while the number of the top-level cgroup stays the same, the number of the cgroup does, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kills {
+    above: u64,
+    own: u64,
 }
 
 /// Usage of a cgroup including its descendants. `None` if the controller is not enabled.
@@ -234,6 +327,8 @@ pub struct UsageReader {
     hierarchy: Hierarchy,
     ticks_per_second: u64,
     parts: Vec<Part>,
+    /// OOM kills in the top-level cgroup whose descendants are read.
+    kills_above: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -241,7 +336,7 @@ impl UsageReader {
     /// Creates a reader of these parts for this hierarchy. `ticks_per_second` is the unit of version 1's CPU time.
     #[must_use]
     pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, parts: Vec<Part>) -> Self {
-        Self { hierarchy, ticks_per_second, parts, buffer: vec![0; FILE_BYTES] }
+        Self { hierarchy, ticks_per_second, parts, kills_above: None, buffer: vec![0; FILE_BYTES] }
     }
 
     /// The hierarchy being read.
@@ -250,11 +345,31 @@ impl UsageReader {
         &self.hierarchy
     }
 
-    /// The usage of a cgroup. `counted` decides by major and minor number whether a device's I/O is included: a stacked
-    /// device counts the same bytes again.
-    pub fn usage(&mut self, visited: &Visited<'_>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
+    /// Reads the top-level cgroup before those in it, so that [`Kills`] of these can be used again. `None` if these are
+    /// not to be used. A kernel without `memory.events.local` (before 5.3) may count events only in the cgroup itself.
+    pub fn enter(&mut self, top: Option<&Visited<'_>>) {
+        let top = top.filter(|_| self.parts.contains(&Part::OomKills));
+        let top =
+            top.filter(|top| accessat(top.folder, c"memory.events.local", Access::EXISTS, AtFlags::empty()).is_ok());
+        self.kills_above = top.and_then(|top| self.kills(top.folder));
+    }
+
+    /// The kills of a cgroup whose usage was just read.
+    #[must_use]
+    pub fn kills_of(&self, usage: &Usage) -> Option<Kills> {
+        Some(Kills { above: self.kills_above?, own: usage.oom_kills? })
+    }
+
+    /// The usage of a cgroup. `last` is [`UsageReader::kills_of`] its last usage. `counted` decides by major and minor
+    /// number whether a device's I/O is included: a stacked device counts the same bytes again.
+    pub fn usage(
+        &mut self,
+        visited: &Visited<'_>,
+        last: Option<Kills>,
+        counted: &mut dyn FnMut(u32, u32) -> bool,
+    ) -> Usage {
         match &self.hierarchy {
-            Hierarchy::Unified(_) => self.unified(visited.folder, counted),
+            Hierarchy::Unified(_) => self.unified(visited.folder, last, counted),
             Hierarchy::Legacy { cpu, memory, pids, .. } => {
                 let [cpu, memory, pids] = [cpu, memory, pids].map(|tree| tree.join(visited.path));
                 self.legacy(&cpu, &memory, &pids)
@@ -262,7 +377,7 @@ impl UsageReader {
         }
     }
 
-    fn unified(&mut self, folder: &OwnedFd, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
+    fn unified(&mut self, folder: &OwnedFd, last: Option<Kills>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.parts.len() {
             match self.parts.get(at) {
@@ -279,9 +394,8 @@ impl UsageReader {
                     }
                 }
                 Some(Part::OomKills) => {
-                    if let Some(bytes) = self.file(folder, c"memory.events") {
-                        [usage.oom_kills] = keyed(bytes, [b"oom_kill"]);
-                    }
+                    let last = last.filter(|last| self.kills_above == Some(last.above));
+                    usage.oom_kills = last.map(|last| last.own).or_else(|| self.kills(folder));
                 }
                 Some(Part::Tasks) => usage.tasks = self.file(folder, c"pids.current").and_then(single),
                 Some(Part::Io) => usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
@@ -297,6 +411,11 @@ impl UsageReader {
             }
         }
         usage
+    }
+
+    fn kills(&mut self, folder: &OwnedFd) -> Option<u64> {
+        let [kills] = keyed(self.file(folder, c"memory.events")?, [b"oom_kill"]);
+        kills
     }
 
     fn legacy(&mut self, cpu: &Path, memory: &Path, pids: &Path) -> Usage {
@@ -347,10 +466,9 @@ impl UsageReader {
         if depth == 0 {
             return None;
         }
-        let below = children(folder);
-        below
+        list(folder)
             .iter()
-            .filter_map(|(name, _)| openat(folder, name.as_c_str(), OPEN | OFlags::DIRECTORY, Mode::empty()).ok())
+            .filter_map(|(name, _)| open_child(folder, name))
             .filter_map(|folder| self.first_below(&folder, depth - 1))
             .min()
     }
@@ -451,6 +569,7 @@ fn device(text: &[u8]) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn write(root: &Path, path: &str, content: &str) {
         let path = root.join(path);
@@ -460,13 +579,82 @@ mod tests {
 
     fn walked(root: &Path, descend: impl Fn(&str) -> bool) -> Vec<String> {
         let mut seen = Vec::new();
-        let whole = Tree::open(root).unwrap().walk(&mut |visited| {
+        let whole = Tree::open(root).unwrap().walk(&mut Known::default(), &mut |visited| {
             seen.push(visited.path.to_owned());
             descend(visited.name)
         });
         assert!(whole);
         seen.sort();
         seen
+    }
+
+    /// The paths and inodes, in order.
+    fn walked_again(root: &Path, known: &mut Known) -> Vec<(String, u64)> {
+        let mut seen = Vec::new();
+        Tree::open(root).unwrap().walk(known, &mut |visited| {
+            seen.push((visited.path.to_owned(), visited.inode));
+            true
+        });
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn a_directory_with_few_subdirectories_is_listed_once_and_one_without_never() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "pods/1/box/cgroup.procs", "");
+        write(dir.path(), "pods/2/box/cgroup.procs", "");
+        if std::os::unix::fs::MetadataExt::nlink(&dir.path().metadata().unwrap()) != 3 {
+            return; // a file system that does not count subdirectories
+        }
+        let mut known = Known::default();
+        let listings = [(); 3].map(|()| {
+            let before = known.listings;
+            assert_eq!(walked_again(dir.path(), &mut known).len(), 5);
+            known.listings - before
+        });
+        assert_eq!(listings, [4, 0, 0], "the root, and the parents of pods and boxes");
+        std::fs::rename(dir.path().join("pods/1/box"), dir.path().join("pods/1/jar")).unwrap();
+        assert!(walked_again(dir.path(), &mut known).iter().any(|(path, _)| path == "pods/1/jar"));
+        std::fs::remove_dir_all(dir.path().join("pods")).unwrap();
+        assert!(walked_again(dir.path(), &mut known).is_empty() && known.folders.is_empty(), "{known:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        /// A step creates this directory, or moves it away if it exists: a cgroup's inode is never used again.
+        #[test]
+        fn known_subdirectories_hide_no_change(steps in proptest::collection::vec((0..3, 0..3, 0..4, any::<bool>()), 1..40)) {
+            let (dir, gone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let mut known = Known::default();
+            for (number, (a, b, c, walks)) in steps.into_iter().enumerate() {
+                let path = match c {
+                    3 => dir.path().join(format!("{a}/{b}")),
+                    c => dir.path().join(format!("{a}/{b}/{c}")),
+                };
+                if path.exists() {
+                    std::fs::rename(&path, gone.path().join(number.to_string())).unwrap();
+                } else {
+                    std::fs::create_dir_all(&path).unwrap();
+                }
+                if walks {
+                    let seen = walked_again(dir.path(), &mut known);
+                    prop_assert_eq!(seen, walked_again(dir.path(), &mut Known::default()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn events_are_those_of_descendants_unless_the_mount_says_otherwise() {
+        let mounts = |options: &str| {
+            format!(
+                "24 31 0:22 / /sys rw - sysfs sysfs rw\n30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 {options}\n"
+            )
+        };
+        assert!(parents_have_events(mounts("rw,nsdelegate,memory_recursiveprot").as_bytes()));
+        assert!(!parents_have_events(mounts("rw,nsdelegate,memory_localevents").as_bytes()));
+        assert!(!parents_have_events(b"24 31 0:22 / /sys rw - sysfs sysfs rw\n"), "nothing is known");
     }
 
     #[test]
@@ -504,8 +692,8 @@ mod tests {
         assert_eq!(hierarchy, Hierarchy::Unified(root.to_owned()));
         let mut reader = UsageReader::new(hierarchy, 100, Part::ALL.to_vec());
         let mut seen = Vec::new();
-        Tree::open(root).unwrap().walk(&mut |visited| {
-            let usage = reader.usage(visited, &mut |major, _| major == 8);
+        Tree::open(root).unwrap().walk(&mut Known::default(), &mut |visited| {
+            let usage = reader.usage(visited, None, &mut |major, _| major == 8);
             seen.push((usage, reader.first_process(visited)));
             true
         });
@@ -537,8 +725,8 @@ mod tests {
         let read = || {
             let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, Part::ALL.to_vec());
             let mut seen = Vec::new();
-            Tree::open(reader.hierarchy().root()).unwrap().walk(&mut |visited| {
-                seen.push((visited.path.to_owned(), reader.usage(visited, &mut |_, _| true)));
+            Tree::open(reader.hierarchy().root()).unwrap().walk(&mut Known::default(), &mut |visited| {
+                seen.push((visited.path.to_owned(), reader.usage(visited, None, &mut |_, _| true)));
                 true
             });
             seen
@@ -565,12 +753,12 @@ mod tests {
             write(dir.path(), &format!("{number}/cgroup.procs"), "");
         }
         let tree = Tree::open(dir.path()).unwrap();
-        let (mut left, mut seen) = (2, 0);
-        tree.walk_below(&tree.folder, &mut String::new(), "", MOST_DEPTH, &mut left, &mut |_| {
+        let mut seen = 0;
+        let whole = tree.walk_at_most(2, &mut Known::default(), &mut |_| {
             seen += 1;
             true
         });
-        assert_eq!((left, seen), (0, 2));
+        assert_eq!((whole, seen), (false, 2));
     }
 
     #[test]

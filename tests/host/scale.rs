@@ -1,11 +1,16 @@
 //! Tests of large hosts: every series must arrive, and a configured limit must be enforced.
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 
-use heka_insights_agent::internals::collectors::Options;
+use heka_insights_agent::internals::collectors::limit::Limits;
+use heka_insights_agent::internals::collectors::{COLLECTORS, Options, register_from};
 use heka_insights_agent::internals::metrics::naming::Detail;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider};
 
-use crate::collect::Pipeline;
+use crate::collect::{Pipeline, keeping};
 use crate::fixture::FixtureHost;
 use crate::log;
 
@@ -96,6 +101,34 @@ fn series_that_all_change_between_two_collections_do_not_overflow() {
         assert_eq!(collected.series("system.paging.utilization").len(), 400, "{round}");
         assert!(!collected.to_string().contains("otel.metric.overflow") && !pipeline.registered.outgrown());
     }
+}
+
+/// The SDK allocates what an instrument has room for.
+#[test]
+fn an_instrument_has_room_for_the_series_of_its_own_metric() {
+    let host = FixtureHost::empty();
+    host.write("sys/fs/cgroup/cgroup.controllers", "memory");
+    for number in 0..30 {
+        let service = format!("sys/fs/cgroup/system.slice/{number}.service");
+        host.write(&format!("{service}/memory.current"), "4096\n");
+        host.write(&format!("{service}/io.pressure"), "some avg10=0.00 total=1\nfull avg10=0.00 total=1\n");
+    }
+    let rooms = Arc::new(Mutex::new(HashMap::new()));
+    let (limits, seen) = (Limits::default(), Arc::clone(&rooms));
+    let limit = limits.clone();
+    let provider = SdkMeterProvider::builder()
+        .with_reader(keeping(false).0)
+        .with_view(move |instrument: &Instrument| {
+            seen.lock().unwrap().insert(instrument.name().to_owned(), limit.next());
+            None
+        })
+        .build();
+    let context = host.context(Options { detail: Detail::Detailed, ..only("services") });
+    let _registered = register_from(&provider.meter("test"), &context, COLLECTORS, Some(&limits));
+    let room = |name: &str| rooms.lock().unwrap()[name];
+    assert_eq!(room("systemd.service.pressure.time"), 2 * 60 + 23);
+    assert_eq!(room("systemd.service.memory.usage"), 2 * 30 + 23);
+    assert_eq!(room("systemd.service.restarts"), 2 * 60 + 23, "without series yet: as for the largest metric");
 }
 
 #[test]

@@ -39,6 +39,10 @@ fn place(visited: &Visited<'_>) -> Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::super::super::Options;
     use super::super::super::testing::{Bench, Host as TestHost, fixture};
     use super::super::DEFINITION;
@@ -123,6 +127,125 @@ mod tests {
             reader.problems().into_iter().filter_map(|problem| Some(problem.path.file_name()?.to_owned())).collect();
         assert!(refused.iter().any(|name| name == "pids.current"), "{refused:?}");
         assert!(refused.iter().all(|name| name != "memory.stat"), "{refused:?}");
+    }
+
+    const MOUNTS: &str = "30 24 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    /// A host whose slices have the OOM kills of their services.
+    fn host_with_kills_in_parents() -> TestHost {
+        let host = TestHost::empty();
+        host.write("proc/self/mountinfo", MOUNTS);
+        host.write("sys/fs/cgroup/cgroup.controllers", "memory");
+        host
+    }
+
+    #[test]
+    fn kills_of_a_service_are_read_again_only_after_a_kill_in_its_slice() {
+        let host = host_with_kills_in_parents();
+        let slice = "sys/fs/cgroup/system.slice";
+        for (path, kills) in [("", 3), ("/a.service", 3)] {
+            host.write(&format!("{slice}{path}/memory.events"), format!("oom_kill {kills}\n"));
+            host.write(&format!("{slice}{path}/memory.events.local"), "oom_kill 0\n");
+        }
+        host.write(&format!("{slice}/a.service/cpu.stat"), "user_usec 1\nsystem_usec 5\n");
+        let mut bench = Bench::new(DEFINITION, host.context(options()));
+        // Not as a kernel does it: the service without its slice.
+        host.write(&format!("{slice}/a.service/memory.events"), "oom_kill 4\n");
+        assert_eq!(of(&bench.next(), "systemd.service.oom_kills"), ["a.service} 0"]);
+        host.write(&format!("{slice}/memory.events"), "oom_kill 4\n");
+        assert_eq!(of(&bench.next(), "systemd.service.oom_kills"), ["a.service} 1"]);
+        // A kernel that may not count events in parents.
+        host.remove(&format!("{slice}/memory.events.local"));
+        host.write(&format!("{slice}/a.service/memory.events"), "oom_kill 6\n");
+        assert_eq!(of(&bench.next(), "systemd.service.oom_kills"), ["a.service} 3"]);
+    }
+
+    /// A kill in the service with this number, the creation or removal of the service, or a reading.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Kill(usize),
+        Toggle(usize),
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..PATHS.len()).prop_map(Step::Kill),
+            (0..PATHS.len()).prop_map(Step::Toggle),
+            Just(Step::Read),
+            Just(Step::Read)
+        ]
+    }
+
+    const PATHS: [&str; 5] = [
+        "system.slice/a.service",
+        "system.slice/b.service",
+        "system.slice/system-getty.slice/getty@1.service",
+        "system.slice/system-getty.slice/getty@2.service",
+        "user.slice",
+    ];
+
+    /// The kills in each cgroup.
+    #[derive(Default)]
+    struct Model {
+        kills: BTreeMap<String, u64>,
+        moved: usize,
+    }
+
+    impl Model {
+        fn apply(&mut self, step: Step, host: &TestHost) {
+            match step {
+                Step::Kill(service) if self.kills.contains_key(PATHS[service]) => {
+                    for (at, _) in PATHS[service].match_indices('/').chain([(PATHS[service].len(), "")]) {
+                        *self.kills.entry(PATHS[service][..at].to_owned()).or_default() += 1;
+                    }
+                }
+                Step::Toggle(service) => {
+                    let path = PATHS[service];
+                    if self.kills.remove(path).is_some() {
+                        self.moved += 1;
+                        // A cgroup's inode is never used again.
+                        let gone = host.path(&format!("gone/{}", self.moved));
+                        std::fs::create_dir_all(gone.parent().unwrap()).unwrap();
+                        std::fs::rename(host.path(&format!("sys/fs/cgroup/{path}")), gone).unwrap();
+                    } else {
+                        for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
+                            self.kills.entry(path[..at].to_owned()).or_default();
+                        }
+                    }
+                }
+                Step::Kill(_) | Step::Read => {}
+            }
+            for (path, kills) in &self.kills {
+                let folder = format!("sys/fs/cgroup/{path}");
+                host.write(&format!("{folder}/memory.events"), format!("oom_kill {kills}\n"));
+                host.write(&format!("{folder}/memory.events.local"), "oom_kill 0\n");
+                host.write(&format!("{folder}/cpu.stat"), "user_usec 1\nsystem_usec 5\n");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn kills_are_the_same_as_if_each_service_was_always_read(steps in proptest::collection::vec(step(), 1..40)) {
+            // On the second one, nothing says that slices have the kills of their services.
+            let hosts = [host_with_kills_in_parents(), TestHost::empty()];
+            hosts[1].link(hosts[0].path("sys").to_str().unwrap(), "sys");
+            let mut model = Model::default();
+            let mut benches = hosts.each_ref().map(|host| Bench::new(DEFINITION, host.context(options())));
+            for step in steps {
+                model.apply(step, &hosts[0]);
+                if matches!(step, Step::Read) {
+                    let [skipping, reading] = benches.each_mut().map(|bench| {
+                        let mut points = bench.next();
+                        points.sort();
+                        points
+                    });
+                    prop_assert_eq!(skipping, reading);
+                }
+            }
+        }
     }
 
     #[test]

@@ -91,11 +91,7 @@ impl<T, const N: usize> Table<T, N> {
         same: impl FnOnce(&T) -> bool,
         data: impl FnOnce() -> T,
     ) -> Option<(&mut Entry<T, N>, [u64; N])> {
-        let known = match self.entries.get(self.next) {
-            Some(entry) if entry.name == name => Some(self.next),
-            _ => self.places.get(name).copied(),
-        };
-        let place = match known {
+        let place = match self.place(name) {
             None => self.insert(name, data()),
             Some(place) => {
                 if let Some(entry) = self.entries.get_mut(place).filter(|entry| !same(&entry.data)) {
@@ -155,6 +151,18 @@ impl<T, const N: usize> Table<T, N> {
         self.entries.iter_mut().filter(|entry| entry.listed == self.listing)
     }
 
+    /// The row with this name, if it is remembered.
+    pub fn get(&self, name: &[u8]) -> Option<&Entry<T, N>> {
+        self.place(name).and_then(|place| self.entries.get(place))
+    }
+
+    fn place(&self, name: &[u8]) -> Option<usize> {
+        match self.entries.get(self.next) {
+            Some(entry) if entry.name == name => Some(self.next),
+            _ => self.places.get(name).copied(),
+        }
+    }
+
     #[must_use]
     pub fn rules(&self) -> Rules<N> {
         self.rules
@@ -163,8 +171,7 @@ impl<T, const N: usize> Table<T, N> {
     /// Whether the listing before this one had the row.
     #[must_use]
     pub fn had(&self, name: &[u8]) -> bool {
-        let entry = self.places.get(name).and_then(|place| self.entries.get(*place));
-        entry.is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
+        self.get(name).is_some_and(|entry| entry.listed > 0 && entry.listed + 1 >= self.listing)
     }
 
     #[cfg(test)]
