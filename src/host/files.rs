@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -166,8 +166,23 @@ pub fn read_small(path: &Path) -> Option<Vec<u8>> {
 /// # Errors
 /// Errors of opendir(3).
 pub fn list(dir: &Path) -> io::Result<Vec<OsString>> {
+    Ok(list_inodes(dir)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// As [`list`], with the number of each entry's inode.
+///
+/// # Errors
+/// Errors of opendir(3).
+pub(super) fn list_inodes(dir: &Path) -> io::Result<Vec<(OsString, u64)>> {
     let _at = access(dir)?;
-    Ok(std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(|entry| Some(entry.ok()?.file_name())).collect())
+    let entries = std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(Result::ok);
+    Ok(entries.map(|entry| (entry.file_name(), entry.ino())).collect())
+}
+
+/// Whether an open file still has a name. A file of procfs or sysfs always has one; an ordinary file (a fixture, a copy)
+/// may have been replaced.
+pub(super) fn has_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
 /// The target of a symbolic link.

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::bounded::access;
-use super::files::{self, open_here, read_at_start};
+use super::files::{self, has_name, open_here, read_at_start};
 
 /// Result of the last reading of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,10 +155,7 @@ impl Source {
 
     fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let _at = access(&self.path)?;
-        // A procfs file exists as long as its mount. An ordinary file (a fixture, a copy) may have been replaced.
-        if self.file.as_ref().is_some_and(|file| !file.metadata().is_ok_and(|meta| meta.nlink() > 0)) {
-            self.file = None;
-        }
+        self.file.take_if(|file| !has_name(file));
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open_here(&self.path)?),
