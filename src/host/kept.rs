@@ -2,20 +2,19 @@
 //! file costs ten times as much as reading it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::io::{pread, retry_on_intr};
 
 use super::bounded::access;
-use super::files::{has_name, open_here, read_small};
+use super::files::{Kept, read_small};
 
 /// A directory of sysfs and its open files. A new one is needed when another device has its name, because the open files
 /// remain those of the first device.
 #[derive(Debug)]
 pub struct KeptDir {
     path: PathBuf,
-    files: BTreeMap<&'static str, File>,
+    files: BTreeMap<&'static str, Kept>,
 }
 
 impl KeptDir {
@@ -35,11 +34,11 @@ impl KeptDir {
     pub fn read(&mut self, name: &'static str) -> Option<Vec<u8>> {
         let at = access(&self.path).ok()?;
         at.move_below(&self.path, name).ok()?;
-        if !self.files.get(name).is_some_and(has_name) {
+        if !self.files.get(name).is_some_and(Kept::has_name) {
             self.files.remove(name);
-            self.files.insert(name, open_here(&self.path.join(name)).ok()?);
+            self.files.insert(name, Kept::open(&self.path.join(name)).ok()?);
         }
-        let file = self.files.get(name)?;
+        let file = &self.files.get(name)?.file;
         let mut short = [0; 512];
         let length = retry_on_intr(|| pread(file, &mut short, 0)).ok()?;
         if length == short.len() {

@@ -1,6 +1,5 @@
 //! A file that is read once per collection, and the result of its last reading.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::bounded::access;
-use super::files::{self, has_name, open_here, read_at_start};
+use super::files::{self, Kept, read_at_start};
 
 /// Result of the last reading of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub struct Source {
     holds_counters: bool,
     /// Checks whether the content is usable.
     usable: Option<fn(&[u8]) -> bool>,
-    file: Option<File>,
+    file: Option<Kept>,
     health: Health,
 }
 
@@ -155,12 +154,12 @@ impl Source {
 
     fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let _at = access(&self.path)?;
-        self.file.take_if(|file| !has_name(file));
+        self.file.take_if(|file| !file.has_name());
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(open_here(&self.path)?),
+            none => none.insert(Kept::open(&self.path)?),
         };
-        read_at_start(file, buffer)
+        read_at_start(&file.file, buffer)
     }
 
     fn note(&mut self, health: Health) {
