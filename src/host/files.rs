@@ -9,10 +9,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat};
 use rustix::io::{pread, retry_on_intr};
 
 use super::bounded::access;
@@ -166,8 +166,40 @@ pub fn read_small(path: &Path) -> Option<Vec<u8>> {
 /// # Errors
 /// Errors of opendir(3).
 pub fn list(dir: &Path) -> io::Result<Vec<OsString>> {
+    Ok(list_inodes(dir)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// As [`list`], with the number of each entry's inode.
+///
+/// # Errors
+/// Errors of opendir(3).
+pub(super) fn list_inodes(dir: &Path) -> io::Result<Vec<(OsString, u64)>> {
     let _at = access(dir)?;
-    Ok(std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(|entry| Some(entry.ok()?.file_name())).collect())
+    let entries = std::fs::read_dir(dir)?.take(MOST_ENTRIES).filter_map(Result::ok);
+    Ok(entries.map(|entry| (entry.file_name(), entry.ino())).collect())
+}
+
+/// A file that stays open between readings.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub file: File,
+    /// Whether it is of procfs or sysfs, where a file exists as long as its mount or its device.
+    is_kernels: bool,
+}
+
+impl Kept {
+    /// Opens a file, within an access to it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        const SYSFS_MAGIC: FsWord = 0x6265_6572;
+        let file = open_here(path)?;
+        let is_kernels = fstatfs(&file).is_ok_and(|system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.f_type));
+        Ok(Self { file, is_kernels })
+    }
+
+    /// Whether it still has a name. An ordinary file (a fixture, a copy) may have been replaced.
+    pub(super) fn has_name(&self) -> bool {
+        self.is_kernels || self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+    }
 }
 
 /// The target of a symbolic link.

@@ -1,7 +1,7 @@
 //! Access to the host: the only code that knows the locations of `/proc`, `/sys` and `/etc`.
 //!
 //! A [`Source`] is a file that is read once per collection through a descriptor that stays open, because opening costs
-//! several times as much as reading. A [`Reader`] is passed to each collector in turn and contains their shared buffer.
+//! several times as much as reading; a [`KeptDir`] does the same for the small files of a device. A [`Reader`] is passed to each collector in turn and contains their shared buffer.
 //! All readings of the collectors run on the thread of a [`worker::Worker`], so that a file that hangs affects only one
 //! collector. [`files`] is for directories, links and files that are not read in every collection.
 
@@ -11,6 +11,7 @@ pub mod cgroups;
 pub mod counted_disks;
 pub mod files;
 pub mod identity;
+pub mod kept;
 pub mod mounts;
 pub mod processes;
 mod reader;
@@ -33,6 +34,7 @@ use tracing::info;
 
 pub use files::read_small;
 pub use heka_adjtimex::{ClockState, Pulse};
+pub use kept::KeptDir;
 pub use reader::Reader;
 pub use source::{Health, Problem, Source};
 

@@ -1,15 +1,13 @@
 //! A file that is read once per collection, and the result of its last reading.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::bounded::access;
-use super::files::{self, open_here, read_at_start};
+use super::files::{self, Kept, read_at_start};
 
 /// Result of the last reading of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub struct Source {
     holds_counters: bool,
     /// Checks whether the content is usable.
     usable: Option<fn(&[u8]) -> bool>,
-    file: Option<File>,
+    file: Option<Kept>,
     health: Health,
 }
 
@@ -153,15 +151,12 @@ impl Source {
 
     fn pread(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let _at = access(&self.path)?;
-        // A procfs file exists as long as its mount. An ordinary file (a fixture, a copy) may have been replaced.
-        if self.file.as_ref().is_some_and(|file| !file.metadata().is_ok_and(|meta| meta.nlink() > 0)) {
-            self.file = None;
-        }
+        self.file.take_if(|file| !file.has_name());
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(open_here(&self.path)?),
+            none => none.insert(Kept::open(&self.path)?),
         };
-        read_at_start(file, buffer)
+        read_at_start(&file.file, buffer)
     }
 
     fn note(&mut self, health: Health) {

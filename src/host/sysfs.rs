@@ -17,7 +17,13 @@ impl Reader {
     /// The names in a directory, sorted; `None` if it is missing, which `check` lists as absent, or if it cannot be
     /// read, which is a failure.
     pub fn list(&mut self, dir: &Path) -> Option<Vec<OsString>> {
-        match files::list(dir) {
+        Some(self.list_inodes(dir)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// As [`Reader::list`], with the number of each entry's inode. Of a class of devices, it tells a device from another
+    /// that has its name now.
+    pub fn list_inodes(&mut self, dir: &Path) -> Option<Vec<(OsString, u64)>> {
+        match files::list_inodes(dir) {
             Ok(mut names) => {
                 names.sort_unstable();
                 self.readable(dir);

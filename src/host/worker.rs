@@ -119,7 +119,10 @@ impl Worker {
                 state.todo.push_back(job);
             }
         }
+        // While the lock is held, the thread would wake only to wait for it.
+        drop(state);
         shared.work.notify_one();
+        state = lock(&shared.state);
         let starved_until = state.deadline + STARVED_MOST;
         while !(state.todo.is_empty() && state.current.is_none()) {
             if !state.started && !shared.start(&mut state) {
@@ -188,13 +191,20 @@ impl Shared {
         if self.recording {
             reader = reader.recording();
         }
+        let mut told = false;
         let mut state = lock(&self.state);
         while state.thread == number && !state.closed {
             let Some(job) = state.todo.pop_front() else {
-                self.done.notify_one();
-                state = wait(&self.work, state);
+                state = if std::mem::replace(&mut told, true) {
+                    wait(&self.work, state)
+                } else {
+                    drop(state);
+                    self.done.notify_one();
+                    lock(&self.state)
+                };
                 continue;
             };
+            told = false;
             let now = Instant::now();
             let limit = now + state.deadline.saturating_duration_since(now) / 2;
             reader.begin(state.cycle, limit);

@@ -141,16 +141,20 @@ impl Cpu {
                 let online = file("online").is_none_or(|online| online == b"1");
                 self.facts.add("cpu.online", f64::from(u8::from(online)), std::slice::from_ref(&pair));
             }
-            if let (Some(package), Some(core)) = (value("topology/physical_package_id"), value("topology/core_id")) {
-                let ids = || [("core", core.to_string()), ("package", package.to_string())];
-                let name = format!("core {package} {core}");
-                if let Some(count) = value("thermal_throttle/core_throttle_count") {
-                    self.throttles.read(name.as_bytes(), &[Some(count)], || ("cpu.throttles.core", labels(&ids())));
+            let throttles = ["core", "package"].map(|of| value(&format!("thermal_throttle/{of}_throttle_count")));
+            // Virtual CPUs have no throttling, so that it need not be known where they are.
+            if throttles.iter().any(Option::is_some)
+                && let (Some(package), Some(core)) = (value("topology/physical_package_id"), value("topology/core_id"))
+            {
+                let [of_core, of_package] = throttles;
+                if of_core.is_some() {
+                    let ids = [("core", core.to_string()), ("package", package.to_string())];
+                    let series = || ("cpu.throttles.core", labels(&ids));
+                    self.throttles.read(format!("core {package} {core}").as_bytes(), &[of_core], series);
                 }
-                let name = format!("package {package}");
-                if let Some(count) = value("thermal_throttle/package_throttle_count") {
+                if of_package.is_some() {
                     let series = || ("cpu.throttles.package", labels(&[("package", package.to_string())]));
-                    self.throttles.read(name.as_bytes(), &[Some(count)], series);
+                    self.throttles.read(format!("package {package}").as_bytes(), &[of_package], series);
                 }
             }
             if files::metadata(&at.join("cpufreq")).is_err() {

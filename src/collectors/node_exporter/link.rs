@@ -2,8 +2,8 @@
 
 use super::super::{Collector, Context, Definition, Observer};
 use super::facts::Facts;
-use super::{MOST_GONE, REFRESH, list, rules};
-use crate::host::{Host, Reader, read_small};
+use super::{MOST_GONE, REFRESH, rules};
+use crate::host::{Host, KeptDir, Reader, kept, read_small};
 use crate::metrics::counter::{Kind, Table};
 use crate::metrics::naming::Kind::{Counter, Gauge};
 use crate::metrics::naming::Number::{Double, Int};
@@ -54,8 +54,7 @@ const METRICS: &[Metric] = &[
         "Interfaces of the bond that are up", "/sys/class/net/*/lower_*/bonding_slave/mii_status"),
 ];
 
-/// Files that change when a link goes up or down; the others are read less often.
-const CHANGING: [&str; 2] = ["carrier", "flags"];
+/// Files that do not change when a link goes up or down: they are read less often.
 const STEADY: [&str; 11] = [
     "addr_assign_type",
     "dev_id",
@@ -74,10 +73,19 @@ const CHANGES: [&str; 3] = ["carrier_changes", "carrier_up_count", "carrier_down
 const IFF_UP: u64 = 1;
 /// Unit of `speed`: megabits per second.
 const BYTES_PER_MEGABIT: f64 = 125_000.0;
+/// Files of interfaces that stay open between the readings, in number.
+const MOST_OPEN: usize = 256;
+
+struct Interface {
+    name: String,
+    /// Inode of its entry in `/sys/class/net`, which tells it from another interface that has its name now.
+    inode: u64,
+    dir: KeptDir,
+}
 
 struct Links {
     host: Host,
-    names: Vec<String>,
+    interfaces: Vec<Interface>,
     changing: Facts,
     steady: Facts,
     changes: Table<Attributes, { CHANGES.len() }>,
@@ -87,19 +95,36 @@ impl Links {
     fn new(context: &Context) -> Self {
         Self {
             host: context.host.clone(),
-            names: Vec::new(),
+            interfaces: Vec::new(),
             changing: Facts::default(),
             steady: Facts::default(),
             changes: Table::new(rules([Kind::EVENTS.narrow(); CHANGES.len()], &context.options), MOST_GONE),
         }
     }
 
-    fn interface(&mut self, name: &str) {
-        let dir = self.host.sys("class/net").join(name);
-        let word = |file: &str| read_small(&dir.join(file)).map(|word| text(&word)).unwrap_or_default();
-        let value = |file: &str| integer(&read_small(&dir.join(file))?);
-        let device = [("device", name.to_owned())];
-        let (state, flags) = (word("operstate"), value("flags"));
+    /// Lists the interfaces; returns whether they are others than before.
+    fn list(&mut self, reader: &mut Reader) -> bool {
+        let dir = self.host.sys("class/net");
+        let mut before = std::mem::take(&mut self.interfaces);
+        let mut changed = false;
+        for (name, inode) in reader.list_inodes(&dir).unwrap_or_default() {
+            // `bonding_masters` is a file between the directories.
+            let Some(name) = name.into_string().ok().filter(|name| name != "bonding_masters") else { continue };
+            let place = before.iter().position(|known| known.name == name && known.inode == inode);
+            changed |= place.is_none();
+            self.interfaces.push(match place {
+                Some(place) => before.swap_remove(place),
+                None => Interface { dir: KeptDir::new(dir.join(&name)), name, inode },
+            });
+        }
+        changed || !before.is_empty()
+    }
+
+    fn read_interface(&mut self, interface: &mut Interface) {
+        let Interface { name, dir, .. } = interface;
+        let mut word = |file| dir.read(file).map(|word| text(&word)).unwrap_or_default();
+        let device = [("device", name.clone())];
+        let (state, flags) = (word("operstate"), integer(word("flags").as_bytes()));
         let is_wanted = flags.map(|flags| flags & IFF_UP == IFF_UP);
         let wanted = is_wanted.map_or("unknown", |wanted| if wanted { "up" } else { "down" });
         self.changing.add("up", f64::from(u8::from(state == "up")), &device);
@@ -107,23 +132,23 @@ impl Links {
             ("address", word("address")),
             ("adminstate", wanted.to_owned()),
             ("broadcast", word("broadcast")),
-            ("device", name.to_owned()),
+            ("device", name.clone()),
             ("duplex", word("duplex")),
             ("ifalias", word("ifalias")),
             ("operstate", state),
         ];
         self.changing.add("info", 1.0, &info);
         #[allow(clippy::cast_precision_loss)] // small numbers
-        for id in CHANGING {
-            if let Some(value) = value(id) {
+        for (id, value) in [("carrier", integer(word("carrier").as_bytes())), ("flags", flags)] {
+            if let Some(value) = value {
                 self.changing.add(id, value as f64, &device);
             }
         }
         // The file cannot be read if the link is down.
-        if let Ok(megabits) = text(&read_small(&dir.join("speed")).unwrap_or_default()).parse::<i32>() {
+        if let Ok(megabits) = word("speed").parse::<i32>() {
             self.changing.add("speed", f64::from(megabits) * BYTES_PER_MEGABIT, &device);
         }
-        let counts = CHANGES.map(value);
+        let counts = CHANGES.map(|file| integer(word(file).as_bytes()));
         if counts.iter().any(Option::is_some) {
             self.changes.read(name.as_bytes(), &counts, || labels(&device));
         }
@@ -131,11 +156,10 @@ impl Links {
 
     fn steady(&mut self) {
         self.steady.clear();
-        for name in &self.names {
-            let dir = self.host.sys("class/net").join(name);
+        for Interface { name, dir, .. } in &self.interfaces {
             for id in STEADY {
                 #[allow(clippy::cast_precision_loss)] // small numbers
-                if let Some(value) = read_small(&dir.join(id)).and_then(|value| integer(&value)) {
+                if let Some(value) = read_small(&dir.path().join(id)).and_then(|value| integer(&value)) {
                     self.steady.add(id, value as f64, &[("device", name.clone())]);
                 }
             }
@@ -173,16 +197,19 @@ fn integer(text: &[u8]) -> Option<u64> {
 
 impl Collector for Links {
     fn read(&mut self, reader: &mut Reader) {
-        // `bonding_masters` is a file between the directories.
-        let mut names = list(reader, &self.host.sys("class/net"));
-        names.retain(|name| name != "bonding_masters");
-        let changed = names != self.names;
-        self.names = names;
+        let changed = self.list(reader);
         self.changing.clear();
         self.changes.begin(reader.now());
-        for name in self.names.clone() {
-            self.interface(&name);
+        let mut interfaces = std::mem::take(&mut self.interfaces);
+        let mut room = kept::at_most(MOST_OPEN);
+        for interface in &mut interfaces {
+            self.read_interface(interface);
+            match room.checked_sub(interface.dir.open()) {
+                Some(left) => room = left,
+                None => interface.dir.close(),
+            }
         }
+        self.interfaces = interfaces;
         self.changes.end();
         self.bonds();
         if changed || reader.cycle().is_multiple_of(REFRESH) {
@@ -245,5 +272,21 @@ mod tests {
             (value("slaves"), value("active")),
             (vec!["master=bond0 2".to_owned()], vec!["master=bond0 1".to_owned()])
         );
+    }
+
+    #[test]
+    fn two_interfaces_that_change_names_change_values() {
+        let host = TestHost::empty();
+        host.write("sys/class/net/eth0/flags", "0x1\n");
+        host.write("sys/class/net/eth1/flags", "0x2\n");
+        let mut links = Links::new(&host.context(Options::default()));
+        host.read(&mut links);
+        assert_eq!(series(&links, METRICS, "flags"), ["device=eth0 1", "device=eth1 2"]);
+        for (old, new) in [("eth0", "rename"), ("eth1", "eth0"), ("rename", "eth1")] {
+            let path = |name| host.path(&format!("sys/class/net/{name}"));
+            std::fs::rename(path(old), path(new)).unwrap();
+        }
+        host.read(&mut links);
+        assert_eq!(series(&links, METRICS, "flags"), ["device=eth0 2", "device=eth1 1"]);
     }
 }

@@ -6,11 +6,10 @@ use std::path::Path;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, fstatfs, openat};
 use rustix::io::{Errno, pread, retry_on_intr};
-use rustix::process::{Resource, getrlimit};
 
 use crate::host::bounded::walk;
-use crate::host::files;
 use crate::host::processes::{ENTRIES_BYTES, open_stat, pid};
+use crate::host::{files, kept};
 
 /// Number of distinct states.
 pub const STATES: usize = 7;
@@ -39,12 +38,8 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// At most an eighth of the descriptors that this process may have stay open.
     pub fn new() -> Self {
-        let limit = getrlimit(Resource::Nofile)
-            .current
-            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Self { open: Vec::new(), most_open: MOST_OPEN.min(limit / 8) }
+        Self { open: Vec::new(), most_open: kept::at_most(MOST_OPEN) }
     }
 
     /// Counts once. A process that ends meanwhile is not counted. Returns `EACCES` or `EPERM` if a process is not
