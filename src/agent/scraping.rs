@@ -1,5 +1,6 @@
 //! `--exporter prometheus`: one collection per scrape, on this thread. Concurrent scrapes share a collection.
 
+use std::collections::BTreeMap;
 use std::iter;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use tracing::{error, info};
 use super::{AgentError, Cadence, Event, Startup, pipeline};
 use crate::collectors::Context;
 use crate::collectors::limit::Limits;
-use crate::export::ExportError;
 use crate::export::prometheus::{Exposition, Listen, server};
 use crate::metrics::naming::{Detail, Naming};
 
@@ -40,14 +40,14 @@ impl Scraping<'_> {
         let limits = Limits::default();
         let start = || {
             // node_exporter has no `target_info`.
-            let target_info = context.options.naming != Naming::NodeExporter;
-            let (exposition, reader) = Exposition::new(target_info)?;
-            let (provider, registered) = pipeline::scraped(context, &resource, reader, self.self_metrics, &limits);
+            let exposition = Exposition::new(context.options.naming != Naming::NodeExporter);
+            let (provider, registered) =
+                pipeline::scraped(context, &resource, exposition.clone(), self.self_metrics, &limits);
             // Until the first collection, the SDK's maps are allocated for the maximum number of series.
             let _ = exposition.collect();
-            Ok::<_, ExportError>((exposition, provider, registered))
+            (exposition, provider, registered)
         };
-        let mut scraped = start()?;
+        let mut scraped = start();
         let events = self.events;
         let ask = Box::new(move |reply| {
             // If there is no receiver, the agent is stopping; the dropped reply ends the scrape.
@@ -83,7 +83,7 @@ impl Scraping<'_> {
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");
                         limits.double();
-                        scraped = start()?;
+                        scraped = start();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -96,12 +96,21 @@ impl Scraping<'_> {
     }
 }
 
-/// Converts attribute names to valid label names: no colons, no leading digit. The library keeps both, and Prometheus
-/// would reject the whole page.
+/// Converts attribute names to valid label names, as Prometheus' OTLP receiver does. Where two become one, their values are
+/// joined in the order of the names.
 fn with_label_names(resource: &Resource) -> Resource {
-    let attributes = resource.iter().map(|(key, value)| {
+    let mut attributes: Vec<_> = resource.iter().collect();
+    attributes.sort_unstable_by_key(|(key, _)| key.as_str());
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in attributes {
         let digit = key.as_str().starts_with(|first: char| first.is_ascii_digit());
-        KeyValue::new(if digit { "key_" } else { "" }.to_owned() + &key.as_str().replace(':', "_"), value.clone())
-    });
+        let valid = key.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        let joined = labels.entry(if digit { "key_".to_owned() + &valid } else { valid }).or_default();
+        if !joined.is_empty() {
+            joined.push(';');
+        }
+        joined.push_str(&value.as_str());
+    }
+    let attributes = labels.into_iter().map(|(key, value)| KeyValue::new(key, value));
     Resource::builder_empty().with_attributes(attributes).build()
 }
