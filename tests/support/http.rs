@@ -1,7 +1,7 @@
 //! A scripted OTLP server over HTTP, plain or TLS, and a proxy.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::grpc::runtime;
+use super::port::Port;
 use super::{Scene, Seen};
 
 pub enum Answer {
@@ -42,7 +43,7 @@ impl HttpServer {
     }
 
     pub fn with(tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Port::new().listen();
         let addr = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let scene: Arc<Scene<Answer>> = Arc::default();
@@ -124,7 +125,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(behind: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Port::new().listen();
         let addr = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();

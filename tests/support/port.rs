@@ -1,7 +1,9 @@
 //! A port of this host that no other process can get, whether somebody listens there or not.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
@@ -12,8 +14,15 @@ pub struct Port {
 }
 
 impl Port {
+    /// A port that no other test of this program had: log lines are told apart by it.
     pub fn new() -> Self {
-        Self { socket: bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)) }
+        static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+        loop {
+            let port = Self { socket: bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)) };
+            if GIVEN.lock().unwrap().insert(port.addr()) {
+                return port;
+            }
+        }
     }
 
     pub fn addr(&self) -> SocketAddr {
