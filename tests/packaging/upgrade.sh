@@ -66,6 +66,8 @@ for file in sorted((pathlib.Path(sys.argv[1]) / "old").iterdir()):
     urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:4320/v1/metrics", record[64:], {"Content-Type": "application/x-protobuf"}))
 PYTHON
 setting OTEL_METRIC_EXPORT_INTERVAL=10000
+# Today's agent collects as soon as it starts: with the old limit, that batch may come before an old one has left.
+setting HEKA_OUTBOX_MAX_SIZE=1MiB
 upgraded=$(date +%s)
 in_machine dpkg --force-confold -i /root/new.deb > "$work/dpkg.log" 2>&1 || fail "the upgrade: $(cat "$work/dpkg.log")"
 new=$(in_machine dpkg-query --show --showformat '${Version}' $name)
