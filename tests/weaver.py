@@ -20,6 +20,8 @@ import tempfile
 import time
 import urllib.request
 
+from programs import AGENT
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What live-check says of a name that the registry does not have.
 UNKNOWN = {"missing_metric", "missing_attribute", "missing_namespace", "extends_namespace"}
@@ -64,7 +66,7 @@ def check(weaver, registry, agent, work):
 
 def main():
     weaver, registry, *rest = sys.argv[1:]
-    agent = rest[0] if rest else ROOT / "target/debug/heka-insights-agent"
+    agent = rest[0] if rest else AGENT
     with tempfile.TemporaryDirectory() as work:
         report = check(weaver, registry, agent, pathlib.Path(work))
     statistics = report["statistics"]

@@ -14,6 +14,7 @@ use tracing::{error, info};
 use super::{AgentError, Cadence, Event, Startup, pipeline};
 use crate::collectors::Context;
 use crate::collectors::limit::Limits;
+use crate::export::prometheus::names::label_name;
 use crate::export::prometheus::{Exposition, Listen, server};
 use crate::metrics::naming::{Detail, Naming};
 
@@ -77,7 +78,7 @@ impl Scraping<'_> {
                         Err(error) => error!("a scrape failed: {error}"),
                     }
                     startup.collected();
-                    // The library creates several copies of every name and label for a page.
+                    // The page and the data that it was written from.
                     heka_memory::release_free();
                     registered.discover();
                     if registered.outgrown() {
@@ -104,8 +105,8 @@ fn with_label_names(resource: &Resource) -> Resource {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in attributes {
         let digit = key.as_str().starts_with(|first: char| first.is_ascii_digit());
-        let valid = key.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let joined = labels.entry(if digit { "key_".to_owned() + &valid } else { valid }).or_default();
+        let valid = label_name(key.as_str());
+        let joined = labels.entry(if digit { format!("key_{valid}") } else { valid.into_owned() }).or_default();
         if !joined.is_empty() {
             joined.push(';');
         }

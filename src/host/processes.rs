@@ -14,7 +14,7 @@ use crate::metrics::parse::{fields, number};
 /// Buffer size for `/proc/[pid]/stat`: about 50 numbers and a name.
 const STAT_BYTES: usize = 1_024;
 /// Buffer size for a few hundred directory entries.
-pub(crate) const ENTRIES_BYTES: usize = 16 * 1024;
+const ENTRIES_BYTES: usize = 16 * 1024;
 
 /// Fields of `/proc/[pid]/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,31 @@ impl<'a> Stat<'a> {
     }
 }
 
+/// Calls `visit` with the directory and with the name and pid of each process in it; `visit` returns whether it could read
+/// the process. Returns whether it could read the first process: if not, processes are hidden.
+///
+/// # Errors
+/// The directory cannot be read, or an error of `visit`.
+pub(crate) fn each_pid(
+    proc: &Path,
+    mut visit: impl FnMut(&OwnedFd, &[u8], u32) -> Result<bool, Errno>,
+) -> Result<bool, Errno> {
+    let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(dir.as_fd(), &mut room);
+    let mut first_seen = false;
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
+        let name = entry.file_name().to_bytes();
+        let Some(pid) = pid(name) else { continue };
+        first_seen |= visit(&dir, name, pid)? && pid == 1;
+    }
+    Ok(first_seen)
+}
+
 /// Calls `visit` with the pid and stat of each process; `proc` may also be the directory `task` of a process, to visit
 /// its threads. Processes that end meanwhile are skipped. Returns whether the first process was visible: if not,
 /// processes are hidden.
@@ -64,22 +89,11 @@ impl<'a> Stat<'a> {
 /// The directory cannot be read.
 pub fn each(proc: &Path, visit: &mut impl FnMut(u32, &Stat<'_>)) -> Result<bool, Errno> {
     let _at = bounded::access(proc).map_err(|_| Errno::INPROGRESS)?;
-    let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
-    let mut entries = RawDir::new(dir.as_fd(), &mut room);
-    let mut first_seen = false;
     let mut buffer = [0u8; STAT_BYTES];
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Err(Errno::INTR) => continue,
-            entry => entry?,
-        };
-        let Some(pid) = pid(entry.file_name().to_bytes()) else { continue };
-        let Some(stat) = stat_of(&dir, entry.file_name().to_bytes(), &mut buffer) else { continue };
-        first_seen |= pid == 1;
-        visit(pid, &stat);
-    }
-    Ok(first_seen)
+    each_pid(proc, |dir, name, pid| {
+        let stat = stat_of(dir, name, &mut buffer);
+        Ok(stat.map(|stat| visit(pid, &stat)).is_some())
+    })
 }
 
 /// Calls `read` with the stat of one process; `None` if it has ended or its stat is not readable.
@@ -89,7 +103,7 @@ pub fn one<T>(proc: &Path, pid: u32, read: impl FnOnce(&Stat<'_>) -> T) -> Optio
 }
 
 /// Parses a directory name that is a pid: digits without a leading zero.
-pub(crate) fn pid(name: &[u8]) -> Option<u32> {
+fn pid(name: &[u8]) -> Option<u32> {
     let digits = name.first().is_some_and(|&b| b != b'0') && name.iter().all(u8::is_ascii_digit);
     digits.then(|| number(name)).flatten().and_then(|pid| u32::try_from(pid).ok())
 }

@@ -86,6 +86,7 @@ struct Interface {
 struct Links {
     host: Host,
     interfaces: Vec<Interface>,
+    most_open: usize,
     changing: Facts,
     steady: Facts,
     changes: Table<Attributes, { CHANGES.len() }>,
@@ -96,6 +97,7 @@ impl Links {
         Self {
             host: context.host.clone(),
             interfaces: Vec::new(),
+            most_open: kept::at_most(MOST_OPEN),
             changing: Facts::default(),
             steady: Facts::default(),
             changes: Table::new(rules([Kind::EVENTS.narrow(); CHANGES.len()], &context.options), MOST_GONE),
@@ -201,7 +203,7 @@ impl Collector for Links {
         self.changing.clear();
         self.changes.begin(reader.now());
         let mut interfaces = std::mem::take(&mut self.interfaces);
-        let mut room = kept::at_most(MOST_OPEN);
+        let mut room = self.most_open;
         for interface in &mut interfaces {
             self.read_interface(interface);
             match room.checked_sub(interface.dir.open()) {

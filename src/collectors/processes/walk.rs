@@ -1,14 +1,13 @@
 //! Counts the processes of `/proc` in one pass. The files of some stay open for the next one.
 
-use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, fstatfs, openat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
 use rustix::io::{Errno, pread, retry_on_intr};
 
 use crate::host::bounded::walk;
-use crate::host::processes::{ENTRIES_BYTES, open_stat, pid};
+use crate::host::processes::{each_pid, open_stat};
 use crate::host::{files, kept};
 
 /// Number of distinct states.
@@ -46,40 +45,28 @@ impl Walk {
     /// readable, and `ESRCH` if there is no process 1, which every pid namespace has.
     pub fn count(&mut self, proc: &Path) -> Result<Counts, Errno> {
         let walk = walk(proc).map_err(|_| Errno::INPROGRESS)?;
-        let dir = openat(CWD, proc, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
-        let mut entries = RawDir::new(dir.as_fd(), &mut room);
         let mut counts = Counts::default();
-        let mut first_seen = false;
         let capacity = self.open.len();
         let mut before = std::mem::replace(&mut self.open, Vec::with_capacity(capacity)).into_iter().peekable();
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Err(Errno::INTR) => continue,
-                entry => entry?,
-            };
-            let name = entry.file_name().to_bytes();
-            let Some(pid) = pid(name) else { continue };
+        let first_seen = each_pid(proc, |dir, name, pid| {
             walk.at(name).map_err(|_| Errno::INPROGRESS)?;
             // Processes that have ended are not listed.
             while before.next_if(|(open, _)| *open < pid).is_some() {}
             let open = before.next_if(|(open, _)| *open == pid).map(|(_, file)| file);
-            match read(&dir, name, open) {
-                Ok((state, file)) => {
-                    first_seen |= pid == 1;
-                    if let Some(count) = counts.get_mut(state) {
-                        *count += 1;
-                    }
-                    if let Some(file) = file
-                        && self.open.len() < self.most_open
-                    {
-                        self.open.push((pid, file));
-                    }
-                }
-                Err(Errno::NOENT | Errno::SRCH) => {}
-                Err(error) => return Err(error),
+            let (state, file) = match read(dir, name, open) {
+                Err(Errno::NOENT | Errno::SRCH) => return Ok(false),
+                read => read?,
+            };
+            if let Some(count) = counts.get_mut(state) {
+                *count += 1;
             }
-        }
+            if let Some(file) = file
+                && self.open.len() < self.most_open
+            {
+                self.open.push((pid, file));
+            }
+            Ok(true)
+        })?;
         if first_seen { Ok(counts) } else { Err(Errno::SRCH) }
     }
 }

@@ -1,5 +1,7 @@
 //! The name under which Prometheus stores a metric, for push and pull alike.
 
+use std::borrow::Cow;
+
 use crate::metrics::naming::Kind;
 
 /// The name under which Prometheus 3 stores a metric received over OTLP, with the default translation strategy
@@ -30,6 +32,13 @@ pub fn prometheus_name(name: &str, unit: &str, kind: Kind) -> String {
     words.retain(|&word| word != last);
     words.push(last);
     words.join("_")
+}
+
+/// The label for an attribute: `_` replaces characters that a label cannot have.
+#[must_use]
+pub fn label_name(key: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    if key.contains(is_odd) { key.replace(is_odd, "_").into() } else { key.into() }
 }
 
 /// The word for a unit. Annotations such as `{packet}` have none.

@@ -6,6 +6,8 @@ use std::fmt::{Display, Write};
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics};
 
+use super::names::label_name;
+
 /// Size of a series for the first allocation.
 const SERIES_BYTES: usize = 128;
 
@@ -102,10 +104,7 @@ impl Page {
         let mut before = '{';
         for attribute in attributes {
             self.text.push(before);
-            for part in attribute.key.as_str().split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-                let valid = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-                self.text.extend([valid, if valid.len() < part.len() { "_" } else { "" }]);
-            }
+            self.text.push_str(&label_name(attribute.key.as_str()));
             self.text.push_str("=\"");
             self.escaped(&attribute.value.as_str(), true);
             self.text.push('"');
