@@ -55,17 +55,17 @@ impl Agent {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
-    /// The size of one collection as a request, and the header of its record.
+    /// The size of one collection as a request, and the header of its record. Not with `--once`, whose stop may take an
+    /// unoptimised build longer than it has.
     pub fn encoded_bytes(arguments: &str) -> u64 {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(BINARY);
-        command.env_clear().current_dir(dir.path()).args(["--once", "--endpoint", "http://127.0.0.1:1"]);
-        command.args(["--outbox-dir", "."]).args(arguments.split_whitespace());
-        // A large collection of an unoptimised build may exceed the limit for the stop; its record is on disk before.
-        let _ = command.stderr(std::process::Stdio::null()).status().unwrap();
-        let files = std::fs::read_dir(dir.path()).unwrap().flatten();
-        let records = files.filter(|file| file.path().extension().is_some_and(|end| end == "batch"));
-        records.map(|file| file.metadata().unwrap().len()).sum()
+        let outbox = tempfile::tempdir().unwrap();
+        let _agent =
+            Self::start("http://127.0.0.1:1", &format!("--outbox-dir {} {arguments}", outbox.path().display()));
+        until("a record on disk", SOON, || {
+            let mut files = std::fs::read_dir(outbox.path()).unwrap().flatten();
+            let record = files.find(|file| file.path().extension().is_some_and(|end| end == "batch"))?;
+            Some(record.metadata().unwrap().len())
+        })
     }
 
     /// Its resident memory without the pages of its program file.
