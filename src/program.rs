@@ -15,6 +15,7 @@ use crate::config::found::UsageError;
 use crate::config::lookup::{Arguments, Environment};
 use crate::config::setting::Row;
 use crate::config::{Command, Config, env_file, table};
+use crate::host::kept;
 
 const USAGE: u8 = 2;
 const DOT_ENV: &str = ".env";
@@ -62,6 +63,7 @@ fn run(config: &Config, configured: bool) -> Result<bool, Box<dyn std::error::Er
         let _ = write!(std::io::stdout(), "{}", if json { report.json() } else { report.text() });
         return Ok(report.well());
     }
+    kept::raise_limit();
     agent::run(config, signals::terminate(), Box::new(SystemTime::now))?;
     Ok(true)
 }

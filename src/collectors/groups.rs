@@ -332,6 +332,7 @@ impl Groups {
             }
             false
         });
+        usage.walked();
         table.end();
         if self.cut > 0 && !std::mem::replace(&mut self.cut_reported, true) {
             let (name, most, cut) = (self.name, self.most, self.cut);

@@ -183,17 +183,22 @@ pub(super) fn list_inodes(dir: &Path) -> io::Result<Vec<(OsString, u64)>> {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub file: File,
-    /// Whether it is of procfs or sysfs, where a file exists as long as its mount or its device.
+    /// Whether it is of procfs, sysfs or cgroup2, where a file exists as long as its mount, its device or its cgroup.
     is_kernels: bool,
 }
 
 impl Kept {
     /// Opens a file, within an access to it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(open_here(path)?))
+    }
+
+    pub(super) fn new(file: File) -> Self {
         const SYSFS_MAGIC: FsWord = 0x6265_6572;
-        let file = open_here(path)?;
-        let is_kernels = fstatfs(&file).is_ok_and(|system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.f_type));
-        Ok(Self { file, is_kernels })
+        const CGROUP2_MAGIC: FsWord = 0x6367_7270;
+        let kernels = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP2_MAGIC];
+        let is_kernels = fstatfs(&file).is_ok_and(|system| kernels.contains(&system.f_type));
+        Self { file, is_kernels }
     }
 
     /// Whether it still has a name. An ordinary file (a fixture, a copy) may have been replaced.

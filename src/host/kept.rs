@@ -5,10 +5,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rustix::io::{pread, retry_on_intr};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::bounded::access;
 use super::files::{Kept, read_small};
+
+/// Raises this process's limit of open files to the highest that it may set for itself. The usual limit of 1,024 is for
+/// programs that use select(2).
+pub fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it, fewer files stay open.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
 
 /// The number of files that one collector may keep open: `most`, but no more than an eighth of what this process may
 /// have open.

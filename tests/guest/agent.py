@@ -63,8 +63,9 @@ class Agent:
         self.read = 0
 
     def __enter__(self):
+        # By its path: as the shell's function, it would be a child of the process whose pid this is.
         self.pid = self.machine.run(
-            f": > {self.file}; agent --exporter console --console-format json --interval 500ms --no-phase {self.arguments} >{self.file} 2>{self.file}.log & echo $!").strip()
+            f": > {self.file}; /programs/agent --exporter console --console-format json --interval 500ms --no-phase {self.arguments} >{self.file} 2>{self.file}.log & echo $!").strip()
         try:
             self.next()
         except (AgentEnded, Failure):

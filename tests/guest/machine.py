@@ -147,6 +147,8 @@ class Machine:
         # The shell prefers busybox's applets to programs of the same name.
         for name in {} if system else programs:
             self.qemu.stdin.write(f'{name}() {{ /programs/{name} "$@"; }}\n'.encode())
+        # Whether a command did not end. What arrives from then on may be of that one, so this machine is of no more use.
+        self.lost = False
         self.received = bytearray()
         self.arrived = threading.Condition()
         threading.Thread(target=self._receive, daemon=True).start()
@@ -178,16 +180,24 @@ class Machine:
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self):
         self.qemu.kill()
         self.qemu.wait()
         self.work.cleanup()
 
     def run(self, script, timeout=60):
         """Runs a script in a shell of its own and returns its output, standard error included."""
-        self.qemu.stdin.write(f"(\n{script}\n) </dev/null 2>&1; printf '\\036%d\\036' $?\n".encode())
-        self.qemu.stdin.flush()
+        try:
+            self.qemu.stdin.write(f"(\n{script}\n) </dev/null 2>&1; printf '\\036%d\\036' $?\n".encode())
+            self.qemu.stdin.flush()
+        except BrokenPipeError:
+            self.lost = True
+            raise Failure(f"the machine has ended: {self.console.read_text(errors='replace')[-1000:]}") from None
         with self.arrived:
             if not self.arrived.wait_for(lambda: self.received.count(END) == 2, timeout):
+                self.lost = True
                 raise Failure(f"no end within {timeout} s: {script}\n{self.received.decode(errors='replace')}\n"
                               f"{self.console.read_text(errors='replace')[-1000:]}")
             output, status, _ = bytes(self.received).split(END)

@@ -112,6 +112,41 @@ def cpu_limits(machine):
         return f"{used:.2f} s used, {throttled:.2f} s throttled"
 
 
+def open_files(machine):
+    """The files of a container that stay open: its controller goes and returns, and another container has its path"""
+    path = CONTAINERS["podman"][0]
+    with Tree(machine) as tree, Agent(machine, "containers", "--detail detailed") as agent:
+        place, controllers = f"{tree.root}/{path}", f"{tree.root}/{path.split('/')[0]}/cgroup.subtree_control"
+
+        def expect(tasks, usage_is_known):
+            def read(cycle):
+                tasks, usage = (cycle.value(f"container.{metric}", container_id=IDS["podman"]) for metric in ("linux.tasks", "memory.usage"))
+                return tasks, usage is not None
+            agent.expect(read, (tasks, usage_is_known))
+            return int(machine.run(f"ls -l /proc/{agent.pid}/fd | grep -c {IDS['podman']} || true"))
+
+        def tasks(number):
+            machine.run(f"for each in $(seq {number}); do (echo 0 > {place}/cgroup.procs; exec sleep 1000) >/dev/null 2>&1 & done")
+
+        tasks(3)
+        opened = expect(3, True)
+        assert opened >= 4, f"{opened} files are open"
+        machine.run(f"echo -pids > {controllers}")
+        expect(None, True)
+        machine.run(f"echo '+pids -memory' > {controllers}")
+        expect(3, False)
+        machine.run(f"echo +memory > {controllers}")
+        assert expect(3, True) == opened
+        machine.run(f"kill -9 $(cat {place}/cgroup.procs)")
+        machine.wait(f"rmdir {place} 2>/dev/null && mkdir {place}")
+        tasks(2)
+        assert expect(2, True) == opened
+        machine.run(f"kill -9 $(cat {place}/cgroup.procs)")
+        machine.wait(f"rmdir {place} 2>/dev/null")
+        assert expect(None, False) == 0
+        return f"{opened} files"
+
+
 def memory_and_disk(machine):
     """Memory, tasks, page faults, kills for lack of memory and bytes on a disk, of a service and of a container"""
     machine.run("modprobe sd_mod; modprobe scsi_debug dev_size_mb=64 num_tgts=1")

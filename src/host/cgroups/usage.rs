@@ -1,253 +1,23 @@
-//! Control groups: the tree below `/sys/fs/cgroup` and the resource usage of each group.
-//!
-//! Source: Documentation/admin-guide/cgroup-v2.rst. For version 1, only CPU time, memory, page faults and tasks are
-//! read.
+//! The resource usage of a cgroup, from its files. Some of them stay open for the next reading.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
-use std::io;
-use std::mem::MaybeUninit;
-use std::path::{Path, PathBuf};
+use std::ffi::CStr;
+use std::fs::File;
+use std::path::Path;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, RawDir, Stat, accessat, fstat, fstatfs, openat,
-};
-use rustix::io::{Errno, read, retry_on_intr};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
+use rustix::io::{Errno, pread, retry_on_intr};
 
-use super::{bounded, files};
+use super::{Hierarchy, OPEN, Visited, list, open_child};
+use crate::host::files::{self, Kept};
+use crate::host::{bounded, kept};
 use crate::metrics::parse::{fields, lines, number, pressure};
 
-/// Maximum depth of a walk. A nested container in a user session is at a depth of about 10.
-const MOST_DEPTH: usize = 16;
-/// Maximum number of directories in a walk.
-const MOST_FOLDERS: usize = 20_000;
 /// Buffer size for a file. `io.stat` is the longest, with about 120 bytes per disk.
 const FILE_BYTES: usize = 64 * 1024;
-/// Buffer size for a few hundred directory entries.
-const ENTRIES_BYTES: usize = 16 * 1024;
-
-const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-/// Only to open what is in it, which costs the kernel less than opening it for reading.
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// The type of all file systems in user space, of statfs(2).
-const FUSE_MAGIC: FsWord = 0x6573_5546;
-
-/// The cgroup interface of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hierarchy {
-    /// Version 2: one tree for all controllers.
-    Unified(PathBuf),
-    /// Version 1: one tree per controller. `walked` is systemd's own tree, which contains every unit, or the tree of
-    /// `cpuacct`.
-    Legacy {
-        /// The tree that is walked.
-        walked: PathBuf,
-        /// The tree of `cpuacct`.
-        cpu: PathBuf,
-        /// The tree of `memory`.
-        memory: PathBuf,
-        /// The tree of `pids`.
-        pids: PathBuf,
-    },
-}
-
-impl Hierarchy {
-    /// Finds the hierarchy below `/sys/fs/cgroup`; `None` if nothing is mounted there. A hybrid host, which has a
-    /// version 2 tree without controllers at `unified`, counts as version 1.
-    #[must_use]
-    pub fn find(root: &Path) -> Option<Self> {
-        let _at = bounded::access(root).ok()?;
-        if root.join("cgroup.controllers").exists() {
-            return Some(Self::Unified(root.to_owned()));
-        }
-        let of = |names: &[&str]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-        let cpu = of(&["cpu,cpuacct", "cpuacct"])?;
-        let walked = of(&["systemd"]).unwrap_or_else(|| cpu.clone());
-        Some(Self::Legacy { walked, cpu, memory: root.join("memory"), pids: root.join("pids") })
-    }
-
-    /// The root of the tree that is walked.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        match self {
-            Self::Unified(root) | Self::Legacy { walked: root, .. } => root,
-        }
-    }
-}
-
-/// A cgroup visited by a walk.
-#[derive(Debug)]
-pub struct Visited<'a> {
-    /// Path below the root, without leading or trailing slashes.
-    pub path: &'a str,
-    /// Name of the parent cgroup; empty at the top.
-    pub parent: &'a str,
-    /// Name of the cgroup.
-    pub name: &'a str,
-    /// Inode of its directory: a cgroup that was removed and created again has another one.
-    pub inode: u64,
-    folder: &'a OwnedFd,
-}
-
-impl Visited<'_> {
-    /// Whether its parent is the root.
-    #[must_use]
-    pub fn is_top(&self) -> bool {
-        self.parent.is_empty()
-    }
-}
-
-/// Names of subdirectories, from earlier walks, by the inode of a directory that has only a few.
-///
-/// To list a cgroup, the kernel lists its 70 files, too, which costs as much as to read three of them. A directory has two
-/// links more than subdirectories. So one with two links has no subdirectory, and one in which as many known
-/// subdirectories exist as it has has no other. Neither is listed.
-#[derive(Debug, Default)]
-pub struct Known {
-    folders: HashMap<u64, (u64, Vec<CString>)>,
-    walk: u64,
-    #[cfg(test)]
-    listings: usize,
-}
-
-/// Maximum number of subdirectories whose names are kept. Their directories are open at the same time.
-const MOST_KNOWN: usize = 8;
-
-/// A tree with an open root directory.
-#[derive(Debug)]
-pub struct Tree {
-    root: PathBuf,
-    folder: OwnedFd,
-    at: bounded::At,
-}
-
-impl Tree {
-    /// Opens the root.
-    ///
-    /// # Errors
-    /// Errors of open(2), and `EINPROGRESS` if another thread hangs there.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        let at = bounded::access(root)?;
-        let folder = openat(CWD, root, FOLDER, Mode::empty())?;
-        Ok(Self { root: root.to_owned(), folder, at })
-    }
-
-    /// Walks the tree, parents first. `visit` returns whether to walk the children of a cgroup. Directories that
-    /// disappear during the walk, or in which another thread hangs, are skipped. Returns whether the whole tree was
-    /// walked, within the limits.
-    pub fn walk(&self, known: &mut Known, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
-        self.walk_at_most(MOST_FOLDERS, known, visit)
-    }
-
-    fn walk_at_most(&self, most: usize, known: &mut Known, visit: &mut impl FnMut(&Visited<'_>) -> bool) -> bool {
-        known.walk += 1;
-        // A file system in user space, such as lxcfs, need not count links.
-        let counts_links = fstatfs(&self.folder).is_ok_and(|fs| fs.f_type != FUSE_MAGIC);
-        let mut walk = Walk { tree: self, known, counts_links, left: most, path: String::new(), visit };
-        if let Ok(stat) = fstat(&self.folder) {
-            walk.below(&self.folder, &stat, "", MOST_DEPTH);
-        }
-        let (left, now) = (walk.left, known.walk);
-        known.folders.retain(|_, (walk, _)| *walk == now);
-        left > 0
-    }
-}
-
-struct Walk<'a, F> {
-    tree: &'a Tree,
-    known: &'a mut Known,
-    counts_links: bool,
-    left: usize,
-    path: String,
-    visit: &'a mut F,
-}
-
-impl<F: FnMut(&Visited<'_>) -> bool> Walk<'_, F> {
-    fn below(&mut self, folder: &OwnedFd, stat: &Stat, name: &str, depth: usize) {
-        let links = usize::try_from(stat.st_nlink).ok().filter(|_| self.counts_links);
-        let count = links.and_then(|links| links.checked_sub(2));
-        if count == Some(0) {
-            return;
-        }
-        let kept = self.known.folders.remove(&stat.st_ino).map(|(_, names)| names);
-        let children = kept.filter(|names| Some(names.len()) == count).and_then(|names| open_all(folder, names));
-        let mut children = children.unwrap_or_else(|| {
-            #[cfg(test)]
-            (self.known.listings += 1);
-            list(folder)
-        });
-        let length = self.path.len();
-        for (child, opened) in &mut children {
-            if self.left == 0 {
-                return;
-            }
-            self.left -= 1;
-            let Ok(name_here) = child.to_str() else { continue };
-            self.path.truncate(length);
-            if length > 0 {
-                self.path.push('/');
-            }
-            self.path.push_str(name_here);
-            if self.tree.at.move_below(&self.tree.root, &self.path).is_err() {
-                continue;
-            }
-            let Some(opened) = opened.take().or_else(|| open_child(folder, child)) else { continue };
-            let Ok(stat) = fstat(&opened) else { continue };
-            let visited =
-                Visited { path: &self.path, parent: name, name: name_here, inode: stat.st_ino, folder: &opened };
-            if (self.visit)(&visited) && depth > 1 {
-                self.below(&opened, &stat, name_here, depth - 1);
-            }
-        }
-        if children.len() <= MOST_KNOWN && Some(children.len()) == count {
-            let names = children.into_iter().map(|(name, _)| name).collect();
-            self.known.folders.insert(stat.st_ino, (self.known.walk, names));
-        }
-    }
-}
-
-fn open_child(folder: &OwnedFd, name: &CStr) -> Option<OwnedFd> {
-    openat(folder, name, FOLDER.union(OFlags::NOFOLLOW), Mode::empty()).ok()
-}
-
-/// Opens all of these subdirectories; `None` if one does not exist.
-fn open_all(folder: &OwnedFd, names: Vec<CString>) -> Option<Vec<(CString, Option<OwnedFd>)>> {
-    names.into_iter().map(|name| open_child(folder, &name).map(|opened| (name, Some(opened)))).collect()
-}
-
-/// The subdirectories, not yet opened, in no particular order.
-fn list(folder: &OwnedFd) -> Vec<(CString, Option<OwnedFd>)> {
-    let Ok(folder) = openat(folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty()) else { return Vec::new() };
-    let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
-    let mut entries = RawDir::new(folder.as_fd(), &mut room);
-    let mut found = Vec::new();
-    while let Some(entry) = entries.next() {
-        match entry {
-            Ok(entry) => {
-                let name = entry.file_name();
-                let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-                if folder && !matches!(name.to_bytes(), b"." | b"..") {
-                    found.push((name.to_owned(), None));
-                }
-            }
-            Err(Errno::INTR) => {}
-            Err(_) => break,
-        }
-    }
-    found
-}
-
-/// Whether the kernel counts an event of `memory.events` in the parents of a cgroup, too: without the mount option
-/// `memory_localevents`. `mountinfo` is the list of mounts; without a cgroup file system in it, the answer is no.
-#[must_use]
-pub fn parents_have_events(mountinfo: &[u8]) -> bool {
-    let mut options = lines(mountinfo).filter_map(|line| {
-        let at = memchr::memmem::find(line, b" - cgroup2 ")?;
-        line.get(at..)?.rsplit(|&byte| byte == b' ').next()
-    });
-    options.next().is_some_and(|options| options.split(|&byte| byte == b',').all(|one| one != b"memory_localevents"))
-}
+/// Maximum number of files that stay open. Each costs the kernel about 4.5 kB.
+const MOST_OPEN: usize = 1024;
 
 /// Number of OOM kills in a cgroup, and before that in the top-level cgroup that contains it.
 ///
@@ -296,7 +66,8 @@ impl Usage {
     }
 }
 
-/// A file of a cgroup, or several that are needed together. Each costs three system calls per cgroup and collection.
+/// A file of a cgroup, or several that are needed together. A file costs one system call per collection if it stays
+/// open, and otherwise three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// CPU time and throttled time.
@@ -330,13 +101,52 @@ pub struct UsageReader {
     /// OOM kills in the top-level cgroup whose descendants are read.
     kills_above: Option<u64>,
     buffer: Vec<u8>,
+    open: OpenFiles,
+}
+
+/// Files of version 2 that stay open between readings, because opening and closing such a file takes three times as long
+/// as reading it. An open file belongs to its cgroup: when that was removed, it cannot be read, even if the path exists
+/// again.
+#[derive(Debug)]
+struct OpenFiles {
+    /// By the inode of the cgroup, with the number of the last walk that read it.
+    of: HashMap<u64, (u64, FilesOfOne)>,
+    walk: u64,
+    /// Number of further files that may stay open.
+    room: usize,
+    most: usize,
+}
+
+type FilesOfOne = Vec<(&'static CStr, Kept)>;
+
+impl OpenFiles {
+    fn new() -> Self {
+        let most = kept::at_most(MOST_OPEN);
+        Self { of: HashMap::new(), walk: 0, room: most, most }
+    }
+
+    /// Closes the files of the cgroups that were not read since the last call.
+    fn close_unread(&mut self) {
+        let now = self.walk;
+        self.of.retain(|_, (walk, _)| *walk == now);
+        self.walk += 1;
+        let open: usize = self.of.values().map(|(_, files)| files.len()).sum();
+        self.room = self.most.saturating_sub(open);
+    }
 }
 
 impl UsageReader {
     /// Creates a reader of these parts for this hierarchy. `ticks_per_second` is the unit of version 1's CPU time.
     #[must_use]
     pub fn new(hierarchy: Hierarchy, ticks_per_second: u64, parts: Vec<Part>) -> Self {
-        Self { hierarchy, ticks_per_second, parts, kills_above: None, buffer: vec![0; FILE_BYTES] }
+        Self {
+            hierarchy,
+            ticks_per_second,
+            parts,
+            kills_above: None,
+            buffer: vec![0; FILE_BYTES],
+            open: OpenFiles::new(),
+        }
     }
 
     /// The hierarchy being read.
@@ -369,7 +179,14 @@ impl UsageReader {
         counted: &mut dyn FnMut(u32, u32) -> bool,
     ) -> Usage {
         match &self.hierarchy {
-            Hierarchy::Unified(_) => self.unified(visited.folder, last, counted),
+            Hierarchy::Unified(_) => {
+                let mut open = self.open.of.remove(&visited.inode).map(|(_, files)| files).unwrap_or_default();
+                let usage = self.unified(visited.folder, &mut open, last, counted);
+                if !open.is_empty() {
+                    self.open.of.insert(visited.inode, (self.open.walk, open));
+                }
+                usage
+            }
             Hierarchy::Legacy { cpu, memory, pids, .. } => {
                 let [cpu, memory, pids] = [cpu, memory, pids].map(|tree| tree.join(visited.path));
                 self.legacy(&cpu, &memory, &pids)
@@ -377,19 +194,30 @@ impl UsageReader {
         }
     }
 
-    fn unified(&mut self, folder: &OwnedFd, last: Option<Kills>, counted: &mut dyn FnMut(u32, u32) -> bool) -> Usage {
+    /// To be called after each walk: closes the files of the cgroups that it did not read.
+    pub fn walked(&mut self) {
+        self.open.close_unread();
+    }
+
+    fn unified(
+        &mut self,
+        folder: &OwnedFd,
+        open: &mut FilesOfOne,
+        last: Option<Kills>,
+        counted: &mut dyn FnMut(u32, u32) -> bool,
+    ) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.parts.len() {
             match self.parts.get(at) {
                 Some(Part::Cpu) => {
-                    if let Some(bytes) = self.file(folder, c"cpu.stat") {
+                    if let Some(bytes) = self.kept(folder, open, c"cpu.stat") {
                         [usage.cpu_user, usage.cpu_system, usage.throttled] =
                             keyed(bytes, [b"user_usec", b"system_usec", b"throttled_usec"]);
                     }
                 }
-                Some(Part::Memory) => usage.memory = self.file(folder, c"memory.current").and_then(single),
+                Some(Part::Memory) => usage.memory = self.kept(folder, open, c"memory.current").and_then(single),
                 Some(Part::MemoryKinds) => {
-                    if let Some(bytes) = self.file(folder, c"memory.stat") {
+                    if let Some(bytes) = self.kept(folder, open, c"memory.stat") {
                         usage.set_kinds(keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]));
                     }
                 }
@@ -397,12 +225,12 @@ impl UsageReader {
                     let last = last.filter(|last| self.kills_above == Some(last.above));
                     usage.oom_kills = last.map(|last| last.own).or_else(|| self.kills(folder));
                 }
-                Some(Part::Tasks) => usage.tasks = self.file(folder, c"pids.current").and_then(single),
-                Some(Part::Io) => usage.io = self.file(folder, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
+                Some(Part::Tasks) => usage.tasks = self.kept(folder, open, c"pids.current").and_then(single),
+                Some(Part::Io) => usage.io = self.kept(folder, open, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
                 Some(Part::Pressure) => {
                     let names = [c"cpu.pressure", c"memory.pressure", c"io.pressure"];
                     for (name, slot) in names.into_iter().zip(&mut usage.pressure) {
-                        if let Some(bytes) = self.file(folder, name) {
+                        if let Some(bytes) = self.kept(folder, open, name) {
                             *slot = pressure(bytes);
                         }
                     }
@@ -473,15 +301,41 @@ impl UsageReader {
             .min()
     }
 
+    /// As [`UsageReader::file`], with the files of this directory that are open.
+    fn kept(&mut self, folder: &OwnedFd, open: &mut FilesOfOne, name: &'static CStr) -> Option<&[u8]> {
+        if let Some(at) = open.iter().position(|(open, _)| *open == name) {
+            let file = open.get(at).map(|(_, file)| file).filter(|file| file.has_name());
+            if let Some(length) = file.and_then(|file| self.fill(&file.file)) {
+                return self.buffer.get(..length);
+            }
+            // A file that its controller had disappears with it, and is another one when the controller is back.
+            open.swap_remove(at);
+        }
+        let file = openat(folder, name, OPEN, Mode::empty()).ok()?;
+        let length = self.fill(&file)?;
+        if self.open.room > 0 {
+            self.open.room -= 1;
+            open.push((name, Kept::new(File::from(file))));
+        }
+        self.buffer.get(..length)
+    }
+
     /// Reads a file of the directory, up to the size of the buffer; `None` if the kernel does not provide it.
     fn file(&mut self, folder: &OwnedFd, name: &CStr) -> Option<&[u8]> {
         let file = openat(folder, name, OPEN, Mode::empty()).ok()?;
+        let length = self.fill(&file)?;
+        self.buffer.get(..length)
+    }
+
+    /// Reads a file into the buffer and returns its length; `None` if it is longer or cannot be read.
+    fn fill(&mut self, file: impl AsFd) -> Option<usize> {
         let mut filled = 0;
         loop {
             let room = self.buffer.get_mut(filled..).filter(|room| !room.is_empty())?;
             let asked = room.len();
-            match retry_on_intr(|| read(&file, &mut *room)) {
-                Ok(0) => break,
+            match retry_on_intr(|| pread(&file, &mut *room, filled as u64)) {
+                // The last two are a pipe's.
+                Ok(0) | Err(Errno::AGAIN | Errno::SPIPE) => break,
                 Ok(length) => {
                     filled += length;
                     // The kernel returns a short cgroup file in one read; a second read would only return the end of
@@ -496,7 +350,7 @@ impl UsageReader {
         if filled == 0 {
             files::refuse_odd(&file);
         }
-        self.buffer.get(..filled)
+        Some(filled)
     }
 }
 
@@ -566,84 +420,22 @@ fn device(text: &[u8]) -> Option<(u32, u32)> {
     Some((part(text.get(..colon)?)?, part(text.get(colon + 1..)?)?))
 }
 
+/// Whether the kernel counts an event of `memory.events` in the parents of a cgroup, too: without the mount option
+/// `memory_localevents`. `mountinfo` is the list of mounts; without a cgroup file system in it, the answer is no.
+#[must_use]
+pub fn parents_have_events(mountinfo: &[u8]) -> bool {
+    let mut options = lines(mountinfo).filter_map(|line| {
+        let at = memchr::memmem::find(line, b" - cgroup2 ")?;
+        line.get(at..)?.rsplit(|&byte| byte == b' ').next()
+    });
+    options.next().is_some_and(|options| options.split(|&byte| byte == b',').all(|one| one != b"memory_localevents"))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::tests::write;
+    use super::super::{Known, Tree};
     use super::*;
-    use proptest::prelude::*;
-
-    fn write(root: &Path, path: &str, content: &str) {
-        let path = root.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-
-    fn walked(root: &Path, descend: impl Fn(&str) -> bool) -> Vec<String> {
-        let mut seen = Vec::new();
-        let whole = Tree::open(root).unwrap().walk(&mut Known::default(), &mut |visited| {
-            seen.push(visited.path.to_owned());
-            descend(visited.name)
-        });
-        assert!(whole);
-        seen.sort();
-        seen
-    }
-
-    /// The paths and inodes, in order.
-    fn walked_again(root: &Path, known: &mut Known) -> Vec<(String, u64)> {
-        let mut seen = Vec::new();
-        Tree::open(root).unwrap().walk(known, &mut |visited| {
-            seen.push((visited.path.to_owned(), visited.inode));
-            true
-        });
-        seen.sort();
-        seen
-    }
-
-    #[test]
-    fn a_directory_with_few_subdirectories_is_listed_once_and_one_without_never() {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "pods/1/box/cgroup.procs", "");
-        write(dir.path(), "pods/2/box/cgroup.procs", "");
-        if std::os::unix::fs::MetadataExt::nlink(&dir.path().metadata().unwrap()) != 3 {
-            return; // a file system that does not count subdirectories
-        }
-        let mut known = Known::default();
-        let listings = [(); 3].map(|()| {
-            let before = known.listings;
-            assert_eq!(walked_again(dir.path(), &mut known).len(), 5);
-            known.listings - before
-        });
-        assert_eq!(listings, [4, 0, 0], "the root, and the parents of pods and boxes");
-        std::fs::rename(dir.path().join("pods/1/box"), dir.path().join("pods/1/jar")).unwrap();
-        assert!(walked_again(dir.path(), &mut known).iter().any(|(path, _)| path == "pods/1/jar"));
-        std::fs::remove_dir_all(dir.path().join("pods")).unwrap();
-        assert!(walked_again(dir.path(), &mut known).is_empty() && known.folders.is_empty(), "{known:?}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-        /// A step creates this directory, or moves it away if it exists: a cgroup's inode is never used again.
-        #[test]
-        fn known_subdirectories_hide_no_change(steps in proptest::collection::vec((0..3, 0..3, 0..4, any::<bool>()), 1..40)) {
-            let (dir, gone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let mut known = Known::default();
-            for (number, (a, b, c, walks)) in steps.into_iter().enumerate() {
-                let path = match c {
-                    3 => dir.path().join(format!("{a}/{b}")),
-                    c => dir.path().join(format!("{a}/{b}/{c}")),
-                };
-                if path.exists() {
-                    std::fs::rename(&path, gone.path().join(number.to_string())).unwrap();
-                } else {
-                    std::fs::create_dir_all(&path).unwrap();
-                }
-                if walks {
-                    let seen = walked_again(dir.path(), &mut known);
-                    prop_assert_eq!(seen, walked_again(dir.path(), &mut Known::default()));
-                }
-            }
-        }
-    }
 
     #[test]
     fn events_are_those_of_descendants_unless_the_mount_says_otherwise() {
@@ -655,24 +447,6 @@ mod tests {
         assert!(parents_have_events(mounts("rw,nsdelegate,memory_recursiveprot").as_bytes()));
         assert!(!parents_have_events(mounts("rw,nsdelegate,memory_localevents").as_bytes()));
         assert!(!parents_have_events(b"24 31 0:22 / /sys rw - sysfs sysfs rw\n"), "nothing is known");
-    }
-
-    #[test]
-    fn the_tree_is_walked_as_far_as_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        for path in ["a/b/c/cgroup.procs", "a/d/cgroup.procs", "e/cgroup.procs"] {
-            write(dir.path(), path, "");
-        }
-        assert_eq!(walked(dir.path(), |_| true), ["a", "a/b", "a/b/c", "a/d", "e"]);
-        assert_eq!(walked(dir.path(), |name| name != "b"), ["a", "a/b", "a/d", "e"]);
-    }
-
-    #[test]
-    fn a_link_in_the_tree_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "a/cgroup.procs", "");
-        std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
-        assert_eq!(walked(dir.path(), |_| true), ["a"]);
     }
 
     #[test]
@@ -707,6 +481,66 @@ mod tests {
         assert_eq!((usage.tasks, usage.io), (Some(3), Some([100, 200])));
         assert_eq!(usage.pressure, [[Some(11), Some(12)], [None; 2], [None; 2]]);
         assert_eq!(*first, Some(77));
+    }
+
+    /// Reads the whole tree once, as a collector does.
+    fn tasks(root: &Path, reader: &mut UsageReader, known: &mut Known) -> Vec<(String, Option<u64>)> {
+        let mut seen = Vec::new();
+        Tree::open(root).unwrap().walk(known, &mut |visited| {
+            seen.push((visited.path.to_owned(), reader.usage(visited, None, &mut |_, _| true).tasks));
+            true
+        });
+        reader.walked();
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn files_stay_open_as_long_as_their_cgroup_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "cgroup.controllers", "pids\n");
+        write(root, "a/pids.current", "1\n");
+        write(root, "b/pids.current", "2\n");
+        let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, vec![Part::Tasks]);
+        let mut known = Known::default();
+        let mut read = || {
+            let seen = tasks(root, &mut reader, &mut known);
+            let open: usize = reader.open.of.values().map(|(_, files)| files.len()).sum();
+            assert_eq!(open + reader.open.room, reader.open.most);
+            (seen, open)
+        };
+        let seen = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+        assert_eq!(read(), (seen(Some(1), Some(2)), 2));
+        write(root, "a/pids.current", "11\n");
+        assert_eq!(read(), (seen(Some(11), Some(2)), 2), "the open file is read again");
+        std::fs::remove_file(root.join("a/pids.current")).unwrap();
+        assert_eq!(read(), (seen(None, Some(2)), 1), "the controller is off");
+        write(root, "a/pids.current", "3\n");
+        assert_eq!(read(), (seen(Some(3), Some(2)), 2), "and on again");
+        std::fs::rename(root.join("b"), root.join("c")).unwrap();
+        write(root, "b/pids.current", "4\n");
+        std::fs::remove_dir_all(root.join("c")).unwrap();
+        assert_eq!(read(), (seen(Some(3), Some(4)), 2), "another cgroup has the name");
+        std::fs::remove_dir_all(root.join("b")).unwrap();
+        assert_eq!(read(), (vec![("a".to_owned(), Some(3))], 1), "a removed cgroup's files are closed");
+    }
+
+    #[test]
+    fn files_above_the_limit_are_read_and_not_left_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        write(root, "cgroup.controllers", "pids\n");
+        for number in 0..5 {
+            write(root, &format!("{number}/pids.current"), &format!("{number}\n"));
+        }
+        let mut reader = UsageReader::new(Hierarchy::find(root).unwrap(), 100, vec![Part::Tasks]);
+        (reader.open.most, reader.open.room) = (3, 3);
+        let expected: Vec<_> = (0..5).map(|number| (number.to_string(), Some(number))).collect();
+        for _ in 0..3 {
+            assert_eq!(tasks(root, &mut reader, &mut Known::default()), expected);
+            assert_eq!((reader.open.of.len(), reader.open.room), (3, 0));
+        }
     }
 
     #[test]
@@ -744,25 +578,5 @@ mod tests {
         with_units.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(with_units[0], seen[0]);
         assert_eq!((with_units[1].1.memory, with_units[1].1.cpu_user), (Some(7), None));
-    }
-
-    #[test]
-    fn a_tree_that_is_too_large_is_not_walked_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        for number in 0..3 {
-            write(dir.path(), &format!("{number}/cgroup.procs"), "");
-        }
-        let tree = Tree::open(dir.path()).unwrap();
-        let mut seen = 0;
-        let whole = tree.walk_at_most(2, &mut Known::default(), &mut |_| {
-            seen += 1;
-            true
-        });
-        assert_eq!((whole, seen), (false, 2));
-    }
-
-    #[test]
-    fn a_host_without_control_groups_has_none() {
-        assert_eq!(Hierarchy::find(tempfile::tempdir().unwrap().path()), None);
     }
 }
