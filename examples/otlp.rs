@@ -5,6 +5,7 @@
 use heka_insights_agent::HostMetrics;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,8 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _runtime = runtime.enter();
     let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let reader = PeriodicReader::builder(exporter).build();
-    let provider = SdkMeterProvider::builder().with_reader(reader).build();
-    HostMetrics::builder().register(&provider.meter("my-program"));
+    let metrics = HostMetrics::builder();
+    let resource = Resource::builder().with_attributes(metrics.resource_attributes()).build();
+    let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
+    metrics.register(&provider.meter("my-program"));
     provider.force_flush()?;
     provider.shutdown()?;
     Ok(())

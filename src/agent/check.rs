@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 
 use crate::agent::{self, readings, self_metrics};
-use crate::collectors::{Context, Survey};
+use crate::collectors::{Context, Survey, unread};
 use crate::config::{Command, Config, Exporter};
 use crate::export::config::Protocol;
 use crate::export::harmless;
@@ -35,6 +35,8 @@ pub const SERVICE: Service<'static> =
 #[derive(Debug)]
 pub struct Report {
     surveys: Vec<Survey>,
+    /// The collectors that are not read, and the option that each of them needs.
+    unread: Vec<(&'static str, String)>,
     /// Number of series of the metrics about the agent.
     self_series: usize,
     endpoint: Endpoint,
@@ -73,15 +75,17 @@ pub fn context(config: &Config) -> Context {
 pub fn check(config: &Config, send: bool) -> std::io::Result<Report> {
     let surveys = readings::from_child(|| context(config));
     let self_series = self_series(config, &surveys);
+    let unread = unread(&config.options);
     if config.exporter != Exporter::Otlp {
-        return Ok(Report { surveys, self_series, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None });
+        let (endpoint, outbox) = (Endpoint::Unused, Outbox::Unused);
+        return Ok(Report { surveys, unread, self_series, endpoint, outbox, hint: None });
     }
     let endpoint = if send { collection(config) } else { empty_export(config)? };
     let outbox = match &config.outbox.dir {
         None => Outbox::Memory,
         Some(dir) => Outbox::Directory(dir.clone(), opening::probe(dir)),
     };
-    Ok(Report { surveys, self_series, endpoint, outbox, hint: None })
+    Ok(Report { surveys, unread, self_series, endpoint, outbox, hint: None })
 }
 
 fn self_series(config: &Config, surveys: &[Survey]) -> usize {
@@ -169,9 +173,9 @@ fn failed(survey: &Survey) -> bool {
 fn state(survey: &Survey) -> &'static str {
     match (failed(survey), survey.series, survey.problems.iter().all(is_well)) {
         (true, ..) => "failed",
-        (false, 0, _) => "nothing here",
+        (false, 0, _) => "no data",
         (false, _, true) => "ok",
-        (false, _, false) => "ok, partly",
+        (false, _, false) => "partial",
     }
 }
 
@@ -274,6 +278,9 @@ impl Report {
                 let _ = writeln!(text, "{:45}{note}", "");
             }
         }
+        for (name, needed) in &self.unread {
+            let _ = writeln!(text, "{name:<12} {:<12} {:>7} {:>10}  needs {needed}", "off", 0, "");
+        }
         for (name, series) in [("self-metrics", self.self_series), ("all", self.series())] {
             let _ = writeln!(text, "{name:<12} {:<12} {series:>7}", "");
         }
@@ -306,6 +313,9 @@ impl Report {
                     "notes": notes(survey),
                 })
             })
+            .chain(self.unread.iter().map(|(name, needed)| {
+                json!({"name": name, "state": "off", "series": 0, "notes": [format!("needs {needed}")]})
+            }))
             .collect();
         let ((endpoint, message), (outbox, place)) = (self.endpoint.parts(), self.outbox.parts());
         let object = json!({
@@ -338,7 +348,8 @@ mod tests {
     }
 
     fn report(survey: Survey) -> Report {
-        Report { surveys: vec![survey], self_series: 0, endpoint: Endpoint::Unused, outbox: Outbox::Unused, hint: None }
+        let (unread, endpoint, outbox) = (Vec::new(), Endpoint::Unused, Outbox::Unused);
+        Report { surveys: vec![survey], unread, self_series: 0, endpoint, outbox, hint: None }
     }
 
     #[test]
@@ -346,7 +357,7 @@ mod tests {
         let report = report(found(3, vec![problem(false)]));
         let text = report.text();
         assert!(report.well());
-        assert!(text.contains("ok, partly") && text.contains("/proc/stat is not there: permission denied"), "{text}");
+        assert!(text.contains("partial") && text.contains("/proc/stat is not there: permission denied"), "{text}");
     }
 
     #[test]
@@ -358,7 +369,17 @@ mod tests {
         assert!(report.well());
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("/sys") || line.contains("snmp6")).collect();
         assert_eq!(lines, ["ABSENT       normal       /proc/1/net/snmp6, /sys/class/hwmon"]);
-        assert!(!text.contains("partly"), "{text}");
+        assert!(!text.contains("partial"), "{text}");
+    }
+
+    #[test]
+    fn a_collector_that_is_not_read_has_a_row_with_the_option_that_it_needs() {
+        let unread = vec![("containers", "--detail detailed".to_owned())];
+        let report = Report { unread, ..report(found(3, Vec::new())) };
+        let row = "containers   off                0             needs --detail detailed\n";
+        assert!(report.well() && report.text().contains(row), "{}", report.text());
+        let object: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!((object["collectors"][1]["state"].as_str(), object["series"].as_u64()), (Some("off"), Some(3)));
     }
 
     #[test]

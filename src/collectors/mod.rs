@@ -47,7 +47,7 @@ pub use observer::{Observer, Point};
 #[cfg(feature = "agent")]
 pub(crate) use registration::observable;
 pub use registration::{
-    CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from, register_within,
+    CollectorStats, DEFAULT_MAX_SERIES, Registered, max_series, register, register_from, register_within, unread,
 };
 pub use survey::{Survey, survey};
 

@@ -11,7 +11,7 @@ use super::instruments::{Instruments, instrument};
 use super::limit::Limits;
 use super::observer::Observer;
 use super::slot::Collection;
-use super::{COLLECTORS, Context, Definition, Options, cpu, disk, process};
+use super::{COLLECTORS, Context, Definition, Options, cpu, disk, names, process};
 use crate::metrics::naming::{Metric, Naming};
 
 pub use super::slot::CollectorStats;
@@ -96,6 +96,27 @@ pub(super) fn selected<'a>(list: &'a [Definition], options: &Options) -> impl It
         .filter(asked)
         .filter(move |definition| !off(definition))
         .filter(|definition| metrics(definition, options).next().is_some())
+}
+
+/// The collectors that are selected and not read, with the option that each of them needs.
+#[must_use]
+pub fn unread(options: &Options) -> Vec<(&'static str, String)> {
+    let read: Vec<_> = selected(COLLECTORS, options).map(|definition| definition.name).collect();
+    let asked = |name: &&str| options.collectors.as_ref().is_none_or(|names| names.iter().any(|asked| asked == name));
+    let unread = names().into_iter().filter(asked).filter(|name| !read.contains(name));
+    unread.map(|name| (name, needed(name, options.naming))).collect()
+}
+
+fn needed(name: &str, naming: Naming) -> String {
+    let has_metrics = |naming: Naming| {
+        let mut metrics = COLLECTORS.iter().filter(|definition| definition.name == name).flat_map(|it| it.metrics);
+        metrics.any(|metric| metric.shape(naming).is_some())
+    };
+    if has_metrics(naming) {
+        return if name == process::DEFINITION.name { "--top-processes N" } else { "--detail detailed" }.to_owned();
+    }
+    let namings = Naming::ALL.into_iter().filter(|naming| has_metrics(*naming)).map(Naming::name);
+    format!("--naming {}", namings.collect::<Vec<_>>().join(" or "))
 }
 
 /// A definition's metrics in the selected profile and detail.

@@ -16,7 +16,7 @@ pub mod table;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::collectors::{DiskScope, Options, SHARED_PERIOD};
+use crate::collectors::{DiskScope, Options, SHARED_PERIOD, unread};
 use crate::config::found::{Found, UsageError};
 use crate::config::lookup::{Arguments, Environment, Lookup};
 use crate::export::config::{OtlpConfig, Places, Temporality, TlsFiles};
@@ -109,6 +109,11 @@ impl Config {
         let temporality = lookup.value(&table::TEMPORALITY)?;
         let temporality = if console || scraped { Temporality::Cumulative } else { temporality };
         let otlp = otlp(&mut lookup, &mut notes, temporality)?;
+        let options = options(&mut lookup, exporter, temporality)?;
+        if options.collectors.is_some() {
+            let line = |(name, needed)| format!("the collector {name} sends nothing without {needed}");
+            notes.extend(unread(&options).into_iter().map(line));
+        }
         let no_phase = lookup.optional(&table::NO_PHASE)?.unwrap_or(console || scraped);
         Ok(Self {
             command,
@@ -118,7 +123,7 @@ impl Config {
             otlp,
             listen: listen(&mut lookup)?,
             outbox: outbox_config(&mut lookup)?,
-            options: options(&mut lookup, exporter, temporality)?,
+            options,
             self_metrics: lookup.value(&table::SELF_METRICS)?,
             roots: Roots {
                 root: lookup.optional(&table::ROOT_PATH)?,

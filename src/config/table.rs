@@ -147,7 +147,7 @@ pub(crate) static PROTOCOL: Setting<Protocol> = Setting::words(
 pub(crate) static HEADER: Setting<Vec<(String, String)>> = Setting::many("--header", "K=V", parse::headers)
     .help(SENDING, "Header of every request, such as api-key=SECRET or 'api-key: SECRET'")
     .note("replaces the headers of the variables")
-    .allowed("NAME=VALUE or NAME: VALUE (name: letters, digits, - _ and .; value: visible ASCII)")
+    .allowed("NAME=VALUE or NAME: VALUE (name: letters, digits, - _ and .; value: visible ASCII); in the variables NAME=VALUE,NAME=VALUE, percent-encoded")
     .variables(otlp!("HEADERS", "K=V,K=V, percent-encoded"))
     .secret();
 

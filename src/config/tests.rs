@@ -454,6 +454,17 @@ fn a_guessed_protocol_is_logged_in_one_line() {
     );
     assert!(notes(&["--endpoint", "http://h:4318", "--protocol", "http/protobuf"]).is_empty());
     assert!(notes(&["--endpoint", "http://h:4317"]).is_empty());
+    let unread = |more: &[&str]| notes(&[&["--collectors", "cpu,containers,identity,process"], more].concat());
+    let line = |name: &str, option: &str| format!("the collector {name} sends nothing without {option}");
+    let detailed = line("containers", "--detail detailed");
+    let identity = line("identity", "--naming node_exporter");
+    assert_eq!(unread(&[]), [&*detailed, &*line("process", "--top-processes N"), &*identity]);
+    assert_eq!(unread(&["--detail", "detailed", "--top-processes", "5"]), [identity]);
+    let process = line("process", "--naming semconv");
+    assert_eq!(
+        unread(&["--naming", "node_exporter", "--detail", "detailed"]),
+        [line("containers", "--naming semconv"), process]
+    );
 }
 
 #[test]

@@ -22,31 +22,38 @@ use tower_service::Service;
 use super::reason;
 
 /// The last TLS error of a client's connections.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LastTlsError {
     words: Arc<Mutex<Option<String>>>,
-    /// The message if the server closes the connection before sending anything; `None` if that is not unusual.
-    hung_up: Option<&'static str>,
+    /// The message if the server closes the connection before sending anything.
+    hung_up: &'static str,
 }
 
 /// An HTTP/2 server sends first. One that closes the connection before that expects another protocol or is not a
 /// server.
-const HUNG_UP_ON_PLAIN: &str = "the server closed the connection before it spoke gRPC (https:// instead of http://, \
-    --protocol http/protobuf, or nothing behind a proxy?)";
+const HUNG_UP_ON_GRPC: &str = "the server closed the connection before it spoke gRPC (https:// instead of http://, \
+    --protocol http/protobuf, or a proxy without a server behind it?)";
+const HUNG_UP_ON_HTTP: &str = "the server closed the connection without an answer (https:// instead of http://, --protocol \
+    grpc, or a proxy without a server behind it?)";
 /// A server that rejects a certificate and closes at once may reset the connection, so that the alert is lost.
 const HUNG_UP_ON_CERTIFICATE: &str = "TLS: the server closed the connection right after the handshake: it probably \
     refused the client certificate";
 const HUNG_UP_ON_NONE: &str = "TLS: the server closed the connection right after the handshake: it probably requires a \
     client certificate (--cert-file and --key-file)";
+/// gRPC servers do so with clients that do not offer HTTP/2.
+const HUNG_UP_ON_NONE_HTTP: &str = "TLS: the server closed the connection right after the handshake: it probably requires \
+    a client certificate (--cert-file and --key-file), or gRPC (--protocol grpc)";
 
 impl LastTlsError {
     /// For the connections of one client. `client_certificate` is `None` without TLS, otherwise whether a client
     /// certificate is sent. `grpc` is whether they use HTTP/2.
     pub fn new(client_certificate: Option<bool>, grpc: bool) -> Self {
-        let hung_up = match client_certificate {
-            Some(true) => Some(HUNG_UP_ON_CERTIFICATE),
-            Some(false) => Some(HUNG_UP_ON_NONE),
-            None => grpc.then_some(HUNG_UP_ON_PLAIN),
+        let hung_up = match (client_certificate, grpc) {
+            (Some(true), _) => HUNG_UP_ON_CERTIFICATE,
+            (Some(false), true) => HUNG_UP_ON_NONE,
+            (Some(false), false) => HUNG_UP_ON_NONE_HTTP,
+            (None, true) => HUNG_UP_ON_GRPC,
+            (None, false) => HUNG_UP_ON_HTTP,
         };
         Self { words: Arc::default(), hung_up }
     }
@@ -63,9 +70,7 @@ impl LastTlsError {
     }
 
     fn note_hung_up(&self) {
-        if let Some(words) = self.hung_up {
-            self.words.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| words.into());
-        }
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| self.hung_up.into());
     }
 }
 

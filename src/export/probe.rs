@@ -38,7 +38,8 @@ pub async fn probe(config: &OtlpConfig) -> Result<ProbeOk, ExportError> {
         Err(failure) if failure.content => (String::new(), Some(failure.words)),
         Err(failure) => {
             let (endpoint, words) = (config.shown_endpoint(), failure.words);
-            return Err(ExportError::new(format!("{endpoint}: {words} (an empty export was sent)")));
+            let sent = if failure.local { "" } else { " (an empty export was sent)" };
+            return Err(ExportError::new(format!("{endpoint}: {words}{sent}")));
         }
     };
     let (endpoint, protocol) = (config.shown_endpoint(), config.protocol);

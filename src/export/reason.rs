@@ -138,12 +138,13 @@ pub fn unfit(error: &str) -> Option<&'static str> {
     const FAULTS: [(&str, &str); 4] = [
         (
             "BadSignature",
-            "is not signed by the authority in --ca-file, though by one of that name: is the file an older one's?",
+            "is signed with another key than that of the trusted authority of this name (give the server's current authority \
+             with --ca-file)",
         ),
         (
             "CaUsedAsEndEntity",
-            "is an authority's own, as openssl req -x509 makes it; make it with -addext basicConstraints=critical,CA:FALSE \
-             -addext subjectAltName=DNS:NAME and give it with --ca-file",
+            "is one of an authority, not of a server (openssl req -x509 makes such certificates); make it with -addext \
+             basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME, and give it with --ca-file",
         ),
         (
             "UnsupportedCertVersion",
@@ -203,12 +204,12 @@ fn by_text(text: &str) -> Option<String> {
     }
     if text.contains("frame with invalid size") {
         return Some(
-            "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)".into(),
+            "the server does not speak gRPC at this port (--protocol http/protobuf, usually port 4318?)".into(),
         );
     }
     // An HTTP/2 server sends first; hyper reads its bytes before or after sending the request.
     if text.contains("invalid HTTP version parsed") || text.contains("received unexpected message from connection") {
-        return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, mostly port 4317?)".into());
+        return Some("the server does not speak HTTP/1.1 at this port (--protocol grpc, usually port 4317?)".into());
     }
     if let Some((_, why)) = text.split_once("dns error: ") {
         return Some(format!("the host name cannot be resolved: {why}"));

@@ -155,7 +155,14 @@ impl Page<'_> {
         if matches!(failure.verdict, Verdict::Drop | Verdict::Doubt) {
             failure.verdict = Verdict::Keep(None);
         }
-        failure.words.push_str(" (no gRPC status: a proxy or load balancer answered)");
+        // What an OTLP/HTTP server answers to the path of a gRPC method.
+        let http = matches!(self.status.as_u16(), 404 | 405 | 415);
+        failure.words.push_str(match http {
+            true => {
+                " (no gRPC status: a port for OTLP/HTTP needs --protocol http/protobuf; otherwise a proxy answered)"
+            }
+            false => " (no gRPC status: a proxy or load balancer answered)",
+        });
         failure
     }
 
@@ -166,7 +173,7 @@ impl Page<'_> {
             .iter()
             .any(|words| String::from_utf8_lossy(&self.body).contains(words));
         if wants_tls || (self.status == StatusCode::BAD_REQUEST && self.headers.is_empty()) {
-            let words = "the server wants TLS at this port (https:// instead of http://)".to_owned();
+            let words = "the server requires TLS at this port (https:// instead of http://)".to_owned();
             return Failure::answered(Verdict::Keep(None), words);
         }
         let (verdict, by_size) = match self.status.as_u16() {

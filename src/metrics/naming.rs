@@ -25,6 +25,16 @@ pub enum Naming {
 impl Naming {
     /// Every profile.
     pub const ALL: [Self; 3] = [Self::Semconv, Self::Hostmetrics, Self::NodeExporter];
+
+    /// Its name for `--naming`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Semconv => "semconv",
+            Self::Hostmetrics => "hostmetrics",
+            Self::NodeExporter => "node_exporter",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl Status {
     pub fn failed(&mut self, words: &str, account: &Snapshot, now: Instant) {
         let endpoint = &self.endpoint;
         let Some(outage) = &mut self.outage else {
-            warn!("cannot deliver to {endpoint}: {words}; batches wait in the outbox and are sent later");
+            warn!("cannot deliver to {endpoint}: {words}; batches wait in the outbox");
             let (pause, words) = (FIRST_REMINDER, words.into());
             self.outage = Some(Outage { began: now, logged: now, pause, words, before: *account });
             return;

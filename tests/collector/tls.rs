@@ -187,7 +187,7 @@ fn certificates_as_people_make_them_work_or_are_one_sentence() {
         (
             "plain",
             "plain",
-            "is an authority's own, as openssl req -x509 makes it; make it with -addext basicConstraints",
+            "is one of an authority, not of a server (openssl req -x509 makes such certificates); make it with -addext",
         ),
         ("old", "old", "is of X.509 version 1; make one of version 3"),
         ("nameless", "nameless", "is for another host name"),

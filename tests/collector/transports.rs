@@ -58,9 +58,9 @@ fn a_unix_socket_arrives() {
 fn a_mix_up_of_protocols_is_one_sentence() {
     // The server refuses and closes at once, and the close may overtake the refusal.
     const NO_GRPC: [&str; 2] = [
-        "the server does not speak gRPC at this port (--protocol http/protobuf, mostly port 4318?)",
+        "the server does not speak gRPC at this port (--protocol http/protobuf, usually port 4318?)",
         "the server closed the connection before it spoke gRPC (https:// instead of http://, --protocol http/protobuf, or \
-         nothing behind a proxy?)",
+         a proxy without a server behind it?)",
     ];
     let dir = tempfile::tempdir().unwrap();
     let ours = Authority::new("ours");
@@ -81,7 +81,15 @@ fn a_mix_up_of_protocols_is_one_sentence() {
         (&grpc, "https", &format!("{over_grpc} {ca}"), &["TLS: the server does not speak TLS at this port (http://"]),
         (&http, "https", &format!("{over_http} {ca}"), &["TLS: the server does not speak TLS at this port (http://"]),
         (&grpc_tls, "http", over_grpc, &["closed the connection before it spoke gRPC (https:// instead of http://"]),
-        (&http_tls, "http", over_http, &["the server wants TLS at this port (https:// instead of http://)"]),
+        (&http_tls, "http", over_http, &["the server requires TLS at this port (https:// instead of http://)"]),
+        (
+            &grpc_tls,
+            "http",
+            over_http,
+            &["the server closed the connection without an answer (https:// instead of http://"],
+        ),
+        (&grpc_tls, "https", &format!("{over_http} {ca}"), &["or gRPC (--protocol grpc)"]),
+        (&http_tls, "https", &format!("{over_grpc} {ca}"), &["a port for OTLP/HTTP needs --protocol http/protobuf"]),
         (&grpc_tls, "https", over_grpc, &["from an authority that is not trusted (wrong or missing --ca-file)"]),
         (&http_tls, "https", over_http, &["from an authority that is not trusted (wrong or missing --ca-file)"]),
         (&nobody, "http", over_grpc, &["connection refused: nothing listens there"]),

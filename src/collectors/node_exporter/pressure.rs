@@ -40,9 +40,14 @@ struct Pressure {
 
 impl Pressure {
     fn new(context: &Context) -> Self {
-        let missing = "the kernel needs CONFIG_PSI, perhaps psi=1 on its command line; irq needs Linux 6.1";
+        let missing = "the kernel needs CONFIG_PSI, perhaps psi=1 on its command line";
+        let source = |name| {
+            let path = context.host.proc("pressure").join(name);
+            // Many kernels do not account interrupts.
+            if name == "irq" { Source::optional(path) } else { Source::new(path, missing) }
+        };
         Self {
-            files: FILES.map(|name| (Source::new(context.host.proc("pressure").join(name), missing), name)),
+            files: FILES.map(|name| (source(name), name)),
             totals: [(); LINES.len()].map(|()| Counters::new(rules([Kind::UNLIMITED], &context.options))),
         }
     }

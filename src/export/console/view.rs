@@ -21,6 +21,8 @@ impl View {
     #[must_use]
     pub fn of_stdout(redraw: bool, full_names: bool) -> Self {
         let out = io::stdout();
+        // Without the sequences that move the cursor.
+        let redraw = redraw && std::env::var_os("TERM").is_none_or(|name| name != "dumb");
         let size = if out.is_terminal() { rustix::termios::tcgetwinsize(&out).ok() } else { None };
         let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 1);
         match size {
