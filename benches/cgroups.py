@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What 60 services and 1,000 containers cost on a real kernel: benches/cgroups.py [BINARY...]
+"""Measures the cost of 60 services and 1,000 containers on a real kernel: benches/cgroups.py [BINARY...]
 
-Creates the cgroups on this machine, which needs root and cgroup v2, or with --guest in the virtual machine of tests/guest, which
-emulates its CPU: there, only the ratio of two binaries means anything. Each binary runs with `--exporter console`.
-Printed is what it takes more than with the collector `load` alone: the CPU time of the reading thread per collection (median), and
-resident memory.
+Creates the cgroups on this machine, which needs root and cgroup v2, or with --guest in the virtual machine of tests/guest. That machine
+emulates its CPU, so only the ratio of two binaries is meaningful. Each binary runs with `--exporter console`.
+Prints the CPU time of the reading thread per collection (median) and the resident memory, both minus those with the collector `load`
+alone.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs heka-insights-agent @VERSION@ from a release: the static binary, the man page, its user, the settings in
-# /etc/heka-insights-agent.env, and the service of systemd, OpenRC or procd, which it starts. Run again, it upgrades and keeps
-# the settings.
+# /etc/heka-insights-agent.env, and the service of systemd, OpenRC or procd, which it starts. If run again, it upgrades the
+# program and keeps the settings.
 #
 #     install.sh [--prefix DIR] [--no-service] [--no-start] [--require-signature]
-#     install.sh --uninstall [--prefix DIR]    settings and outbox stay
+#     install.sh --uninstall [--prefix DIR]    removes the program, keeps settings and outbox
 #
-# HEKA_DOWNLOAD: another address of the release's files, for a mirror. Every file is held against SHA256SUMS. The signature of
-# SHA256SUMS is verified where cosign is installed, and must be with --require-signature. Needs root, and curl or wget.
+# HEKA_DOWNLOAD: the address of a mirror of the release's files. Every file is compared with SHA256SUMS. The signature of SHA256SUMS is
+# verified if cosign is installed; with --require-signature, a missing cosign is an error. Needs root, and curl or wget.
 set -eu
 
 name=heka-insights-agent
@@ -52,7 +52,7 @@ if [ "$service" = yes ]; then
     fi
 fi
 
-# service_do start|stop|enable|...: the init system's own way.
+# service_do start|stop|enable|...: runs the init system's command.
 service_do() {
     case $init:$1 in
     systemd:*)
@@ -99,7 +99,7 @@ file=$name-$version-linux-$arch.tar.gz
 get SHA256SUMS || fail "cannot download $download/SHA256SUMS"
 if have cosign; then
     get SHA256SUMS.sigstore.json || fail "cannot download the signature $download/SHA256SUMS.sigstore.json"
-    # cosign 2.4 and later see by the bundle that it has the newer format; the flag for it is going away.
+    # cosign 2.4 and later detect the newer bundle format; the flag for it will be removed.
     cosign verify-blob --bundle "$work/SHA256SUMS.sigstore.json" \
         --certificate-identity "https://github.com/$repository/.github/workflows/release.yml@refs/tags/v$version" \
         --certificate-oidc-issuer https://token.actions.githubusercontent.com "$work/SHA256SUMS" > "$work/cosign.log" 2>&1 || {
@@ -134,7 +134,7 @@ if ! grep -q "^$name:" /etc/passwd; then
     fi
 fi
 
-# put MODE FROM TO: replaced in one step, so that a running program keeps its own file.
+# put MODE FROM TO: replaces the file in one step, so that a running program keeps its old file.
 put() {
     mkdir -p "$(dirname "$3")"
     cp "$2" "$3.new"

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/update.rs"]
+mod update;
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -20,7 +23,7 @@ fn command() -> Command {
 
 fn check(path: &str, made: &[u8]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("HEKA_UPDATE").is_some() {
+    if update::is_requested() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, made).unwrap();
     }
@@ -63,9 +66,12 @@ fn configuration() -> String {
          An empty variable counts as unset; an empty value of a flag is an error.\n\n\
          A wrong flag or `HEKA_*` variable ends the program with status 2 and one line with the allowed values. A wrong\n\
          number or name in a shared `OTEL_*` variable causes one warning, and the default applies, as the OpenTelemetry\n\
-         specification requires. Switches and `HEKA_*` booleans take `true`, `yes`, `on`, `1` and `false`, `no`, `off`,\n\
-         `0`; `OTEL_*` booleans take `true` and `false`. A comma inside brackets, braces or parentheses, or after a\n\
-         backslash, does not separate a list of regular expressions.\n\n\
+         specification requires.\n\n\
+         A switch such as `--per-cpu` takes no value: the flag turns it on, and its second form (`--no-per-cpu`) turns it\n\
+         off. A boolean `HEKA_*` variable takes `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`; a boolean `OTEL_*`\n\
+         variable takes only `true` or `false`.\n\n\
+         In a list of regular expressions, a comma inside brackets, braces or parentheses, or after a backslash, does not\n\
+         separate expressions.\n\n\
          Unless systemd runs the program as a service, it also reads `.env` in the working directory (never in a parent\n\
          directory); variables that are already set take precedence. `.env` and the file of `--env-file` have one\n\
          `NAME=VALUE` per line, with optional `export`, single or double quotes, and comments (`#`). `$` is not expanded.\n\

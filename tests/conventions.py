@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Metrics and attributes that OpenTelemetry's semantic conventions name are as they name them: tests/conventions.py
+"""Checks the metrics and attributes that are in OpenTelemetry's semantic conventions: tests/conventions.py
 
-Holds docs/metrics.md against the conventions as their Go module has them, generated from the registry: each metric of ours whose name
-is there has its unit and its kind, and its attributes are known. The page tells of each name where it comes from: the conventions have
-those that it calls a convention, and no other, and the hostmetrics receiver has those that it calls the receiver's.
+Compares docs/metrics.md with the Go module of the conventions, which is generated from their registry. A metric of the conventions must
+have their kind and unit, and only attributes that they define. The page gives the origin of each name: exactly the names with the origin
+"convention" must be in the conventions, and those with the origin "hostmetrics receiver" must be in that receiver.
 """
 
 import json
@@ -14,11 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECEIVER = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver@v0.160.0"
-MODULE, VERSION = "go.opentelemetry.io/otel@v1.47.0", "v1.43.0"  # the newest conventions that the module has
+MODULE, VERSION = "go.opentelemetry.io/otel@v1.47.0", "v1.43.0"  # the newest conventions in the module
 KINDS = {"Counter": "counter", "UpDownCounter": "up-down counter", "Gauge": "gauge"}
-# As v1.44.0 has them, which changed them.
+# Metrics that v1.44.0 of the conventions changed.
 LATER = {"container.paging.faults": ("counter", "{fault}"), "container.memory.usage": ("up-down counter", "By"), "system.process.limit": ("up-down counter", "{thread}")}
-# The conventions have no name for it.
+# The conventions have no attribute for this.
 OWN_ATTRIBUTES = {"k8s.pod.qos_class"}
 
 
@@ -49,7 +49,7 @@ def conventions():
 
 
 def ours():
-    """Name, kind, unit, attributes and origin of each metric in the names of the conventions."""
+    """Name, kind, unit, attributes and origin of each metric in the column of the conventions."""
     row = re.compile(r"^\| [●○] `([^`]+)`[^|]*\|[^|]*\|[^|]*\| ([^,|]+), [^,|]+, `([^`]*)`[^|]*\| ([^|]*)\|[^|]*\|[^|]*\| ([^|]*) \|$", re.M)
     for name, kind, unit, attributes, origin in row.findall((ROOT / "docs/metrics.md").read_text()):
         yield name, kind.strip(), unit, re.findall(r"`([^`]+)`", attributes.split("<br>")[0]), origin

@@ -55,9 +55,9 @@ fn a_collectors_fault_is_one_line_with_its_place_however_often_it_happens() {
     let usual = std::panic::take_hook();
     hook_panics();
     let provider = SdkMeterProvider::builder().with_reader(Calling::new(|_| ()).reader()).build();
-    let family = Definition { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
+    let collector = Definition { name: "broken", metrics: METRICS, new: |_| Box::new(Faulty) };
     let context = Context { host: Host::new(&Roots::default()), options: Options::default() };
-    register_from(&provider.meter("test"), &context, &[family], None);
+    register_from(&provider.meter("test"), &context, &[collector], None);
     (0..3).for_each(|_| provider.force_flush().unwrap());
     std::panic::set_hook(usual);
     let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();

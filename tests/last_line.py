@@ -1,5 +1,5 @@
-"""For scripts that need other programs: one that fails ends the script with a line that names it, and not with a traceback, so that
-the last line of a step of .ci/run is what could not be had."""
+"""For scripts that run other programs. If one fails, the script ends with a line that names it instead of a traceback, so that the last
+line of a step of .ci/run is the cause."""
 
 import pathlib
 import subprocess

@@ -1,4 +1,4 @@
-"""For scripts: the agent that `cargo build` or `cargo test` has made."""
+"""For scripts: the path of the agent that `cargo build` or `cargo test` built."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# .ci/retry runs a command until it succeeds, three times at most, and ends with its status and a line that names it; all that scripts
-# download goes through it: tests/retry.sh
+# Tests .ci/retry: it must run a command until it succeeds, at most three times, and end with the command's status and a line that names
+# it. All downloads of scripts must use it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# Fails with 7 as often as its argument says, and counts.
+# A command that counts its runs and fails with 7 as many times as its argument.
 printf '#!/bin/sh\necho >> "$0.runs"\n[ "$(wc -l < "$0.runs")" -gt "$1" ] || exit 7\n' > "$work/stub"
 chmod 755 "$work/stub"
 # tried FAILURES STATUS RUNS
@@ -26,14 +26,14 @@ tried 3 7 3
 [ "$(tail -1 "$work/log")" = "retry: failed three times, no download: $work/stub 3" ] || fail "the last line: $(tail -1 "$work/log")"
 echo "retry: ok, three tries, and the last line names the command"
 
-# bare FILE...: the lines that download and do not go through .ci/retry. Without quotes and commas, a list in Python reads as in a shell.
+# bare FILE...: prints lines that download without .ci/retry. Quotes and commas are ignored, so that a list in Python looks like a command.
 bare() {
     awk '{ line = $0; gsub(/[",]/, " ", line) }
         line ~ /^ *#/ || line ~ /[Rr][Ee][Tt][Rr][Yy]/ { next }
         line ~ /(go|cargo|pip|apt-get) +install|apt-get +update|rustup .*(toolchain|target|component) |go +mod +download|cargo .*fetch|debootstrap +--/ {
             print FILENAME ": " $0 }' "$@"
 }
-# The first is a message; the second takes what is in cargo's cache; the third gives its commands to "$retry" "$@".
+# Exceptions: the first has a message about apt-get, the second uses cargo's cache, and the third passes its commands to "$retry" "$@".
 mapfile -t files < <(git ls-files .ci packaging tests fuzz .github | grep -vE '\.(md|rs|roff|txt|json|lock)$|^tests/fixtures/|^tests/retry\.sh$' |
     grep -vxE 'packaging/install\.sh|tests/packaging/newcomer\.sh|tests/packaging/clean-root\.sh')
 grep -q '"\$retry" "\$@"' tests/packaging/clean-root.sh || fail "clean-root.sh makes a root without .ci/retry"

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""OpenTelemetry weaver's live-check of what the agent sends: tests/weaver.py WEAVER REGISTRY [AGENT]
+"""Runs OpenTelemetry weaver's live-check on the agent's metrics: tests/weaver.py WEAVER REGISTRY [AGENT]
 
 WEAVER is the program, REGISTRY the directory `model` of the semantic conventions, AGENT target/debug/heka-insights-agent by default. The
-agent sends every metric that the fixture host `server` and this host have, with every detail and each CPU, over gRPC. Fails where
-live-check finds a violation in a metric that the registry has, or where the registry lacks a name that docs/metrics.md calls a
-convention, and prints which metrics and attributes the registry lacks.
+agent sends every metric of the fixture host `server` and of this host, with --detail detailed and --per-cpu, over gRPC. Fails if live-check
+finds a violation in a metric of the registry, or if the registry lacks a name that has the origin "convention" in docs/metrics.md. Prints
+the metrics and attributes that the registry lacks.
 
-Not in CI: weaver is built from 680 crates. tests/conventions.py, which is, holds names, kinds, units and attributes against the registry.
+Not in CI, because weaver is built from 680 crates. CI runs tests/conventions.py, which compares names, kinds, units and attributes.
 """
 
 import collections
@@ -23,15 +23,15 @@ import urllib.request
 from programs import AGENT
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# What live-check says of a name that the registry does not have.
+# live-check's advice for a name that the registry does not have.
 UNKNOWN = {"missing_metric", "missing_attribute", "missing_namespace", "extends_namespace"}
-# The registry wants these on the resource, which describes one process. With --top-processes one agent sends several processes, and
-# their identity is on the data points.
+# In the registry, these attributes belong to the resource, which describes one process. With --top-processes one agent sends several
+# processes, so the data points have these attributes.
 ON_THE_POINTS = re.compile(r"^process\..*Required attribute '(process\.pid|process\.creation\.time)' for entity 'process'")
 
 
 def advice(node, name=None):
-    """(metric, its advice) of every place of the report."""
+    """(metric, advice) of every entry of the report."""
     if isinstance(node, list):
         for each in node:
             yield from advice(each, name)

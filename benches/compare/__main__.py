@@ -1,4 +1,4 @@
-"""Measures the agent beside its peers and the floor, and says whether the targets are met.
+"""Measures the agent, other programs (peers) and the floor under equal conditions, and reports whether the targets are met.
 
     python3 benches/compare                     everything, more than an hour
     python3 benches/compare --quick             a first impression
@@ -27,7 +27,7 @@ from sink import Sink, Tap
 REPOSITORY = peers.REPOSITORY
 HEART = ["cpu", "memory", "paging", "disk"]
 ALL = [*HEART, "network", "filesystem", "load", "processes", "system", "pressure"]
-# Name, what it is, families (DEFAULT: what each has on by default), fixture host or None for the live one, more.
+# Name, description, collectors (DEFAULT: those that each program has on by default), fixture host or None for the live host, more.
 DEFAULT = []
 SCENARIOS = [
     ("live", "the heart of a monitor (CPU, memory, paging, disks) on this host", HEART, None, {}),
@@ -69,7 +69,7 @@ def arguments():
 
 
 def build(options):
-    """The agent, dynamic and static, and the floor; all below target/."""
+    """Builds the agent, dynamic and static, and the floor, all below target/."""
     target = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
     dynamic = target / "release/heka-insights-agent"
     static = target / "static" / TARGET / "release/heka-insights-agent"
@@ -134,7 +134,7 @@ def main():
     everyone = [
         agent,
         peers.Agent("agent-static", static),
-        # As the peers are: none of them reports on itself here.
+        # For comparison with the peers, which send no metrics about themselves here.
         peers.Agent("agent-silent", dynamic, "--self-metrics", "off"),
         peers.Collector("collector", collector, "otlp_grpc"),
         peers.Collector("collector-nop", collector, "nop"),
@@ -194,7 +194,7 @@ def measure_scenario(scenario, chosen, floor, agent, sink, work, options, result
         if floor in present:
             floor.bytes[scenario.name] = entry["bytes"] = calibrate(agent, scenario, sink, work)
         for number in range(options.rounds):
-            # Each round begins with another peer, so that no one is always measured after the same neighbour.
+            # Each round starts with another peer, so that a peer is not always measured after the same one.
             turn = number % len(present)
             round_results = {}
             for peer in present[turn:] + present[:turn]:

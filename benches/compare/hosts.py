@@ -1,8 +1,8 @@
-"""Fixture hosts: a /proc, /sys and /etc of any size, and a thread that lets their counters move.
+"""Fixture hosts: a /proc, /sys and /etc of any size, and a thread that increments their counters.
 
     python3 benches/compare/hosts.py DIRECTORY --cpus 64 --disks 32 --interfaces 100 --processes 10000 --mounts 1
 
-Every number has a fixed width, so that a file is rewritten in place at the same length: a reader never sees half a file.
+Every number has a fixed width, so that a rewritten file has the same length and a reader never sees half a file.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import shutil
 import threading
 from pathlib import Path
 
-# Sizes a scenario may ask for.
+# The sizes that a scenario can set.
 SIZES = {
     "c2-d4": dict(cpus=2, disks=4, interfaces=2, processes=100),
     "c8-d9": dict(cpus=8, disks=9, interfaces=12, processes=100),
@@ -76,7 +76,7 @@ DirectMap2M:    99301376 kB
 DirectMap1G:    33554432 kB
 """
 
-# As many lines as a 6.x kernel has; only these few are anyone's business.
+# As many lines as a 6.x kernel has; programs read only these few.
 VMSTAT_NAMED = ["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"]
 VMSTAT_LINES = 180
 
@@ -157,7 +157,7 @@ def cgroup(number):
 
 
 def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, services=0):
-    """Writes the host below `root`, anew unless it is already there at this size."""
+    """Writes the host below `root`, unless a host of this size is already there."""
     stamp, want = root / ".size", f"5 {cpus} {disks} {interfaces} {processes} {mounts} {containers} {services}"
     if stamp.is_file() and stamp.read_text() == want:
         return
@@ -182,7 +182,7 @@ def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, s
     put(proc / "1/net/dev", netdev(interfaces, 0))
     put(proc / "net/sockstat", "sockets: used 290\nTCP: inuse 10 orphan 0 tw 0 alloc 12 mem 1\n")
     table = "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n22 21 0:20 / /proc rw - proc proc rw\n23 21 0:21 / /sys rw - sysfs sysfs rw\n"
-    # More than the root are only for parsing: nothing is at their mount points.
+    # Mounts other than the root are only parsed: their mount points do not exist.
     table += "".join(f"{22 + number} 21 8:{number} / /mnt/{number} rw,relatime - ext4 /dev/sdb{number} rw\n" for number in range(2, mounts + 1))
     put(proc / "1/mountinfo", table)
     put(proc / "self/mountinfo", table + "24 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n")
@@ -231,7 +231,7 @@ def generate(root, cpus, disks, interfaces, processes, mounts=1, containers=0, s
 
 
 class Movement:
-    """Moves the counters of a fixture host while it is measured: a CPU that does nothing has no utilization to report."""
+    """Increments the counters of a fixture host while it is measured: without CPU time there is no utilization to report."""
 
     def __init__(self, root, size, interval):
         self.root, self.size, self.interval = Path(root), size, interval

@@ -1,4 +1,4 @@
-"""Finds the peers' programs, and builds or installs those that are not there when asked to (`--install`)."""
+"""Finds the programs of the peers. With `--install`, builds or installs missing ones."""
 
 import json
 import os
@@ -16,7 +16,7 @@ BUILD_S = 1800
 
 
 def collector():
-    """OTELCOL, else what tests/collector/build.sh keeps, which it builds where there is none yet."""
+    """OTELCOL, or the Collector of tests/collector/build.sh, which builds it if it does not exist."""
     if given := os.environ.get("OTELCOL"):
         return Path(given)
     run = subprocess.run([REPOSITORY / "tests/collector/build.sh"], stdout=subprocess.PIPE, text=True)
@@ -29,7 +29,7 @@ def collectd(install):
 
 
 def node_exporter(install):
-    """NODE_EXPORTER, else the module's, else the one on the PATH."""
+    """NODE_EXPORTER, or the one built from its Go module, or the one on the PATH."""
     if given := os.environ.get("NODE_EXPORTER"):
         return given if os.access(given, os.X_OK) else None
     path = REPOSITORY / "target/node_exporter"
@@ -44,8 +44,8 @@ def node_exporter(install):
 
 
 def telegraf(install):
-    """TELEGRAF, else one with the plugins that are measured and no others, else the one on the PATH. With all plugins it
-    takes very long to build and more memory than it needs."""
+    """TELEGRAF, or one built with only the plugins that are measured, or the one on the PATH. With all plugins, the build takes
+    very long and the program needs more memory."""
     if given := os.environ.get("TELEGRAF"):
         return given if os.access(given, os.X_OK) else None
     path = REPOSITORY / "target/telegraf"
@@ -57,7 +57,7 @@ def telegraf(install):
 
 
 def go_build(module, path, package, *more):
-    """Builds a program in its module's own directory, where its go.sum pins what it needs."""
+    """Builds a program in the directory of its module, whose go.sum fixes the versions of its dependencies."""
     if not shutil.which("go"):
         print(f"{path.name}: there is no Go to build it with", file=sys.stderr)
         return

@@ -1,4 +1,4 @@
-"""What a process costs: CPU time from its threads' schedstat, memory and switches from their status."""
+"""The cost of a process: CPU time from its threads' schedstat, memory and context switches from their status."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def cpu_ns(pid):
-    """Nanoseconds on a CPU so far, of all threads."""
+    """Total CPU time of all threads, in nanoseconds."""
     return sum(thread_times(pid).values())
 
 
@@ -25,12 +25,12 @@ def thread_times(pid):
 
 
 def process_clock_ns(pid):
-    """The same from the kernel's clock of the whole process, which keeps what threads used that have ended."""
+    """The same from the kernel's clock of the process, which includes threads that have ended."""
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def status(pid):
-    """Resident and peak resident kB, threads, and the switches of all threads."""
+    """Resident and peak resident kB, number of threads, and context switches of all threads."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     kib = lambda name: int(fields[name].split()[0])
     switches = 0
@@ -46,7 +46,7 @@ def status(pid):
 
 
 def wait_for_quiet(pid, interval):
-    """Returns halfway between two cycles, so that a window of whole intervals holds whole cycles."""
+    """Waits until halfway between two cycles, so that a window of whole intervals contains whole cycles."""
     step = 0.01
     times, end = [], time.monotonic() + interval
     before = process_clock_ns(pid)
@@ -63,7 +63,7 @@ def wait_for_quiet(pid, interval):
 
 
 def window(pid, interval, cycles, points):
-    """CPU per cycle over `cycles` whole intervals, and what the process holds afterwards. `points` counts data points."""
+    """CPU time per cycle over `cycles` whole intervals, and memory and threads afterwards. `points` counts data points."""
     wait_for_quiet(pid, interval)
     taken = points()
     start, clock, threads, before = time.monotonic(), process_clock_ns(pid), thread_times(pid), status(pid)
@@ -85,7 +85,7 @@ def window(pid, interval, cycles, points):
 
 
 def machine():
-    """Where and with what a run was made."""
+    """The machine and the compiler of a run."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     git = lambda *args: subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
     return dict(

@@ -1,6 +1,6 @@
-"""What the peers call the agent's families, the files that the floor reads for each, and the versions that are built."""
+"""The peers' names of the agent's collectors, the files that the floor reads for each, and the versions that are built."""
 
-# The agent's families, and what the others call them.
+# The agent's collectors, and their names in the peers.
 SCRAPERS = {
     "cpu": "cpu", "memory": "memory", "paging": "paging", "disk": "disk", "network": "network",
     "filesystem": "filesystem", "load": "load", "processes": "processes", "system": "system",
@@ -18,7 +18,7 @@ TELEGRAF = {
     "cpu": ["cpu"], "memory": ["mem"], "paging": ["swap", "kernel_vmstat"], "disk": ["diskio"], "network": ["net"],
     "filesystem": ["disk"], "load": ["system"], "processes": ["processes"], "system": [], "pressure": [],
 }
-# What is built where there is none. Built so, neither knows its version.
+# The versions to build if the programs are missing. These builds do not report their version.
 NODE_EXPORTER_VERSION = "1.12.1"
 TELEGRAF_VERSION = "1.37.2"
 FLOOR = {
@@ -28,6 +28,6 @@ FLOOR = {
 }
 
 
-def lacking(families, names):
-    """Families that a peer has nothing for: what it costs is for the others only."""
-    return [family for family in families if not names.get(family)]
+def lacking(collectors, names):
+    """The collectors that a peer lacks: its cost is without them."""
+    return [collector for collector in collectors if not names.get(collector)]

@@ -1,4 +1,4 @@
-"""Who is measured, and how each is built and started with the same families, interval and host."""
+"""The measured programs, and how each is started with the same collectors, interval and host."""
 
 import http.client
 import json
@@ -19,8 +19,8 @@ REPOSITORY = HERE.parent.parent
 
 
 def free_port():
-    """A free port that stays so while nobody listens there: outside the range of the kernel's own choices for outgoing
-    connections. An agent that keeps connecting to a port inside it may meet itself there."""
+    """A free port outside the kernel's range for outgoing connections. On a port inside that range, an agent that keeps trying to
+    connect can connect to itself."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, max(first, 20_000))
@@ -33,7 +33,7 @@ def free_port():
 
 
 def said(command):
-    """The version that a program tells, if it does."""
+    """The version that a program prints, if any."""
     try:
         run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -43,8 +43,8 @@ def said(command):
 
 
 def start(command, log, env=None):
-    """Starts a child with an environment of its own, so that no variable of the caller's changes what is measured, and from
-    a program that is read from the disk, as after a boot."""
+    """Starts a child with a clean environment, so that no variable of the caller influences the measurement. The program is read
+    from the disk, as after a boot."""
     evict(command[0])
     clean = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")}
     clean.update(env or {})
@@ -54,8 +54,8 @@ def start(command, log, env=None):
 
 
 def evict(program):
-    """Takes a program out of the page cache. A linker or a copy leaves it there in large folios, which the kernel maps whole:
-    a third more is resident than after it was read from the disk."""
+    """Removes a program from the page cache. After linking or copying, it is cached in large folios, which the kernel maps as a
+    whole: then a third more is resident than after reading it from the disk."""
     file = os.open(program, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -75,7 +75,7 @@ def stop(child):
 
 
 class Scenario:
-    """What is measured: families (none: what each has on by default), interval and host; `about` says in a few words why."""
+    """A measurement: collectors (none: those that are on by default), interval and host; `about` is a short description."""
 
     def __init__(self, name, about, families, interval, root=None, size=None, tls=False, per_cpu=False, scraped=False):
         self.about, self.scraped = about, scraped
@@ -144,7 +144,7 @@ class Agent:
         return child
 
     def families(self, wanted):
-        """Those of the wanted families that this build has."""
+        """Those of the wanted collectors that this build has."""
         def has(family):
             run = subprocess.run(
                 [self.binary, "--once", "--exporter", "console", "--collectors", family, "--log-level", "off"],
@@ -155,7 +155,7 @@ class Agent:
 
 
 class Collector:
-    """The Collector with hostmetrics and, so that it sends what the agent sends, the metrics it has off by default."""
+    """The Collector with hostmetrics, and with those metrics off by default that the agent sends."""
 
     EXTRA = {
         "cpu": ["system.cpu.utilization", "system.cpu.logical.count"],
@@ -176,7 +176,7 @@ class Collector:
         return lacking(families, SCRAPERS)
 
     def version(self):
-        # The one that is built here does not know it.
+        # The Collector of tests/collector/build.sh does not report its version.
         pinned = re.search(r"hostmetricsreceiver v(\S+)", (REPOSITORY / "tests/collector/builder.yaml").read_text())
         return said([self.binary, "--version"]) or (pinned and pinned.group(1))
 
@@ -243,7 +243,7 @@ class NodeExporter:
 
 
 class Collectd:
-    """collectd with its own network protocol. It knows no other root than /."""
+    """collectd with its own network protocol. It can only read the live host."""
 
     name = "collectd"
 

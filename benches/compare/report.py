@@ -1,4 +1,4 @@
-"""The measurements as tables: what each costs, ratios with their spread, and the targets."""
+"""The measurements as tables: costs, ratios with their spread, and targets."""
 
 import statistics
 
@@ -13,7 +13,7 @@ def series(entry, peer, field):
 
 
 def ratios(entry, ours, theirs, field="cpu_us"):
-    """One ratio a round, between two that ran in the same round."""
+    """One ratio per round, of two programs that ran in the same round."""
     return [
         r[ours][field] / r[theirs][field]
         for r in entry["rounds"]
@@ -21,7 +21,7 @@ def ratios(entry, ours, theirs, field="cpu_us"):
     ]
 
 
-# Scenario, what, who, of whom (None: absolute), field, most, how it reads.
+# Scenario, description, program, program to compare with (None: an absolute value), field, maximum.
 TARGETS = [
     ("live-all", "CPU per collection, every default collector", "agent", "collector", "cpu_us", 1 / 8),
     ("node", "CPU per scrape, node_exporter's names", "agent", "node_exporter", "cpu_us", 1 / 4),

@@ -1,4 +1,4 @@
-"""Where everyone sends to: a Collector that throws away what it takes, and a tap that counts bytes."""
+"""The destination of all programs: a Collector that discards all data, and a proxy that counts bytes."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from peers import free_port, start, stop
 
 
 class Sink:
-    """Takes OTLP and throws it away: a Collector with nothing behind it, whose CPU time nobody counts."""
+    """A Collector that receives OTLP and discards it. Its CPU time is not counted."""
 
     def __init__(self, binary, work):
         self.port, self.tls_port, self.telemetry = free_port(), free_port(), free_port()
@@ -52,7 +52,7 @@ class Sink:
         sys.exit(f"the sink did not start: see {work / 'sink.log'}")
 
     def points(self):
-        """Data points taken so far."""
+        """Number of data points received."""
         if self.child.poll() is not None:
             sys.exit(f"the sink ended with {self.child.returncode}: {self.log_path.read_text()[-600:].strip()}")
         page = urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/metrics", timeout=5).read().decode()
@@ -64,7 +64,7 @@ class Sink:
 
 
 class Tap:
-    """Counts the bytes a peer sends to the sink. Only for finding out how many the floor has to write."""
+    """Counts the bytes that a peer sends to the sink, to determine how many the floor has to write."""
 
     def __init__(self, port):
         self.target, self.sent = port, 0

@@ -93,7 +93,7 @@ pub const CASES: &[Case] = &[
 pub fn missing() -> Vec<&'static str> {
     let has = |name: &&str| {
         CASES.iter().any(|case| match case.work {
-            Work::Read(family) | Work::Server(family) => family == *name,
+            Work::Read(collector) | Work::Server(collector) => collector == *name,
             Work::Paging(_) => *name == "paging",
             Work::Collect(_) => false,
         })
@@ -106,7 +106,7 @@ impl Case {
     pub fn prepare(&self, size: usize) -> Cycle {
         let root = if matches!(self.work, Work::Server(_)) { server() } else { (self.size)(size).root() };
         let doing = match self.work {
-            Work::Read(family) | Work::Server(family) => Doing::read(family, &root),
+            Work::Read(collector) | Work::Server(collector) => Doing::read(collector, &root),
             Work::Paging(file) => Doing::read("paging", &with_only(&root, file)),
             Work::Collect(only) => Doing::collect(&root, only),
         };
@@ -165,8 +165,8 @@ impl Doing {
         }
         // Detailed metrics matter only for collectors that read cgroups.
         context.options.detail = if root.join("sys/fs/cgroup").exists() { Detail::Detailed } else { Detail::Basic };
-        let family = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
-        Self::Read(Box::new(Reader::new(&context.host)), (family.new)(&context))
+        let definition = COLLECTORS.iter().find(|known| known.name == collector).unwrap();
+        Self::Read(Box::new(Reader::new(&context.host)), (definition.new)(&context))
     }
 
     fn collect(root: &Path, only: Option<&str>) -> Self {

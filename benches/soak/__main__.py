@@ -1,11 +1,11 @@
-"""Runs the agent for a long time against a real Collector that is restarted every minute, and says whether it grew.
+"""Runs the agent for a long time against a real Collector that is restarted every minute, and reports whether its memory grew.
 
     python3 benches/soak                          an hour at 100 ms
-    python3 benches/soak --minutes 5 --dry        a first impression
-    python3 benches/soak --binary PATH            a build of one's own
+    python3 benches/soak --minutes 5 --dry        a short run that is not recorded
+    python3 benches/soak --binary PATH            another build
 
-Fails when resident size grew by more than 5 % between the first ten minutes and the end, when descriptors or threads
-differ, when a collection did not arrive, or when the agent's log has an ERROR line. See benches/README.md.
+Fails if resident memory grew by more than 5 % between the first ten minutes and the end, if the number of descriptors or threads
+differs, if a collection did not arrive, or if the agent's log has an ERROR line. See benches/README.md.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def look(child, began):
 
 
 def cycle(number, child, collector, options, began):
-    """One life of the Collector and the time after it; the samples taken meanwhile."""
+    """One run of the Collector and the outage after it. Returns the samples of this time."""
     samples, begin = [], began + number * options.cycle
     stop_at, end = begin + options.cycle - options.away, begin + options.cycle
     next_look = max(begin, time.monotonic())
@@ -81,7 +81,7 @@ def cycle(number, child, collector, options, began):
             collector.stop()
             continue
         if now >= next_look:
-            # Right after its start the Collector takes what waited: that is another phase than the steady one.
+            # Right after its start the Collector receives the undelivered batches; this is not the steady phase.
             phase = "away" if not collector.running else "steady" if now >= began + collector_steady(number, options) else "catching up"
             samples.append(dict(look(child, began), cycle=number, phase=phase))
             next_look += options.sample

@@ -1,4 +1,4 @@
-"""The Collector that comes and goes, and what arrived at it."""
+"""A Collector that is restarted, and the collections that arrived at it."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import time
 
 import peers
 
-# A gauge's point starts at the time of the collection before, so one that is missing leaves a start that is nobody's time.
+# A gauge's point starts at the time of the previous collection. If a collection is missing, a start time equals no collection's time.
 TIMES = re.compile(rb'"heka\.collection\.duration".*?"startTimeUnixNano":"(\d+)","timeUnixNano":"(\d+)"')
 
 
@@ -44,13 +44,13 @@ class Collector:
         sys.exit(f"the Collector does not listen: {self.log.read_text()[-300:]}")
 
     def stop(self):
-        """Stops it; what it has answered for is in its file then."""
+        """Stops it. Its file then contains everything that it accepted."""
         if self.child:
             peers.stop(self.child)
         self.child = None
 
     def take(self):
-        """Reads what arrived in the life that has ended, and removes it: an hour's would take gigabytes."""
+        """Reads the file of the Collector's last run, and removes it, because the files of an hour would take gigabytes."""
         if not self.output.exists():
             return
         with open(self.output, "rb") as lines:
@@ -65,8 +65,8 @@ class Collector:
         return len(self.starts)
 
     def summary(self, expected):
-        """How many collections arrived, the times of those that did not, each the last of a hole, and how many came twice;
-        `expected` by the clock."""
+        """The number of collections that arrived and of those that arrived twice; for each gap, the time of its last missing
+        collection; and `expected`, the number by the clock."""
         first = min(self.starts.values(), default=0)
         missing = sorted(start for start in self.starts.values() if start not in self.starts and start != first)
         return dict(collections=self.arrived, by_the_clock=expected, missing=missing, twice=self.twice)

@@ -1,16 +1,16 @@
-"""Two windows of whole restart cycles, one after the first ten minutes and one at the end, held against each other."""
+"""Compares two windows of whole restart cycles, one after the first ten minutes and one at the end."""
 
 import re
 import statistics
 
-# Fewest and most cycles before the first window. The agent releases its code after the start, and maps code that is seldom used, such
-# as that of a failed connection, when it is first used.
+# Minimum and maximum number of cycles before the first window. After the start, the agent releases code pages. Pages of code that is
+# seldom used, such as that for a failed connection, are mapped at the first use.
 SETTLING, SETTLING_MOST = 2, 10
 GROWTH_MOST = 0.05
 
 
 def log(text):
-    """What the agent said that matters here."""
+    """The relevant lines of the agent's log."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in text.splitlines()]
     again = [line for line in lines if "delivering to" in line]
     return dict(

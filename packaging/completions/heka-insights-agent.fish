@@ -10,7 +10,7 @@ complete -c heka-insights-agent -l env-file -d 'File with NAME=VALUE lines, read
 complete -c heka-insights-agent -l endpoint -d 'Collector or backend: http://HOST:PORT, https://HOST:PORT, unix:/PATH (gRPC only); over HTTP, /v1/metrics is appended unless the path ends in it or the URL is from OTEL_EXPORTER_OTLP_METRICS_ENDPOINT [default: http://localhost:4317, over HTTP http://localhost:4318] [env: OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT]' -r
 complete -c heka-insights-agent -l protocol -d 'Protocol: grpc, http/protobuf [default: grpc; http/protobuf if the endpoint\'s port is 4318 or its path ends in /v1/metrics] [env: OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL]' -r -f -a "grpc\t''
 http/protobuf\t''"
-complete -c heka-insights-agent -l header -d 'Header of every request, such as api-key=SECRET or \'api-key: SECRET\': NAME=VALUE or NAME: VALUE (name: letters, digits, - _ and .; value: visible ASCII); in the variables NAME=VALUE,NAME=VALUE, percent-encoded; replaces the headers of the variables; can be repeated [env: OTEL_EXPORTER_OTLP_[METRICS_]HEADERS (K=V,K=V, percent-encoded)]' -r
+complete -c heka-insights-agent -l header -d 'Header of every request: NAME=VALUE or \'NAME: VALUE\' (NAME of letters, digits, - _ and . only, VALUE of printable ASCII); replaces the headers of the variables; can be repeated [env: OTEL_EXPORTER_OTLP_[METRICS_]HEADERS (K=V,K=V, percent-encoded)]' -r
 complete -c heka-insights-agent -l headers-file -d 'File with one header per line, for secrets; takes precedence over the same header elsewhere and is read again when it changes [env: HEKA_HEADERS_FILE]' -r
 complete -c heka-insights-agent -l compression -d 'Compression of requests: none, gzip [default: none] [env: OTEL_EXPORTER_OTLP_[METRICS_]COMPRESSION]' -r -f -a "none\t''
 gzip\t''"
@@ -41,11 +41,11 @@ complete -c heka-insights-agent -l filesystem-exclude -d 'File systems to leave 
 complete -c heka-insights-agent -l network-include -d 'Network interfaces to report instead of all but lo, veth* and cali*; a regular expression on the name; can be repeated [env: HEKA_NETWORK_INCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l network-exclude -d 'Network interfaces to leave out; can be repeated [env: HEKA_NETWORK_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l top-processes -d 'Report this many of the largest processes by CPU time, and as many by memory: a whole number from 0 to 100; see docs/cardinality.md for the number of series [default: 0] [env: HEKA_TOP_PROCESSES]' -r
-complete -c heka-insights-agent -l service-include -d 'Units to report by name instead of all; a regular expression on the name, such as nginx\\.service; can be repeated [env: HEKA_SERVICE_INCLUDE (separated by commas)]' -r
-complete -c heka-insights-agent -l service-exclude -d 'Units not to report by name; can be repeated [env: HEKA_SERVICE_EXCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l service-include -d 'Units that get series of their own, instead of all units; a regular expression on the name, such as nginx\\.service; can be repeated [env: HEKA_SERVICE_INCLUDE (separated by commas)]' -r
+complete -c heka-insights-agent -l service-exclude -d 'Units that get no series of their own; systemd.unit.count still includes them; can be repeated [env: HEKA_SERVICE_EXCLUDE (separated by commas)]' -r
 complete -c heka-insights-agent -l textfile-dir -d 'Directory with *.prom files in Prometheus\' text format, whose metrics are reported [default: none] [env: HEKA_TEXTFILE_DIR]' -r
 complete -c heka-insights-agent -l max-series -d 'Maximum number of series per metric: a whole number from 1 to 100000; extra series are dropped, counted and logged once [default: 2000, or more if the host\'s CPUs and disks need it] [env: HEKA_MAX_SERIES]' -r
-complete -c heka-insights-agent -l self-metrics -d 'Metrics about the agent: its cost, sent and lost data points: on, detailed (per collector and per reason), off [default: on] [env: HEKA_SELF_METRICS]' -r -f -a "on\t''
+complete -c heka-insights-agent -l self-metrics -d 'Metrics about the agent (its cost, sent and lost data points): on, detailed (per collector and per reason), off [default: on] [env: HEKA_SELF_METRICS]' -r -f -a "on\t''
 detailed\t'per collector and per reason'
 off\t''"
 complete -c heka-insights-agent -l service-name -d 'service.name of the resource [default: heka-insights-agent] [env: OTEL_SERVICE_NAME]' -r
@@ -55,7 +55,7 @@ complete -c heka-insights-agent -l log-level -d 'Log level, to standard error: e
 complete -c heka-insights-agent -l log-format -d 'Format of log lines: text, json [default: text] [env: HEKA_LOG_FORMAT]' -r -f -a "text\t''
 json\t''"
 complete -c heka-insights-agent -l once -d 'Collect once, send or print the result, and exit'
-complete -c heka-insights-agent -l no-phase -d 'Start the first collection at once instead of at this host\'s own offset in the interval [default: off; on with the console and prometheus] [env: HEKA_NO_PHASE (true or false)]'
+complete -c heka-insights-agent -l no-phase -d 'Start the first collection at once instead of at this host\'s offset in the interval, which is derived from the host\'s id so that hosts do not send at the same time [default: at the offset; at once with the console and prometheus] [env: HEKA_NO_PHASE (true or false)]'
 complete -c heka-insights-agent -l phase -d 'Undoes --no-phase and its variable'
 complete -c heka-insights-agent -l per-cpu -d 'CPU series per logical CPU instead of for the whole host [default: off; always on with --naming node_exporter] [env: HEKA_PER_CPU (true or false)]'
 complete -c heka-insights-agent -l no-per-cpu -d 'Undoes --per-cpu and its variable'

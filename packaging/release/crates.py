@@ -1,4 +1,4 @@
-"""The crates that are linked into the agent, as cargo knows them, for `licences` and `sbom`."""
+"""The crates that are linked into the agent, from cargo, for `licences` and `sbom`."""
 
 import json
 import os
@@ -14,9 +14,9 @@ def cargo(*arguments):
 
 
 def linked(triple):
-    """(the agent, its crates sorted by name, the dependencies of each by id) of a build for `triple`; crates that only tests,
-    build scripts and macros use are left out."""
-    # `cargo tree` knows which optional dependencies a build has; `cargo metadata` adds those that tests turn on.
+    """(the agent, its crates sorted by name, the dependencies of each by id) of a build for `triple`, without crates that only tests,
+    build scripts and macros use."""
+    # `cargo tree` has only the optional dependencies of the build; `cargo metadata` includes those of tests.
     tree = cargo("tree", "--locked", "--target", triple, "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}")
     in_tree = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
     metadata = json.loads(cargo("metadata", "--format-version", "1", "--locked", "--filter-platform", triple))
@@ -32,19 +32,19 @@ def linked(triple):
 
 
 def expression(package):
-    """The licence as SPDX writes it; `/` is an old way to write OR."""
+    """The licence in SPDX syntax; `/` is an old form of OR."""
     return " OR ".join(part.strip() for part in package["license"].split("/"))
 
 
 def checksums():
     """SHA-256 of each crate's archive, as Cargo.lock has it, by name and version."""
-    import tomllib  # Python 3.11; `licences` needs none of it
+    import tomllib  # needs Python 3.11; `licences` does not use it
 
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     return {(each["name"], each["version"]): each["checksum"] for each in lock["package"] if "checksum" in each}
 
 
 def commit_time():
-    """Seconds since the epoch of the commit, so that what is made from it is the same each time."""
+    """The time of the commit in seconds since the epoch, so that all builds of a commit give identical files."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     return int(given or subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)

@@ -134,7 +134,7 @@ fn unexpected(argument: &str) -> UsageError {
     // The value may be a secret, and so may a word without a flag: `--header Authorization: Bearer TOKEN` without quotes.
     if !argument.starts_with('-') {
         return UsageError(
-            "unexpected argument (not shown) that belongs to no flag; --help lists all flags".to_owned(),
+            "unexpected argument (not shown); a value with spaces needs quotes; --help lists all flags".to_owned(),
         );
     }
     let name = argument.split('=').next().unwrap_or_default();

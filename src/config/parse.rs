@@ -111,16 +111,18 @@ pub fn pairs(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
 
 /// Headers, as [`pairs`]; a flag may also use `Name: value`. Names are converted to lower case.
 pub fn headers(found: Found<'_>) -> Parsed<Vec<(String, String)>> {
+    const OF_VARIABLE: &str = "NAME=VALUE,NAME=VALUE, percent-encoded (NAME of letters, digits, - _ and . only)";
+    let wrong = || (!found.is_flag()).then(|| OF_VARIABLE.to_owned());
     let headers = match found.is_flag() {
         // A name contains neither character, so the first one ends it.
-        true => vec![pair(found.value, &['=', ':']).ok_or(None)?],
-        false => pairs(found)?,
+        true => vec![pair(found.value, &['=', ':']).ok_or_else(wrong)?],
+        false => pairs(found).map_err(|_| wrong())?,
     };
     let valid = |(name, value): &(String, String)| {
         http::HeaderName::try_from(name.as_str()).is_ok() && http::HeaderValue::try_from(value.as_str()).is_ok()
     };
     if !headers.iter().all(valid) {
-        return Err(None);
+        return Err(wrong());
     }
     if let Some(name) = headers.iter().find_map(|(name, _)| reserved(name)) {
         return Err(Some(format!("headers other than {name}, which belongs to the protocol")));
@@ -196,7 +198,8 @@ mod tests {
         ] {
             assert_eq!(headers(flag(text)).unwrap(), owned(&[(name, value)]), "{text}");
         }
-        assert_eq!(headers(variable("Api-Key: a")), Err(None), "the specification's variable has only the equals sign");
+        let error = headers(variable("Api-Key: a")).unwrap_err().unwrap();
+        assert!(error.starts_with("NAME=VALUE,NAME=VALUE, percent-encoded"), "the specification's variable: {error}");
     }
 
     #[test]

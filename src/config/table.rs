@@ -113,9 +113,12 @@ pub(crate) static ONCE: Setting<bool> =
     Setting::switch("--once", "").help(GENERAL, "Collect once, send or print the result, and exit");
 
 pub(crate) static NO_PHASE: Setting<bool> = Setting::switch("--no-phase", "--phase")
-    .help(GENERAL, "Start the first collection at once instead of at this host's own offset in the interval")
+    .help(
+        GENERAL,
+        "Start the first collection at once instead of at this host's offset in the interval, which is derived from the host's id so that hosts do not send at the same time",
+    )
     .variables(&[Variable("HEKA_NO_PHASE", "true or false")])
-    .default_text("off; on with the console and prometheus");
+    .default_text("at the offset; at once with the console and prometheus");
 
 pub(crate) static ENV_FILE: Setting<PathBuf> = Setting::one("--env-file", "FILE", parse::path)
     .help(
@@ -132,7 +135,7 @@ pub(crate) static ENDPOINT: Setting<String> = Setting::one("--endpoint", "URL", 
     .default_text("http://localhost:4317, over HTTP http://localhost:4318");
 
 pub(crate) static INSECURE: Setting<bool> = Setting::variable(otlp!("INSECURE"), parse::boolean)
-    .help(SENDING, "For a gRPC endpoint without a scheme in a variable: true uses http, false uses https")
+    .help(SENDING, "Use http:// (true) or https:// (false) for a gRPC endpoint that a variable sets without a scheme")
     .default("false");
 
 pub(crate) static PROTOCOL: Setting<Protocol> = Setting::words(
@@ -145,9 +148,9 @@ pub(crate) static PROTOCOL: Setting<Protocol> = Setting::words(
 .default_text("grpc; http/protobuf if the endpoint's port is 4318 or its path ends in /v1/metrics");
 
 pub(crate) static HEADER: Setting<Vec<(String, String)>> = Setting::many("--header", "K=V", parse::headers)
-    .help(SENDING, "Header of every request, such as api-key=SECRET or 'api-key: SECRET'")
+    .help(SENDING, "Header of every request")
     .note("replaces the headers of the variables")
-    .allowed("NAME=VALUE or NAME: VALUE (name: letters, digits, - _ and .; value: visible ASCII); in the variables NAME=VALUE,NAME=VALUE, percent-encoded")
+    .allowed("NAME=VALUE or 'NAME: VALUE' (NAME of letters, digits, - _ and . only, VALUE of printable ASCII)")
     .variables(otlp!("HEADERS", "K=V,K=V, percent-encoded"))
     .secret();
 
@@ -319,10 +322,13 @@ pub(crate) static PROCESS_COMMAND_LINES: Setting<bool> =
 pub(crate) static SERVICE_INCLUDE: Regexes = filter!(
     "--service-include",
     "HEKA_SERVICE_INCLUDE",
-    "Units to report by name instead of all; a regular expression on the name, such as nginx\\.service"
+    "Units that get series of their own, instead of all units; a regular expression on the name, such as nginx\\.service"
 );
-pub(crate) static SERVICE_EXCLUDE: Regexes =
-    filter!("--service-exclude", "HEKA_SERVICE_EXCLUDE", "Units not to report by name");
+pub(crate) static SERVICE_EXCLUDE: Regexes = filter!(
+    "--service-exclude",
+    "HEKA_SERVICE_EXCLUDE",
+    "Units that get no series of their own; systemd.unit.count still includes them"
+);
 
 pub(crate) static TEXTFILE_DIR: Setting<PathBuf> = Setting::one("--textfile-dir", "DIR", parse::path)
     .help(COLLECTION, "Directory with *.prom files in Prometheus' text format, whose metrics are reported")
@@ -345,7 +351,7 @@ pub(crate) static SELF_METRICS: Setting<Option<Detail>> = Setting::words(
         Word("off", None, ""),
     ],
 )
-.help(COLLECTION, "Metrics about the agent: its cost, sent and lost data points")
+.help(COLLECTION, "Metrics about the agent (its cost, sent and lost data points)")
 .variables(&[Variable("HEKA_SELF_METRICS", "")])
 .default("on");
 

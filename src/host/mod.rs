@@ -1,9 +1,10 @@
 //! Access to the host: the only code that knows the locations of `/proc`, `/sys` and `/etc`.
 //!
-//! A [`Source`] is a file that is read once per collection through a descriptor that stays open, because opening costs
-//! several times as much as reading; a [`KeptDir`] does the same for the small files of a device. A [`Reader`] is passed to each collector in turn and contains their shared buffer.
-//! All readings of the collectors run on the thread of a [`worker::Worker`], so that a file that hangs affects only one
-//! collector. [`files`] is for directories, links and files that are not read in every collection.
+//! A [`Source`] is a file that is read once per collection. Its descriptor stays open, because opening costs several times
+//! as much as reading; a [`KeptDir`] does the same for the small files of a device. A [`Reader`] is passed to each
+//! collector in turn and contains their shared buffer. All readings of the collectors run on the thread of a
+//! [`worker::Worker`], so that a file that hangs affects only one collector. [`files`] is for directories, links and files
+//! that are not read in every collection.
 
 pub mod block_devices;
 pub mod bounded;

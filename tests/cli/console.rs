@@ -123,8 +123,8 @@ fn json_is_one_object_per_line_and_collection() {
     for (cycle, object) in objects.iter().enumerate() {
         assert_eq!(object["host"], "server01", "{object}");
         assert_eq!(object["elapsed_seconds"].is_null(), cycle == 0);
-        for family in ["cpu", "memory", "paging", "disk", "network", "load", "processes", "system", "pressure"] {
-            assert!(object[family].is_object(), "no {family} in {object}");
+        for collector in ["cpu", "memory", "paging", "disk", "network", "load", "processes", "system", "pressure"] {
+            assert!(object[collector].is_object(), "no {collector} in {object}");
         }
     }
     let io = &objects[1]["disk"]["system.disk.io"];

@@ -153,7 +153,7 @@ fn end(mut child: Child, read: impl FnOnce(&mut dyn Read) -> String + Send + 'st
     }
     let code = child.wait().unwrap().code();
     let ended = Ended { code, out: out.join().unwrap(), err: err.join().unwrap() };
-    assert!(in_time, "it did not end by itself: {ended:#?}");
+    assert!(in_time, "it did not end in time: {ended:#?}");
     ended
 }
 

@@ -79,7 +79,7 @@ fn metrics_arrive_with_the_hosts_own_values() {
 type Facts<'a> = (&'a str, Kind, bool, BTreeSet<&'a str>);
 
 fn promised(naming: Naming) -> BTreeMap<&'static str, Facts<'static>> {
-    let metrics = COLLECTORS.iter().flat_map(|family| family.metrics);
+    let metrics = COLLECTORS.iter().flat_map(|collector| collector.metrics);
     let shaped = metrics.filter_map(|metric| Some((metric, metric.shape(naming)?)));
     shaped
         .map(|(metric, shape)| {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a Collector as builder.yaml describes it, and builds it first where there is none yet.
-# It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent, outside the checkout. Needs Go.
+# Prints the path of the Collector that builder.yaml describes, and builds it first if it does not exist.
+# It is in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent, outside the checkout. Needs Go.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,8 +26,8 @@ echo "building the Collector $version, which takes a few minutes" >&2
     GOBIN=$work/bin "$retry" go install "go.opentelemetry.io/collector/cmd/builder@$version"
     cp "$here/builder.yaml" "$work"
     cd "$work"
-    # It writes the sources and go.mod, then runs `go mod tidy`, which fails: that asks for the modules of the
-    # components' own tests as well, some of which nobody serves. The compiler gets what it needs by itself.
+    # The builder writes the sources and go.mod, then runs `go mod tidy`, which fails, because it needs the modules of the
+    # components' tests, some of which no server has. The compiler downloads the modules that it needs.
     "$retry" sh -c './bin/builder --config builder.yaml --skip-compilation || [ -f dist/go.mod ]' >builder.log 2>&1 || {
         cat builder.log
         exit 1
@@ -35,6 +35,6 @@ echo "building the Collector $version, which takes a few minutes" >&2
     cd dist
     GOFLAGS="-mod=mod -buildvcs=false" "$retry" go build -trimpath -ldflags='-s -w' -o otelcol .
 } >&2
-# Two builds at once may both get here; each moves a finished file into place.
+# If two builds get here at the same time, each moves a complete file into place.
 mv "$work/dist/otelcol" "$collector"
 echo "$collector"

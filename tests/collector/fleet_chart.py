@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what the fleet's simulation told on stdin: the highest tenth of each second after the Collector's return.
+"""Draws the output of the fleet's simulation, from standard input: the busiest tenth of each second after the Collector's return.
 
     HEKA_FLEET_OUTAGE=60 tests/collector/run fleet --nocapture 2>&1 | tee fleet.txt
     tests/collector/fleet_chart.py <fleet.txt

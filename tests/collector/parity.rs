@@ -102,7 +102,7 @@ fn guest_seconds(root: &Path, point: &Point) -> f64 {
 
 /// The receiver, with the scrapers of the collectors that the agent has.
 fn receiver(detailed: bool, per_cpu: bool, root: Option<&Path>) -> Value {
-    let ours = |name: &str| COLLECTORS.iter().any(|family| family.name == name);
+    let ours = |name: &str| COLLECTORS.iter().any(|collector| collector.name == name);
     let scrapers = SCRAPERS.iter().filter(|(name, _)| ours(name)).map(|(name, opt_in)| {
         let opt_in = if detailed { *opt_in } else { &[] };
         let mut metrics: BTreeMap<_, _> = opt_in.iter().map(|metric| (*metric, json!({"enabled": true}))).collect();

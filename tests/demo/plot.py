@@ -1,4 +1,4 @@
-"""Plots what the dashboard's queries returned, as one SVG. Standard library only."""
+"""Plots the results of the dashboard's queries as one SVG. Uses only the standard library."""
 
 import html
 import math
@@ -12,7 +12,7 @@ LETTER, LEGEND_ROWS = 6.2, 3
 
 
 def picture(rows, caption):
-    """One heading a row of (title, [(panel, [(legend, labels, points)])]), one chart a panel."""
+    """One heading per row of (title, [(panel, [(legend, labels, points)])]), and one chart per panel."""
     y, body = 28, []
     for title, panels in rows:
         panels = [entry for entry in panels if entry[0]["type"] == "timeseries" and entry[1]]
@@ -36,7 +36,7 @@ def chart(panel, series):
     defaults = panel["fieldConfig"]["defaults"]
     stacked = "stacking" in defaults["custom"]
     lines, below = [], {}
-    # The busiest first: in a stack they lie below, in the legend they are not cut.
+    # The highest series first, so that it is at the bottom of a stack and is never cut from the legend.
     for legend, labels, points in sorted(series, key=lambda one: -sum(v for _, v in one[2])):
         if stacked:
             points = [(t, v + below.get(t, 0)) for t, v in points]
@@ -57,7 +57,7 @@ def chart(panel, series):
                    f'<text x="-6" y="{at + 3}" text-anchor="end" fill="#555">{human(step * tick, defaults["unit"])}</text>')
     for part, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         out.append(f'<text x="{width * part}" y="{height + 13}" text-anchor="{anchor}" fill="#555">{span * part:.0f} s</text>')
-    # The highest of a stack first, so that the lower ones lie over it.
+    # The top of a stack is drawn first, so that the lower areas cover it.
     for index, (_, points) in reversed(list(enumerate(lines))):
         colour = COLOURS[index % len(COLOURS)]
         path = " ".join(place(t, v) for t, v in without_middles(points))
@@ -70,13 +70,13 @@ def chart(panel, series):
 
 
 def without_middles(points):
-    """Less the points between two of the same value: they change nothing."""
+    """Without points between two points of the same value, which are not visible."""
     return [point for at, point in enumerate(points)
             if not 0 < at < len(points) - 1 or not points[at - 1][1] == point[1] == points[at + 1][1]]
 
 
 def keys(names, width, y):
-    """The legend, in rows that fit; how many had no room."""
+    """The legend, in rows that fit, and the number of entries that do not fit."""
     x, row, out = 0, 0, []
     for index, words in enumerate(names):
         needs = 14 + LETTER * len(words) + 8

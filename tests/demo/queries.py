@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs every query of docs/migrating.md on a real Prometheus that the agent feeds directly, without a Collector.
 
-PROMETHEUS: a Prometheus 3 binary. HEKA_BINARY: the agent, by default target/release/heka-insights-agent. A query fails
-that has no data, but for those on what a host may lack, such as swap or a temperature: their names must be documented.
+PROMETHEUS: a Prometheus 3 binary. HEKA_BINARY: the agent, by default target/release/heka-insights-agent. A query without data is a
+failure. Queries of metrics whose source this host lacks, such as swap or a temperature, may have no data, but their names must be
+documented.
 """
 
 import json
@@ -60,14 +61,14 @@ def lacking():
         "hw_errors": none("sys/devices/system/edac/mc/mc*"),
         "systemd_unit_count": none("run/systemd/system") or none("run/dbus/system_bus_socket"),
         "systemd_service": none("sys/fs/cgroup/*/system.slice") and none("sys/fs/cgroup/system.slice"),
-        # Without a container of run.py, there may be one in one of many places.
+        # Without run.py's container, the host may have containers in other places.
         "container_cpu_time": containers,
         "container_memory_working_set": containers,
-        # Sent for containers with a disk of their own, a quota or a kill.
+        # These exist only for containers with disk I/O, a quota or an OOM kill.
         "container_disk_io": True,
         "container_cpu_linux_throttled": True,
         "container_memory_linux_oom_kills": True,
-        # Sent for units that failed and for services that were restarted or killed, and no test does that to this machine.
+        # These exist only for units that failed and services that were restarted or killed; no test does this to the machine.
         "systemd_unit_state": True,
         "systemd_service_restarts": True,
         "systemd_service_oom_kills": True,

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""The demo without containers: agent → Collector → Prometheus as processes, with the configuration files of this
-repository; then every query of the two Grafana dashboards must return data, but for those on what this host lacks. With
---picture FILE the queries of the first are plotted; so that there is something to see, a process keeps a CPU busy and the
-Collector is away for a part of the time.
+"""Runs the demo without containers: agent → Collector → Prometheus as processes, with the configuration files of this repository.
+Every query of the two Grafana dashboards must return data, except for queries of metrics whose source this host lacks. --picture FILE
+plots the queries of the first dashboard. For the picture, a process keeps a CPU busy, and the Collector is down for a part of the time.
 
     HEKA_BINARY=… OTELCOL=… PROMETHEUS=… tests/demo/run.py [--seconds 120 --picture docs/dashboard.svg]
 
-As root it adds a swap file of 16 MiB for the time it runs where the host has no swap, since the swap panel would be empty there, and a
-control group that is named like one of Docker's, for the panels of containers."""
+As root it adds, while it runs, a control group with the name of a Docker container, for the panels of containers, and, if the host has
+no swap, a swap file of 16 MiB, for the swap panel."""
 
 import argparse
 import json
@@ -33,9 +32,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The dashboard of each naming.
 DASHBOARDS = {"semconv": "heka.json", "hostmetrics": "heka-hostmetrics.json"}
 DATASOURCES = ROOT / "packaging/grafana/provisioning/datasources/prometheus.yaml"
-WINDOW = "6s"  # $__rate_interval for data of every second
+WINDOW = "6s"  # $__rate_interval, for an interval of one second
 DEADLINE_SECONDS = 60
-# Of the time that a picture shows.
+# Fractions of the time that the picture shows.
 BUSY, AWAY = (0.15, 0.4), (0.5, 0.65)
 
 
@@ -98,7 +97,7 @@ def targets(dashboard, variables):
 
 
 def swap_file(work):
-    """Adds a swap file where there is no swap and root may add some; its path."""
+    """Adds a swap file if the host has no swap and root can add one. Returns its path."""
     if len(open("/proc/swaps").readlines()) > 1:
         return None
     path = work / "swap"
@@ -110,7 +109,7 @@ def swap_file(work):
 
 
 class Container:
-    """A process in a control group of its own, which has the name of a Docker container; only as root."""
+    """A process in its own control group, which has the name of a Docker container. Needs root."""
 
     def __init__(self):
         root = pathlib.Path("/sys/fs/cgroup")
@@ -125,7 +124,7 @@ class Container:
                 self.groups.append(group)
                 (group / "cgroup.procs").write_text(str(self.process.pid))
             except OSError:
-                pass  # the tree is not there or may not be written; queries.lacking looks for the groups
+                pass  # the tree does not exist or is not writable; queries.lacking detects this
 
     def remove(self):
         self.process.kill()
@@ -179,14 +178,14 @@ def main():
         wait_for("the Collector listens", serves)
         (work / "textfile").mkdir()
         (work / "textfile/demo.prom").write_text("demo_metric 1\n")
-        # A host for each naming, whose names overlap.
+        # One host name per naming, because some metric names are the same in both.
         agents = {naming: start(f"agent-{naming}", [
             binaries["HEKA_BINARY"], "--naming", naming, "--interval", "1s", "--no-phase", "--endpoint", f"http://127.0.0.1:{grpc}",
             "--outbox-dir", str(work / f"outbox-{naming}"), "--textfile-dir", str(work / "textfile"),
             "--resource-attribute", f"host.name={naming}", *(["--detail", "detailed", "--top-processes", "5"] if naming == "semconv" else []),
         ]) for naming in dashboards}
 
-        # The dashboards' own variables, as Grafana asks for them.
+        # The variables of the dashboards, queried as Grafana does.
         def values(label, series):
             return prometheus.get(f"label/{label}/values", **{"match[]": series})
         variables = {}
@@ -195,7 +194,7 @@ def main():
             jobs = wait_for("an agent in Prometheus", lambda: values("job", f'heka_outbox_batches{{host_name="{naming}"}}'))
             variables[naming] = {"host": naming, "job": jobs[0]}
 
-        # A host at rest has no disk latency: something to measure.
+        # Writes to the disk: an idle host has no disk latency.
         begins = time.monotonic()
         busy = start("busy", [sys.executable, "-c", "while True: pass"]) if options.picture else None
         if busy:

@@ -4,6 +4,8 @@
 
 mod metrics_page;
 mod sources;
+#[path = "../support/update.rs"]
+mod update;
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use std::path::Path;
 fn the_metrics_document_matches_the_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let expected = metrics_page::metrics_markdown();
-    if std::env::var_os("HEKA_UPDATE").is_some_and(|value| value == "1") {
+    if update::is_requested() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &expected).unwrap();
     }
@@ -224,13 +226,34 @@ fn the_map_is_the_folder_tree_and_no_import_runs_upward() {
     assert!(imports > 100, "only {imports} imports were found");
 }
 
+/// The shell and Python scripts of the repository.
+fn scripts() -> Vec<std::path::PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut open = [".ci", "benches", "build", "fuzz/run", "packaging", "tests"].map(|path| root.join(path)).to_vec();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() && !path.ends_with("tests/fixtures") {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.is_file() {
+            let is_python = path.extension().is_some_and(|end| end == "py");
+            if is_python || std::fs::read(&path).unwrap().starts_with(b"#!") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
 #[test]
-fn the_pages_use_standard_words() {
+fn the_pages_and_the_scripts_use_standard_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = |dir: &str| std::fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path());
     let named = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "packaging/man/heka-insights-agent.1"];
     let pages = pages("docs").chain(pages("docs/adr")).chain(named.map(|name| root.join(name)));
-    for path in pages.filter(|path| path.extension().is_some_and(|end| end == "md" || end == "1")) {
+    let pages: Vec<_> = pages.filter(|path| path.extension().is_some_and(|end| end == "md" || end == "1")).collect();
+    let scripts = scripts();
+    assert!(scripts.len() > 60, "only {} scripts were found", scripts.len());
+    for path in pages.into_iter().chain(scripts) {
         let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
         let words: Vec<&str> =
             text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).collect();

@@ -183,8 +183,8 @@ fn a_file_that_cannot_be_read_is_one_warning_and_one_line_when_it_can() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("proc/vmstat") && lines[0].contains("directory"));
     let errors = |name| {
-        let family = pipeline.registered.collectors.iter().find(|family| family.name == name).unwrap();
-        family.errors.load(Ordering::Relaxed)
+        let collector = pipeline.registered.collectors.iter().find(|collector| collector.name == name).unwrap();
+        collector.errors.load(Ordering::Relaxed)
     };
     assert_eq!((errors("paging"), errors("cpu")), (5, 0), "each failed reading is counted");
     host.mend_file("proc/vmstat", content);
@@ -204,7 +204,7 @@ fn a_host_without_most_hardware_has_nothing_to_say() {
     let mut pipeline = Pipeline::new(&host.context(Options::default()));
     (0..2).for_each(|_| drop(pipeline.collect()));
     assert_eq!(log::lines(host.mark()), Vec::<String>::new());
-    assert!(pipeline.registered.collectors.iter().all(|family| family.errors.load(Ordering::Relaxed) == 0));
+    assert!(pipeline.registered.collectors.iter().all(|collector| collector.errors.load(Ordering::Relaxed) == 0));
 }
 
 /// Root may read every directory, so a file in its place stands for one that may not be listed.
@@ -238,19 +238,19 @@ fn a_file_that_this_kernel_lacks_is_one_line_and_no_failure() {
     let lines = log::lines(host.mark());
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("INFO") && lines[0].contains("proc/swaps is not there"), "{lines:?}");
-    assert!(pipeline.registered.collectors.iter().all(|family| family.errors.load(Ordering::Relaxed) == 0));
+    assert!(pipeline.registered.collectors.iter().all(|collector| collector.errors.load(Ordering::Relaxed) == 0));
 }
 
 #[test]
 fn one_family_that_fails_leaves_the_others_as_they_are() {
     let whole = Pipeline::new(&FixtureHost::copy("server").context(Options::default())).collect();
-    for (file, family) in [("stat", "cpu"), ("meminfo", "memory"), ("diskstats", "disk")] {
+    for (file, collector) in [("stat", "cpu"), ("meminfo", "memory"), ("diskstats", "disk")] {
         let host = FixtureHost::copy("server");
         host.break_file(&format!("proc/{file}"));
         let rest = Pipeline::new(&host.context(Options::default())).collect();
         let shared = |name: &str| file == "stat" && name.starts_with("system.process");
         let others = |collected: &Collected| -> Vec<_> {
-            let own = format!("system.{family}.");
+            let own = format!("system.{collector}.");
             collected.0.iter().filter(|p| !p.name.starts_with(&own) && !shared(&p.name)).cloned().collect()
         };
         assert_eq!(others(&rest), others(&whole), "without {file}");

@@ -14,11 +14,12 @@ use heka_insights_agent::internals::metrics::naming::{Detail, Metric, Naming};
 
 use crate::collect::Pipeline;
 use crate::fixture::{FixtureHost, HOSTS, context, place};
+use crate::update;
 
 /// Compares with, or writes, `tests/golden/<name>.txt`. Returns what differs.
 fn compare(name: &str, text: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
-    if std::env::var_os("HEKA_UPDATE").is_some_and(|value| value == "1") {
+    if update::is_requested() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         return None;

@@ -49,10 +49,10 @@ const fn faulty(name: &'static str, metrics: &'static [Metric], new: fn(&Context
 fn a_fault_in_reporting_costs_that_metric_and_one_line() {
     log::keep();
     const METRICS: &[Metric] = &[metric("first", "t.first"), metric("second", "t.second"), metric("third", "t.third")];
-    let family = faulty("faulty-observe", METRICS, |_| Box::new(Faulty { at: "second", readings: 0 }));
+    let collector = faulty("faulty-observe", METRICS, |_| Box::new(Faulty { at: "second", readings: 0 }));
     let host = FixtureHost::copy("server");
     let mut pipeline =
-        Pipeline::with_collectors(&host.context(Options::default()), &[cpu::DEFINITION, family, memory::DEFINITION]);
+        Pipeline::with_collectors(&host.context(Options::default()), &[cpu::DEFINITION, collector, memory::DEFINITION]);
     for _ in 0..3 {
         let collected = pipeline.collect();
         assert!(collected.series("t.second").is_empty());
@@ -69,9 +69,9 @@ fn a_fault_in_reporting_costs_that_metric_and_one_line() {
 fn a_fault_in_reading_leaves_the_other_families_running() {
     log::keep();
     const METRICS: &[Metric] = &[metric("readings", "t.readings")];
-    let family = faulty("faulty-read", METRICS, |_| Box::new(Faulty { at: "reading", readings: 0 }));
+    let collector = faulty("faulty-read", METRICS, |_| Box::new(Faulty { at: "reading", readings: 0 }));
     let host = FixtureHost::copy("server");
-    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family, memory::DEFINITION]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[collector, memory::DEFINITION]);
     for _ in 0..4 {
         assert!(!pipeline.collect().series("system.memory.usage").is_empty());
     }
@@ -82,9 +82,9 @@ fn a_fault_in_reading_leaves_the_other_families_running() {
 fn a_fault_at_the_start_costs_that_family() {
     log::keep();
     const METRICS: &[Metric] = &[metric("never", "t.never")];
-    let family = faulty("faulty-new", METRICS, |_| panic!("it broke at the start"));
+    let collector = faulty("faulty-new", METRICS, |_| panic!("it broke at the start"));
     let host = FixtureHost::copy("server");
-    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family, memory::DEFINITION]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[collector, memory::DEFINITION]);
     let collected = pipeline.collect();
     assert!(collected.series("t.never").is_empty() && !collected.series("system.memory.usage").is_empty());
     assert_eq!(log::lines("faulty-new").len(), 1);
@@ -93,9 +93,9 @@ fn a_fault_at_the_start_costs_that_family() {
 #[test]
 fn all_instruments_of_a_family_report_from_one_reading() {
     const METRICS: &[Metric] = &[metric("a", "t.a"), metric("b", "t.b"), metric("c", "t.c")];
-    let family = faulty("counting", METRICS, |_| Box::new(Faulty { at: "", readings: 0 }));
+    let collector = faulty("counting", METRICS, |_| Box::new(Faulty { at: "", readings: 0 }));
     let host = FixtureHost::empty();
-    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[family]);
+    let mut pipeline = Pipeline::with_collectors(&host.context(Options::default()), &[collector]);
     for cycle in 1..4 {
         let collected = pipeline.collect();
         let readings = ["t.a", "t.b", "t.c"].map(|name| collected.value(name, &[]));
@@ -165,7 +165,7 @@ fn a_family_without_a_metric_in_the_profile_is_neither_made_nor_read_nor_checked
     let context = host.context(Options { collectors, naming: Hostmetrics, ..Options::default() });
     let mut pipeline = Pipeline::new(&context);
     pipeline.collect();
-    let names: Vec<_> = pipeline.registered.collectors.iter().map(|family| family.name).collect();
+    let names: Vec<_> = pipeline.registered.collectors.iter().map(|collector| collector.name).collect();
     assert_eq!(names, ["memory"]);
     assert_eq!(pipeline.registered.file_reads(), 2, "/proc/meminfo, at the start and in the collection");
     let surveyed: Vec<_> = survey(&context).iter().map(|survey| survey.collector).collect();

@@ -27,3 +27,5 @@ mod scale;
 mod support;
 mod textfile;
 mod totals;
+#[path = "../support/update.rs"]
+mod update;

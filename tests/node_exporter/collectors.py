@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/migrating.md has each collector that node_exporter has on Linux, on or off by default: tests/node_exporter/collectors.py
+"""Checks that docs/migrating.md lists each collector of node_exporter on Linux, in the right table: tests/node_exporter/collectors.py
 
 The names are taken from the source of node_exporter's module.
 """
@@ -32,7 +32,7 @@ def registered(source):
 
 
 def cells(page, heading):
-    """The words of the first column of the table with this heading."""
+    """The names in the first column of the table with this heading."""
     table = page.split(heading, 1)[1].split("\n\n", 1)[0]
     return {name for row in re.findall(r"^\| ([^|]+) \|", table, re.M) for name in re.findall(r"[a-z_0-9]+", row)}
 

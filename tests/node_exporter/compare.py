@@ -6,12 +6,12 @@
     tests/node_exporter/compare.py systemd --root /proc/PID/root [...]
 
 `live` scrapes both on this host. `fixture` runs both on node_exporter's own recorded host, and on each of its directories of text
-files; DIR is its module's directory.
-`systemd` asks the systemd whose files are below that root, such as that of another process 1.
-The programs' own metrics (go_*, process_*, promhttp_*, node_scrape_*) are left out. A value has to lie between the two that
-node_exporter has just before and just after; a gauge of a live host has to do so in one of several rounds, since it may rise and
-fall between, and may be 2 % off. The exit status is 1 where less than --least percent of node_exporter's series are there, or where a
-difference has no reason on the list.
+files; DIR is the directory of node_exporter's module. `systemd` uses the systemd whose files are below that root, for example in a
+container.
+Metrics about the programs (go_*, process_*, promhttp_*, node_scrape_*) are left out. A value must be between the two values that
+node_exporter has directly before and after it. A gauge of a live host can rise and fall in between, so this must be true in only one of
+several rounds, with a tolerance of 2 %. The exit status is 1 if less than --least percent of node_exporter's series agree, or if
+differences.txt has no reason for a difference.
 """
 import argparse
 import gzip
@@ -34,13 +34,13 @@ from programs import AGENT  # noqa: E402
 LEFT_OUT = ("go_", "process_", "promhttp_", "node_scrape_")
 # On a live host.
 ROUNDS = 8
-# What a gauge of a live host may be off.
+# The tolerance for a gauge of a live host.
 SLACK = 0.02
-# node_exporter gives the lines of netstat and vmstat no type. All that it reports by default are counters, except for this one.
+# node_exporter's metrics of netstat and vmstat are untyped. Those that it reports by default are counters, except for this one.
 UNTYPED_GAUGES = {"node_netstat_Tcp_CurrEstab"}
 SAMPLE = re.compile(r'^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
-# The collectors whose files the agent reads: what the fixture comparison counts.
+# The collectors whose files the agent reads. The comparison with the recorded host counts only these.
 NAMED = (
     "arp bonding conntrack cpu cpufreq diskstats dmi edac entropy filefd filesystem hwmon kernel_hung loadavg mdadm meminfo netclass netdev "
     "netstat nvme os powersupplyclass pressure schedstat sockstat softnet stat textfile thermal_zone time timex udp_queues uname vmstat"
@@ -48,7 +48,7 @@ NAMED = (
 
 
 def parse(text):
-    """The series as {(name, labels): value} and the types as {name: type}. A label without a value is none."""
+    """The series as {(name, labels): value}, without labels that have no value, and the types as {name: type}."""
     series, types = {}, {}
     for line in text.splitlines():
         if line.startswith("# TYPE "):
@@ -76,7 +76,7 @@ def scrape(port):
 
 
 class Program:
-    """A program that answers scrapes, until the block ends."""
+    """A program that serves scrapes until the block ends."""
 
     def __init__(self, command, **environment):
         self.port = free_port()
@@ -100,7 +100,7 @@ class Program:
 
 
 def reasons(host):
-    """The differences that stay on this host, such as live or fixture/summary: a pattern for `name{label="value",...}`, and why."""
+    """The accepted differences on a host, such as live or fixture/summary: patterns for `name{label="value",...}`, and reasons."""
     found = []
     for line in (HERE / "differences.txt").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -116,7 +116,7 @@ def written(key):
 
 
 def same_value(ours, before, after, slack):
-    """Whether a value is between the two that node_exporter had, before and after; exactly but for the rounding of a double."""
+    """Whether a value is between the two of node_exporter, before and after, except for the rounding of a double."""
     low, high = sorted((before, after))
     rounding = max(abs(low), abs(high)) * 1e-12
     return low - rounding <= ours <= high + rounding or (slack > 0 and math.isclose(ours, before, rel_tol=slack, abs_tol=1e-9))
@@ -127,7 +127,7 @@ def kind_of(types, name):
     base = re.sub(r"_(bucket|count|sum)$", "", name)
     if base != name and types.get(base) in ("histogram", "summary"):
         return "counter"
-    # A type of node_exporter's that says nothing is a gauge here.
+    # An untyped metric of node_exporter is a gauge here.
     return {"untyped": "gauge", "summary": "gauge"}.get(types.get(name, "gauge"), types.get(name, "gauge"))
 
 
@@ -136,10 +136,10 @@ def is_counter(types, name):
 
 
 def differences(ours, before, after, slack):
-    """node_exporter's lasting series, and the differences: {series: what differs}."""
+    """The series that are in both scrapes of node_exporter, and the differences: {series: description}."""
     (our_series, our_types), (their_series, their_types), (after_series, _) = ours, before, after
     found = {}
-    # What came or went between its two scrapes is nobody's fault.
+    # A series that appeared or disappeared between the two scrapes is no difference.
     lasting = {key: value for key, value in their_series.items() if key in after_series}
     for key, value in sorted(lasting.items(), key=written_first):
         if key not in our_series:
@@ -156,8 +156,8 @@ def differences(ours, before, after, slack):
 
 
 def compare(rounds, known, slack):
-    """How many of node_exporter's series agree, how many there are, and how many differences have no reason. A counter agrees where it
-    does in each round, a gauge where it does in one."""
+    """The number of node_exporter's series that agree, of all its series, and of differences without a reason. A counter must agree in
+    each round, a gauge in one."""
     series, found, counters = set(), None, {}
     for one in rounds:
         lasting, differing = differences(*one, slack)
@@ -180,7 +180,7 @@ def written_first(item):
 def live(options):
     agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--detail", "detailed",
              "--listen", "127.0.0.1:PORT", *options.flags]
-    # systemd's collector fails where there is no system bus, as ours has no series then.
+    # Without a system bus, node_exporter's systemd collector fails, and the agent's has no series.
     theirs = [options.node_exporter, "--web.listen-address=127.0.0.1:PORT", "--collector.processes", "--collector.tcpstat",
               "--collector.systemd", "--collector.systemd.enable-restarts-metrics"]
     yield "live", rounds(agent, theirs)
@@ -195,7 +195,7 @@ def systemd(options):
 
 
 def rounds(agent, theirs, **environment):
-    """Each a page of the agent's between two of node_exporter's."""
+    """For each round, a page of the agent between two of node_exporter."""
     with Program(agent) as ours, Program(theirs, **environment) as node_exporter:
         scrape(ours.port)
         pages = []
@@ -207,7 +207,7 @@ def rounds(agent, theirs, **environment):
 
 
 def recorded_host(source, directory):
-    """node_exporter's own recorded host in a directory: its archives are unpacked by its own script."""
+    """Unpacks node_exporter's recorded host into a directory, with node_exporter's script."""
     host = Path(directory)
     fixtures = Path(source) / "collector/fixtures"
     subprocess.run(["cp", "-r", fixtures / "proc", fixtures / "textfile", directory], check=True)
@@ -227,14 +227,14 @@ def recorded_host(source, directory):
 
 
 def on_the_host(node_exporter, host):
-    """The command of node_exporter that reads a recorded host."""
+    """The command that runs node_exporter on a recorded host."""
     return [node_exporter, "--web.listen-address=127.0.0.1:PORT", f"--path.procfs={host}/proc", f"--path.sysfs={host}/sys",
             f"--path.rootfs={host}", f"--path.udev.data={host}/run/udev/data", "--collector.disable-defaults",
             "--no-collector.arp.netlink", "--no-collector.netdev.netlink", *(f"--collector.{name}" for name in NAMED)]
 
 
 def fixture(options):
-    """Both on the recorded host."""
+    """Compares both on the recorded host."""
     with tempfile.TemporaryDirectory() as directory:
         host = recorded_host(options.source, directory)
         agent = [options.agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", "127.0.0.1:PORT",
@@ -248,7 +248,7 @@ def fixture(options):
 
 
 def between(agent, theirs):
-    """One page of the agent's between two of node_exporter's."""
+    """A page of the agent between two of node_exporter."""
     with Program(agent) as ours, Program(theirs) as node_exporter:
         before = parse(scrape(node_exporter.port))
         return [(parse(scrape(ours.port)), before, parse(scrape(node_exporter.port)))]
@@ -269,7 +269,7 @@ def main():
     if options.host == "fixture":
         options.source = options.source or built("node_exporter-source")
     least = options.least or (90 if options.host == "fixture" else 95)
-    # The state of a recorded host and of the units does not change.
+    # Neither a recorded host nor the state of the units changes.
     slack = SLACK if options.host == "live" else 0
     compared = [compare(rounds, reasons(where), slack)
                 for where, rounds in {"live": live, "fixture": fixture, "systemd": systemd}[options.host](options)]

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The conventions' values are node_exporter's: tests/node_exporter/pairs.py [--agent target/debug/heka-insights-agent]
+"""Checks that the values under the conventions' names equal those of node_exporter:
+tests/node_exporter/pairs.py [--agent target/debug/heka-insights-agent]
 
 A Prometheus scrapes node_exporter and the agent with the names of the conventions, both on node_exporter's recorded host. The queries
-of the table in docs/migrating.md, "Move to the conventions", and those of MORE have to give the same values, for the same device,
-interface or CPU. The host is still, so a rate is compared as the total that it is of.
+of the table in docs/migrating.md, "Move to the conventions", and those of MORE must give the same values for the same device,
+interface or CPU. The recorded host does not change, so the totals are compared instead of rates.
 """
 import argparse
 import math
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests/prometheus"))
 from names import Prometheus, built  # noqa: E402
 
-# Rows of the page, or of MORE, that cannot be the same on this host, and why.
+# Rows of the page, or of MORE, that cannot be equal on this host, and the reasons.
 DIFFERENT = {
     "sum by (mode) (rate(node_cpu_seconds_total[5m]))": "the agent subtracts guest time from user, and its sum holds CPUs that went offline",
     '1 - avg(rate(node_cpu_seconds_total{mode="idle"}[5m]))': "a still host has no utilization",
@@ -46,7 +47,7 @@ RECEIVE, TRANSMIT = (f'network_io_direction="{direction}"' for direction in ("re
 
 
 def of_types(six, metric, labels=""):
-    """A metric of IPv4 and of IPv6."""
+    """The queries for a metric of IPv4 and of IPv6."""
     return [(f"node_netstat_{name}", f'{metric}{{network_type="ipv{version}"{labels and ", "}{labels}}}')
             for version, name in ((4, six.replace("6", "", 1)), (6, six))]
 
@@ -58,7 +59,7 @@ def sockets(protocol):
             for six, version in (("", "ipv4"), ("6", "ipv6"))]
 
 
-# What the page leaves out: (node_exporter's query, ours).
+# More pairs, which are not in the page: (node_exporter's query, the agent's).
 MORE = [
     ("node_intr_total", "system_cpu_interrupts_total"),
     ("node_entropy_available_bits", "system_linux_entropy_available"),
@@ -108,7 +109,7 @@ MORE = [
     ("node_hwmon_in_volts", "hw_voltage_volts"),
     ("node_edac_correctable_errors_total", 'hw_errors_total{error_type="corrected"}'),
 ]
-# Labels that say of which part of the host a value is. Sensors and memory controllers are called differently.
+# Labels that identify the part of the host. The names of sensors and memory controllers differ.
 PARTS = {"device", "master", "cpu", "system_device", "network_interface_name", "cpu_logical_number"}
 CALLED_DIFFERENTLY = re.compile(r"hw_(temperature|fan|voltage|power|errors)")
 
@@ -133,10 +134,10 @@ def values(prometheus, query, job):
 
 
 def differing(theirs, ours, anywhere):
-    """Values of ours that node_exporter's query does not give for the same part of the host. The agent leaves out some devices."""
+    """The agent's values that differ from node_exporter's for the same part of the host. The agent leaves out some devices."""
     left = list(theirs)
     for part, value in ours:
-        # Sums of doubles differ in the last digits.
+        # Sums of doubles can differ in the last digits.
         same = (one for one in left if math.isclose(one[1], value, rel_tol=1e-12) and (anywhere or one[0] == part))
         match = next(same, None)
         if match is None:

@@ -1,8 +1,9 @@
 #!/bin/sh
-# packaging/ansible on a Debian with systemd (machine.sh), by a connection that is local: as docs/install.md says, it installs the .deb of
-# target/dist from a mirror on this host, starts the service and checks it against a Collector, changes nothing when run again, restarts
-# for another setting, fails for a wrong one, for a wrong checksum and where nothing takes the metrics, and removes.
-# HEKA_ROOT: a clean Debian root (clean-root.sh systemd). OTELCOL: a Collector. Needs root and systemd-nspawn.
+# Runs the role in packaging/ansible on a Debian with systemd (machine.sh), over a local connection, as in docs/install.md. The role
+# installs the .deb of target/dist from a mirror on this host, starts the service and checks it against a Collector. A second run changes
+# nothing, and a changed setting restarts the service. The role fails for a wrong setting, a wrong checksum, and an endpoint where nothing
+# listens. It also removes the package.
+# HEKA_ROOT: a clean Debian root directory (clean-root.sh systemd). OTELCOL: a Collector. Needs root and systemd-nspawn.
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_ROOT:?a clean root}" "${OTELCOL:?the path of a Collector}"
@@ -24,13 +25,13 @@ collector 14317 14318
 machine_start || fail "no machine"
 
 cp -a packaging/ansible "$machine_root/root/"
-# The page's example, with this mirror and Collector; the version is the role's default.
+# The example in the page, with this mirror and Collector; the version is the role's default.
 example=$(sed -n '/^- role: heka_insights_agent$/,/^```$/p' docs/install.md | sed '$d')
 page=$(echo "$example" | sed 's#https://RELEASE#http://127.0.0.1:8990#; s#collector.example.com:4317#127.0.0.1:14317#')
 [ "$(echo "$example" | wc -l) $(echo "$page" | grep -c 127.0.0.1)" = "5 2" ] || fail "docs/install.md has no example of the role"
 [ "$(sed -n '/- role:/,$s/^    //p' packaging/ansible/example.yml | sed 's#https://.*#https://RELEASE#')" = "$example" ] ||
     fail "packaging/ansible/example.yml is not the page's example"
-# play YAML: the role with these variables; what it has changed is left in $changed.
+# play YAML: runs the role with these variables; sets $changed to the number of changes.
 play() { run_role "$(printf -- '- role: heka_insights_agent\n  vars:\n'; echo "$1" | sed 's/^/    /')"; }
 run_role() {
     { printf -- '- hosts: localhost\n  roles:\n' && echo "$1" | sed 's/^/    /'; } > "$machine_root/root/ansible/play.yml"

@@ -1,7 +1,7 @@
-# In place of the signing service that a release is signed with: a certificate authority of a test's own, whose certificates name a workflow
-# as that service's do, and cosign with its root as the only one that it trusts. For scripts to source. Needs openssl, and cosign in COSIGN.
+# A certificate authority that replaces the signing service of a release in a test; scripts source this file. Its certificates name a
+# workflow, as those of the service do, and cosign is started so that it trusts only this authority. Needs openssl, and cosign in COSIGN.
 
-# authority_make DIRECTORY: root.pem, and trusted-root.json as cosign reads it.
+# authority_make DIRECTORY: makes root.pem, and trusted-root.json, which is the same for cosign.
 authority_make() {
     mkdir -p "$1"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /O=test/CN=authority \
@@ -11,13 +11,14 @@ authority_make() {
         "certChain": {"certificates": [{"rawBytes": "%s"}]}}]}\n' "$(openssl x509 -in "$1/root.pem" -outform DER | base64 -w 0)" > "$1/trusted-root.json"
 }
 
-# authority_sign DIRECTORY WORKFLOW COMMAND...: runs the command with the arguments that make cosign sign as this workflow, offline.
+# authority_sign DIRECTORY WORKFLOW COMMAND...: runs the command with arguments that make cosign sign in the name of this workflow,
+# offline.
 authority_sign() {
     authority=$1
     workflow=$2
     shift 2
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / -keyout "$authority/leaf.key" -out "$authority/leaf.csr" 2> "$authority/log"
-    # 1.8: who has vouched for the workflow.
+    # Extension 1.8: the issuer of the workflow's identity.
     cat > "$authority/leaf.conf" << CONF
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature

@@ -1,4 +1,4 @@
-"""The Helm chart, rendered, against the kustomize base: another way to write the same DaemonSet. For kubernetes.sh:
+"""Checks that the rendered Helm chart and the kustomize base make the same DaemonSet. For kubernetes.sh:
 chart.py BASE CHART VARIANT, three files of manifests; VARIANT is rendered with tests/packaging/chart-values.yaml."""
 
 import json
@@ -9,7 +9,7 @@ import sys
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# | `--endpoint URL` | what it is | default | `VARIABLE`, `VARIABLE` |
+# | `--endpoint URL` | effect | default | `VARIABLE`, `VARIABLE` |
 # Without the flags of `check`, which no pod runs.
 PAGE = (ROOT / "docs/configuration.md").read_text().split("## Only with the command check")[0]
 ROWS = re.findall(r"^\| `--([a-z0-9-]+)[^|]*\|.*\| ([^|]*) \|$", PAGE, re.MULTILINE)
@@ -21,7 +21,7 @@ def names(cell):
     return [re.sub(r"\[.*\]", "", each) for each in found] + [each.replace("[", "").replace("]", "") for each in found]
 
 
-# Also the other way to write a row's flag, as --phase.
+# Includes the second form of a switch, such as --phase.
 NAMES = {name for cell in re.findall(r"^\| (`--[^|]*) \|", PAGE, re.MULTILINE) for name in re.findall(r"`--([a-z0-9-]+)", cell)}
 FLAGS = {flag: names(variables) for flag, variables in ROWS}
 
@@ -41,7 +41,7 @@ def flag_of(variable):
 
 
 def settings(documents):
-    """What the agent is asked for, by flag or by variable, as (flag, value)."""
+    """The agent's settings, from flags and variables, as (flag, value)."""
     container = documents["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
     asked = [tuple(each.removeprefix("--").split("=", 1)) for each in container["args"]]
     if "envFrom" in container:
@@ -66,7 +66,7 @@ def shape(documents):
 
 base, chart, variant = (load(path) for path in sys.argv[1:])
 assert len(FLAGS) > 20, FLAGS
-# The chart's settings are arguments, and Helm makes the namespace.
+# The chart passes settings as arguments, and Helm creates the namespace.
 assert set(base) - {"ConfigMap", "Namespace"} == set(chart) == set(variant), f"the base has {set(base)}, the chart {set(chart)}, {set(variant)}"
 schema = json.loads((ROOT / "packaging/helm/heka-insights-agent/values.schema.json").read_text())
 known = set(schema["properties"]["flags"]["propertyNames"]["enum"])

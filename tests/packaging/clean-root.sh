@@ -1,12 +1,12 @@
 #!/bin/sh
-# Prints the path of a clean Debian root, and makes it first where there is none yet; it is to be copied, never changed:
-#     tests/packaging/clean-root.sh bare       the least that Debian installs
-#     tests/packaging/clean-root.sh systemd    that and systemd, of which PID 1 can be started; curl and Ansible
-#     tests/packaging/clean-root.sh machine    that and systemd alone
-#     tests/packaging/clean-root.sh newest     Debian sid with the newest systemd, and no bus
-#     tests/packaging/clean-root.sh openrc     that and OpenRC, curl and wget
-#     tests/packaging/clean-root.sh build      that and a C compiler and git
-# It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
+# Prints the path of a clean Debian root directory, and makes it first if it does not exist. Copy it, and never change it:
+#     tests/packaging/clean-root.sh bare       Debian's smallest installation (minbase)
+#     tests/packaging/clean-root.sh systemd    bare, and systemd, which can run as PID 1, D-Bus, curl and Ansible
+#     tests/packaging/clean-root.sh machine    bare, and systemd and D-Bus
+#     tests/packaging/clean-root.sh openrc     bare, and OpenRC, curl and wget
+#     tests/packaging/clean-root.sh build      bare, and a C compiler and git
+#     tests/packaging/clean-root.sh newest     Debian sid: its smallest installation and the newest systemd, without D-Bus
+# It is in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs root, debootstrap and a network.
 set -eu
 case ${1:-} in
 bare) with= ;;
@@ -19,7 +19,7 @@ build) with='gcc libc6-dev ca-certificates git' ;;
 esac
 retry=$(cd "$(dirname "$0")/../.." && pwd)/.ci/retry
 cache=${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent
-# With the packages in the name: a root of other packages is another root.
+# A checksum of the packages is part of the name, so that a change of the packages makes a new root.
 suite=bookworm include=
 [ "$1" != newest ] || suite=sid include=--include=systemd,systemd-sysv
 root=$cache/debian-$suite-$1-$(echo "$with" | cksum | cut -d' ' -f1)
@@ -30,20 +30,20 @@ fi
 
 mkdir -p "$cache"
 [ -z "$with" ] || bare=$("$0" bare)
-# A root that is there is whole: it gets its name at the end.
+# It gets its name at the end, so a root with this name is complete.
 work=$(mktemp -d "$cache/root.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 if [ -z "$with" ]; then
-    # Each try begins with an empty directory: debootstrap does not go on from a failure in the middle.
-    # shellcheck disable=SC2016,SC2086 # the inner shell's; no word where it is empty
+    # Each try starts with an empty directory, because debootstrap cannot continue after a failure.
+    # shellcheck disable=SC2016,SC2086 # the inner shell expands $0 and $@; an empty $include must be no argument
     set -- "$1" sh -c 'rm -rf "$0" && mkdir "$0" && suite=$1 && shift && exec debootstrap --variant=minbase "$@" "$suite" "$0"' "$work" $suite $include
 else
     cp -a "$bare/." "$work"
     cp /etc/resolv.conf "$work/etc/resolv.conf"
-    # The packages' services need not start.
+    # Without this, dpkg would start the packages' services.
     printf '#!/bin/sh\nexit 101\n' > "$work/usr/sbin/policy-rc.d"
     chmod 755 "$work/usr/sbin/policy-rc.d"
-    # shellcheck disable=SC2016,SC2086 # the inner shell's; words
+    # shellcheck disable=SC2016,SC2086 # the inner shell expands $@; $with is several arguments
     set -- "$1" chroot "$work" env DEBIAN_FRONTEND=noninteractive sh -c \
         'apt-get update && apt-get install -y --no-install-recommends "$@"' sh $with
 fi
@@ -55,9 +55,9 @@ shift
     exit 1
 }
 chmod 755 "$work"
-# What an installer writes and debootstrap does not.
+# An installer of Debian writes this file; debootstrap does not.
 echo '127.0.0.1 localhost' > "$work/etc/hosts"
 rm -rf "$work"/var/cache/apt/*.bin "$work"/var/cache/apt/archives/*.deb "$work/usr/sbin/policy-rc.d" "$root.log"
-# Two at once may both get here; the first one's stays.
+# If two runs get here at the same time, the root of the first one is kept.
 mv -T "$work" "$root" 2> /dev/null || [ -e "$root" ]
 echo "$root"

@@ -1,10 +1,10 @@
 #!/bin/sh
-# docker-compose.yml at work: the agent's image, around a static binary, with no root, no rights and no file of its own to
-# write, feeds a real Collector by name, and that a real Prometheus, with the configuration files of this repository. What
-# Prometheus then has must be the host's numbers and not the container's.
+# Runs docker-compose.yml. The agent's image with a static binary, without root, without rights and with a read-only file system, sends
+# to a real Collector by its name in the network, and the Collector sends to a real Prometheus, both with the configuration files of this
+# repository. The values in Prometheus must be those of the host, not those of the container.
 #
-# The images of the Collector and of Prometheus are made here around binaries given by OTELCOL and PROMETHEUS, under the
-# names that the compose file has; all of it runs in an engine of its own (engine.sh). Grafana stays out.
+# The images of the Collector and of Prometheus are made from the binaries in OTELCOL and PROMETHEUS, with the names in the compose file.
+# Everything runs in its own engine (engine.sh). Grafana is left out.
 #
 # Needs root, docker, dockerd and docker-compose (Debian: docker.io docker-compose). HEKA_BINARY: as for
 # packaging/container/build.
@@ -29,13 +29,14 @@ compose() {
 : "${OTELCOL:?the path of a Collector binary}" "${PROMETHEUS:?the path of a Prometheus 3 binary}"
 trap clean_up EXIT
 
-# The two files that make the image must not part.
+# The two Dockerfiles must make the same image.
 last_stage() { sed -n '/^FROM scratch/,$p' "$1" | sed 's/--from=build //; s#COPY /#COPY #; s#65534 /#65534 #'; }
 [ "$(last_stage Dockerfile)" = "$(last_stage packaging/container/Dockerfile)" ] || {
     echo "container: the two Dockerfiles differ from FROM scratch on" >&2
     exit 1
 }
-# Nothing pulls the compiler's image here, but each script that the build runs must be in its context, and each directory of sources.
+# The image with the compiler is not pulled here, so the build is not run. But each script that it runs, and each directory of sources,
+# must be in its build context.
 in_context() {
     path=$1
     until grep -qx "!$path" .dockerignore; do
@@ -81,7 +82,7 @@ def query(promql):
         return []
 
 deadline = time.monotonic() + 60
-while not query("system_cpu_utilization_ratio"):  # from the second collection on
+while not query("system_cpu_utilization_ratio"):  # the metric exists from the second collection on
     if time.monotonic() > deadline:
         sys.exit("nothing arrived in Prometheus within a minute")
     time.sleep(0.5)
@@ -92,7 +93,7 @@ def value(promql):
 
 memory = next(int(line.split()[1]) * 1024 for line in open("/proc/meminfo") if line.startswith("MemTotal:"))
 processes = sum(name.isdigit() for name in os.listdir("/proc"))
-# Of the process with the number 1, as the agent reads it: this script is in another network.
+# The interfaces of process 1, as the agent reads them: this script has another network namespace.
 interfaces = {line.split(":")[0].strip() for line in open("/proc/1/net/dev") if ":" in line}
 seen = {found["metric"]["network_interface_name"] for found in query("system_network_io_bytes_total")}
 mounts = {found["metric"]["system_filesystem_mountpoint"] for found in query("system_filesystem_usage_bytes")}

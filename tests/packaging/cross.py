@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The static binaries for other architectures, each under qemu's user emulation: from a recorded host they read what the binary of
-this machine reads, and a real Collector gets it from them over gRPC and over HTTP with TLS and gzip, value by value.
+"""Compares the static binaries for other architectures, which run under QEMU's user emulation, with the binary for this machine. From
+the same recorded host, each must read the same values and send them to a real Collector, over gRPC and over HTTP with TLS and gzip.
 
     OTELCOL=PATH tests/packaging/cross.py BINARY ARCHITECTURE=BINARY...
 
@@ -16,9 +16,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# What the emulator tells in place of the kernel's name for it, in the words of the conventions.
+# The semantic conventions' host.arch of each architecture. The emulator reports its own architecture, not this machine's.
 HOST_ARCH = {"aarch64": "arm64", "armv7": "arm32", "riscv64": "riscv64"}
-# All that read nothing but recorded files: of file systems and of the clock the kernel of this machine tells.
+# The collectors that read only recorded files. Not filesystem and clock: their values are from this machine's kernel.
 COLLECTORS = ("cpu,memory,paging,disk,network,load,processes,system,pressure,kernel,protocols,sockets,link,sensors,raid,ecc,services,"
               "containers")
 HOST = ["--root-path", str(ROOT / "tests/fixtures/server"), "--detail", "detailed", "--per-cpu", "--collectors", COLLECTORS]
@@ -61,7 +61,7 @@ def console(command):
 
 
 def points(metric):
-    """The points of a metric without their times, in an order of their own."""
+    """The points of a metric, sorted and without their times."""
     (data,) = (metric[kind] for kind in ("sum", "gauge") if kind in metric)
     found = []
     for point in data["dataPoints"]:
@@ -71,7 +71,7 @@ def points(metric):
 
 
 def send(command, work, *how):
-    """What the Collector gets of one collection: the points by the name of the metric, and the resource's attributes by theirs."""
+    """One collection as the Collector receives it: the points by name of the metric, and the resource's attributes by key."""
     mark = f"test.run={next(RUNS)}"
     run(command, *HOST, "--once", "--self-metrics", "off", "--resource-attribute", mark, *how)
     arrived, wanted = work / "arrived.json", '{"key":"test.run","value":{"stringValue":"%s"}}' % mark.split("=")[1]
@@ -88,7 +88,7 @@ def send(command, work, *how):
 
 
 def tried(attempt):
-    """Its result. What is not read or sent within its time is missing, and emulation on a busy machine is slow."""
+    """The result, after several tries: emulation on a busy machine is slow, and values that are not read or sent in time are missing."""
     for left in reversed(range(TRIES)):
         try:
             return attempt()
@@ -110,7 +110,7 @@ def check(architecture, binary, reference, work, ways):
     for way, how in ways.items():
         ours = reference[way] | {"host.arch": {"stringValue": HOST_ARCH[architecture]}}
         tried(lambda: compare(f"{architecture}, {way}", ours, send(command, work, *how)))
-    # Of the machine itself, by system calls that the recorded host does not take.
+    # Reads this machine, too: a live host needs system calls that a recorded host does not need.
     tried(lambda: run(command, "check", "--endpoint", GRPC))
     values = sum(len(each) for each in reference["gRPC"].values() if isinstance(each, list))
     print(f"cross: ok, {architecture}: {values} values as here, in the console's JSON and at a Collector over {' and '.join(ways)}; "

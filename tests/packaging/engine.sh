@@ -1,11 +1,11 @@
-# A container engine of a test's own, for scripts to source: in its own network and mount namespace, so that one that runs
-# already is not touched, and with its data in $work. Nothing is pulled: images are made around binaries of this machine.
+# Starts a container engine for one test; scripts source this file. It has its own network and mount namespaces, so that it does not
+# affect another engine, and its data is in $work. No image is pulled: images are made from binaries of this machine.
 # Needs root, docker and dockerd.
 
 engine=
 
 engine_start() {
-    # Shared mounts, as systemd has it: docker refuses rslave otherwise. The classic builder: buildx need not be here.
+    # Mounts are shared, as under systemd; otherwise docker refuses rslave. The classic builder, because buildx may not be installed.
     export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0
     unshare --mount --propagation shared --net sh -c 'ip link set lo up && exec "$@"' sh \
         dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
@@ -21,7 +21,7 @@ engine_start() {
     return 1
 }
 
-# What runs in the engine's network sees its published ports.
+# Published ports can be reached only from the engine's network namespace.
 in_engine() { nsenter --target "$engine" --net "$@"; }
 
 engine_stop() {
@@ -31,7 +31,7 @@ engine_stop() {
     engine=
 }
 
-# image_of NAME BINARY TAG: an image of nothing but a program and the libraries it needs.
+# image_of NAME BINARY TAG: makes an image of one program and the libraries that it needs.
 image_of() {
     mkdir -p "$work/$1/root/tmp"
     install -D "$2" "$work/$1/root/bin/$1"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# packaging/install.sh of target/dist (release.sh), from a mirror on this host, on a Debian with systemd (machine.sh) and on one
-# with OpenRC: it installs and starts the service, `check` ends with 0 against a Collector, upgrades, and changes nothing where a
-# checksum or a signature is wrong. The script for procd is run with the functions that procd gives it replaced.
-# HEKA_ROOT, HEKA_ROOT_OPENRC: clean Debian roots (clean-root.sh systemd, openrc). OTELCOL: a Collector. COSIGN: cosign. Needs root,
+# Runs the install.sh of target/dist (release.sh), from a mirror on this host, on a Debian with systemd (machine.sh) and on one with
+# OpenRC. It must install and start the service, so that `check` exits with 0 against a Collector. It must upgrade, and change nothing if
+# a checksum or a signature is wrong. The script for procd is run with replaced procd functions.
+# HEKA_ROOT, HEKA_ROOT_OPENRC: clean Debian root directories (clean-root.sh systemd, openrc). OTELCOL: a Collector. COSIGN: cosign. Needs root,
 # systemd-nspawn and openssl.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -26,7 +26,7 @@ mirror target/dist 8990
 cp -a target/dist "$work/damaged"
 printf x >> "$work/damaged/$name-$version-linux-$(uname -m).tar.gz"
 mirror "$work/damaged" 8991
-# As one would do who can change the mirror and not the workflow.
+# Attacks of someone who can change the mirror but not the workflow.
 for each in swapped foreign forged; do
     cp -a "$work/damaged" "$work/$each"
     (cd "$work/$each" && sha256sum -- *.tar.gz *.deb *.rpm *.cdx.json install.sh > SHA256SUMS)
@@ -44,7 +44,7 @@ mirror "$work/foreign" 8994
 mirror "$work/forged" 8995
 collector
 machine_start || fail "no machine"
-# As the page says, from another release.
+# The commands of docs/install.md, with the address of this mirror.
 fetch='curl --fail --silent --show-error --location https://RELEASE/install.sh --output install.sh'
 documented "$fetch"
 documented 'sh install.sh'
@@ -71,7 +71,7 @@ in_machine sh -c "$install" > "$work/install.log" 2>&1 || fail "upgrade"
 grep -q '^HEKA_DETAIL=detailed$' "$machine_root/etc/$name.env" || fail "the upgrade took the settings"
 say "again, it restarts the service and keeps the settings"
 
-# unchanged WORDS COMMAND: it fails for that reason, and the program stays as it was.
+# unchanged WORDS COMMAND: the command must fail with these words and leave the installed program unchanged.
 sum() { sha256sum < "$machine_root/usr/local/bin/$name"; }
 unchanged() {
     sum=$(sum)
@@ -85,7 +85,7 @@ mkdir "$machine_root/root/stub"
 printf '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo mips64\n' > "$machine_root/root/stub/uname"
 chmod 755 "$machine_root/root/stub/uname"
 unchanged 'there is no binary for mips64' "PATH=/root/stub:\$PATH; $install"
-# Each architecture gets its own archive: of a release that has none.
+# Each architecture downloads its own archive. This release has none, so the error names the archive.
 mkdir "$work/empty"
 touch "$work/empty/SHA256SUMS"
 mirror "$work/empty" 8996
@@ -95,7 +95,7 @@ for pair in x86_64:x86_64 aarch64:aarch64 armv7l:armv7 riscv64:riscv64; do
 done
 unchanged 'is not installed; nothing was changed' "$install --require-signature"
 
-# From here on cosign is there, with the authority of target/authority as the only one that it trusts, and without the log of signatures.
+# From here on cosign is installed. It trusts only the authority of target/authority, and uses no transparency log.
 cp "$COSIGN" "$machine_root/root/cosign"
 cp target/authority/trusted-root.json "$machine_root/root/"
 printf '#!/bin/sh\nexec /root/cosign "$@" --trusted-root /root/trusted-root.json --insecure-ignore-tlog --insecure-ignore-sct\n' \
@@ -127,7 +127,7 @@ cp -a "$HEKA_ROOT_OPENRC" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 in_root() { chroot "$root" "$@"; }
-# By a host that has wget and no curl.
+# A host that has wget but no curl.
 mkdir "$root/root/without-curl"
 in_root sh -c 'cd /root/without-curl && for each in /usr/sbin/* /usr/bin/*; do [ -e "${each##*/}" ] || ln -s "$each"; done && rm curl'
 cp target/dist/install.sh "$root/root/"
@@ -143,14 +143,14 @@ in_root $by_wget --uninstall > "$work/install.log" 2>&1 || fail "uninstall of a 
 [ ! -e "$root/opt/heka/bin/$name" ] || fail "uninstall left the program of a prefix"
 say "--no-service, --prefix, and wget in place of curl"
 
-# As if OpenRC had started the machine.
+# Makes OpenRC believe that it started the machine.
 mkdir -p "$root/run/openrc"
 touch "$root/run/openrc/softlevel"
 log=/var/log/$name.log
 in_root sh -c "$install" > "$work/install.log" 2>&1 || fail "install with OpenRC"
 in_root rc-service $name status > "$work/status.log" 2>&1 || fail "not started by OpenRC"
 in_root rc-update show default | grep -q $name || fail "not enabled with OpenRC"
-# Of this PID namespace; the kernel cuts names.
+# Only in this PID namespace; the kernel truncates names of processes.
 agent() { pgrep -x heka-insights-a; }
 until_true "the agent runs" agent > /dev/null
 in_root /usr/local/bin/$name check > "$work/check.log" 2>&1 || fail "check with OpenRC"
@@ -162,7 +162,7 @@ until_true "certificates are read again" logged 'reloaded certificates'
 kill -9 "$(agent)"
 another() { [ "$(agent)" != "$first" ]; }
 until_true "started again after kill -9" another
-# A value with spaces and a sign of the shell stays one value.
+# A value with spaces and a special character of the shell must stay one value.
 echo 'OTEL_RESOURCE_ATTRIBUTES=team=a b$HOME' >> "$root/etc/$name.env"
 in_root rc-service $name restart > "$work/restart.log" 2>&1 || fail "restart"
 until_true "the agent runs" agent > /dev/null
@@ -172,7 +172,7 @@ in_root rc-service $name stop > "$work/stop.log" 2>&1 || fail "stop"
 if agent > /dev/null; then fail "runs after a stop"; fi
 say "with OpenRC: installed, started, reloaded in place, started again after kill -9, settings as written, stopped"
 
-# procd is only in OpenWrt: the script with its functions replaced.
+# procd exists only in OpenWrt, so the script runs with replaced procd functions.
 printf 'HEKA_DETAIL=detailed\n# no setting\nOTEL_RESOURCE_ATTRIBUTES="team=a b"\n' > "$work/settings"
 sh -c '
     procd_open_instance() { :; }

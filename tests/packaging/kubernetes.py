@@ -1,4 +1,4 @@
-"""The DaemonSet's container run by docker: the same arguments, variables, mounts, user and rights. For kubernetes.sh."""
+"""Runs the DaemonSet's container in docker, with the same arguments, variables, mounts, user and rights. For kubernetes.sh."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ def documents(name):
 
 
 def agent(name):
-    """The container, its pod, the variables that its ConfigMap sets, the files that its Secret has."""
+    """The container, its pod, the variables of its ConfigMap, and the files of its Secret."""
     found = {each["kind"]: each for each in documents(name)}
     pod = found["DaemonSet"]["spec"]["template"]["spec"]
     container = pod["containers"][0]
@@ -40,7 +40,7 @@ def rights(container, pod, settings, secret, network="none"):
     """The manifest as arguments of docker."""
     assert not any(pod.get(key) for key in ("hostPID", "hostNetwork", "hostIPC")), "a host namespace is shared"
     user, own = pod["securityContext"], container["securityContext"]
-    # Docker applies its default seccomp profile by itself, as RuntimeDefault does.
+    # Docker applies its default seccomp profile without an argument. RuntimeDefault is this profile.
     assert user["runAsNonRoot"] and user["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not own["allowPrivilegeEscalation"] and own["readOnlyRootFilesystem"]
     arguments = ["--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--read-only", f"--network={network}"]
@@ -54,7 +54,7 @@ def rights(container, pod, settings, secret, network="none"):
             assert mount["readOnly"] and mount["mountPropagation"] == "HostToContainer"
             arguments += ["--volume", f"{volume['hostPath']['path']}:{mount['mountPath']}:ro,rslave"]
         elif "emptyDir" in volume:
-            # The kubelet gives it to the pod's fsGroup.
+            # The kubelet makes the pod's fsGroup the group of the directory.
             source = f"{work}/outbox"
             os.makedirs(source, exist_ok=True)
             os.chown(source, 0, user["fsGroup"])
@@ -83,7 +83,7 @@ for name in ("base", "vendor"):
         known = variable in text or variable.replace("OTLP_", "OTLP_[METRICS_]") in text
         assert known, f"{variable} is not in --help"
 
-# The Collector's name in the cluster, with the Collector that kubernetes.sh has started in the engine's network.
+# The Collector's name in the cluster is resolved to the Collector that kubernetes.sh started in the engine's network.
 for name in ("base", "chart"):
     container, *rest = agent(name)
     arguments = rights(container, *rest, network="host") + ["--add-host", "otel-collector.observability:127.0.0.1"]
@@ -97,8 +97,8 @@ out, log = run(rights(container, *rest), *given, "--exporter=console", "--consol
 seen = json.loads(out)
 
 
-def series(family, metric):
-    return seen[family][metric]["series"]
+def series(collector, metric):
+    return seen[collector][metric]["series"]
 
 
 with open("/proc/meminfo") as file:
@@ -119,16 +119,16 @@ checks = {
     "nothing failed": not re.search(r"\b(WARN|ERROR)\b", log),
 }
 
-# Nothing listens without a network: the one collection must be in the outbox that the pod's user may write.
+# Without a network nothing can be delivered, so the collection must be in the outbox, which the pod's user must be able to write.
 subprocess.run(
     ["docker", "run", "--rm", *rights(container, *rest), "heka-insights-agent", *given, "--once"],
     capture_output=True, text=True)
 kept = [file for file in os.listdir(f"{work}/outbox") if os.path.getsize(f"{work}/outbox/{file}") > 1000]
 checks["an outbox that it can write"] = bool(kept)
 with open(f"{work}/outbox/{kept[0]}" if kept else os.devnull, "rb") as file:
-    checks["the node's name in what waits there"] = b"k8s.node.name\x12\x08\n\x06node-1" in file.read()
+    checks["the node's name in the undelivered batch"] = b"k8s.node.name\x12\x08\n\x06node-1" in file.read()
 
-# A file of headers that the user may not read is said before the endpoint is tried, and ends the program.
+# If the user cannot read the headers file, the program reports this and exits before it tries the endpoint.
 container, *rest = agent("vendor")
 with_key = subprocess.run(
     ["docker", "run", "--rm", *rights(container, *rest), "heka-insights-agent", "check"], capture_output=True, text=True)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# packaging/kubernetes and packaging/helm: kustomize and Helm build them, the API's own schema takes them (and refuses a broken one),
-# the chart is equal in effect to the base, every flag and variable is one of the program's, and a container with exactly
-# the mounts, user and rights of either reads this host; its `check` ends with 0 against a Collector.
+# Tests packaging/kubernetes and packaging/helm. kustomize and Helm must build them, the API's schema must accept them (and reject a
+# broken one), the chart must have the same effect as the base, and the program must have every flag and variable. A container with the
+# mounts, user and rights of each must read this host, and its `check` must exit with 0 against a Collector.
 #
 # Needs root, Go, python3 with venv, docker and dockerd (Debian: golang python3-venv docker.io); fails without them.
 # HEKA_BINARY: a static binary, as for packaging/container/build. OTELCOL: the path of a Collector.
@@ -46,13 +46,13 @@ for each in base vendor; do
 done
 chart=packaging/helm/heka-insights-agent
 "$helm" lint --quiet --strict "$chart" > "$work/lint.log" || { cat "$work/lint.log" >&2; fail "helm lint"; }
-# A helm from source takes itself for one of Kubernetes 1.20.
+# A helm that was built from source assumes Kubernetes 1.20.
 render() {
     "$helm" template heka-insights-agent "$chart" --namespace heka-insights-agent --kube-version "$validator_version" "$@"
 }
 render > "$work/chart.yaml"
 render --values tests/packaging/chart-values.yaml > "$work/variant.yaml"
-# What the pages say: the chart as it is installed, and the base.
+# The commands of the documents, for the chart and for the base.
 documented 'kubectl apply -k packaging/kubernetes/base' README.md
 command=$(sed -n '/^helm install .*\\$/,/[^\\]$/p' docs/install.md)
 [ -n "$command" ] || fail "docs/install.md has no helm install"
@@ -68,7 +68,7 @@ if render --set flags.intervall=30s > /dev/null 2>&1; then fail "the chart takes
 for version in version appVersion; do
     [ "$(sed -n "s/^$version: //p" "$chart/Chart.yaml")" = "$(packaging/release/version)" ] || fail "the chart's $version is not Cargo.toml's"
 done
-# The check itself must be able to say no.
+# The schema must reject a broken manifest.
 sed 's/mountPropagation: HostToContainer/mountPropogation: HostToContainer/' "$work/base.yaml" > "$work/broken.yaml"
 if "$venv/bin/kubernetes-validate" --strict --quiet "$work/broken.yaml" > /dev/null 2>&1; then
     fail "the schema took a field that does not exist"

@@ -1,12 +1,13 @@
-# What the scripts of this directory share, for them to source; `test` is the script's name in its lines, `work` its directory.
+# Functions that the scripts of this directory share. A script sources this file and sets `test`, its name in log lines, and `work`, its
+# directory for temporary files.
 
-# shellcheck disable=SC2034 # for the scripts
+# shellcheck disable=SC2034 # the scripts use it
 name=heka-insights-agent
 processes=
 
 say() { echo "$test: ok, $*"; }
 
-# A script that has more to show defines this again.
+# Printed after a failure. A script can replace this function.
 evidence() { tail -n 5 "$work"/*.log; }
 
 fail() {
@@ -15,15 +16,15 @@ fail() {
     exit 1
 }
 
-# alone ARGUMENT...: the script in namespaces of its own, so that every port is free. Its processes end with the first of their
-# namespace, the script, whatever becomes of it.
+# alone ARGUMENT...: runs the script again in its own namespaces, in which every port is free. All its processes end when the script
+# ends, for whatever reason, because it is the first process of its namespace.
 alone() {
     [ -n "${HEKA_INSIDE:-}" ] ||
         HEKA_INSIDE=1 exec unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc "$0" "$@"
     ip link set lo up
 }
 
-# until_true WHAT COMMAND...: within 90 s.
+# until_true WHAT COMMAND...: repeats the command until it succeeds, for at most 90 s.
 until_true() {
     what=$1
     shift
@@ -35,7 +36,7 @@ until_true() {
     fail "not within 90 s: $what"
 }
 
-# background LOG COMMAND...: until the script ends.
+# background LOG COMMAND...: runs the command until the script ends.
 background() {
     log_of=$1
     shift
@@ -46,23 +47,23 @@ background() {
 background_stop() {
     for process in $processes; do
         kill "$process" 2> /dev/null || true
-        # Without the shell's line of a process that was ended: the last line is to be the script's.
+        # The shell's message about an ended process is discarded, so that the last line is the script's.
         { wait "$process" || true; } 2> /dev/null
     done
     processes=
 }
 
-# For servers in another namespace: a command that runs its arguments there.
+# For servers in another namespace: a command that runs its arguments in that namespace.
 visit=
 answers() { $visit curl -sf -o /dev/null "$1"; }
 
-# mirror DIRECTORY PORT: a web server of its files.
+# mirror DIRECTORY PORT: starts a web server for the files of the directory.
 mirror() {
     background "mirror$2" python3 -m http.server --bind 127.0.0.1 --directory "$1" "$2"
     until_true "a mirror of $1" answers "http://127.0.0.1:$2/"
 }
 
-# collector [GRPC_PORT HTTP_PORT]: the Collector of OTELCOL, with the repository's configuration.
+# collector [GRPC_PORT HTTP_PORT]: starts the Collector of OTELCOL with the repository's configuration.
 collector() {
     background collector $visit env OTLP_GRPC_ENDPOINT="127.0.0.1:${1:-4317}" OTLP_HTTP_ENDPOINT="127.0.0.1:${2:-4318}" \
         HEALTH_ENDPOINT=127.0.0.1:13133 PROMETHEUS_OTLP_ENDPOINT=http://127.0.0.1:9 \
@@ -70,13 +71,14 @@ collector() {
     until_true "the Collector" answers http://127.0.0.1:13133/
 }
 
-# documented COMMAND [PAGE]: only what the page says is done; the command as it is a line of docs/install.md, or in another page's table.
+# documented COMMAND [PAGE]: fails unless the command is a line of docs/install.md, or is in a table of PAGE. So the tests run only commands
+# that the documents contain.
 documented() {
     if [ $# = 1 ]; then grep -qxF -- "$1" docs/install.md; else grep -qF -- "$1" "$2"; fi || fail "${2:-docs/install.md} does not say: $1"
 }
 
-# in_time WHAT: since $begun, from nothing to a `check` that ends with 0 against a Collector. HEKA_INSTALL_SECONDS: a longer limit, for a
-# machine that is busy with other things.
+# in_time WHAT: fails if the installation, from $begun to a `check` that exits with 0 against a Collector, took more than five minutes.
+# HEKA_INSTALL_SECONDS: another limit, for a busy machine.
 in_time() {
     took=$(($(date +%s) - begun))
     [ $took -le "${HEKA_INSTALL_SECONDS:-300}" ] || fail "$1 took $took s, more than five minutes"

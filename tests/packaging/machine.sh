@@ -1,5 +1,5 @@
-# A Debian with systemd as PID 1 that a test has to itself, for scripts to source: a copy of $HEKA_ROOT in $work, which
-# `clean-root.sh systemd` has made, its processes in namespaces of their own, in the caller's network. Needs root and
+# Starts a Debian with systemd as PID 1 for one test; scripts source this file. Its root directory is a copy of $HEKA_ROOT
+# (`clean-root.sh systemd`) in $work. It has its own namespaces, except for the network, which is the caller's. Needs root and
 # systemd-nspawn.
 
 machine=
@@ -26,7 +26,7 @@ in_machine() {
     [ -n "$leader" ] && nsenter --target "$leader" --all -- "$@"
 }
 
-# Of the service.
+# Functions about the service $name.
 journal() { in_machine journalctl --unit "$name" --output cat --no-pager --quiet; }
 said() { journal | grep -q "$1"; }
 outbox() { find "$machine_root/var/lib/$name" -name '*.batch' | sort; }

@@ -1,20 +1,19 @@
 #!/bin/sh
-# The ways in, as someone takes them who has just read README and docs/install.md: from nothing to a `check` that ends with 0 against a
-# Collector, and to a metric in Prometheus, by the commands that stand there, on a machine where nothing else is. More than five
-# minutes to the `check` fail.
+# Installs the agent as a new user would, with the commands in README and docs/install.md, on a clean machine. The test ends with a `check`
+# that exits with 0 against a Collector, and with a metric in Prometheus. It fails if the `check` needs more than five minutes.
 #     tests/packaging/newcomer.sh cargo      a clean Debian with Rust and a C compiler, a clone, nothing compiled yet
 #     tests/packaging/newcomer.sh deb        a clean Debian with systemd running, and the .deb of target/packages
 #     tests/packaging/newcomer.sh rpm        the same with the .rpm, which the host's rpm installs there
 #     tests/packaging/newcomer.sh container  a container engine and Rust, a clone, nothing compiled yet; then its static binary in a
 #                                            clean Debian
-# The other ways of the README are in installer.sh, ansible.sh and kubernetes.sh. After the .rpm its upgrade is tried: the service is
-# restarted.
-# The crates' sources must be in cargo's cache: downloading them is not in the time; Prometheus and the Collector run already.
-# For container the clone's binary must be bit for bit HEKA_BINARY, which packaging/build-static has made in this checkout, unless
-# that has changes which the clone lacks.
-# PROMETHEUS, OTELCOL: the paths of a Prometheus 3 and a Collector. HEKA_ROOT: a clean Debian root (clean-root.sh: build for cargo,
-# systemd for deb and rpm, bare for container). All are made before, since there is no network in here. Needs root; for container
-# docker and dockerd; for deb and rpm systemd-nspawn.
+# installer.sh, ansible.sh and kubernetes.sh test the other rows of the README's table. The mode rpm also tests that an upgrade restarts the
+# service.
+# The sources of the crates must be in cargo's cache: the time does not include their download. Prometheus and the Collector run already.
+# In the mode container, the clone's binary must be identical to HEKA_BINARY, which packaging/build-static made in this checkout. This is
+# not checked if the checkout has changes that are not committed.
+# PROMETHEUS, OTELCOL: the paths of a Prometheus 3 and a Collector. HEKA_ROOT: a clean Debian root directory (clean-root.sh: build for cargo,
+# systemd for deb and rpm, bare for container). All must exist already, because this script has no network. Needs root; for container also
+# docker and dockerd; for deb and rpm also systemd-nspawn.
 set -eu
 mode=${1:?cargo, deb, rpm or container}
 cd "$(dirname "$0")/../.."
@@ -50,7 +49,7 @@ metric() {
     $visit curl -s --data-urlencode 'query=system_memory_usage_bytes' http://127.0.0.1:9090/api/v1/query | grep -q '"host_name"'
 }
 
-# root_at DIRECTORY: a copy of the clean root, for chroot.
+# root_at DIRECTORY: makes a copy of the clean root directory, for chroot.
 root_at() {
     cp -a "$HEKA_ROOT" "$1"
     mount -t proc proc "$1/proc"
@@ -102,7 +101,7 @@ deb | rpm)
         enable="systemctl enable --now $name"
         documented "$install"
         documented "$enable"
-        # Debian's C library is not in rpm's database.
+        # rpm's database does not contain Debian's C library.
         rpm --root "$machine_root" --install --nodeps --force-debian "target/packages/$name-"*".$(uname -m).rpm" > "$work/install.log" 2>&1 ||
             fail "$install"
         in_machine sh -c "$enable" > "$work/enable.log" 2>&1 || fail "$enable"
@@ -128,7 +127,7 @@ container)
     cd "$work/$name"
     mkdir "$work/cargo"
     ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/cargo/registry"
-    # For reproducible.sh unlike the first build in what a binary might depend on.
+    # For reproducible.sh, this build differs from the first one in everything that could influence a binary.
     (umask 077 && exec env -u CARGO_TARGET_DIR -u HEKA_BINARY TZ=Pacific/Auckland LC_ALL=C CARGO_HOME="$work/cargo" CARGO_NET_OFFLINE=true "$build") \
         > "$work/build.log" 2>&1 || fail "$build"
     check=$(echo "$run" | sed "s#--name $name ##; s#$name --root-path#$name check --root-path#; s# --endpoint [^ ]*##")
@@ -136,7 +135,7 @@ container)
     in_time "$build, docker run"
     background run sh -c "$run"
 
-    # The same build is that of packaging/build-static.
+    # packaging/container/build builds the binary with packaging/build-static.
     binary=$(echo "$PWD"/target/static/*/release/$name)
     root_at "$work/bare"
     cp "$binary" "$work/bare/"
@@ -152,7 +151,7 @@ container)
 esac
 until_true "a metric in Prometheus" metric
 if [ "$mode" = rpm ]; then
-    # As of a newer version: what rpm runs after the new files are there and the old ones are gone, with 1 package left.
+    # The scriptlets that rpm runs in an upgrade, with the numbers of installed packages that it passes.
     upgrade="rpm --upgrade $name-*.rpm"
     documented "$upgrade" docs/upgrading.md
     before=$(property MainPID)

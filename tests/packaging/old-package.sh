@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prints the path of an older revision's .deb, for upgrade.sh, and builds it first where there is none yet. No version has been released, so
-# this is the first revision that had a package for Debian: its outbox has the oldest code that an outbox on disk can come from.
-# Once a version is released, it is that one. The binary is static and not optimised, since the build is for one test.
-# It lies in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs git with the history, and cargo-deb (packaging/build-packages).
+# Prints the path of an older revision's .deb, for upgrade.sh, and builds it first if it does not exist. No version has been released, so
+# this is the first revision that had a .deb: an outbox on disk cannot be older. After the first release, use the released version here.
+# The binary is static and not optimised, because it is for one test only.
+# The package is in ${HEKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/heka-insights-agent. Needs git with the history, and cargo-deb (packaging/build-packages).
 set -eu
 cd "$(dirname "$0")/../.."
 revision=94c230c6a86f

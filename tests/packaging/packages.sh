@@ -1,7 +1,7 @@
 #!/bin/sh
-# The packages in target/packages (packaging/build-packages makes them): the .deb is the same when it is made again, is installed in a
-# clean Debian, run as its user, upgraded, removed and purged; of the .rpm the files, the configuration and the needs are looked at.
-# HEKA_ROOT: a clean Debian root (clean-root.sh bare). Needs root, dpkg-deb, rpm and cargo-deb, as build-packages installs it.
+# Tests the packages in target/packages (packaging/build-packages). A second build of the .deb must be identical. It is installed in a clean
+# Debian, run as its user, upgraded, removed and purged. Of the .rpm, the files, the configuration files and the dependencies are checked.
+# HEKA_ROOT: a clean Debian root directory (clean-root.sh bare). Needs root, dpkg-deb, rpm and cargo-deb, as build-packages installs it.
 set -eu
 cd "$(dirname "$0")/../.."
 test=packages
@@ -25,7 +25,7 @@ in_root() { chroot "$root" "$@"; }
 outbox=/var/lib/$name/outbox
 kept() { find "$root$outbox" -type f ! -name "*lock*" 2> /dev/null | wc -l; }
 waiting() { [ "$(kept)" != 0 ]; }
-# As the unit would, without systemd: the package's user, its state directory; nothing listens, so the outbox fills.
+# Like the unit, but without systemd: with the package's user and state directory. Nothing listens at the endpoint, so the outbox fills.
 run_agent() {
     chroot "$root" setpriv --reuid=$name --regid=$name --clear-groups "/usr/bin/$name" --interval 500ms --no-phase \
         --outbox-dir "$outbox" --endpoint http://127.0.0.1:1 2> "$root/log" &
@@ -35,7 +35,7 @@ run_agent() {
     wait $agent || fail "the agent ended with $?: $(cat "$root/log")"
 }
 
-# From the same binary in a copy of the checkout, whose files have another time and other modes.
+# Built from the same binary in a copy of the checkout with other times and modes of the files.
 mkdir -p "$work/again/checkout"
 git ls-files -z --cached --others --exclude-standard |
     (umask 077 && tar --create --null --files-from=- | tar --extract --touch --no-same-permissions --directory "$work/again/checkout")
@@ -63,7 +63,7 @@ in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; 
 [ "$(in_root sh -c "ldd /usr/bin/$name | grep -c 'not found'")" = 0 ] || fail "libraries are missing"
 [ -L "$root/etc/systemd/system/multi-user.target.wants/$name.service" ] || fail "the unit is not enabled"
 grep -q '^tokio ' "$root/usr/share/doc/$name/THIRD-PARTY-LICENSES" || fail "no licences of the crates"
-# Of the documents that README links to, those of directories that are only in the repository stay there.
+# The pages that README links to. Files of the directories that are only in the repository are not in the package.
 documents=$(sed 's/)/)\n/g' README.md | sed -n 's#.*](\(\(docs/\)\{0,1\}[a-zA-Z0-9/.-]*\.\(md\|svg\)\))$#\1#p' | sort -u)
 [ "$(echo "$documents" | wc -l)" -gt 12 ] || fail "the links of README are not read: $documents"
 for document in $documents LICENSE SECURITY.md; do
@@ -106,7 +106,7 @@ newest=$(rpm -qp --requires "$rpm" 2> /dev/null | grep -o 'GLIBC_[0-9.]*' | sort
 [ "$newest" = GLIBC_2.17 ] || fail "the rpm needs $newest"
 rpm -qp --requires "$rpm" 2> /dev/null | grep -q Zstd && fail "the rpm of RHEL 7 cannot read this one"
 say "the rpm lists what it should and needs $newest"
-# Into the clean root as well, whose C library rpm knows nothing of.
+# Also into the clean root directory; rpm's database does not contain its C library.
 rpm --root "$root" --install --nodeps --force-debian "$rpm" > "$root/rpm.log" 2>&1 || { cat "$root/rpm.log" >&2; fail "rpm --install"; }
 in_root $name check --exporter none > "$root/check" || { cat "$root/check" >&2; fail "check of the rpm's program"; }
 [ "$(stat -c '%a' "$root/etc/$name.env")" = 640 ] || fail "the mode of the rpm's environment file"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# A dry run of the release: all that its workflow does and that can be done without its services, by the same scripts, for x86-64 and
-# for other architectures, whose binaries run under QEMU's user emulation: tests/packaging/release.sh ARCHITECTURE=BINARY... The workflow is what GitHub takes, and each of its steps is a script of
-# this repository. What is built is signed under an authority of the test's own (authority.sh) and left in target/dist, as of a release at
-# http://127.0.0.1:8990, for installer.sh; the authority in target/authority.
+# A dry run of the release: tests/packaging/release.sh ARCHITECTURE=BINARY... Runs the scripts of the release workflow that need no online
+# service, for x86-64 and for the given architectures, whose binaries run under QEMU's user emulation. The workflow must be valid for
+# GitHub, and each of its steps must be a script of this repository. The files are signed with the test's own authority (authority.sh).
+# They stay in target/dist, as a release at http://127.0.0.1:8990, for installer.sh, and the authority stays in target/authority.
 # ACTIONLINT, COSIGN, AUDIT_INFO: paths of actionlint, cosign and rust-audit-info. PYTHON: one with cyclonedx-python-lib[json-validation].
 # HEKA_BINARY, and each BINARY: as for packaging/release/build. Needs root for a container engine, openssl, qemu-user-static, and
 # the packages of x86-64 and aarch64 in target/packages.
@@ -27,11 +27,11 @@ sed -n 's/^ *\(- \)\{0,1\}run: *//p' .github/workflows/release.yml > "$work/step
 while read -r script _; do
     [ -x "$script" ] && [ "${script#./}" = "$script" ] && [ "${script#/}" = "$script" ] || fail "a step is no script: $script"
 done < "$work/steps"
-# A name of an action can be moved to another commit; a commit cannot.
+# A tag of an action can be moved to another commit, so each action must be given by its commit.
 if grep -E 'uses: ' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v'; then fail "an action is not pinned to a commit"; fi
 say "the workflow is sound, and its $(wc -l < "$work/steps") steps are scripts"
 
-# A tool is named where its version is: NAME@1.2, NAME==1.2, NAME@$version.
+# The scripts name a tool together with its version: NAME@1.2, NAME==1.2, NAME@$version.
 grep -ohE '[a-z][a-z-]*(\[[a-z-]*\])?(@|==)(v?[0-9]|\$)' packaging/build-packages packaging/release/cosign tests/packaging/run .ci/deny |
     sed -E 's/(\[.*)?(@|==).*//' | sort > "$work/tools"
 sed -n '/^| tool /,$s/^| \([a-z-]*\) | .*/\1/p' docs/dependencies.md | grep -vx tool | sort | diff "$work/tools" - ||
@@ -39,7 +39,7 @@ sed -n '/^| tool /,$s/^| \([a-z-]*\) | .*/\1/p' docs/dependencies.md | grep -vx 
 
 version=$(packaging/release/version)
 if packaging/release/version v999.0.0 2> /dev/null; then fail "a tag of another version is taken"; fi
-# The right tag is taken as soon as CHANGELOG has its section.
+# The tag of the version is accepted if CHANGELOG has a section for it.
 mkdir -p "$work/tag/packaging/release"
 cp Cargo.toml CHANGELOG.md "$work/tag"
 cp packaging/release/version "$work/tag/packaging/release"
@@ -65,13 +65,13 @@ sums | diff "$work/first" - || fail "two archives of one build differ"
 for each in "$@"; do
     packaging/release/try "${each%%=*}" > "$work/try.log" 2>&1 || fail "try ${each%%=*}"
 done
-# What the workflow builds is what is tried here.
+# The workflow must build the architectures that are tested here.
 [ "$(sed -n 's/.*{arch: \([a-z0-9_]*\),.*/\1/p' .github/workflows/release.yml | sort)" = "$(printf '%s\n' "$@" | sed 's/=.*//' | sort)" ] ||
     fail "the workflow builds other architectures than $*"
 repository=example/$name
 packaging/release/finish http://127.0.0.1:8990 "$repository" > "$work/finish.log" || fail "finish"
 (cd target/dist && sha256sum --quiet --check SHA256SUMS) || fail "the checksums"
-# A tar and a bill of materials of each, two packages of two, the installer.
+# For each architecture a tar and a bill of materials, for two of them two packages each, and one installer.
 [ "$(wc -l < target/dist/SHA256SUMS)" = $((2 * $# + 5)) ] || fail "not the files that a release has: $(cat target/dist/SHA256SUMS)"
 if grep -n '@[A-Z]*@' target/dist/install.sh; then fail "install.sh has an open place"; fi
 say "built, tried and packed: $(ls target/dist | wc -l) files, two archives of one build the same"
@@ -140,7 +140,7 @@ counts = [check(archive.replace(".tar.gz", ".cdx.json"), archive, sys.argv[1]) f
 print(f"release: ok, the bills of materials name the {counts} crates that rust-audit-info reads from the binaries, with licences and checksums")
 PYTHON
 
-# The image that is published needs a registry: a docker in its place, which has pushed it.
+# Publishing an image needs a registry. A replaced docker command acts as if it had pushed the image.
 mkdir "$work/stub"
 cat > "$work/stub/docker" << 'STUB'
 #!/bin/sh

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Two builds of the static binary, in two directories, by two homes of cargo, at two times, in two time zones, are the same bit
-# for bit, so that anyone can check that a released binary comes from the source. Builds what is in the work tree, committed or
-# not. HEKA_BINARY: the first build, by packaging/build-static in this checkout. HEKA_OTHER: the second one, where newcomer.sh has made
-# it in its clone, which CI does to save a build. The crates' sources must be in cargo's cache.
+# Checks that two builds of the static binary are identical, so that anyone can verify that a released binary was built from the source.
+# The builds differ in directory, cargo home, time and time zone. They contain the work tree's changes, committed or not.
+# HEKA_BINARY: the first build, by packaging/build-static in this checkout. HEKA_OTHER: the second build; without it, this script makes one.
+# CI passes the one that newcomer.sh made in its clone. The sources of the crates must be in cargo's cache.
 set -eu
 cd "$(dirname "$0")/../.."
 : "${HEKA_BINARY:?the path of the static binary that packaging/build-static has made here}"

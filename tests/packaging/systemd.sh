@@ -1,12 +1,12 @@
 #!/bin/sh
-# The unit is sound and hardened: systemd-analyze's complaints and an exposure above 2.0 fail. Needs systemd's tools, not
-# systemd as PID 1.
+# Checks that the unit is valid and hardened: a complaint of systemd-analyze or an exposure level above 2.0 fails. Needs systemd's
+# tools, but not systemd as PID 1.
 set -eu
 cd "$(dirname "$0")/../.."
 unit=heka-insights-agent.service
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# The program need not be installed where this runs; the man page likewise.
+# The program and the man page need not be installed on this machine.
 sed 's#^ExecStart=/usr/bin/heka-insights-agent#ExecStart=/bin/true#' "packaging/systemd/$unit" > "$work/$unit"
 complaints=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$work/$unit" 2>&1) || {
     printf '%s\n' "$complaints" >&2
@@ -18,7 +18,7 @@ systemd-analyze security --no-pager --offline=true --threshold=20 "$work/$unit" 
     exit 1
 }
 tail -1 "$work/exposure"
-# Each of these falsifies what is read; see the unit.
+# The unit must not have these options, because they falsify the metrics; see the comments in the unit.
 if grep -E '^(ProtectHome|ProtectProc|ProcSubset|PrivateNetwork|PrivateTmp|DynamicUser)=' "packaging/systemd/$unit" >&2; then
     echo "the unit has a setting that falsifies what the agent reads" >&2
     exit 1

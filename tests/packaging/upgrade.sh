@@ -1,7 +1,7 @@
 #!/bin/sh
-# An upgrade during an outage, on a Debian with systemd (machine.sh): an older revision's package fills its outbox until it drops
-# batches, the package of today is installed over it, and every batch on disk arrives at a Collector, unchanged and once.
-# HEKA_ROOT: a clean Debian root (clean-root.sh systemd). HEKA_OLD_PACKAGE: an older .deb (old-package.sh). OTELCOL: a Collector. Needs root,
+# Tests an upgrade during an outage, on a Debian with systemd (machine.sh). The package of an older revision fills its outbox until it
+# drops batches. Then the current package is installed over it. Every batch on disk must arrive at a Collector, unchanged and once.
+# HEKA_ROOT: a clean Debian root directory (clean-root.sh systemd). HEKA_OLD_PACKAGE: an older .deb (old-package.sh). OTELCOL: a Collector. Needs root,
 # systemd-nspawn and the .deb of target/packages.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -33,7 +33,7 @@ until_true "the outbox is full" said 'the outbox was full'
 in_machine systemctl stop $name || fail "the older agent does not stop"
 outbox > "$work/left"
 mkdir "$work/old"
-# shellcheck disable=SC2046 # words
+# shellcheck disable=SC2046 # several arguments
 cp -p $(cat "$work/left") "$work/old"
 bytes=$(cat "$work"/old/*.batch | wc -c)
 [ "$bytes" -gt $((240 << 10)) ] || fail "$bytes bytes are no full outbox"
@@ -56,7 +56,7 @@ service:
 YAML
 background collector "$OTELCOL" --config="$work/collector.yaml"
 until_true "the Collector" answers http://127.0.0.1:13133/
-# What is in the older outbox, as the Collector reads it: each record's payload, after its header, straight from its file.
+# The batches in the older outbox, as the Collector reads them: each record's payload, without its header, directly from the file.
 python3 - "$work" << 'PYTHON' || fail "the older records"
 import pathlib, sys, urllib.request
 
@@ -66,7 +66,7 @@ for file in sorted((pathlib.Path(sys.argv[1]) / "old").iterdir()):
     urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:4320/v1/metrics", record[64:], {"Content-Type": "application/x-protobuf"}))
 PYTHON
 setting OTEL_METRIC_EXPORT_INTERVAL=10000
-# Today's agent collects as soon as it starts: with the old limit, that batch may come before an old one has left.
+# The current agent collects as soon as it starts. With the old limit, that batch could displace an old batch that is not yet sent.
 setting HEKA_OUTBOX_MAX_SIZE=1MiB
 upgraded=$(date +%s)
 in_machine dpkg --force-confold -i /root/new.deb > "$work/dpkg.log" 2>&1 || fail "the upgrade: $(cat "$work/dpkg.log")"
@@ -74,7 +74,7 @@ new=$(in_machine dpkg-query --show --showformat '${Version}' $name)
 [ "$old" != "$new" ] && [ "$(property ActiveState)" = active ] || fail "not $new in place of $old, and active"
 empty() { ! outbox | grep -q .; }
 until_true "the outbox is empty" empty
-in_machine systemctl stop $name # sends a last collection
+in_machine systemctl stop $name # the stop sends a last collection
 background_stop
 complaints=$(in_machine journalctl --unit $name --since "@$upgraded" --priority err --output cat --quiet)
 [ -z "$complaints" ] || fail "today's agent complains: $complaints"

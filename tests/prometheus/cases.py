@@ -1,14 +1,14 @@
 """For each alert, series with which it fires and series with which it is quiet, in promtool's notation and semconv's names.
 
-The labels of the host are added to each series. There is a value a minute. `at` is when the alert is asked for, by default after 60
-minutes.
+The labels of the host are added to each series. Series have one value per minute. `at` is the time at which the alert is evaluated, by
+default 60 minutes.
 """
 
 GIB = 1 << 30
 
 
 def cpu(user, idle=0, iowait=0, steal=0):
-    """Seconds of CPU time a minute; the host has two CPUs."""
+    """Seconds of CPU time per minute; the host has two CPUs."""
     modes = {"user": user, "idle": idle, "iowait": iowait, "steal": steal}
     return {f'system_cpu_time_seconds_total{{cpu_mode="{mode}"}}': f"0+{seconds}x120" for mode, seconds in modes.items()} | {
         "system_cpu_logical_count": "2x120"}
@@ -19,7 +19,7 @@ def memory(available, total=10 * GIB):
 
 
 def filesystem(free, used, metric="system_filesystem_usage_bytes", mode="rw"):
-    """Of a file system, values of these states."""
+    """A file system with these values of its states."""
     labels = f'system_device="/dev/vda1", system_filesystem_type="ext4", system_filesystem_mountpoint="/", system_filesystem_mode="{mode}"'
     return {f'{metric}{{{labels}, system_filesystem_state="{state}"}}': values for state, values in (("free", free), ("used", used))}
 
@@ -156,7 +156,7 @@ CASES = {
     "HostContainerThrottled": {"fires": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+20x120"},
                                "quiet": {f"container_cpu_linux_throttled_time_seconds_total{CONTAINER}": "0+10x120"}},
     "HostTextfileError": {"fires": {"heka_textfile_scrape_error": "1x120"}, "quiet": {"heka_textfile_scrape_error": "0x120"}},
-    # Arch's build is the same whatever the kernel; that of an image differs where the kernel does not.
+    # os.build_id of Arch is the same for all kernels; that of an image can differ although the kernel is the same.
     "HostKernelsDiffer": {"fires": of_weeks({kernel("a", "rolling", "6.1"): "1x120", kernel("b", "rolling", "6.12"): "1x120"}),
                           "quiet": of_weeks({kernel("a", "2026.1", "6.1"): "1x120", kernel("b", "2026.2", "6.1"): "1x120"}), "at": "500m"},
     "AgentDown": {"fires": {"system_cpu_logical_count": "2x30"}, "quiet": {"system_cpu_logical_count": "2x120"}, "at": "50m"},

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Dashboards for node_exporter, on a Prometheus that scrapes the agent with --naming node_exporter, and on one that scrapes
-node_exporter on the same host: each query that has data from node_exporter has data from the agent.
+"""Tests dashboards for node_exporter: each query that has data from node_exporter must have data from the agent with
+--naming node_exporter. One Prometheus scrapes the agent and another one scrapes node_exporter, on the same host.
 
     tests/prometheus/dashboard.py [DASHBOARD.json...] [--agent target/debug/heka-insights-agent]
 
-Without a file it takes the dashboards of node-mixin, from node_exporter's module. Variables are filled in as Grafana does. The exit
-status is 1 where a query has data from node_exporter alone, and where less than LEAST of a dashboard's panels have data from
-node_exporter: then the queries or their variables are not what Grafana would ask.
+Without a file, the dashboards are those of node-mixin, from node_exporter's module. Variables are replaced as in Grafana. The exit
+status is 1 if a query has data only from node_exporter. It is also 1 if less than the share LEAST of a dashboard's panels has data from
+node_exporter, because then the queries or their variables are not those of Grafana.
 """
 import argparse
 import json
@@ -20,11 +20,11 @@ from pathlib import Path
 
 from names import AGENT, INTERVAL, ROOT, Prometheus, built, free_port, mixin, start
 
-# A minute of scrapes: the rules of node-mixin look at five minutes and take what there is of them.
+# One minute of scrapes. The rules of node-mixin cover five minutes, but work with less.
 SCRAPES = 12
-# Share of the panels that have data on a host without unusual hardware: of node-mixin 24 of 26, of "Node Exporter Full" 111 of 125.
+# Minimum share of the panels with data. On a host without unusual hardware, node-mixin has 24 of 26, "Node Exporter Full" 111 of 125.
 LEAST = 0.5
-# As Grafana fills them in for scrapes so often.
+# Grafana's values of these variables at this scrape interval.
 TIMES = {"__rate_interval": f"{4 * INTERVAL}s", "__interval": f"{INTERVAL}s", "__range": f"{SCRAPES * INTERVAL}s"}
 
 
@@ -39,7 +39,7 @@ def node_mixin(directory):
 
 
 def panels(within):
-    """The panels with queries, those of rows included."""
+    """The panels with queries, including those in rows."""
     for panel in within.get("panels", []):
         if panel.get("targets"):
             yield panel
@@ -53,7 +53,7 @@ def filled(text, values):
 
 
 def variables(dashboard, prometheus):
-    """The value of each variable: the first that Prometheus has, or the pattern for all."""
+    """The value of each variable: the first value in Prometheus, or a pattern for all values."""
     values = dict(TIMES)
     for variable in dashboard.get("templating", {}).get("list", []):
         query = variable.get("query", "")
@@ -100,7 +100,7 @@ def main():
                 prometheus.wait("Prometheus", lambda: prometheus.get("status/buildinfo"))
                 prometheus.wait("scrapes", lambda: prometheus.series("node"))
             for turn in range(SCRAPES):
-                # Something for the disks and the network to count.
+                # Traffic on the disks and the network.
                 with open(Path(directory) / "written", "wb") as file:
                     file.write(bytes(1 << 20))
                 time.sleep(INTERVAL)
@@ -116,7 +116,7 @@ def main():
 
 
 def compare(dashboard, agent, node_exporter):
-    """How many queries have data from node_exporter alone; one more if too few panels have data from it."""
+    """The number of queries with data only from node_exporter, plus one if too few panels have data from it."""
     values = variables(dashboard, agent), variables(dashboard, node_exporter)
     counts = {"panels": 0, "queries": 0, "with data from node_exporter": 0, "with data from the agent": 0}
     whole, bad = 0, 0

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Every name and value is the same in a real Prometheus, scraped and pushed, in each naming; and replacing node_exporter loses one scrape
-at most.
+"""Checks that scraped and pushed metrics have the same names and values in a real Prometheus, in each naming, and that replacing
+node_exporter loses at most one scrape.
 
     tests/prometheus/names.py [--agent target/debug/heka-insights-agent] [--swap]
 
-Starts a Prometheus that scrapes an agent and takes another's metrics over OTLP, and compares names, labels and values of both. With
---swap it also scrapes two node_exporters, with node-mixin's rules, replaces one by the agent on the same port, and looks for gaps, and
-for alerts, pending or firing, that the other one does not have.
+Starts a Prometheus that scrapes one agent and receives another agent's metrics over OTLP, and compares names, labels and values. With
+--swap it also scrapes two node_exporters, with node-mixin's rules, and replaces one of them by the agent on the same port. It then looks
+for gaps, and for alerts, pending or firing, that the other node_exporter does not have.
 """
 import argparse
 import json
@@ -25,13 +25,13 @@ sys.path.append(str(ROOT / "tests"))
 from programs import AGENT  # noqa: E402
 
 INTERVAL = 2
-# What only one way has: labels that Prometheus adds, and its own series of a scrape or of a resource.
+# Exists in only one of the two ways: labels that Prometheus adds, and its series about a scrape or a resource.
 LABELS = {"job", "instance", "__name__"}
 ONLY = re.compile(r"^(up$|scrape_|target_info$|otel_|process_|heka_|node_scrape_)")
-# The labels' values of these are of the moment: a state without a process or a socket has no series.
+# The label values of these metrics change from moment to moment: a state without a process or a socket has no series.
 MOMENTARY = {"node_processes_state", "node_processes_threads_state", "node_tcp_connection_states"}
-# A total read by one agent lies between the two that the other read before and after: what happened between. Exactly, except for CPU
-# time: iowait and idle may fall in the kernel, by some ticks of 10 ms, and each agent holds what it saw.
+# A total of one agent must be between the totals that the other agent read before and after it. CPU time needs a tolerance: iowait and
+# idle can decrease in the kernel by some ticks of 10 ms, and each agent keeps the highest value that it read.
 SLACK = {"system_cpu_time_seconds_total": 0.1, "node_cpu_seconds_total": 0.1}
 
 
@@ -98,8 +98,8 @@ class Prometheus:
 
 
 def differing_values(pull, push):
-    """How many series have values to compare, and those that differ. A total is compared with the totals around it; any other number
-    where neither way saw it change. A page is read after the time that it has in Prometheus, hence the interval."""
+    """The number of series that can be compared, and those that differ. A total is compared with the totals before and after it; other
+    values only if they did not change in either way. Prometheus dates a scrape before the agent collects, hence the interval."""
     compared, differing = 0, []
     for (name, labels), pushed in push.items():
         scraped = pull.get((name, labels), [])
@@ -124,7 +124,7 @@ def start(command):
 
 
 def both_ways(agent, naming):
-    """The series of one naming, scraped and pushed; how many have values to compare, and which of these differ."""
+    """The series of one naming, scraped and pushed, the number of those that can be compared, and those that differ."""
     with tempfile.TemporaryDirectory() as directory:
         port = free_port()
         pulled = start([agent, "--exporter", "prometheus", "--naming", naming, "--detail", "detailed", "--listen", f"127.0.0.1:{port}"])
@@ -146,8 +146,8 @@ def both_ways(agent, naming):
 
 
 def swap(agent):
-    """Replaces one of two node_exporters by the agent under a running Prometheus; the alerts that the other one does not have, the
-    failed scrapes, the names that are lost and the counters that went back."""
+    """Replaces one of two node_exporters by the agent under a running Prometheus. Returns the alerts that the other one does not have, the
+    failed scrapes, the lost names and the counters that decreased."""
     with tempfile.TemporaryDirectory() as directory:
         port, stays = free_port(), free_port()
         target, other = f"127.0.0.1:{port}", f"127.0.0.1:{stays}"
@@ -163,8 +163,8 @@ def swap(agent):
             old.terminate()
             old.wait(10)
             new = start([agent, "--exporter", "prometheus", "--naming", "node_exporter", "--listen", f"127.0.0.1:{port}"])
-            # A host that is short of something has alerts of its own, with either program. The two are scraped at different moments, so
-            # an alert counts if it is there twice in a row.
+            # A host that lacks memory or space has alerts with either program. The two are scraped at different times, so an alert counts
+            # only if it is found twice in a row.
             alerts, last = set(), set()
             for _ in range(15):
                 time.sleep(INTERVAL)
@@ -185,7 +185,7 @@ def swap(agent):
 
 
 def alone(alerts, target, other):
-    """The alerts, pending or firing, of one target that the other one does not have."""
+    """The alerts, pending or firing, that only the first target has."""
     labels = [alert["labels"] for alert in alerts]
     of = lambda instance: {frozenset((k, v) for k, v in one.items() if k != "instance") for one in labels if one.get("instance") == instance}
     return of(target) - of(other)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every metric that public rules for node_exporter ask for is one of `--naming node_exporter`: tests/prometheus/public_rules.py [FILE...]
+"""Checks that `--naming node_exporter` has every metric of public rules for node_exporter: tests/prometheus/public_rules.py [FILE...]
 
 node-mixin's alerts and recording rules are taken from node_exporter's module. FILEs are other collections' rules, which are not part
 of this repository. A metric that docs/metrics.md lacks is a failure. So is an alert of node-mixin that the table in
@@ -18,9 +18,9 @@ from rules import documented, metrics_of
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # node-mixin defines one metric as a label of its recorded names.
 RECORDED = {"node_num_cpu", "node_cpu_utilisation", "node_memory_utilisation"}
-# Flags of Go's runtime and of the flags' library.
+# Flags of Go's runtime and of the library that parses flags.
 UNNEEDED = {"help", "help-long", "help-man", "version", "runtime.gomaxprocs"}
-# A collector whose flags have another name.
+# Collectors whose flags have another name.
 RENAMED = {"powersupply": "powersupplyclass"}
 
 
@@ -42,7 +42,7 @@ def node_mixin():
 
 
 def table(page, head):
-    """The rows of each table of a page whose first cell in the head is this, as cells."""
+    """The rows, as cells, of each table of a page whose header starts with this cell."""
     inside = False
     for line in page.splitlines():
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -55,7 +55,7 @@ def table(page, head):
 
 
 def alerts(rules, page):
-    """What differs between node-mixin's alerts and the first column of the table, where severities tell alerts of one name apart."""
+    """The differences between node-mixin's alerts and the first column of the table, in which alerts of the same name have a severity."""
     found = [(rule["alert"], rule["labels"]["severity"]) for rule in rules if "alert" in rule]
     names = [name for name, _ in found]
     wanted = {f"{name} ({severity})" if names.count(name) > 1 else name for name, severity in found}
@@ -64,7 +64,7 @@ def alerts(rules, page):
 
 
 def flags(help_text, page):
-    """What docs/migrating.md lacks of node_exporter's collectors and flags, and flags that it has and node_exporter lacks."""
+    """Collectors and flags of node_exporter that docs/migrating.md lacks, and flags in it that node_exporter does not have."""
     existing = {flag.replace("[no-]", "") for flag in re.findall(r"(?m)^ +(?:-h, )?--(\[?[a-z][\w.\[\]-]*)", help_text)}
     collectors = {flag.removeprefix("collector.") for flag in existing if re.fullmatch(r"collector\.\w+", flag)}
     heads = ("node_exporter", "off by default")
@@ -102,7 +102,7 @@ def queries(page, known):
         if "node_" in cells[0]:
             for place, cell in enumerate(cells[:2]):
                 asked[place] |= {name for query in re.findall(r"`([^`]+)`", cell) for name in metrics_of(query)}
-    # A cell has prose as well, and labels.
+    # A cell also contains text and labels.
     new = {name for name in asked[1] if re.match(r"(system|hw|systemd|heka|container|process)_", name)} - labels()
     missing = (asked[0] - known) | (new - names)
     return len(asked[0]), [f"docs/migrating.md asks for {name}, which docs/metrics.md lacks" for name in sorted(missing)]

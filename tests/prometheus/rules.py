@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Checks the rules of packaging/prometheus/rules: tests/prometheus/rules.py
 
-`promtool check rules`, then each alert once firing and once quiet with `promtool test rules` (cases.py). Every metric that a
-rule asks for has to be one that docs/metrics.md lists, and sent by default except for the alerts in DETAILED. hostmetrics.yml is
-semconv.yml with the other names, without the rules on metrics that the naming lacks: HEKA_UPDATE=1 writes it. The README there has
-each alert. PROMTOOL: the program; without it, it is built.
+Runs `promtool check rules`, and with `promtool test rules` tests that each alert fires and that it does not fire (cases.py). Every metric
+in a rule must be in docs/metrics.md and be sent by default, except for the alerts in DETAILED. hostmetrics.yml must be semconv.yml with the
+other names, without rules on metrics that this naming lacks; HEKA_UPDATE=1 writes it. The README in that directory must have each alert.
+PROMTOOL: the path of promtool; without it, promtool is built, which needs Go.
 """
 
 import json
@@ -38,8 +38,8 @@ groups:
 
 
 def documented():
-    """The names in Prometheus that docs/metrics.md lists, by naming and whether they are sent by default, and semconv's names with
-    hostmetrics' for the same metric. The agent's own metrics are the same in both namings."""
+    """The names in Prometheus that docs/metrics.md lists, by naming and whether they are sent by default, and for semconv's names those of
+    hostmetrics for the same metric. The agent's own metrics are the same in both namings."""
     names, translation, columns = {(naming, sent): set() for naming in ("semconv", "hostmetrics") for sent in "●○"}, {}, []
     for line in (ROOT / "docs/metrics.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
@@ -58,7 +58,7 @@ def documented():
                 translation[found[0][1]] = found[0][1]
             elif found[1]:
                 translation[found[0][1]] = found[1][1]
-    # agent.yml goes with either of the others.
+    # agent.yml is used together with one of the others.
     for sent in "●○":
         names["agent", sent] = names["semconv", sent] & names["hostmetrics", sent]
     return names, translation
@@ -74,14 +74,14 @@ LABELS = {
 
 
 def translate(text, metrics):
-    """A rule or a series in hostmetrics' words. Recorded names, which have colons, are the same in both."""
+    """A rule or a series with the names of hostmetrics. Names of recording rules, which have colons, are the same in both."""
     words = {**metrics, **LABELS}
     text = re.sub(r"(?<![:\w])[a-z][a-z0-9_]+(?![\w:])", lambda match: words.get(match[0], match[0]), text)
     return text.replace("idle|iowait", "idle|wait").replace('state="iowait"', 'state="wait"')
 
 
 def metrics_of(text):
-    """The metrics that an expression asks for, recorded ones included."""
+    """The metrics in an expression, including recorded ones."""
     text = re.sub(r'"[^"]*"|\{[^}]*\}', " ", text)
     text = re.sub(r"\b(?:by|on|without|ignoring|group_left|group_right) *\([^)]*\)", " ", text)
     text = re.sub(r"\[[^\]]*\]|\boffset \w+", " ", text)
@@ -100,15 +100,15 @@ def blocks(text):
 
 
 def asked_for(text, rules):
-    """The metrics that an expression asks for, and those that its recorded ones are made from."""
+    """The metrics in an expression, and those from which its recorded metrics are computed."""
     recorded = {name: expression(block) for kind, name, block in rules if kind == "record"}
     asked = metrics_of(text)
     return {metric for name in asked for metric in (asked_for(recorded[name], rules) if name in recorded else {name})}
 
 
 def in_the_readme(alerts):
-    """What is wrong with the README: it has each alert in its table or names it as one of our own, and lists those that hostmetrics'
-    naming cannot have."""
+    """The problems of the README. It must have each alert in its table or in the list of those without a counterpart, and must list the
+    alerts that are missing with hostmetrics' naming."""
     page = (RULES / "README.md").read_text()
     rows = re.findall(r"(?m)^\|[^|]*\|[^|]*\| (Host\w+)[^|]*\|$", page)
     own = set(re.findall(r"\bHost\w+", page.split("| here |", 1)[1].split("\n\n", 1)[1].split("## ", 1)[0]))
@@ -124,7 +124,7 @@ def expression(block):
 
 
 def hostmetrics(semconv, translation):
-    """hostmetrics.yml: each rule whose metrics, recorded ones included, this naming has."""
+    """The text of hostmetrics.yml: each rule of which this naming has all metrics, including recorded ones."""
     known = set(translation.values()) | ADDED
     lines, group = [HEADER], None
     for kind, name, block in blocks(semconv):
@@ -175,7 +175,7 @@ def main():
     names, translation = documented()
     problems = []
     generated = hostmetrics((RULES / "semconv.yml").read_text(), translation)
-    if os.environ.get("HEKA_UPDATE"):
+    if os.environ.get("HEKA_UPDATE") == "1":
         (RULES / "hostmetrics.yml").write_text(generated)
     elif (RULES / "hostmetrics.yml").read_text() != generated:
         problems.append("hostmetrics.yml is not what semconv.yml and docs/metrics.md give; run with HEKA_UPDATE=1")
@@ -197,7 +197,7 @@ def main():
                     problems.append(f"{file.name}: {name} is {'' if asked <= default else 'not '}written with default metrics alone")
             problems += [f"{file.name}: {name} has no case" for name in alerts if name not in CASES]
             change = (lambda text: translate(text, translation)) if file.stem == "hostmetrics" else str
-            # An evaluation a minute, and fewer where a case lasts days.
+            # One evaluation per minute, or fewer if a case lasts days.
             for evaluation, long in (("1m", False), ("15m", True)):
                 cases = [name for name in alerts if name in CASES and (CASES[name].get("at", "").endswith("d")) == long]
                 test = pathlib.Path(work) / f"{file.stem}-{evaluation}.json"

@@ -14,7 +14,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port that no other test of this program had: log lines are told apart by it.
+    /// A port that no other test of this program had, so that it identifies the test's log lines.
     pub fn new() -> Self {
         static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
         loop {

@@ -194,7 +194,7 @@ impl Textfile {
         let mut known = std::mem::take(&mut self.known);
         let mut partly = Vec::new();
         for (file, parsed) in known.iter().filter_map(|file| Some((file, file.parsed.as_ref()?))) {
-            let mut fault = None;
+            let (mut fault, mut left_out) = (None, 0_usize);
             for sample in &parsed.samples {
                 let words = if !seen.insert((&sample.name, &sample.labels)) {
                     Some("another file has the same series")
@@ -206,11 +206,17 @@ impl Textfile {
                 self.cut += usize::from(matches!(words, Some(TOO_MANY_SERIES | TOO_MANY_METRICS)));
                 match words {
                     None => self.add(sample),
-                    Some(words) => fault = fault.or(Some((sample.line, words))),
+                    Some(words) => {
+                        fault = fault.or(Some((sample.line, words)));
+                        left_out += 1;
+                    }
                 }
             }
             if let Some((line, words)) = fault {
-                warn!("{}, line {line}: {words}; it is left out, and others like it", file.path.display());
+                warn!(
+                    "{}, line {line}: {words}; series of this file that are left out: {left_out}",
+                    file.path.display()
+                );
             }
             partly.push(fault.is_some());
         }

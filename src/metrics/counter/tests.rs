@@ -326,8 +326,8 @@ fn run(devices: &[(u64, Vec<Phase>)]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The phases interval by interval. A glitch after a glitch, or as the first reading after an absence, cannot be told from
-/// the truth by any rule, and is read well; zeros of the whole row can.
+/// The phases, interval by interval. No rule can detect a glitch after a glitch, or one that is the first reading after an
+/// absence, so these count as correct readings; zeros of the whole row are detected.
 fn plan(phases: &[Phase]) -> Vec<(&Phase, usize)> {
     phases.iter().flat_map(|phase| (0..phase.grows.len()).map(move |at| (phase, at))).collect()
 }
