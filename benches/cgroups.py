@@ -19,7 +19,8 @@ MAKE = """
 set -e
 top=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 tree=$top/heka-bench.slice; root=/tmp/heka-bench-root
-on() { echo '+cpu +memory +io +pids' > $1/cgroup.subtree_control; }
+# Where version 1 has a controller, there are no files of it here.
+on() { for each in cpu memory io pids; do ! grep -qw $each $1/cgroup.controllers || echo +$each > $1/cgroup.subtree_control; done; }
 # One process each, so that no counter is zero.
 add() { mkdir $1; sh -c "echo \\$\\$ > $1/cgroup.procs; exec true"; }
 on $top; mkdir $tree; on $tree

@@ -334,6 +334,8 @@ impl Cadence {
                 break;
             }
             startup.collected();
+            // What the encoding took: several times the size of the batch.
+            heka_memory::release_free();
             if pipeline.outgrown() {
                 info!("the host has more series than at the start; restarting counters with a new start time");
                 limits.double();

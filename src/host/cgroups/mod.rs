@@ -5,6 +5,7 @@
 
 mod usage;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat};
+use rustix::fs::{AtFlags, CWD, FileType, FsWord, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat};
 use rustix::io::Errno;
 
 use super::bounded;
@@ -85,10 +86,18 @@ pub struct Visited<'a> {
     pub name: &'a str,
     /// Inode of its directory: a cgroup that was removed and created again has another one.
     pub inode: u64,
-    folder: &'a OwnedFd,
+    above: &'a OwnedFd,
+    name_above: &'a CStr,
+    folder: OnceCell<Option<OwnedFd>>,
 }
 
 impl Visited<'_> {
+    /// Its directory, which is opened at the first call; `None` if it was removed meanwhile.
+    fn folder(&self) -> Option<&OwnedFd> {
+        let is_same = |folder: &OwnedFd| fstat(folder).is_ok_and(|stat| stat.st_ino == self.inode);
+        self.folder.get_or_init(|| open_child(self.above, self.name_above).filter(is_same)).as_ref()
+    }
+
     /// Whether its parent is the root.
     #[must_use]
     pub fn is_top(&self) -> bool {
@@ -109,7 +118,7 @@ pub struct Known {
     listings: usize,
 }
 
-/// Maximum number of subdirectories whose names are kept. Their directories are open at the same time.
+/// Maximum number of subdirectories whose names are kept.
 const MOST_KNOWN: usize = 8;
 
 /// A tree with an open root directory.
@@ -162,21 +171,29 @@ struct Walk<'a, F> {
 }
 
 impl<F: FnMut(&Visited<'_>) -> bool> Walk<'_, F> {
+    /// The number of subdirectories, where the file system counts them.
+    fn count(&self, stat: &Stat) -> Option<usize> {
+        usize::try_from(stat.st_nlink).ok().filter(|_| self.counts_links)?.checked_sub(2)
+    }
+
+    fn is_leaf(&self, stat: &Stat) -> bool {
+        self.count(stat) == Some(0)
+    }
+
     fn below(&mut self, folder: &OwnedFd, stat: &Stat, name: &str, depth: usize) {
-        let links = usize::try_from(stat.st_nlink).ok().filter(|_| self.counts_links);
-        let count = links.and_then(|links| links.checked_sub(2));
-        if count == Some(0) {
+        if self.is_leaf(stat) {
             return;
         }
+        let count = self.count(stat);
         let kept = self.known.folders.remove(&stat.st_ino).map(|(_, names)| names);
-        let children = kept.filter(|names| Some(names.len()) == count).and_then(|names| open_all(folder, names));
-        let mut children = children.unwrap_or_else(|| {
+        let children = kept.filter(|names| Some(names.len()) == count).and_then(|names| stat_all(folder, names));
+        let children = children.unwrap_or_else(|| {
             #[cfg(test)]
             (self.known.listings += 1);
-            list(folder)
+            list(folder).into_iter().map(|name| (name, None)).collect()
         });
         let length = self.path.len();
-        for (child, opened) in &mut children {
+        for (child, stat) in &children {
             if self.left == 0 {
                 return;
             }
@@ -190,11 +207,19 @@ impl<F: FnMut(&Visited<'_>) -> bool> Walk<'_, F> {
             if self.tree.at.move_below(&self.tree.root, &self.path).is_err() {
                 continue;
             }
-            let Some(opened) = opened.take().or_else(|| open_child(folder, child)) else { continue };
-            let Ok(stat) = fstat(&opened) else { continue };
-            let visited =
-                Visited { path: &self.path, parent: name, name: name_here, inode: stat.st_ino, folder: &opened };
-            if (self.visit)(&visited) && depth > 1 {
+            let Some(stat) = stat.or_else(|| stat_child(folder, child)) else { continue };
+            let visited = Visited {
+                path: &self.path,
+                parent: name,
+                name: name_here,
+                inode: stat.st_ino,
+                above: folder,
+                name_above: child,
+                folder: OnceCell::new(),
+            };
+            // Most are leaves, and all that is read of them is open.
+            let descends = (self.visit)(&visited) && depth > 1 && !self.is_leaf(&stat) && visited.folder().is_some();
+            if let Some(Some(opened)) = visited.folder.into_inner().filter(|_| descends) {
                 self.below(&opened, &stat, name_here, depth - 1);
             }
         }
@@ -205,17 +230,23 @@ impl<F: FnMut(&Visited<'_>) -> bool> Walk<'_, F> {
     }
 }
 
+/// A subdirectory; `None` if there is none of that name.
+fn stat_child(folder: &OwnedFd, name: &CStr) -> Option<Stat> {
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    (FileType::from_raw_mode(stat.st_mode) == FileType::Directory).then_some(stat)
+}
+
 fn open_child(folder: &OwnedFd, name: &CStr) -> Option<OwnedFd> {
     openat(folder, name, FOLDER.union(OFlags::NOFOLLOW), Mode::empty()).ok()
 }
 
-/// Opens all of these subdirectories; `None` if one does not exist.
-fn open_all(folder: &OwnedFd, names: Vec<CString>) -> Option<Vec<(CString, Option<OwnedFd>)>> {
-    names.into_iter().map(|name| open_child(folder, &name).map(|opened| (name, Some(opened)))).collect()
+/// All of these subdirectories; `None` if one does not exist.
+fn stat_all(folder: &OwnedFd, names: Vec<CString>) -> Option<Vec<(CString, Option<Stat>)>> {
+    names.into_iter().map(|name| stat_child(folder, &name).map(|stat| (name, Some(stat)))).collect()
 }
 
-/// The subdirectories, not yet opened, in no particular order.
-fn list(folder: &OwnedFd) -> Vec<(CString, Option<OwnedFd>)> {
+/// The names of the subdirectories, in no particular order.
+fn list(folder: &OwnedFd) -> Vec<CString> {
     let Ok(folder) = openat(folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty()) else { return Vec::new() };
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut entries = RawDir::new(folder.as_fd(), &mut room);
@@ -226,7 +257,7 @@ fn list(folder: &OwnedFd) -> Vec<(CString, Option<OwnedFd>)> {
                 let name = entry.file_name();
                 let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
                 if folder && !matches!(name.to_bytes(), b"." | b"..") {
-                    found.push((name.to_owned(), None));
+                    found.push(name.to_owned());
                 }
             }
             Err(Errno::INTR) => {}

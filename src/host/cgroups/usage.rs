@@ -159,9 +159,10 @@ impl UsageReader {
     /// not to be used. A kernel without `memory.events.local` (before 5.3) may count events only in the cgroup itself.
     pub fn enter(&mut self, top: Option<&Visited<'_>>) {
         let top = top.filter(|_| self.parts.contains(&Part::OomKills));
-        let top =
-            top.filter(|top| accessat(top.folder, c"memory.events.local", Access::EXISTS, AtFlags::empty()).is_ok());
-        self.kills_above = top.and_then(|top| self.kills(top.folder));
+        let folder = top.and_then(Visited::folder);
+        let folder =
+            folder.filter(|folder| accessat(folder, c"memory.events.local", Access::EXISTS, AtFlags::empty()).is_ok());
+        self.kills_above = folder.and_then(|folder| self.kills(folder));
     }
 
     /// The kills of a cgroup whose usage was just read.
@@ -181,7 +182,7 @@ impl UsageReader {
         match &self.hierarchy {
             Hierarchy::Unified(_) => {
                 let mut open = self.open.of.remove(&visited.inode).map(|(_, files)| files).unwrap_or_default();
-                let usage = self.unified(visited.folder, &mut open, last, counted);
+                let usage = self.unified(visited, &mut open, last, counted);
                 if !open.is_empty() {
                     self.open.of.insert(visited.inode, (self.open.walk, open));
                 }
@@ -201,7 +202,7 @@ impl UsageReader {
 
     fn unified(
         &mut self,
-        folder: &OwnedFd,
+        visited: &Visited<'_>,
         open: &mut FilesOfOne,
         last: Option<Kills>,
         counted: &mut dyn FnMut(u32, u32) -> bool,
@@ -210,27 +211,27 @@ impl UsageReader {
         for at in 0..self.parts.len() {
             match self.parts.get(at) {
                 Some(Part::Cpu) => {
-                    if let Some(bytes) = self.kept(folder, open, c"cpu.stat") {
+                    if let Some(bytes) = self.kept(visited, open, c"cpu.stat") {
                         [usage.cpu_user, usage.cpu_system, usage.throttled] =
                             keyed(bytes, [b"user_usec", b"system_usec", b"throttled_usec"]);
                     }
                 }
-                Some(Part::Memory) => usage.memory = self.kept(folder, open, c"memory.current").and_then(single),
+                Some(Part::Memory) => usage.memory = self.kept(visited, open, c"memory.current").and_then(single),
                 Some(Part::MemoryKinds) => {
-                    if let Some(bytes) = self.kept(folder, open, c"memory.stat") {
+                    if let Some(bytes) = self.kept(visited, open, c"memory.stat") {
                         usage.set_kinds(keyed(bytes, [b"anon", b"inactive_file", b"pgfault", b"pgmajfault"]));
                     }
                 }
                 Some(Part::OomKills) => {
                     let last = last.filter(|last| self.kills_above == Some(last.above));
-                    usage.oom_kills = last.map(|last| last.own).or_else(|| self.kills(folder));
+                    usage.oom_kills = last.map(|last| last.own).or_else(|| self.kills(visited.folder()?));
                 }
-                Some(Part::Tasks) => usage.tasks = self.kept(folder, open, c"pids.current").and_then(single),
-                Some(Part::Io) => usage.io = self.kept(folder, open, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
+                Some(Part::Tasks) => usage.tasks = self.kept(visited, open, c"pids.current").and_then(single),
+                Some(Part::Io) => usage.io = self.kept(visited, open, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
                 Some(Part::Pressure) => {
                     let names = [c"cpu.pressure", c"memory.pressure", c"io.pressure"];
                     for (name, slot) in names.into_iter().zip(&mut usage.pressure) {
-                        if let Some(bytes) = self.kept(folder, open, name) {
+                        if let Some(bytes) = self.kept(visited, open, name) {
                             *slot = pressure(bytes);
                         }
                     }
@@ -283,7 +284,7 @@ impl UsageReader {
     /// The lowest pid in the cgroup or, if it has none, in its descendants: the first process, unless pids have
     /// wrapped.
     pub fn first_process(&mut self, visited: &Visited<'_>) -> Option<u32> {
-        self.first_below(visited.folder, 4)
+        self.first_below(visited.folder()?, 4)
     }
 
     fn first_below(&mut self, folder: &OwnedFd, depth: usize) -> Option<u32> {
@@ -296,13 +297,13 @@ impl UsageReader {
         }
         list(folder)
             .iter()
-            .filter_map(|(name, _)| open_child(folder, name))
+            .filter_map(|name| open_child(folder, name))
             .filter_map(|folder| self.first_below(&folder, depth - 1))
             .min()
     }
 
-    /// As [`UsageReader::file`], with the files of this directory that are open.
-    fn kept(&mut self, folder: &OwnedFd, open: &mut FilesOfOne, name: &'static CStr) -> Option<&[u8]> {
+    /// As [`UsageReader::file`], for a cgroup some of whose files are open.
+    fn kept(&mut self, visited: &Visited<'_>, open: &mut FilesOfOne, name: &'static CStr) -> Option<&[u8]> {
         if let Some(at) = open.iter().position(|(open, _)| *open == name) {
             let file = open.get(at).map(|(_, file)| file).filter(|file| file.has_name());
             if let Some(length) = file.and_then(|file| self.fill(&file.file)) {
@@ -311,7 +312,7 @@ impl UsageReader {
             // A file that its controller had disappears with it, and is another one when the controller is back.
             open.swap_remove(at);
         }
-        let file = openat(folder, name, OPEN, Mode::empty()).ok()?;
+        let file = openat(visited.folder()?, name, OPEN, Mode::empty()).ok()?;
         let length = self.fill(&file)?;
         if self.open.room > 0 {
             self.open.room -= 1;
