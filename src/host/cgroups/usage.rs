@@ -18,6 +18,9 @@ use crate::metrics::parse::{fields, lines, number, pressure};
 const FILE_BYTES: usize = 64 * 1024;
 /// Maximum number of files that stay open. Each costs the kernel about 4.5 kB.
 const MOST_OPEN: usize = 1024;
+/// Number of walks after which a file that did not exist is looked for again: a controller can be enabled at any time, and
+/// rarely is.
+const LOOK_AGAIN: u64 = 6;
 
 /// Number of OOM kills in a cgroup, and before that in the top-level cgroup that contains it.
 ///
@@ -111,13 +114,21 @@ pub struct UsageReader {
 struct OpenFiles {
     /// By the inode of the cgroup, with the number of the last walk that read it.
     of: HashMap<u64, (u64, FilesOfOne)>,
+    /// Number of the current walk.
     walk: u64,
     /// Number of further files that may stay open.
     room: usize,
     most: usize,
 }
 
-type FilesOfOne = Vec<(&'static CStr, Kept)>;
+type FilesOfOne = Vec<(&'static CStr, Found)>;
+
+#[derive(Debug)]
+enum Found {
+    File(Kept),
+    /// There was none in the walk with this number.
+    None(u64),
+}
 
 impl OpenFiles {
     fn new() -> Self {
@@ -125,13 +136,17 @@ impl OpenFiles {
         Self { of: HashMap::new(), walk: 0, room: most, most }
     }
 
+    fn count(&self) -> usize {
+        let files = self.of.values().flat_map(|(_, files)| files);
+        files.filter(|(_, found)| matches!(found, Found::File(_))).count()
+    }
+
     /// Closes the files of the cgroups that were not read since the last call.
     fn close_unread(&mut self) {
         let now = self.walk;
         self.of.retain(|_, (walk, _)| *walk == now);
         self.walk += 1;
-        let open: usize = self.of.values().map(|(_, files)| files.len()).sum();
-        self.room = self.most.saturating_sub(open);
+        self.room = self.most.saturating_sub(self.count());
     }
 }
 
@@ -162,7 +177,7 @@ impl UsageReader {
         let folder = top.and_then(Visited::folder);
         let folder =
             folder.filter(|folder| accessat(folder, c"memory.events.local", Access::EXISTS, AtFlags::empty()).is_ok());
-        self.kills_above = folder.and_then(|folder| self.kills(folder));
+        self.kills_above = folder.and_then(|folder| self.file(folder, c"memory.events")).and_then(kills);
     }
 
     /// The kills of a cgroup whose usage was just read.
@@ -224,7 +239,11 @@ impl UsageReader {
                 }
                 Some(Part::OomKills) => {
                     let last = last.filter(|last| self.kills_above == Some(last.above));
-                    usage.oom_kills = last.map(|last| last.own).or_else(|| self.kills(visited.folder()?));
+                    usage.oom_kills = match last {
+                        Some(last) => Some(last.own),
+                        // Rarely read, so that it does not stay open.
+                        None => self.found(visited, open, c"memory.events", false).and_then(kills),
+                    };
                 }
                 Some(Part::Tasks) => usage.tasks = self.kept(visited, open, c"pids.current").and_then(single),
                 Some(Part::Io) => usage.io = self.kept(visited, open, c"io.stat").map(|bytes| io_bytes(bytes, counted)),
@@ -240,11 +259,6 @@ impl UsageReader {
             }
         }
         usage
-    }
-
-    fn kills(&mut self, folder: &OwnedFd) -> Option<u64> {
-        let [kills] = keyed(self.file(folder, c"memory.events")?, [b"oom_kill"]);
-        kills
     }
 
     fn legacy(&mut self, cpu: &Path, memory: &Path, pids: &Path) -> Usage {
@@ -302,21 +316,44 @@ impl UsageReader {
             .min()
     }
 
-    /// As [`UsageReader::file`], for a cgroup some of whose files are open.
+    /// As [`UsageReader::found`], for a file that stays open.
     fn kept(&mut self, visited: &Visited<'_>, open: &mut FilesOfOne, name: &'static CStr) -> Option<&[u8]> {
+        self.found(visited, open, name, true)
+    }
+
+    /// As [`UsageReader::file`], for a cgroup some of whose files are open, or known not to exist.
+    fn found(
+        &mut self,
+        visited: &Visited<'_>,
+        open: &mut FilesOfOne,
+        name: &'static CStr,
+        stays_open: bool,
+    ) -> Option<&[u8]> {
         if let Some(at) = open.iter().position(|(open, _)| *open == name) {
-            let file = open.get(at).map(|(_, file)| file).filter(|file| file.has_name());
-            if let Some(length) = file.and_then(|file| self.fill(&file.file)) {
-                return self.buffer.get(..length);
+            match open.get(at) {
+                Some((_, Found::None(walk))) if self.open.walk - walk < LOOK_AGAIN => return None,
+                Some((_, Found::File(file))) if file.has_name() => {
+                    if let Some(length) = self.fill(&file.file) {
+                        return self.buffer.get(..length);
+                    }
+                }
+                _ => {}
             }
-            // A file that its controller had disappears with it, and is another one when the controller is back.
+            // The file disappeared with its controller; if the controller is back, it is another file.
             open.swap_remove(at);
         }
-        let file = openat(visited.folder()?, name, OPEN, Mode::empty()).ok()?;
+        let file = match openat(visited.folder()?, name, OPEN, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => {
+                open.push((name, Found::None(self.open.walk)));
+                return None;
+            }
+            Err(_) => return None,
+        };
         let length = self.fill(&file)?;
-        if self.open.room > 0 {
+        if stays_open && self.open.room > 0 {
             self.open.room -= 1;
-            open.push((name, Kept::new(File::from(file))));
+            open.push((name, Found::File(Kept::new(File::from(file)))));
         }
         self.buffer.get(..length)
     }
@@ -365,6 +402,12 @@ impl Usage {
 fn open_folder(path: &Path) -> Option<OwnedFd> {
     let _at = bounded::access(path).ok()?;
     openat(CWD, path, OPEN | OFlags::DIRECTORY, Mode::empty()).ok()
+}
+
+/// The kills in `memory.events`.
+fn kills(bytes: &[u8]) -> Option<u64> {
+    let [kills] = keyed(bytes, [b"oom_kill"]);
+    kills
 }
 
 /// Parses a file that contains a single number.
@@ -507,9 +550,8 @@ mod tests {
         let mut known = Known::default();
         let mut read = || {
             let seen = tasks(root, &mut reader, &mut known);
-            let open: usize = reader.open.of.values().map(|(_, files)| files.len()).sum();
-            assert_eq!(open + reader.open.room, reader.open.most);
-            (seen, open)
+            assert_eq!(reader.open.count() + reader.open.room, reader.open.most);
+            (seen, reader.open.count())
         };
         let seen = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
         assert_eq!(read(), (seen(Some(1), Some(2)), 2));
@@ -518,6 +560,9 @@ mod tests {
         std::fs::remove_file(root.join("a/pids.current")).unwrap();
         assert_eq!(read(), (seen(None, Some(2)), 1), "the controller is off");
         write(root, "a/pids.current", "3\n");
+        for _ in 1..LOOK_AGAIN {
+            assert_eq!(read(), (seen(None, Some(2)), 1), "it is not looked for in every walk");
+        }
         assert_eq!(read(), (seen(Some(3), Some(2)), 2), "and on again");
         std::fs::rename(root.join("b"), root.join("c")).unwrap();
         write(root, "b/pids.current", "4\n");
@@ -540,7 +585,7 @@ mod tests {
         let expected: Vec<_> = (0..5).map(|number| (number.to_string(), Some(number))).collect();
         for _ in 0..3 {
             assert_eq!(tasks(root, &mut reader, &mut Known::default()), expected);
-            assert_eq!((reader.open.of.len(), reader.open.room), (3, 0));
+            assert_eq!((reader.open.count(), reader.open.room), (3, 0));
         }
     }
 
