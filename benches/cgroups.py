@@ -21,8 +21,8 @@ top=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 tree=$top/heka-bench.slice; root=/tmp/heka-bench-root
 # Where version 1 has a controller, there are no files of it here.
 on() { for each in cpu memory io pids; do ! grep -qw $each $1/cgroup.controllers || echo +$each > $1/cgroup.subtree_control; done; }
-# One process each, so that no counter is zero.
-add() { mkdir $1; sh -c "echo \\$\\$ > $1/cgroup.procs; exec true"; }
+# One process each, as the uptime of a container needs it.
+add() { mkdir $1; sh -c "echo \\$\\$ > $1/cgroup.procs; exec sleep 100000" > /dev/null 2>&1 & }
 on $top; mkdir $tree; on $tree
 mkdir $tree/system.slice $tree/kubepods.slice; on $tree/system.slice; on $tree/kubepods.slice
 mkdir -p $root/sys/fs
@@ -41,7 +41,10 @@ done
 """
 CLEAN = """
 tree=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)/heka-bench.slice
-[ ! -d $tree ] || find $tree -depth -type d -exec rmdir {} +
+if [ -d $tree ]; then
+    echo 1 > $tree/cgroup.kill; until grep -q 'populated 0' $tree/cgroup.events; do sleep 0.1; done
+    find $tree -depth -type d -exec rmdir {} +
+fi
 rm -rf /tmp/heka-bench-root /tmp/heka-bench-out
 """
 # Prints nanoseconds of the reading thread per collection, and resident kilobytes.

@@ -17,7 +17,7 @@ use crate::metrics::parse::{fields, lines, number, pressure};
 /// Buffer size for a file. `io.stat` is the longest, with about 120 bytes per disk.
 const FILE_BYTES: usize = 64 * 1024;
 /// Maximum number of files that stay open. Each costs the kernel about 4.5 kB.
-const MOST_OPEN: usize = 1024;
+const MOST_OPEN: usize = 4096;
 /// Number of walks after which a file that did not exist is looked for again: a controller can be enabled at any time, and
 /// rarely is.
 const LOOK_AGAIN: u64 = 6;
