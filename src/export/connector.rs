@@ -4,6 +4,7 @@
 //! therefore arrives on an established connection, and hyper and h2 only report "connection closed". The operator needs
 //! the TLS alert, so it is recorded here.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -21,12 +22,20 @@ use tower_service::Service;
 
 use super::reason;
 
+/// Why a connection ended.
+#[derive(Clone)]
+pub struct Cause {
+    pub words: Cow<'static, str>,
+    /// Whether the size of the request is another possible cause.
+    pub may_be_size: bool,
+}
+
 /// The last TLS error of a client's connections.
 #[derive(Clone)]
 pub struct LastTlsError {
-    words: Arc<Mutex<Option<String>>>,
-    /// The message if the server closes the connection before sending anything.
-    hung_up: &'static str,
+    found: Arc<Mutex<Option<Cause>>>,
+    /// If the server closes the connection before sending anything.
+    hung_up: Cause,
 }
 
 /// An HTTP/2 server sends first. One that closes the connection before that expects another protocol or is not a
@@ -48,29 +57,31 @@ impl LastTlsError {
     /// For the connections of one client. `client_certificate` is `None` without TLS, otherwise whether a client
     /// certificate is sent. `grpc` is whether they use HTTP/2.
     pub fn new(client_certificate: Option<bool>, grpc: bool) -> Self {
-        let hung_up = match (client_certificate, grpc) {
+        let words = match (client_certificate, grpc) {
             (Some(true), _) => HUNG_UP_ON_CERTIFICATE,
             (Some(false), true) => HUNG_UP_ON_NONE,
             (Some(false), false) => HUNG_UP_ON_NONE_HTTP,
             (None, true) => HUNG_UP_ON_GRPC,
             (None, false) => HUNG_UP_ON_HTTP,
         };
-        Self { words: Arc::default(), hung_up }
+        // A server of HTTP/2 sends first, so that it has seen no request.
+        Self { found: Arc::default(), hung_up: Cause { words: words.into(), may_be_size: !grpc } }
     }
 
-    /// Takes the text of the recorded error.
-    pub fn take(&self) -> Option<String> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes the recorded error.
+    pub fn take(&self) -> Option<Cause> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn note(&self, error: &io::Error) {
         if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason::words(error));
+            let cause = Cause { words: reason::words(error).into(), may_be_size: false };
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
         }
     }
 
     fn note_hung_up(&self) {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| self.hung_up.into());
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| self.hung_up.clone());
     }
 }
 

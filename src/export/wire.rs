@@ -94,10 +94,10 @@ impl Wire {
             Ok(accepted) => Ok(Accepted { message: redact(accepted.message), ..accepted }),
             Err(mut failure) => {
                 if failure.local
-                    && let Some(words) = self.last_tls_error.take()
+                    && let Some(cause) = self.last_tls_error.take()
                 {
-                    failure.words = words;
-                    failure.by_size = false;
+                    failure.words = cause.words.into_owned();
+                    failure.by_size &= cause.may_be_size;
                 }
                 failure.words = redact(failure.words);
                 Err(failure)
