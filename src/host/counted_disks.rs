@@ -16,6 +16,8 @@ pub struct CountedDisks {
     block: PathBuf,
     /// The entries of `/sys/block` for which the devices are known.
     entries: Vec<(OsString, u64)>,
+    /// Whether the entries were compared in this collection.
+    compared: bool,
     devices: BlockDevices,
     known: HashMap<(u32, u32), bool>,
 }
@@ -24,27 +26,34 @@ impl CountedDisks {
     #[must_use]
     pub fn new(host: &Host) -> Self {
         let (dir, block) = (host.sys("dev/block"), host.sys("block"));
-        Self { dir, block, entries: Vec::new(), devices: BlockDevices::new(host), known: HashMap::new() }
+        let devices = BlockDevices::new(host);
+        Self { dir, block, entries: Vec::new(), compared: false, devices, known: HashMap::new() }
     }
 
-    /// Starts a collection. The kernel reuses device numbers, so the known devices are discarded if any device is new or
-    /// gone. An entry's inode shows that it is new although the name is not.
+    /// Starts a collection. Without a device in it, nothing is read.
     pub fn refresh(&mut self) {
+        self.compared = false;
+    }
+
+    /// The kernel reuses device numbers, so the known devices are discarded if any device is new or gone. An entry's inode
+    /// shows that it is new although the name is not.
+    fn compare(&mut self) {
         let mut entries = files::list_inodes(&self.block).unwrap_or_default();
         entries.sort_unstable();
         if entries.is_empty() || entries != self.entries {
             self.entries = entries;
             self.known.clear();
+            self.devices.refresh();
         }
     }
 
     /// Whether a device is counted.
     pub fn counts(&mut self, major: u32, minor: u32) -> bool {
+        if !std::mem::replace(&mut self.compared, true) {
+            self.compare();
+        }
         if let Some(known) = self.known.get(&(major, minor)) {
             return *known;
-        }
-        if self.known.is_empty() {
-            self.devices.refresh();
         }
         let link = files::read_link(&self.dir.join(format!("{major}:{minor}")));
         let name = link.ok().and_then(|link| link.file_name().map(ToOwned::to_owned));
