@@ -199,6 +199,11 @@ fn words(problem: &Problem) -> String {
     }
 }
 
+/// A row of the table, without blanks at its end.
+fn row(name: &str, state: &str, series: usize, time: &str, note: &str) -> String {
+    format!("{name:<12} {state:<12} {series:>7} {time:>10}  {note}").trim_end().to_owned()
+}
+
 fn notes(survey: &Survey) -> Vec<String> {
     let fault = survey.panicked.then(|| "internal error in this collector; please report it".to_owned());
     fault.into_iter().chain(survey.problems.iter().filter(|problem| !problem.is_normal()).map(note)).collect()
@@ -272,17 +277,16 @@ impl Report {
             let mut notes = notes(survey).into_iter();
             let time = format!("{:.2} ms", survey.took.as_secs_f64() * 1e3);
             let (name, series, first) = (survey.collector, survey.series, notes.next().unwrap_or_default());
-            let line = format!("{name:<12} {:<12} {series:>7} {time:>10}  {first}", state(survey));
-            let _ = writeln!(text, "{}", line.trim_end());
+            let _ = writeln!(text, "{}", row(name, state(survey), series, &time, &first));
             for note in notes {
                 let _ = writeln!(text, "{:45}{note}", "");
             }
         }
         for (name, needed) in &self.unread {
-            let _ = writeln!(text, "{name:<12} {:<12} {:>7} {:>10}  needs {needed}", "off", 0, "");
+            let _ = writeln!(text, "{}", row(name, "off", 0, "", &format!("needs {needed}")));
         }
         for (name, series) in [("self-metrics", self.self_series), ("all", self.series())] {
-            let _ = writeln!(text, "{name:<12} {:<12} {series:>7}", "");
+            let _ = writeln!(text, "{}", row(name, "", series, "", ""));
         }
         text.push('\n');
         let absent = self.absent();

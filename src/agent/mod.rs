@@ -298,7 +298,7 @@ impl Cadence {
         // Taken after the pipeline is built, so it is not before the start time that the SDK gave its counters.
         let mut begun = (self.wall)();
         let mut watch = StepWatch::new(begun, boot_time());
-        let mut startup = Startup::default();
+        let mut memory = Memory::default();
         self.manager.ready();
         let failed = |pipeline: Pipeline, why: AgentError| {
             pipeline.mute();
@@ -333,9 +333,7 @@ impl Cadence {
                 pipeline.mute();
                 break;
             }
-            startup.collected();
-            // What the encoding took: several times the size of the batch.
-            heka_memory::release_free();
+            memory.collected();
             if pipeline.outgrown() {
                 info!("the host has more series than at the start; restarting counters with a new start time");
                 limits.double();
@@ -353,17 +351,20 @@ impl Cadence {
     }
 }
 
-/// Releases code pages that were needed only at startup, including for the first connection.
+/// Releases memory after each collection.
 #[derive(Default)]
-struct Startup {
+struct Memory {
     collections: u32,
 }
 
-impl Startup {
+impl Memory {
     /// Number of collections after which startup is over.
     const COLLECTIONS: u32 = 3;
 
+    /// Releases free memory: encoding takes several times the size of the result. After the startup, releases the code
+    /// pages that only it needed, including for the first connection.
     fn collected(&mut self) {
+        heka_memory::release_free();
         self.collections = self.collections.saturating_add(1);
         if self.collections == Self::COLLECTIONS {
             heka_memory::release_code();

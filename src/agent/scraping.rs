@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::{AgentError, Cadence, Event, Startup, pipeline};
+use super::{AgentError, Cadence, Event, Memory, pipeline};
 use crate::collectors::Context;
 use crate::collectors::limit::Limits;
 use crate::export::prometheus::names::label_name;
@@ -59,7 +59,7 @@ impl Scraping<'_> {
             info!(%address, "listening; metrics are at /metrics");
         }
         cadence.manager.ready();
-        let (mut running, mut startup) = (true, Startup::default());
+        let (mut running, mut memory) = (true, Memory::default());
         while running {
             match cadence.wait(Instant::now() + IDLE) {
                 Ok(Event::Scrape(reply)) => {
@@ -77,9 +77,7 @@ impl Scraping<'_> {
                         Ok(page) => replies.into_iter().for_each(|reply| drop(reply.send(page.clone()))),
                         Err(error) => error!("a scrape failed: {error}"),
                     }
-                    startup.collected();
-                    // The page and the data that it was written from.
-                    heka_memory::release_free();
+                    memory.collected();
                     registered.discover();
                     if registered.outgrown() {
                         info!("the host has more series than at the start; making room for them");

@@ -239,10 +239,10 @@ pub(crate) static NAMING: Setting<Naming> = Setting::words(
     "--naming",
     "PROFILE",
     &[
-        Word("semconv", Naming::Semconv, "OpenTelemetry semantic conventions"),
-        Word("hostmetrics", Naming::Hostmetrics, "the Collector's hostmetrics receiver"),
+        Word(Naming::Semconv.name(), Naming::Semconv, "OpenTelemetry semantic conventions"),
+        Word(Naming::Hostmetrics.name(), Naming::Hostmetrics, "the Collector's hostmetrics receiver"),
         Word(
-            "node_exporter",
+            Naming::NodeExporter.name(),
             Naming::NodeExporter,
             "Prometheus' node_exporter, with its default filters, one series per CPU and totals since boot",
         ),

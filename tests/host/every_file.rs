@@ -43,12 +43,7 @@ const OF_ONE_FILE: (&str, &str) = ("load", "proc/loadavg");
 
 /// The flags that make the agent read as many files as it can.
 fn flags(naming: Naming) -> [&'static str; 7] {
-    let name = match naming {
-        Naming::Semconv => "semconv",
-        Naming::Hostmetrics => "hostmetrics",
-        Naming::NodeExporter => "node_exporter",
-    };
-    ["--detail", "detailed", "--per-cpu", "--top-processes", "3", "--naming", name]
+    ["--detail", "detailed", "--per-cpu", "--top-processes", "3", "--naming", naming.name()]
 }
 
 fn program(root: &Path, naming: Naming) -> Command {
