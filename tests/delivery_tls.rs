@@ -5,10 +5,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use heka_insights_agent::internals::export::config::OtlpConfig;
@@ -17,9 +14,9 @@ use support::agent::{Agent, Setup, config};
 use support::certs::{Authority, Pair};
 use support::grpc::{GrpcServer, runtime};
 use support::http::HttpServer;
+use support::pages::{PageServer, Reply};
 use support::port::Port;
 use support::{eventually, log, taken};
-use tokio_rustls::rustls::{self, ServerConnection, StreamOwned};
 
 /// The result of a probe against a TLS server that has `server`'s certificate and asks for `clients`'.
 fn probe_both(server: &Pair, clients: Option<&Authority>, change: impl Fn(&mut OtlpConfig)) -> [Result<(), String>; 2] {
@@ -188,38 +185,18 @@ fn reload_reads_the_files_again_and_reports_their_errors() {
     assert_eq!(taken(&grpc.scene.seen()), [1, 2, 3]);
 }
 
-/// Serves OTLP/HTTP with TLS, one request per connection. A larger request than `most` bytes ends its connection unanswered.
-fn cutting_server(tls: Arc<rustls::ServerConfig>, most: usize) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for tcp in listener.incoming() {
-            let connection = ServerConnection::new(tls.clone()).unwrap();
-            let mut stream = BufReader::new(StreamOwned::new(connection, tcp.unwrap()));
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            if length <= most && stream.read_exact(&mut vec![0; length]).is_ok() {
-                let _ =
-                    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            }
-        }
-    });
-    port
-}
-
 #[test]
 fn a_request_whose_size_ends_a_tls_connection_is_halved() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::new("ours");
-    let port = cutting_server(ca.sign("localhost").for_http(None), 150_000);
-    let mut config = config(format!("https://localhost:{port}/v1/metrics"));
+    let server = PageServer::over_tls(ca.sign("localhost").for_http(None), |_, size| match size > 150_000 {
+        true => Reply::cut(),
+        false => Reply::success(false),
+    });
+    let mut config = config(server.endpoint());
     config.tls.ca = Some(ca.file(dir.path()));
     let agent = Agent::with(config, Setup { series: 5_000, ..Setup::default() }).unwrap();
     agent.tick();
     agent.emptied();
+    assert!(server.scene.seen().iter().any(|seen| seen.taken));
 }

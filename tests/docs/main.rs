@@ -177,10 +177,14 @@ const FOLDERS: [&str; 8] = ["program", "agent", "config", "outbox", "export", "c
 /// The files below a folder of `src`, or the file of that name.
 fn sources(folder: &str) -> Vec<std::path::PathBuf> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut open = vec![src.join(folder), src.join(format!("{folder}.rs"))];
+    files(vec![src.join(folder), src.join(format!("{folder}.rs"))])
+}
+
+/// These files, and those below these folders. Paths that do not exist, and the fixtures, are left out.
+fn files(mut open: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     while let Some(path) = open.pop() {
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("tests/fixtures") {
             open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.is_file() {
             files.push(path);
@@ -229,18 +233,10 @@ fn the_map_is_the_folder_tree_and_no_import_runs_upward() {
 /// The shell and Python scripts of the repository.
 fn scripts() -> Vec<std::path::PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut open = [".ci", "benches", "build", "fuzz/run", "packaging", "tests"].map(|path| root.join(path)).to_vec();
-    let mut found = Vec::new();
-    while let Some(path) = open.pop() {
-        if path.is_dir() && !path.ends_with("tests/fixtures") {
-            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.is_file() {
-            let is_python = path.extension().is_some_and(|end| end == "py");
-            if is_python || std::fs::read(&path).unwrap().starts_with(b"#!") {
-                found.push(path);
-            }
-        }
-    }
+    let mut found =
+        files([".ci", "benches", "build", "fuzz/run", "packaging", "tests"].map(|path| root.join(path)).to_vec());
+    let is_python = |path: &Path| path.extension().is_some_and(|end| end == "py");
+    found.retain(|path| is_python(path) || std::fs::read(path).unwrap().starts_with(b"#!"));
     found
 }
 

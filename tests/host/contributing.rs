@@ -36,8 +36,8 @@ fn no_other_collector_has_a_metric_of_the_examples() {
     for example in [freed::DEFINITION, inodes::DEFINITION] {
         for other in COLLECTORS.iter().filter(|other| other.name != example.name) {
             let name = |metric: &Metric| metric.semconv.as_ref().map(|shape| shape.name);
-            let mut names = other.metrics.iter().map(name);
-            assert!(!example.metrics.iter().any(|metric| names.any(|other| other == name(metric))), "{}", other.name);
+            let names: Vec<_> = other.metrics.iter().map(name).collect();
+            assert!(!example.metrics.iter().any(|metric| names.contains(&name(metric))), "{}", other.name);
         }
     }
 }

@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::grpc::runtime;
 use super::{Scene, Seen};
@@ -77,6 +79,7 @@ type Handler = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
 pub struct PageServer {
     pub scene: Arc<Scene<()>>,
     pub addr: SocketAddr,
+    origin: String,
     pub sizes: Arc<Mutex<Vec<usize>>>,
     grpc: bool,
     _stop: oneshot::Sender<()>,
@@ -85,13 +88,25 @@ pub struct PageServer {
 impl PageServer {
     /// The handler gets the number of the request, from 0, and the size of its message.
     pub fn start(grpc: bool, handler: impl Fn(usize, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(None, grpc, Arc::new(handler))
+    }
+
+    /// As [`start`](Self::start), for OTLP over HTTP with TLS.
+    pub fn over_tls(tls: Arc<ServerConfig>, handler: impl Fn(usize, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(Some(tls), false, Arc::new(handler))
+    }
+
+    fn with(tls: Option<Arc<ServerConfig>>, grpc: bool, handler: Handler) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let (scene, sizes) = (Arc::<Scene<()>>::default(), Arc::<Mutex<Vec<usize>>>::default());
-        let handler: Handler = Arc::new(handler);
         let (diary, counted) = (scene.clone(), sizes.clone());
         let (stop, stopped) = oneshot::channel::<()>();
+        let origin = match tls {
+            Some(_) => format!("https://localhost:{}", addr.port()),
+            None => format!("http://{addr}"),
+        };
         std::thread::spawn(move || {
             runtime().block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -99,6 +114,7 @@ impl PageServer {
                     loop {
                         let (tcp, _) = listener.accept().await.unwrap();
                         let (diary, counted, handler) = (diary.clone(), counted.clone(), handler.clone());
+                        let tls = tls.clone();
                         diary.connected();
                         tokio::spawn(async move {
                             let cut = Arc::new(tokio::sync::Notify::new());
@@ -107,14 +123,18 @@ impl PageServer {
                                 let parts = (diary.clone(), counted.clone(), handler.clone(), ending.clone());
                                 answer(request, grpc, parts)
                             });
-                            let io = TokioIo::new(tcp);
                             let serve = async {
-                                if grpc {
-                                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                                    drop(http.serve_connection(io, service).await);
-                                } else {
-                                    let http = hyper::server::conn::http1::Builder::new();
-                                    drop(http.serve_connection(io, service).await);
+                                let http1 = hyper::server::conn::http1::Builder::new();
+                                match tls {
+                                    Some(tls) => {
+                                        let io = TokioIo::new(TlsAcceptor::from(tls).accept(tcp).await.unwrap());
+                                        drop(http1.serve_connection(io, service).await);
+                                    }
+                                    None if grpc => {
+                                        let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                                        drop(http2.serve_connection(TokioIo::new(tcp), service).await);
+                                    }
+                                    None => drop(http1.serve_connection(TokioIo::new(tcp), service).await),
                                 }
                             };
                             tokio::select! { () = serve => {}, () = cut.notified() => {} }
@@ -124,11 +144,11 @@ impl PageServer {
                 tokio::select! { () = accept => {}, _ = stopped => {} }
             });
         });
-        Self { scene, addr, sizes, grpc, _stop: stop }
+        Self { scene, addr, origin, sizes, grpc, _stop: stop }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://{}{}", self.addr, if self.grpc { "" } else { "/v1/metrics" })
+        format!("{}{}", self.origin, if self.grpc { "" } else { "/v1/metrics" })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::delivered::records;
 use super::network::End;
 use super::process::Process;
 use super::{SOON, until};
@@ -61,11 +62,7 @@ impl Agent {
         let outbox = tempfile::tempdir().unwrap();
         let _agent =
             Self::start("http://127.0.0.1:1", &format!("--outbox-dir {} {arguments}", outbox.path().display()));
-        until("a record on disk", SOON, || {
-            let mut files = std::fs::read_dir(outbox.path()).unwrap().flatten();
-            let record = files.find(|file| file.path().extension().is_some_and(|end| end == "batch"))?;
-            Some(record.metadata().unwrap().len())
-        })
+        until("a record on disk", SOON, || Some(records(outbox.path()).next()?.metadata().unwrap().len()))
     }
 
     /// Its resident memory without the pages of its program file.

@@ -1,6 +1,7 @@
 //! Invariants of the delivered data, independent of failures during delivery.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::path::Path;
 
 use super::{Point, SECOND};
@@ -32,6 +33,11 @@ pub fn no_second_is_missing<'a>(times: impl IntoIterator<Item = &'a u64>) {
 
 /// Batches that wait in an outbox's directory.
 pub fn waiting(outbox: &Path) -> usize {
+    records(outbox).count()
+}
+
+/// The files of these batches.
+pub fn records(outbox: &Path) -> impl Iterator<Item = DirEntry> {
     let files = std::fs::read_dir(outbox).into_iter().flatten().flatten();
-    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch")).count()
+    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "batch"))
 }
